@@ -22,7 +22,7 @@ use program::Program;
 
 const PODS: usize = 8_000;
 const FLIGHT: usize = 16;
-/// MB; 48 were seen. Twice as much were it without what pods share.
+/// MB; 47 to 49 were seen, and 107 to 111 before pods shared anything.
 const MOST: f64 = 60.0;
 
 fn pod(number: usize) -> String {

@@ -6,11 +6,13 @@ use crate::ast::{Ast, Expr, Kind};
 use crate::check::{self, Checked, Reference};
 use crate::cost::{self, Range};
 use crate::env::Env;
-use crate::eval::{self, Activation, EvalError, Outcome};
+use crate::error::EvalError;
+use crate::eval::{self, Activation};
 use crate::parse;
 use crate::plan::{self, Plan};
 use crate::source::Issues;
 use crate::types::Type;
+use crate::value::Outcome;
 
 /// What one call may cost: about a tenth of a second.
 pub const PER_CALL_LIMIT: u64 = 1_000_000;
@@ -35,7 +37,17 @@ impl std::fmt::Debug for Compiled {
     }
 }
 
-pub(crate) fn compile(env: &Env, text: &str) -> Result<Compiled, Issues> {
+impl Env {
+    /// Parses and checks a text.
+    ///
+    /// # Errors
+    /// All faults that were found, in upstream's words.
+    pub fn compile(&self, text: &str) -> Result<Compiled, Issues> {
+        compile(self, text)
+    }
+}
+
+fn compile(env: &Env, text: &str) -> Result<Compiled, Issues> {
     let (mut ast, source) = parse::parse(text, env.bindings())?;
     let mut issues = Issues::new(source);
     let checked = check::check(env, &mut ast, &mut issues);
@@ -93,5 +105,16 @@ impl Compiled {
             Ok(plan) => eval::run(plan, activation, limit),
             Err(InstantiationError(error)) => (Err(error.clone()), 0),
         }
+    }
+}
+
+impl<'a> Activation<'a> {
+    /// A field of [`crate::Value::Lazy`]: evaluated when it is asked for, once, at a cost of its own. `of` may be why it is no expression.
+    pub fn set_lazy(&mut self, name: &'a str, of: Result<&'a Compiled, &'a str>) {
+        let plan = match of {
+            Ok(compiled) => compiled.plan.as_ref().map_err(ToString::to_string),
+            Err(why) => Err(why.to_owned()),
+        };
+        self.set_lazy_plan(name, plan, PER_CALL_LIMIT);
     }
 }

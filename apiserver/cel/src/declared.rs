@@ -4,7 +4,7 @@
 //! The counterpart of upstream's `staging/src/k8s.io/apiserver/pkg/cel/types.go` (`DeclType`) and of the schema in `common/values.go`.
 
 use crate::escape;
-use crate::types::{ObjectType, Type};
+use crate::types::{Fields, ObjectType, Type};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -86,6 +86,11 @@ impl Declared {
         Declared::new(Type::Dyn, Shape::Dyn, 0, 1)
     }
 
+    /// Data of a type, of whose size nothing is known; it is read as what it is.
+    pub fn of_type(ty: Type) -> Declared {
+        Declared::new(ty, Shape::Dyn, 0, 1)
+    }
+
     /// What is hidden from expressions, but compared.
     pub fn preserved() -> Declared {
         Declared {
@@ -160,11 +165,11 @@ impl Declared {
         let mut fields = BTreeMap::new();
         let mut min_size = 2;
         for (property, of) in &properties {
-            if of.declared.ty.is_none() {
+            let Some(ty) = &of.declared.ty else {
                 continue;
-            }
+            };
             if let Some(escaped) = escape::escape(property) {
-                fields.insert(escaped.into_owned(), Arc::clone(&of.declared));
+                fields.insert(escaped.into_owned(), ty.clone());
             }
             if of.required && !of.defaulted {
                 min_size += property.len() as u64 + of.declared.min_size + 4;
@@ -172,7 +177,7 @@ impl Declared {
         }
         let ty = Type::Object(Arc::new(ObjectType {
             name: name.to_owned(),
-            fields: Some(fields),
+            fields: Fields::Named(fields),
         }));
         Declared::new(ty, Shape::Object(properties), 0, min_size)
     }
@@ -199,11 +204,14 @@ impl Declared {
         }
     }
 
-    /// The field that an expression knows by `name`.
+    /// The field that an expression knows by `name`, in the form in which it is declared.
     pub(crate) fn field(&self, name: &str) -> Option<&Declared> {
-        match &self.ty {
-            Some(Type::Object(object)) => object.fields.as_ref()?.get(name).map(Arc::as_ref),
-            _ => None,
-        }
+        let Shape::Object(properties) = &self.shape else {
+            return None;
+        };
+        let property = escape::unescape(name)?;
+        let of = properties.get(&*property)?;
+        let same = escape::escape(&property).is_some_and(|escaped| escaped == name);
+        (same && of.declared.ty.is_some()).then_some(&*of.declared)
     }
 }

@@ -3,11 +3,9 @@
 //! Invariant: an environment never changes; one that has more is made of it and shares what it has. [`Env::kubernetes`] has what upstream's
 //! `staging/src/k8s.io/apiserver/pkg/cel/environment/base.go` has at 1.36, for new and for stored expressions alike: whatever it names was known to 1.35.
 
-use crate::compiled::{Compiled, compile};
 use crate::declared::Declared;
 use crate::function::{Function, Library};
 use crate::library;
-use crate::source::Issues;
 use crate::types::Type;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -27,6 +25,8 @@ struct Base {
     types: HashMap<String, Type>,
     /// Whether `cel.bind` is known.
     bindings: bool,
+    /// The name of an open object type: what is named so, or begins with it and a dot, is one.
+    open_objects: Option<&'static str>,
 }
 
 #[derive(Clone)]
@@ -58,6 +58,7 @@ impl Env {
             functions: HashMap::new(),
             types: HashMap::new(),
             bindings: false,
+            open_objects: None,
         };
         EnvBuilder {
             base: Arc::new(base),
@@ -74,14 +75,6 @@ impl Env {
             variables: self.variables.to_vec(),
             objects: self.objects.to_vec(),
         }
-    }
-
-    /// Parses and checks a text.
-    ///
-    /// # Errors
-    /// All faults that were found, in upstream's words.
-    pub fn compile(&self, text: &str) -> Result<Compiled, Issues> {
-        compile(self, text)
     }
 
     pub(crate) fn bindings(&self) -> bool {
@@ -111,7 +104,11 @@ impl Env {
         if let Some(ty) = self.base.types.get(name) {
             return Some(ty.clone());
         }
-        self.objects.iter().find(|ty| ty.name() == name).cloned()
+        let object = self.objects.iter().find(|ty| ty.name() == name).cloned();
+        object.or_else(|| {
+            let rest = name.strip_prefix(self.base.open_objects?)?;
+            (rest.is_empty() || rest.starts_with('.')).then(|| Type::open_object(name))
+        })
     }
 }
 
@@ -153,6 +150,13 @@ impl EnvBuilder {
     #[must_use]
     pub fn bindings(mut self) -> EnvBuilder {
         Arc::make_mut(&mut self.base).bindings = true;
+        self
+    }
+
+    /// Literals may be written of a type of this name, and of types below it (`Object.spec`), with any fields.
+    #[must_use]
+    pub fn open_objects(mut self, name: &'static str) -> EnvBuilder {
+        Arc::make_mut(&mut self.base).open_objects = Some(name);
         self
     }
 

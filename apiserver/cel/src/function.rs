@@ -4,8 +4,8 @@
 //! ([`Library`]). Follows upstream's `vendor/github.com/google/cel-go/common/decls/decls.go`.
 
 use crate::ast::Name;
-use crate::eval::Outcome;
 use crate::types::Type;
+use crate::value::Outcome;
 use crate::value::Value;
 
 /// What a function does. The values fit what the overload takes.

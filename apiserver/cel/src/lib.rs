@@ -18,11 +18,13 @@
 //! Messages, costs and limits are those of upstream's `vendor/github.com/google/cel-go` and `staging/src/k8s.io/apiserver/pkg/cel` at v1.36.
 
 mod ast;
+mod call;
 mod check;
 mod compiled;
 pub mod cost;
 pub mod declared;
 mod env;
+mod error;
 pub mod escape;
 mod eval;
 pub mod function;
@@ -37,8 +39,9 @@ pub mod value;
 pub use compiled::{Compiled, InstantiationError, PER_CALL_LIMIT};
 pub use declared::Declared;
 pub use env::{Env, EnvBuilder, Variable};
-pub use eval::{Activation, EvalError, Outcome};
+pub use error::EvalError;
+pub use eval::Activation;
 pub use function::{Function, Library};
 pub use source::{Issue, Issues};
-pub use types::{ObjectType, OpaqueType, Type};
-pub use value::Value;
+pub use types::{Fields, ObjectType, OpaqueType, Type};
+pub use value::{Outcome, Value};

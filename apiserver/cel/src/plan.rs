@@ -3,12 +3,12 @@
 //! Invariant: a plan costs when evaluated what upstream's costs; what upstream computes ahead is free here too. Follows upstream's
 //! `vendor/github.com/google/cel-go/interpreter/{planner,decorators}.go`.
 
-use crate::ast::{Comprehension, Expr, Kind, Literal, Name, UNUSED, op};
+use crate::ast::{Comprehension, Expr, Kind, Name, UNUSED, op};
+use crate::call::{self, Target};
 use crate::check::{Checked, Reference};
-use crate::eval::{self, EvalError};
-use crate::function::Function;
+use crate::error::EvalError;
 use crate::regex::Pattern;
-use crate::value::{Key, Map, Text, Value};
+use crate::value::{Key, Map, Value, convert};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -139,33 +139,6 @@ pub struct Call {
     pub args: Vec<Node>,
 }
 
-/// The function that a call means, and the one overload if it is known.
-#[derive(Clone)]
-pub struct Target {
-    pub function: Arc<Function>,
-    pub overload: Option<usize>,
-}
-
-impl std::fmt::Debug for Target {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}[{}]", self.function.name, self.overload_id())
-    }
-}
-
-impl Target {
-    pub fn name(&self) -> &str {
-        &self.function.name
-    }
-
-    /// The id of the overload; empty where several may be meant.
-    pub fn overload_id(&self) -> &str {
-        match self.overload {
-            Some(at) => &self.function.overloads[at].id,
-            None => "",
-        }
-    }
-}
-
 #[derive(Debug)]
 pub struct Fold {
     pub range: Node,
@@ -209,23 +182,11 @@ struct Planner<'a> {
 
 type Planned<T = Node> = Result<T, EvalError>;
 
-pub fn constant(literal: &Literal) -> Constant {
-    match literal {
-        Literal::Null => Value::Null,
-        Literal::Bool(value) => Value::Bool(*value),
-        Literal::Int(value) => Value::Int(*value),
-        Literal::Uint(value) => Value::Uint(*value),
-        Literal::Double(value) => Value::Double(*value),
-        Literal::String(text) => Value::String(Text::Shared(Arc::clone(text))),
-        Literal::Bytes(bytes) => Value::Bytes(Arc::clone(bytes)),
-    }
-}
-
 impl Planner<'_> {
     fn node(&mut self, expr: &Expr) -> Planned {
         match &expr.kind {
             Kind::Unspecified => Err(EvalError::new("unsupported expr")),
-            Kind::Literal(literal) => Ok(Node::Constant(constant(literal))),
+            Kind::Literal(literal) => Ok(Node::Constant(convert::literal(literal))),
             Kind::Ident(name) => Ok(self.ident(expr, name)),
             Kind::Select {
                 operand,
@@ -479,7 +440,7 @@ fn specialised(target: Target, mut nodes: Vec<Node>) -> Planned {
     if let [Node::Constant(value)] = nodes.as_slice()
         && CONVERSIONS.contains(&name.as_ref())
     {
-        let value = eval::call_native(&target, std::slice::from_ref(value))?;
+        let value = call::call_native(&target, std::slice::from_ref(value))?;
         return Ok(Node::Constant(value));
     }
     let pattern = match (name.as_ref(), nodes.get(1)) {

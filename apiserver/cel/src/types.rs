@@ -2,7 +2,6 @@
 //!
 //! Invariant: types print as upstream's checker prints them (`vendor/github.com/google/cel-go/checker/format.go`); object types are equal when their names are.
 
-use crate::declared::Declared;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -39,8 +38,29 @@ pub enum Type {
 #[derive(Debug)]
 pub struct ObjectType {
     pub name: String,
-    /// By the name under which an expression finds them; `None` where the type has no fields that could be asked for.
-    pub fields: Option<BTreeMap<String, Arc<Declared>>>,
+    pub fields: Fields,
+}
+
+/// What may be asked of an object.
+#[derive(Debug)]
+pub enum Fields {
+    /// Nothing.
+    None,
+    /// These, by the name under which an expression finds them.
+    Named(BTreeMap<String, Type>),
+    /// Whatever it is, of any type.
+    Any,
+}
+
+impl ObjectType {
+    /// The type of a field; `None` if it has none of that name.
+    pub(crate) fn field(&self, name: &str) -> Option<Type> {
+        match &self.fields {
+            Fields::None => None,
+            Fields::Named(fields) => fields.get(name).cloned(),
+            Fields::Any => Some(Type::Dyn),
+        }
+    }
 }
 
 impl PartialEq for ObjectType {
@@ -78,8 +98,40 @@ impl Type {
     pub fn object(name: &str) -> Type {
         Type::Object(Arc::new(ObjectType {
             name: name.to_owned(),
-            fields: None,
+            fields: Fields::None,
         }))
+    }
+
+    /// An object type that has whatever fields a literal gives it.
+    pub fn open_object(name: &str) -> Type {
+        Type::Object(Arc::new(ObjectType {
+            name: name.to_owned(),
+            fields: Fields::Any,
+        }))
+    }
+
+    /// An object type of fields of which no more than the types are known, by the names under which an expression finds them.
+    pub fn object_of<'n>(name: &str, fields: impl IntoIterator<Item = (&'n str, Type)>) -> Type {
+        let fields = fields.into_iter().map(|(field, ty)| (field.to_owned(), ty));
+        Type::Object(Arc::new(ObjectType {
+            name: name.to_owned(),
+            fields: Fields::Named(fields.collect()),
+        }))
+    }
+
+    /// Its name and parameters, as upstream tells of the result of an expression (`list(string)`, `google.protobuf.Duration`).
+    pub fn full_name(&self) -> String {
+        let parameters: Vec<String> = match self {
+            Type::List(of) => vec![of.full_name()],
+            Type::Map(of) => vec![of.0.full_name(), of.1.full_name()],
+            Type::Type(Some(of)) => vec![of.full_name()],
+            Type::Opaque(opaque) => opaque.params.iter().map(Type::full_name).collect(),
+            _ => Vec::new(),
+        };
+        match parameters.as_slice() {
+            [] => self.name().to_owned(),
+            parameters => format!("{}({})", self.name(), parameters.join(", ")),
+        }
     }
 
     pub fn type_of(of: Type) -> Type {

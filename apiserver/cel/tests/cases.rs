@@ -89,9 +89,6 @@ fn differs(env: &Env, activation: &Activation<'_>, case: &Case) -> Option<String
     if case.cost.is_some_and(|wanted| wanted != cost) {
         wrong.push(format!("cost {cost}"));
     }
-    if outcome.is_ok() && cost > estimate.max {
-        wrong.push(format!("cost {cost}, estimated at most {}", estimate.max));
-    }
     let found = outcome.and_then(|value| convert::to_json(&value));
     match (found, &case.value, &case.error) {
         (Ok(found), Some(wanted), None) if found == *wanted => {}
@@ -109,6 +106,7 @@ fn all_cases() {
     let mut files: Vec<_> = std::fs::read_dir(Path::new(CASES))
         .expect("the cases are there")
         .map(|entry| entry.expect("a file").path())
+        .filter(|path| path.extension().is_some_and(|kind| kind == "yaml"))
         .collect();
     files.sort();
     for path in files {

@@ -49,11 +49,7 @@ pub fn start(context: &Context) -> Result<Work, Error> {
 
 /// The ended pods that are too many: evicted ones first, then the oldest.
 fn surplus(pods: &[Arc<Pod>], threshold: usize) -> Vec<Arc<Pod>> {
-    let mut ended: Vec<_> = pods
-        .iter()
-        .filter(|pod| pods::is_finished(pod))
-        .cloned()
-        .collect();
+    let mut ended: Vec<_> = pods.iter().filter(pods::is_finished).cloned().collect();
     if threshold == 0 || ended.len() <= threshold {
         return Vec::new();
     }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde_json::Value;
 use skiff_api::{
-    kinds::{Flags, Kind, Registry, Unread, internal_package},
+    kinds::{Flags, Kind, Registry, Unread, api_version, internal_package},
     machinery::{
         meta::Meta,
         protobuf,
@@ -336,14 +336,6 @@ fn decode_here(
     value["apiVersion"] = api_version(group, version).into();
     value["kind"] = kind.into();
     Ok(value)
-}
-
-pub fn api_version(group: &str, version: &str) -> String {
-    if group.is_empty() {
-        version.into()
-    } else {
-        format!("{group}/{version}")
-    }
 }
 
 pub enum Fault {

@@ -40,11 +40,7 @@ const PRIORITY_CLASSES: [(&str, i64, &str); 2] = [
 ];
 
 /// Makes what is missing.
-pub async fn run(
-    writer: &Arc<Writer>,
-    advertised: &[SocketAddr],
-    pki: &Pki,
-) -> Result<(), Status> {
+pub async fn run(writer: &Arc<Writer>, advertised: &[SocketAddr], pki: &Pki) -> Result<(), Status> {
     let own = &Own::new(writer);
     for name in NAMESPACES {
         own.ensure("namespaces", json!({"metadata": {"name": name}}))

@@ -82,6 +82,8 @@ impl Context {
                 dry_run: !dry.is_empty(),
                 field_manager: self.field_manager(),
                 force: self.query.flag("force"),
+                given: (manager.into(), given.into()),
+                admitted: false,
             }));
         }
         Err(Status::invalid("meta.k8s.io", kind, "", &errors))

@@ -21,8 +21,7 @@ use crate::{
 /// An answer to what a server has (`/apis/GROUP/VERSION`) is due so soon: clients ask all servers for that.
 const DISCOVERY: Duration = Duration::from_secs(5);
 const FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
-const REDIRECTED: &str =
-    "the backend attempted to redirect this request, which is not permitted";
+const REDIRECTED: &str = "the backend attempted to redirect this request, which is not permitted";
 
 /// What goes wrong, as it is told.
 fn failure(ctx: &Context, code: u16, why: impl std::fmt::Display) -> Response<Body> {
@@ -34,12 +33,7 @@ fn failure(ctx: &Context, code: u16, why: impl std::fmt::Display) -> Response<Bo
     response
 }
 
-pub async fn serve(
-    ctx: &Context,
-    remote: &Remote,
-    mut parts: Parts,
-    body: Body,
-) -> Response<Body> {
+pub async fn serve(ctx: &Context, remote: &Remote, mut parts: Parts, body: Body) -> Response<Body> {
     if !remote.available {
         return failure(ctx, 503, "service unavailable");
     }

@@ -121,7 +121,8 @@ fn legacy_versions(ctx: &Context) -> Value {
 
 fn group_entry(group: &Group) -> Value {
     let name = &group.name;
-    let entry = |version: &String| json!({"groupVersion": format!("{name}/{version}"), "version": version});
+    let entry =
+        |version: &String| json!({"groupVersion": format!("{name}/{version}"), "version": version});
     let preferred = group.versions.first().map(entry);
     json!({"name": name, "versions": group.versions.iter().map(entry).collect::<Vec<_>>(), "preferredVersion": preferred})
 }
@@ -175,7 +176,7 @@ fn resource_list(kinds: &Registry, group: &str, version: &str) -> Value {
             resources.insert(place, entry);
         }
     }
-    let mut list = json!({"kind": "APIResourceList", "groupVersion": crate::body::api_version(group, version), "resources": resources.into_values().collect::<Vec<_>>()});
+    let mut list = json!({"kind": "APIResourceList", "groupVersion": skiff_api::kinds::api_version(group, version), "resources": resources.into_values().collect::<Vec<_>>()});
     if !group.is_empty() {
         list["apiVersion"] = "v1".into();
     }

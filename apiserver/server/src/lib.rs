@@ -16,8 +16,8 @@
 //! 8. `chain`: the way of a request to them; `serve`: connections; `start`: all of it put together.
 
 mod addresses;
-mod aggregation;
 pub mod admission;
+mod aggregation;
 mod allocate;
 mod app;
 pub mod auth;
@@ -47,6 +47,7 @@ mod start;
 mod stored;
 mod subresources;
 mod verbs;
+mod webhook;
 mod write;
 
 pub use app::{App, InProcess};

@@ -5,13 +5,14 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use serde_json::json;
+use serde_json::{Value, json};
 use skiff_api::{
     kinds::{Kind, Review},
     machinery::{meta::Meta, read::Read, status::Status, time},
 };
 
 use crate::{
+    admission::Operation,
     auth::{authenticate::review::token_review, authorize::reviews},
     body,
     context::{Answer, Context},
@@ -30,11 +31,17 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, review: Review, body: Body) 
     if review != Review::SelfSubject {
         managed::track_update(&call, kind, Part::Whole, &json!({}), &mut asked)?;
     }
-    let errors = kind.validate(&asked);
+    let name = asked.name().to_string();
+    let mut attributes = call.attributes(kind, "", Operation::Create, (&ctx.info.namespace, &name));
+    attributes.object = Some(asked);
+    call.admit(&mut attributes).await?;
+    let errors = kind.validate(attributes.object.as_ref().unwrap_or(&Value::Null));
     if !errors.is_empty() {
         // upstream asks an object for its kind that does not know it
         return Err(Status::invalid(kind.group, "", "", &errors));
     }
+    call.check(&attributes).await?;
+    let mut asked = attributes.taken()?;
     let (authorizers, user, spec) = (&ctx.app.core.authorizers, &ctx.asked.user, asked.at("spec"));
     let status = match review {
         Review::SubjectAccess => reviews::subject_access(authorizers, spec)?,

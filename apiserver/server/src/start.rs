@@ -231,9 +231,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         authorizers: Authorizers::new(&config.authorization_modes, objects)?,
         store,
     });
+    let webhooks = admission::Webhooks::default();
     let writer = Arc::new(Writer {
         core: core.clone(),
-        admission: admission::chain(&config.admission)?,
+        admission: admission::chain(&config.admission, &webhooks)?,
         allocator,
         follow: |writer, new, old| Box::pin(addresses::follow(writer, new, old)),
         warns_of_no_effect: config.warns_of_no_effect,
@@ -249,6 +250,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     )?);
     let definitions = Definitions::load(&core);
     bootstrap::run(&writer, &advertised, &pki).await?;
+    webhooks.follow(&core, config.behind.as_ref(), &stopping);
     let aggregation = Arc::<Aggregation>::default();
     let services = aggregation::Services::load(&core, &transports, &aggregation);
     skiff_watching::task::spawn(services.run(writer.clone(), stopping.clone()));

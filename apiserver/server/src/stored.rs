@@ -9,7 +9,7 @@ use serde_json::Value;
 use skiff_api::machinery::read::Read;
 use skiff_api::{
     kinds::{Kind, Registry},
-    machinery::{meta::Meta, schema::to_draft, status::Status},
+    machinery::{meta::Meta, schema::to_draft, selector::Labels, status::Status},
 };
 use skiff_storage::{Attributes, Draft, Key, Object};
 
@@ -64,6 +64,15 @@ pub fn etcd_place(key: &Key, dry: bool) -> String {
         format!("{begin}/{resource}/{}", key.name)
     } else {
         format!("{begin}/{resource}/{}/{}", key.namespace, key.name)
+    }
+}
+
+/// The labels of a stored object, which are read without it.
+pub struct LabelsOf<'a>(pub &'a Attributes);
+
+impl Labels for LabelsOf<'_> {
+    fn label(&self, key: &str) -> Option<&str> {
+        self.0.label(key)
     }
 }
 

@@ -109,13 +109,8 @@ const WAYS: usize = 4;
 const SETS: usize = 64;
 
 /// The pieces that were seen lately. It keeps none that nobody has.
+#[derive(Default)]
 pub(crate) struct Pieces(Vec<[Weak<[u8]>; WAYS]>);
-
-impl Default for Pieces {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
 
 impl Pieces {
     fn one(&mut self, bytes: &[u8]) -> Arc<[u8]> {

@@ -107,6 +107,7 @@ impl Program {
     }
 
     /// Of the resident memory what is not pages of files, in MB: the same for every way in which the program was built.
+    #[allow(dead_code, reason = "a test holds it to its bound, no bench shows it")]
     pub fn anonymous(&self) -> anyhow::Result<f64> {
         self.megabytes("RssAnon:")
     }

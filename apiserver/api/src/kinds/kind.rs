@@ -245,11 +245,7 @@ impl Kind {
 
     /// `apps/v1` or `v1`.
     pub fn api_version(&self) -> String {
-        if self.group.is_empty() {
-            self.version.into()
-        } else {
-            format!("{}/{}", self.group, self.version)
-        }
+        api_version(self.group, self.version)
     }
 
     /// The name of the resource under which its objects are stored.
@@ -265,7 +261,10 @@ impl Kind {
 
     /// Turns a value as it is stored into one of this kind.
     pub fn show(&self, value: &mut Value) {
-        let Some(alias) = self.stored_as else { return };
+        // a definition's versions are told apart when they are shaped
+        let Some(alias) = self.stored_as.filter(|_| self.definition.is_none()) else {
+            return;
+        };
         (alias.from_stored)(value);
         value["apiVersion"] = self.api_version().into();
         value["kind"] = self.kind.into();
@@ -279,13 +278,16 @@ impl Kind {
         if (self.group, self.version, self.kind) == (to.group, to.version, to.kind) {
             return Ok(());
         }
+        if to.definition.is_some() {
+            return to.reshape(value);
+        }
         if let Some(alias) = self.stored_as {
             (alias.to_stored)(value);
         }
         value["apiVersion"] = to.api_version().into();
         value["kind"] = to.kind.into();
         to.show(value);
-        to.reshape(value)
+        Ok(())
     }
 
     /// The package of upstream's internal type, as some messages show it (`core` of `*core.Pod`).
@@ -333,6 +335,15 @@ impl Kind {
     /// Objects of it are kept in the store.
     pub fn is_stored(&self) -> bool {
         self.flags.source == Source::Stored
+    }
+}
+
+/// `apps/v1`, or `v1` in the legacy group.
+pub fn api_version(group: &str, version: &str) -> String {
+    if group.is_empty() {
+        version.into()
+    } else {
+        format!("{group}/{version}")
     }
 }
 

@@ -156,7 +156,7 @@ impl Kind {
         let Some(definition) = &self.definition else {
             return Ok(());
         };
-        definition.reshape(value).map_err(|error| told(&error))
+        definition.reshape(value)
     }
 
     /// Its definition is on its way out: nothing new is made.

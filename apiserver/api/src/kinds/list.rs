@@ -3,8 +3,8 @@
 //! Invariant: what cannot be read is refused, and so is a kind of which neither its line says that it has no rules nor the list of strategies has them.
 
 use super::{
-    Beyond, Generation, Kind, Printer, Priority, Scale, SchemaOf, SelectableField, Source, Subresource,
-    UpdateChecks, Verbs, columns::Tables, flags, kind::name, strategies,
+    Beyond, Generation, Kind, Printer, Priority, Scale, SchemaOf, SelectableField, Source,
+    Subresource, UpdateChecks, Verbs, columns::Tables, flags, kind::name, strategies,
 };
 
 /// What is wrong with a table.

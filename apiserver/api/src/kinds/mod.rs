@@ -27,7 +27,9 @@ mod verbs;
 pub use columns::{Cell, Column, Columns};
 pub use definition::Definition;
 pub use flags::{Beyond, Flags, Generation, Review, Source, UpdateChecks};
-pub use kind::{Alias, Kind, Priority, SchemaOf, SelectableField, internal_package, name};
+pub use kind::{
+    Alias, Kind, Priority, SchemaOf, SelectableField, api_version, internal_package, name,
+};
 pub use life::Unread;
 pub use printer::{PathColumn, Printer, default_columns};
 pub use registry::Registry;

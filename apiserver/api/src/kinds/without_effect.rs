@@ -1,5 +1,3 @@
 //! What whoever writes a control is told that has no effect here: nobody is to rely on what is only stored.
 
 pub const FAIRNESS: &str = "this server does not do API priority and fairness: the object is stored, and no request is treated by it";
-pub const POLICIES: &str = "this server evaluates no admission policies: the object is stored, and nothing is refused or changed by it";
-pub const WEBHOOKS: &str = "this server calls no admission webhooks: the configuration is stored, and nothing is refused or changed by it";

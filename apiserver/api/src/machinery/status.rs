@@ -12,6 +12,8 @@ use super::field::Errors;
 pub struct Status {
     pub code: u16,
     pub reason: &'static str,
+    /// A reason that is none of the API's own words: somebody else's, told in the place of `reason`.
+    pub reason_given: Option<Box<str>>,
     pub message: String,
     pub details: Option<Details>,
     /// Of a list that cannot go on as it was begun: the token by which it can.
@@ -49,6 +51,7 @@ impl Status {
         Status {
             code,
             reason,
+            reason_given: None,
             message: message.into(),
             details: None,
             list_continue: String::new(),
@@ -225,8 +228,9 @@ impl Status {
         if !self.list_continue.is_empty() {
             out["metadata"]["continue"] = self.list_continue.as_str().into();
         }
-        if !self.reason.is_empty() {
-            out["reason"] = self.reason.into();
+        let reason = self.reason_given.as_deref().unwrap_or(self.reason);
+        if !reason.is_empty() {
+            out["reason"] = reason.into();
         }
         if let Some(details) = &self.details {
             out["details"] = details.to_value();

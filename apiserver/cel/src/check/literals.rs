@@ -4,7 +4,7 @@
 
 use super::{Checked, Reference};
 use crate::ast::{Ast, Entry, Expr, Id, Kind, Literal};
-use crate::eval::EvalError;
+use crate::error::EvalError;
 use crate::library::{Clause, clauses};
 use crate::regex::Pattern;
 use crate::source::Issues;
@@ -76,7 +76,7 @@ impl Validator<'_> {
         let Kind::Literal(literal) = &first.kind else {
             return;
         };
-        let value = crate::plan::constant(literal);
+        let value = convert::literal(literal);
         let fits = match (function, &value) {
             ("duration", value) => convert::to_duration(value).is_ok(),
             ("timestamp", value) => convert::to_timestamp(value).is_ok(),

@@ -10,9 +10,10 @@ pub use literals::validate;
 
 use crate::ast::{Ast, Comprehension, Entry, Expr, Id, Kind, Literal, Name, op};
 use crate::env::Env;
+use crate::escape;
 use crate::function::Function;
 use crate::source::Issues;
-use crate::types::Type;
+use crate::types::{Fields, Type};
 use std::sync::Arc;
 use unify::Substitutions;
 
@@ -265,16 +266,20 @@ impl Checker<'_> {
         let found = match target {
             Type::Map(of) => of.1.clone(),
             Type::Object(object) => match &object.fields {
-                None => {
+                Fields::None => {
                     self.fault(
                         id,
                         format!("unexpected failed resolution of '{}'", object.name),
                     );
                     Type::Error
                 }
-                Some(fields) => {
-                    let of = fields.get(field).and_then(|declared| declared.ty.clone());
-                    of.unwrap_or_else(|| {
+                Fields::Named(_) | Fields::Any => {
+                    let mut found = object.field(field);
+                    if found.is_none() && escape::is_reserved(field) {
+                        // a word that is reserved may be written as it is behind a dot
+                        found = object.field(&format!("__{field}__"));
+                    }
+                    found.unwrap_or_else(|| {
                         self.fault(id, format!("undefined field '{field}'"));
                         Type::Error
                     })
@@ -455,10 +460,10 @@ impl Checker<'_> {
         for field in fields {
             self.check(&mut field.value);
             let declared = match &found {
-                Type::Object(object) => object.fields.as_ref().and_then(|f| f.get(&*field.name)),
+                Type::Object(object) => object.field(&field.name),
                 _ => None,
             };
-            let wanted = match declared.and_then(|declared| declared.ty.clone()) {
+            let wanted = match declared {
                 Some(ty) => ty,
                 None => {
                     let message = match &found {

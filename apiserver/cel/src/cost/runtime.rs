@@ -4,7 +4,7 @@
 //! `staging/src/k8s.io/apiserver/pkg/cel/library/cost.go` (`CallCost`).
 
 use super::{CHECK, LIST, PATTERN, TRAVERSAL, scaled};
-use crate::plan::Target;
+use crate::call::Target;
 use crate::value::{List, Value};
 
 /// The cost of `==` or `!=`.

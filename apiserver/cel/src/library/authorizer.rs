@@ -4,9 +4,10 @@
 //! Follows upstream's `staging/src/k8s.io/apiserver/pkg/cel/library/authz.go`.
 
 use super::{text, value};
-use crate::eval::{EvalError, Outcome};
+use crate::error::EvalError;
 use crate::function::{Function, Library};
 use crate::types::Type;
+use crate::value::Outcome;
 use crate::value::{Opaque, Value};
 use std::any::Any;
 use std::fmt::Debug;

@@ -3,7 +3,7 @@
 use super::address;
 use super::ip::{self, Ip};
 use super::{text, value};
-use crate::eval::EvalError;
+use crate::error::EvalError;
 use crate::function::{Function, Library};
 use crate::types::Type;
 use crate::value::{Opaque, Value};

@@ -2,11 +2,13 @@
 
 use super::standard::{compare, is_comparable};
 use super::{comparable, int, list};
-use crate::eval::{EvalError, Outcome};
+use crate::error::EvalError;
 use crate::function::{Function, Library};
 use crate::types::Type;
+use crate::value::Outcome;
 use crate::value::{List, Value};
 use std::cmp::Ordering;
+use std::slice::from_ref;
 
 pub fn library() -> Library {
     let of = Type::list(Type::Param("T"));
@@ -27,7 +29,7 @@ pub fn library() -> Library {
         sort = sort.declared(
             format!("list_{}_sort", ty.name()),
             true,
-            &[keys.clone()],
+            from_ref(&keys),
             keys.clone(),
         );
         let id = format!("list_{}_sortByAssociatedKeys", ty.name());
@@ -59,12 +61,12 @@ pub fn library() -> Library {
             Type::list(Type::Int),
             |args| Ok(Value::list((0..int(args, 0)?).map(Value::Int).collect())),
         ),
-        Function::new("reverse").member("list_reverse", &[of.clone()], of.clone(), |args| {
+        Function::new("reverse").member("list_reverse", from_ref(&of), of.clone(), |args| {
             let mut values = list(args, 0)?.values()?;
             values.reverse();
             Ok(Value::list(values))
         }),
-        Function::new("distinct").member("list_distinct", &[of.clone()], of, distinct),
+        Function::new("distinct").member("list_distinct", from_ref(&of), of.clone(), distinct),
     ];
     Library {
         functions,

@@ -2,9 +2,10 @@
 
 use super::address::{self, AddressError};
 use super::{text, value};
-use crate::eval::{EvalError, Outcome};
+use crate::error::EvalError;
 use crate::function::{Function, Library};
 use crate::types::Type;
+use crate::value::Outcome;
 use crate::value::{Opaque, Value};
 use std::any::Any;
 use std::net::IpAddr;

@@ -2,9 +2,10 @@
 
 use super::standard::{A, compare};
 use super::{comparable, list, value};
-use crate::eval::{EvalError, Outcome};
+use crate::error::EvalError;
 use crate::function::{Function, Library};
 use crate::types::Type;
+use crate::value::Outcome;
 use crate::value::{List, Value};
 use std::cmp::Ordering;
 

@@ -23,7 +23,7 @@ pub mod url;
 
 pub(crate) use format_string::{Clause, clauses};
 
-use crate::eval::EvalError;
+use crate::error::EvalError;
 use crate::function::Library;
 use crate::types::Type;
 use crate::value::{List, Value};

@@ -4,10 +4,12 @@
 
 use super::{list, value};
 use crate::ast::op;
-use crate::eval::{EvalError, Outcome};
+use crate::error::EvalError;
 use crate::function::{Function, Library};
 use crate::types::{OPTIONAL, Type};
+use crate::value::Outcome;
 use crate::value::Value;
+use std::slice::from_ref;
 
 pub fn library() -> Library {
     let (k, v) = (Type::Param("K"), Type::Param("V"));
@@ -19,12 +21,12 @@ pub fn library() -> Library {
     );
     let options = Type::list(some.clone());
     let functions = vec![
-        Function::new("optional.of").global("optional_of", &[v.clone()], some.clone(), |args| {
+        Function::new("optional.of").global("optional_of", from_ref(&v), some.clone(), |args| {
             Ok(Value::some(value(args, 0)?.clone()))
         }),
         Function::new("optional.ofNonZeroValue").global(
             "optional_ofNonZeroValue",
-            &[v.clone()],
+            from_ref(&v),
             some.clone(),
             |args| {
                 let value = value(args, 0)?;
@@ -37,7 +39,7 @@ pub fn library() -> Library {
         ),
         Function::new("optional.none")
             .global("optional_none", &[], some.clone(), |_| Ok(Value::none())),
-        Function::new("value").member("optional_value", &[some.clone()], v.clone(), |args| {
+        Function::new("value").member("optional_value", from_ref(&some), v.clone(), |args| {
             match value(args, 0)? {
                 Value::Optional(Some(value)) => Ok((**value).clone()),
                 Value::Optional(None) => Err(EvalError::new("optional.none() dereference")),
@@ -46,7 +48,7 @@ pub fn library() -> Library {
         }),
         Function::new("hasValue").member(
             "optional_hasValue",
-            &[some.clone()],
+            from_ref(&some),
             Type::Bool,
             |args| match value(args, 0)? {
                 Value::Optional(value) => Ok(Value::Bool(value.is_some())),
@@ -109,16 +111,16 @@ pub fn library() -> Library {
                 &[some_map, k],
                 some.clone(),
             ),
-        Function::new("last").member("list_last", &[list_v.clone()], some.clone(), |args| {
+        Function::new("last").member("list_last", from_ref(&list_v), some.clone(), |args| {
             let list = list(args, 0)?;
             end(list.len().checked_sub(1).and_then(|at| list.get(at)))
         }),
-        Function::new("first").member("list_first", &[list_v.clone()], some, |args| {
+        Function::new("first").member("list_first", from_ref(&list_v), some, |args| {
             end(list(args, 0)?.get(0))
         }),
         Function::new("optional.unwrap").global(
             "optional_unwrap",
-            &[options.clone()],
+            from_ref(&options),
             list_v.clone(),
             unwrap,
         ),

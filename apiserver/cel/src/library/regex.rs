@@ -1,10 +1,11 @@
 //! `find` and `findAll`. Follows upstream's `staging/src/k8s.io/apiserver/pkg/cel/library/regex.go`.
 
 use super::text;
-use crate::eval::{EvalError, Outcome};
+use crate::error::EvalError;
 use crate::function::{Function, Library};
 use crate::regex::Pattern;
 use crate::types::Type;
+use crate::value::Outcome;
 use crate::value::Value;
 
 pub fn library() -> Library {

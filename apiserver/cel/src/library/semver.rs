@@ -1,9 +1,10 @@
 //! Semantic versions. Follows upstream's `staging/src/k8s.io/apiserver/pkg/cel/library/semverlib.go` and `vendor/github.com/blang/semver/v4`.
 
 use super::{text, value};
-use crate::eval::{EvalError, Outcome};
+use crate::error::EvalError;
 use crate::function::{Function, Library};
 use crate::types::Type;
+use crate::value::Outcome;
 use crate::value::{Opaque, Value};
 use std::any::Any;
 use std::cmp::Ordering;

@@ -2,7 +2,7 @@
 
 use super::list;
 use super::standard::holds;
-use crate::eval::EvalError;
+use crate::error::EvalError;
 use crate::function::{Function, Library};
 use crate::types::Type;
 use crate::value::{List, Value};

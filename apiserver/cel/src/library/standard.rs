@@ -5,12 +5,14 @@
 
 use super::{standard_time, text, value};
 use crate::ast::op;
-use crate::eval::{EvalError, Outcome};
+use crate::error::EvalError;
 use crate::function::{Function, Library, Native};
 use crate::regex::Pattern;
 use crate::types::Type;
+use crate::value::Outcome;
 use crate::value::{Value, convert, number};
 use std::cmp::Ordering;
+use std::slice::from_ref;
 use std::sync::Arc;
 
 pub(super) const A: Type = Type::Param("A");
@@ -363,7 +365,7 @@ fn collections() -> Vec<Function> {
     .into_iter()
     .fold(Function::new("size"), |function, (global, member, ty)| {
         function
-            .declared(global, false, &[ty.clone()], Type::Int)
+            .declared(global, false, from_ref(&ty), Type::Int)
             .declared(member, true, &[ty], Type::Int)
     });
     vec![

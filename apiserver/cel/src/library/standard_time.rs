@@ -3,9 +3,10 @@
 //! Follows upstream's `vendor/github.com/google/cel-go/common/stdlib/standard.go`.
 
 use super::{text, value};
-use crate::eval::{EvalError, Outcome};
+use crate::error::EvalError;
 use crate::function::{Function, Native};
 use crate::types::Type;
+use crate::value::Outcome;
 use crate::value::time::Civil;
 use crate::value::{Timestamp, Value};
 

@@ -3,10 +3,12 @@
 //! Invariant: places in a text are counted in characters.
 
 use super::{format_string, int, list, text};
-use crate::eval::{EvalError, Outcome};
+use crate::error::EvalError;
 use crate::function::{Function, Library};
 use crate::types::Type;
+use crate::value::Outcome;
 use crate::value::Value;
+use std::slice::from_ref;
 
 pub fn library() -> Library {
     use Type::{Int, String};
@@ -108,7 +110,7 @@ pub fn library() -> Library {
             Ok(Value::string(quote(text(args, 0)?)))
         }),
         Function::new("join")
-            .member("list_join", &[texts.clone()], String, |args| join(args, ""))
+            .member("list_join", from_ref(&texts), String, |args| join(args, ""))
             .member("list_join_string", &[texts, String], String, |args| {
                 join(args, text(args, 1)?)
             }),

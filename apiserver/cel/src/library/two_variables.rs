@@ -1,9 +1,10 @@
 //! What the macros with two variables make maps by. Follows upstream's `vendor/github.com/google/cel-go/ext/comprehensions.go`.
 
 use super::standard::{A, B};
-use crate::eval::{EvalError, Outcome};
+use crate::error::EvalError;
 use crate::function::{Function, Library};
 use crate::types::Type;
+use crate::value::Outcome;
 use crate::value::{Key, Map, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;

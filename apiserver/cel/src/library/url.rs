@@ -1,7 +1,7 @@
 //! URLs, as Go's `net/url` reads them. Follows upstream's `staging/src/k8s.io/apiserver/pkg/cel/library/urls.go`.
 
 use super::{text, value};
-use crate::eval::EvalError;
+use crate::error::EvalError;
 use crate::function::{Function, Library};
 use crate::types::Type;
 use crate::value::{Key, Map, Opaque, Text, Value};

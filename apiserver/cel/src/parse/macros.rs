@@ -3,7 +3,7 @@
 //! Invariant: what a macro makes stands at the place of its call, so faults in it are told there. Follows upstream's
 //! `vendor/github.com/google/cel-go/parser/macro.go`, `cel/library.go` (optional types), `ext/comprehensions.go`, `ext/lists.go` and `ext/bindings.go`.
 
-use super::parser::Parser;
+use super::ids::Ids;
 use crate::ast::{
     ACCUMULATOR, Comprehension, Entry, Expr, Field, Id, Kind, Literal, Name, OLD_ACCUMULATOR,
     UNUSED, op,
@@ -25,7 +25,7 @@ pub struct Call {
     pub args: Vec<Expr>,
 }
 
-type Expander = fn(&mut Maker<'_, '_>, Call) -> Unfolded;
+type Expander = fn(&mut Maker<'_>, Call) -> Unfolded;
 
 /// The macro of a name, a number of arguments and a style of call.
 pub fn find(name: &str, args: usize, receiver: bool, bindings: bool) -> Option<Expander> {
@@ -55,15 +55,15 @@ pub fn concerns(name: &str, target: Option<&Expr>) -> bool {
 }
 
 /// Makes nodes at the place of a call.
-pub struct Maker<'p, 's> {
-    pub parser: &'p mut Parser<'s>,
+pub struct Maker<'p> {
+    pub ids: &'p mut Ids,
     pub offset: u32,
 }
 
-impl Maker<'_, '_> {
+impl Maker<'_> {
     fn node(&mut self, kind: Kind) -> Expr {
         Expr {
-            id: self.parser.id(self.offset),
+            id: self.ids.id(self.offset),
             kind,
         }
     }
@@ -107,8 +107,8 @@ impl Maker<'_, '_> {
 
     /// The same tree with new ids, each at its place.
     fn copy(&mut self, expr: &Expr) -> Expr {
-        let offset = self.parser.offset(expr.id);
-        let id = self.parser.id(offset);
+        let offset = self.ids.offset(expr.id);
+        let id = self.ids.id(offset);
         let kind = match &expr.kind {
             Kind::Unspecified | Kind::Literal(_) | Kind::Ident(_) => expr.kind.clone(),
             Kind::Select {
@@ -137,7 +137,7 @@ impl Maker<'_, '_> {
                 entries
                     .iter()
                     .map(|e| Entry {
-                        id: self.parser.id(self.offset),
+                        id: self.ids.id(self.offset),
                         key: self.copy(&e.key),
                         value: self.copy(&e.value),
                         optional: e.optional,
@@ -149,7 +149,7 @@ impl Maker<'_, '_> {
                 fields: fields
                     .iter()
                     .map(|f| Field {
-                        id: self.parser.id(self.offset),
+                        id: self.ids.id(self.offset),
                         name: f.name.clone(),
                         value: self.copy(&f.value),
                         optional: f.optional,
@@ -224,7 +224,7 @@ fn next(args: &mut std::vec::IntoIter<Expr>) -> Expr {
     })
 }
 
-fn has(m: &mut Maker<'_, '_>, call: Call) -> Unfolded {
+fn has(m: &mut Maker<'_>, call: Call) -> Unfolded {
     let (_, mut args, _) = parts(call);
     let arg = next(&mut args);
     match arg.kind {
@@ -244,7 +244,7 @@ enum Quantifier {
     ExistsOne,
 }
 
-fn quantifier(m: &mut Maker<'_, '_>, call: Call, which: Quantifier) -> Unfolded {
+fn quantifier(m: &mut Maker<'_>, call: Call, which: Quantifier) -> Unfolded {
     let (range, mut args, count) = parts(call);
     let first = next(&mut args);
     let (var, var2) = if count == 3 {
@@ -297,7 +297,7 @@ fn quantifier(m: &mut Maker<'_, '_>, call: Call, which: Quantifier) -> Unfolded 
 
 /// A loop that collects: `step` where the filter holds.
 fn collect(
-    m: &mut Maker<'_, '_>,
+    m: &mut Maker<'_>,
     range: Expr,
     (var, var2): (Name, Option<Name>),
     filter: Option<Expr>,
@@ -326,12 +326,12 @@ fn collect(
 }
 
 /// `@result + [element]`
-fn appended(m: &mut Maker<'_, '_>, element: Expr) -> Expr {
+fn appended(m: &mut Maker<'_>, element: Expr) -> Expr {
     let (accu, list) = (m.accu(), m.list(vec![element]));
     m.call(op::ADD, vec![accu, list])
 }
 
-fn map(m: &mut Maker<'_, '_>, call: Call) -> Unfolded {
+fn map(m: &mut Maker<'_>, call: Call) -> Unfolded {
     let (range, mut args, count) = parts(call);
     let var = variable(&next(&mut args), "argument is not an identifier")?;
     let filter = (count == 3).then(|| next(&mut args));
@@ -340,7 +340,7 @@ fn map(m: &mut Maker<'_, '_>, call: Call) -> Unfolded {
     Ok(collect(m, range, (var, None), filter, init, step))
 }
 
-fn filter(m: &mut Maker<'_, '_>, call: Call) -> Unfolded {
+fn filter(m: &mut Maker<'_>, call: Call) -> Unfolded {
     let (range, mut args, _) = parts(call);
     let element = next(&mut args);
     let var = variable(&element, "argument is not an identifier")?;
@@ -349,7 +349,7 @@ fn filter(m: &mut Maker<'_, '_>, call: Call) -> Unfolded {
     Ok(collect(m, range, (var, None), Some(filter), init, step))
 }
 
-fn transform_list(m: &mut Maker<'_, '_>, call: Call) -> Unfolded {
+fn transform_list(m: &mut Maker<'_>, call: Call) -> Unfolded {
     let (range, mut args, count) = parts(call);
     let (var, var2) = variables(&next(&mut args), &next(&mut args))?;
     let filter = (count == 4).then(|| next(&mut args));
@@ -358,7 +358,7 @@ fn transform_list(m: &mut Maker<'_, '_>, call: Call) -> Unfolded {
     Ok(collect(m, range, (var, Some(var2)), filter, init, step))
 }
 
-fn transform_map(m: &mut Maker<'_, '_>, call: Call, entries: bool) -> Unfolded {
+fn transform_map(m: &mut Maker<'_>, call: Call, entries: bool) -> Unfolded {
     let (range, mut args, count) = parts(call);
     let (var, var2) = variables(&next(&mut args), &next(&mut args))?;
     let filter = (count == 4).then(|| next(&mut args));
@@ -375,7 +375,7 @@ fn transform_map(m: &mut Maker<'_, '_>, call: Call, entries: bool) -> Unfolded {
 }
 
 /// `var` is `init` within `result`.
-fn bound(m: &mut Maker<'_, '_>, var: Name, init: Expr, result: Expr) -> Expr {
+fn bound(m: &mut Maker<'_>, var: Name, init: Expr, result: Expr) -> Expr {
     let range = m.list(Vec::new());
     let condition = m.literal(Literal::Bool(false));
     let step = m.ident(var.clone());
@@ -391,7 +391,7 @@ fn bound(m: &mut Maker<'_, '_>, var: Name, init: Expr, result: Expr) -> Expr {
     })
 }
 
-fn bind(m: &mut Maker<'_, '_>, call: Call) -> Unfolded {
+fn bind(m: &mut Maker<'_>, call: Call) -> Unfolded {
     let (_, mut args, _) = parts(call);
     let name = name_of(
         &next(&mut args),
@@ -401,7 +401,7 @@ fn bind(m: &mut Maker<'_, '_>, call: Call) -> Unfolded {
     Ok(bound(m, name, init, result))
 }
 
-fn opt_map(m: &mut Maker<'_, '_>, call: Call, flat: bool) -> Unfolded {
+fn opt_map(m: &mut Maker<'_>, call: Call, flat: bool) -> Unfolded {
     let (target, mut args, _) = parts(call);
     let which = if flat { "optFlatMap" } else { "optMap" };
     let name = name_of(
@@ -422,7 +422,7 @@ fn opt_map(m: &mut Maker<'_, '_>, call: Call, flat: bool) -> Unfolded {
     Ok(m.call(op::CONDITIONAL, vec![has_value, some, none]))
 }
 
-fn sort_by(m: &mut Maker<'_, '_>, call: Call) -> Unfolded {
+fn sort_by(m: &mut Maker<'_>, call: Call) -> Unfolded {
     const INPUT: &str = "@__sortBy_input__";
     let Call { id, target, args } = call;
     let (target, ..) = parts(Call {

@@ -3,7 +3,10 @@
 //! Invariant: nesting is bounded, so whoever walks a tree later may recurse. Follows upstream's
 //! `vendor/github.com/google/cel-go/parser/{parser,helper}.go`.
 
+use super::balance::balanced;
+use super::ids::Ids;
 use super::lexer::{self, Token, kind::*};
+use super::numbers::{int, uint};
 use super::{macros, recovery, unescape};
 use crate::ast::{Ast, Entry, Expr, Field, Id, Kind, Literal, Name, op};
 use crate::source::{Issues, NOWHERE, Source};
@@ -64,16 +67,15 @@ pub fn parse(text: &str, bindings: bool) -> Result<(Ast, Source), Issues> {
         tokens: &tokens,
         at: 0,
         depth: 0,
-        positions: vec![NOWHERE],
+        ids: Ids::new(),
         issues,
         bindings,
     };
     let root = parser.start();
     let Parser {
-        positions,
-        mut issues,
-        ..
+        ids, mut issues, ..
     } = parser;
+    let positions = ids.positions();
     match root {
         Ok(root) if issues.is_empty() => return Ok((Ast { root, positions }, source)),
         Ok(_) => {}
@@ -91,20 +93,14 @@ pub struct Parser<'s> {
     tokens: &'s [Token],
     at: usize,
     depth: usize,
-    positions: Vec<u32>,
+    ids: Ids,
     issues: Issues,
     bindings: bool,
 }
 
 impl Parser<'_> {
-    /// A new id for a node at `offset`.
-    pub fn id(&mut self, offset: u32) -> Id {
-        self.positions.push(offset);
-        self.positions.len() as Id - 1
-    }
-
-    pub fn offset(&self, id: Id) -> u32 {
-        self.positions[id as usize]
+    fn id(&mut self, offset: u32) -> Id {
+        self.ids.id(offset)
     }
 
     fn node(&mut self, offset: u32, kind: Kind) -> Expr {
@@ -151,17 +147,6 @@ impl Parser<'_> {
         self.source.slice(token.start as usize, token.end as usize)
     }
 
-    /// One deeper in the grammar, if that is not too deep.
-    fn nested<T>(&mut self, inner: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
-        self.depth += 1;
-        if self.depth > MOST_DEPTH {
-            return Err(Stop::TooDeep);
-        }
-        let found = inner(self);
-        self.depth -= 1;
-        found
-    }
-
     fn start(&mut self) -> Parsed {
         let root = self.expr()?;
         self.take(EOF)?;
@@ -169,93 +154,60 @@ impl Parser<'_> {
     }
 
     fn expr(&mut self) -> Parsed {
-        self.nested(|p| {
-            let condition = p.logical(OR)?;
-            let Some(offset) = p.accept(QUESTION) else {
-                return Ok(condition);
-            };
-            let id = p.id(offset);
-            let yes = p.logical(OR)?;
-            p.take(COLON)?;
-            let no = p.expr()?;
-            Ok(call(id, op::CONDITIONAL, vec![condition, yes, no]))
-        })
-    }
-
-    /// A chain of `||`, or of `&&` below it; its terms are put into a balanced tree.
-    fn logical(&mut self, kind: u8) -> Parsed {
-        let term = |p: &mut Self| {
-            if kind == OR {
-                p.logical(AND)
-            } else {
-                p.relation()
-            }
-        };
-        let first = term(self)?;
-        if self.peek() != kind {
-            return Ok(first);
-        }
-        let (mut terms, mut ops) = (vec![Some(first)], Vec::new());
-        while let Some(offset) = self.accept(kind) {
-            terms.push(Some(term(self)?));
-            ops.push(self.id(offset));
-        }
-        let function = if kind == OR { op::OR } else { op::AND };
-        Ok(balanced(function, &mut terms, &ops, 0, ops.len() - 1))
-    }
-
-    fn relation(&mut self) -> Parsed {
-        let mut left = self.calc(0)?;
-        let mut length = 1;
-        loop {
-            let function = match self.peek() {
-                LESS => op::LESS,
-                LESS_EQUALS => op::LESS_EQUALS,
-                GREATER_EQUALS => op::GREATER_EQUALS,
-                GREATER => op::GREATER,
-                EQUALS => op::EQUALS,
-                NOT_EQUALS => op::NOT_EQUALS,
-                IN => op::IN,
-                _ => return Ok(left),
-            };
-            length += 1;
-            self.bounded(length)?;
-            let id = self.id(self.offset_here());
-            self.at += 1;
-            let right = self.calc(0)?;
-            left = call(id, function, vec![left, right]);
-        }
-    }
-
-    /// Chains nest as deep as they are long.
-    fn bounded(&self, length: usize) -> Parsed<()> {
-        if self.depth + length > MOST_DEPTH {
+        self.depth += 1;
+        if self.depth > MOST_DEPTH {
             return Err(Stop::TooDeep);
         }
-        Ok(())
+        let mut expr = self.binary(0)?;
+        if let Some(offset) = self.accept(QUESTION) {
+            expr = self.choice(expr, offset)?;
+        }
+        self.depth -= 1;
+        Ok(expr)
     }
 
-    /// Sums (level 0) of products (level 1).
-    fn calc(&mut self, level: u8) -> Parsed {
-        let operand = |p: &mut Self| if level == 0 { p.calc(1) } else { p.unary() };
-        let mut left = operand(self)?;
-        let mut length = 1;
-        loop {
-            let function = match (level, self.peek()) {
-                (0, PLUS) => op::ADD,
-                (0, MINUS) => op::SUBTRACT,
-                (1, STAR) => op::MULTIPLY,
-                (1, SLASH) => op::DIVIDE,
-                (1, PERCENT) => op::MODULO,
-                _ => return Ok(left),
-            };
-            length += 1;
-            self.bounded(length)?;
+    /// `condition ? yes : no`, the question mark taken.
+    fn choice(&mut self, condition: Expr, offset: u32) -> Parsed {
+        let id = self.id(offset);
+        let yes = self.binary(0)?;
+        self.take(COLON)?;
+        let no = self.expr()?;
+        Ok(call(id, op::CONDITIONAL, vec![condition, yes, no]))
+    }
+
+    /// Operators that bind at least as tightly as `least`, left to right.
+    fn binary(&mut self, least: u8) -> Parsed {
+        let mut left = self.unary()?;
+        // chains nest as deep as they are long
+        let mut lengths = [self.depth + 1; 5];
+        while let Some((binds, function)) = operator(self.peek()).filter(|(b, _)| *b >= least) {
+            if binds <= BINDS_AND {
+                left = self.logical(left, binds, function)?;
+                continue;
+            }
+            let length = &mut lengths[usize::from(binds)];
+            *length += 1;
+            if *length > MOST_DEPTH {
+                return Err(Stop::TooDeep);
+            }
             let id = self.id(self.offset_here());
             self.at += 1;
-            let right = operand(self)?;
+            let right = self.binary(binds + 1)?;
             left = call(id, function, vec![left, right]);
         }
+        Ok(left)
+    }
+
+    /// A chain of `||`, or of `&&`; its terms are put into a balanced tree.
+    fn logical(&mut self, first: Expr, binds: u8, function: &'static str) -> Parsed {
+        let kind = self.peek();
+        let (mut terms, mut ops) = (vec![Some(first)], Vec::new());
+        while let Some(offset) = self.accept(kind) {
+            terms.push(Some(self.binary(binds + 1)?));
+            ops.push(self.id(offset));
+        }
+        let last = ops.len() - 1;
+        Ok(balanced(function, &mut terms, &ops, 0, last))
     }
 
     fn unary(&mut self) -> Parsed {
@@ -288,7 +240,9 @@ impl Parser<'_> {
                 _ => return Ok(operand),
             }
             length += 1;
-            self.bounded(length)?;
+            if self.depth + length > MOST_DEPTH {
+                return Err(Stop::TooDeep);
+            }
         }
     }
 
@@ -568,15 +522,15 @@ impl Parser<'_> {
         if let Some(expand) = found
             && macros::concerns(&function, target.as_ref())
         {
-            let offset = self.offset(id);
+            let offset = self.ids.offset(id);
             let mut maker = macros::Maker {
-                parser: self,
+                ids: &mut self.ids,
                 offset,
             };
             return match expand(&mut maker, macros::Call { id, target, args }) {
                 Ok(expr) => expr,
                 Err(misuse) => {
-                    let offset = self.offset(misuse.at);
+                    let offset = self.ids.offset(misuse.at);
                     self.fault(offset, misuse.message)
                 }
             };
@@ -592,6 +546,30 @@ impl Parser<'_> {
     }
 }
 
+/// How tightly `&&` binds; `||` binds less.
+const BINDS_AND: u8 = 1;
+
+/// How tightly an operator between two operands binds, and its function.
+fn operator(kind: u8) -> Option<(u8, &'static str)> {
+    Some(match kind {
+        OR => (0, op::OR),
+        AND => (BINDS_AND, op::AND),
+        LESS => (2, op::LESS),
+        LESS_EQUALS => (2, op::LESS_EQUALS),
+        GREATER_EQUALS => (2, op::GREATER_EQUALS),
+        GREATER => (2, op::GREATER),
+        EQUALS => (2, op::EQUALS),
+        NOT_EQUALS => (2, op::NOT_EQUALS),
+        IN => (2, op::IN),
+        PLUS => (3, op::ADD),
+        MINUS => (3, op::SUBTRACT),
+        STAR => (4, op::MULTIPLY),
+        SLASH => (4, op::DIVIDE),
+        PERCENT => (4, op::MODULO),
+        _ => return None,
+    })
+}
+
 fn call(id: Id, function: &'static str, args: Vec<Expr>) -> Expr {
     Expr {
         id,
@@ -600,52 +578,5 @@ fn call(id: Id, function: &'static str, args: Vec<Expr>) -> Expr {
             function: function.into(),
             args,
         },
-    }
-}
-
-/// The operators `low..=high` and the terms around them as a tree of least depth.
-fn balanced(
-    function: &'static str,
-    terms: &mut [Option<Expr>],
-    ops: &[Id],
-    low: usize,
-    high: usize,
-) -> Expr {
-    let middle = (low + high).div_ceil(2);
-    let term = |terms: &mut [Option<Expr>], at: usize| {
-        terms[at].take().unwrap_or(Expr {
-            id: 0,
-            kind: Kind::Unspecified,
-        })
-    };
-    let left = if middle == low {
-        term(terms, middle)
-    } else {
-        balanced(function, terms, ops, low, middle - 1)
-    };
-    let right = if middle == high {
-        term(terms, middle + 1)
-    } else {
-        balanced(function, terms, ops, middle + 1, high)
-    };
-    call(ops[middle], function, vec![left, right])
-}
-
-fn int(text: &str, negative: bool) -> Option<i64> {
-    let (digits, radix) = match text.strip_prefix("0x") {
-        Some(hex) => (hex, 16),
-        None => (text, 10),
-    };
-    if negative {
-        i64::from_str_radix(&format!("-{digits}"), radix).ok()
-    } else {
-        i64::from_str_radix(digits, radix).ok()
-    }
-}
-
-fn uint(text: &str) -> Option<u64> {
-    match text.strip_prefix("0x") {
-        Some(hex) => u64::from_str_radix(hex, 16).ok(),
-        None => text.parse().ok(),
     }
 }

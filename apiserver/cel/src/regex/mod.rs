@@ -6,7 +6,8 @@ mod syntax;
 
 pub use syntax::PatternError;
 
-use crate::eval::{EvalError, Outcome};
+use crate::error::EvalError;
+use crate::value::Outcome;
 use crate::value::Value;
 use regex::Regex;
 

@@ -2,9 +2,11 @@
 //!
 //! Invariant: what cannot be converted says so in upstream's words (`vendor/github.com/google/cel-go/common/types/*.go`, `ConvertToType`).
 
-use super::{Map, Timestamp, Value, number, time};
-use crate::eval::{EvalError, Outcome};
+use super::{Map, Text, Timestamp, Value, number, time};
+use crate::ast::Literal;
+use crate::error::EvalError;
 use crate::types::Type;
+use crate::value::Outcome;
 use base64::Engine;
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use serde_json::Value as Json;
@@ -144,6 +146,19 @@ pub fn to_string<'a>(value: &Value<'a>) -> Outcome<'a> {
         },
         _ => return cannot(value, &Type::String),
     }))
+}
+
+/// The value that a literal writes.
+pub(crate) fn literal(literal: &Literal) -> Value<'static> {
+    match literal {
+        Literal::Null => Value::Null,
+        Literal::Bool(value) => Value::Bool(*value),
+        Literal::Int(value) => Value::Int(*value),
+        Literal::Uint(value) => Value::Uint(*value),
+        Literal::Double(value) => Value::Double(*value),
+        Literal::String(text) => Value::String(Text::Shared(Arc::clone(text))),
+        Literal::Bytes(bytes) => Value::Bytes(Arc::clone(bytes)),
+    }
 }
 
 /// A value as JSON: moments and spans as texts, bytes in base64.

@@ -7,7 +7,7 @@
 use super::json::JsonMap;
 use super::{Key, List, Map, Value, number};
 use crate::declared::ListKind;
-use crate::eval::EvalError;
+use crate::error::EvalError;
 use serde_json::Value as Json;
 
 impl<'a> Value<'a> {

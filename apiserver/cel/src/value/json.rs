@@ -5,8 +5,8 @@
 
 use super::{List, Map, Text, Timestamp, Value, convert, time};
 use crate::declared::{Declared, ListKind, Shape};
+use crate::error::EvalError;
 use crate::escape;
-use crate::eval::EvalError;
 use serde_json::Value as Json;
 use std::borrow::Cow;
 
@@ -167,7 +167,7 @@ impl<'a> JsonMap<'a> {
         self.json.as_object()
     }
 
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.entries().map_or(0, serde_json::Map::len)
     }
 

@@ -5,7 +5,7 @@
 use super::Value;
 use super::json::JsonList;
 use crate::declared::ListKind;
-use crate::eval::EvalError;
+use crate::error::EvalError;
 use std::sync::Arc;
 
 #[derive(Clone, Debug)]

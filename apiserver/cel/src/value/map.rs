@@ -5,7 +5,7 @@
 use super::json::JsonMap;
 use super::number;
 use super::{Text, Value};
-use crate::eval::EvalError;
+use crate::error::EvalError;
 use crate::types::Type;
 use std::borrow::Borrow;
 use std::cmp::Ordering;

@@ -17,7 +17,7 @@ pub use list::{Items, List};
 pub use map::{Key, Map};
 pub use time::Timestamp;
 
-use crate::eval::EvalError;
+use crate::error::EvalError;
 use crate::types::Type;
 use std::any::Any;
 use std::fmt::Debug;
@@ -42,13 +42,16 @@ pub enum Value<'a> {
     Type(Arc<str>),
     /// What a literal of an object type makes.
     Struct(Arc<Struct<'a>>),
-    /// An object whose fields are made when they are asked for.
-    Fields(&'a dyn Fields),
+    /// The object of the expressions of an [`crate::Activation`], which are evaluated when they are asked for.
+    Lazy,
     /// What a library knows of.
     Opaque(Arc<dyn Opaque>),
     /// JSON that no schema names: it can be compared alone.
     Preserved(&'a serde_json::Value),
 }
+
+/// A value, or why there is none.
+pub type Outcome<'a> = Result<Value<'a>, EvalError>;
 
 /// A text, borrowed or shared.
 #[derive(Clone, Debug)]
@@ -62,12 +65,6 @@ pub struct Struct<'a> {
     pub name: Arc<str>,
     /// In the order in which they were written.
     pub fields: Vec<(Arc<str>, Value<'a>)>,
-}
-
-/// An object whose fields are made when they are asked for, such as the variables of a policy.
-pub trait Fields: Debug + Sync {
-    /// The value of a field; `None` if there is none of that name.
-    fn field(&self, name: &str) -> Option<Result<Value<'_>, EvalError>>;
 }
 
 /// A value of a library.
@@ -208,7 +205,7 @@ impl<'a> Value<'a> {
             Value::Optional(_) => crate::types::OPTIONAL,
             Value::Type(_) => "type",
             Value::Struct(object) => &object.name,
-            Value::Fields(_) => "object",
+            Value::Lazy => "object",
             Value::Opaque(opaque) => opaque.type_name(),
             Value::Preserved(_) => "unknown",
         }

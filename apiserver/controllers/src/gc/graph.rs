@@ -424,13 +424,14 @@ impl Graph {
 
     /// Those of a kind that a fresh list does not show.
     pub fn missing(&self, api_version: &str, kind: &str, seen: &HashSet<&str>) -> Vec<String> {
-        let of_kind = |node: &&Box<Node>| {
+        let of_kind = |node: &&Node| {
             !node.is_virtual
                 && *node.identity.api_version == *api_version
                 && *node.identity.kind == *kind
         };
         self.nodes
             .values()
+            .map(|node| &**node)
             .filter(of_kind)
             .map(|n| &n.identity.uid)
             .filter(|uid| !seen.contains(&***uid))

@@ -106,11 +106,7 @@ impl Count {
     ) -> Self {
         let status = job.status.get_or_insert_default();
         status.uncounted_terminated_pods.get_or_insert_default();
-        let active: Vec<_> = pods
-            .iter()
-            .filter(|pod| pods::is_active(pod))
-            .cloned()
-            .collect();
+        let active: Vec<_> = pods.iter().filter(pods::is_active).cloned().collect();
         let completions = job.spec().completions.unwrap_or(0);
         let status = job.status.clone().unwrap_or_default();
         let done_before = indexes::parse(
@@ -118,8 +114,8 @@ impl Count {
             completions,
         );
         let mut count = Count {
-            ready: number(active.iter().filter(|pod| pods::is_ready(pod)).count()),
-            terminating: number(pods.iter().filter(|pod| pods::is_terminating(pod)).count()),
+            ready: number(active.iter().filter(pods::is_ready).count()),
+            terminating: number(pods.iter().filter(pods::is_terminating).count()),
             active,
             pods,
             succeeded: 0,
@@ -391,7 +387,7 @@ impl Count {
             taken.extend(
                 self.pods
                     .iter()
-                    .filter(|pod| pods::is_terminating(pod))
+                    .filter(pods::is_terminating)
                     .filter_map(|pod| index_of(&self.job, pod)),
             );
         }

@@ -198,7 +198,7 @@ impl Pass<'_> {
             .filter(|r| r.as_ref().map_or_else(Error::is_not_found, |()| true))
             .count();
         self.terminating += number(gone);
-        self.ready -= number(doomed.iter().filter(|pod| pods::is_ready(pod)).count());
+        self.ready -= number(doomed.iter().filter(pods::is_ready).count());
         match results
             .into_iter()
             .filter_map(Result::err)

@@ -262,12 +262,7 @@ impl Controller {
     /// Says of all pods of a node that they are not ready; false when that failed for one.
     async fn mark_pods(&self, node: &str) -> bool {
         let mut all = true;
-        for pod in self
-            .pods
-            .in_group(node)
-            .into_iter()
-            .filter(|pod| pods::is_ready(pod))
-        {
+        for pod in self.pods.in_group(node).into_iter().filter(pods::is_ready) {
             let condition = json!({"type": "Ready", "status": "False", "lastTransitionTime": self.clock.time()});
             let patch = json!({"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": [condition]}});
             match self

@@ -83,7 +83,7 @@ impl<K: Replicated> Reconcile<Key> for Controller<K> {
                 pods::phase(pod) == "Failed" && is_controlled_by(&pod.metadata, set.meta())
             })
             .count();
-        candidates.retain(|pod| pods::is_active(pod));
+        candidates.retain(pods::is_active);
         let active = claim_all(&self.api, &*set, candidates, |pod: &Pod| {
             selector.matches(pod.metadata.labels.as_ref())
         })
@@ -200,7 +200,7 @@ impl<K: Replicated> Controller<K> {
         siblings
             .iter()
             .flat_map(|sibling| self.pods.owned_by(sibling.meta().uid()))
-            .filter(|pod| pods::is_active(pod))
+            .filter(pods::is_active)
             .collect()
     }
 

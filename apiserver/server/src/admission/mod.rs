@@ -14,7 +14,9 @@ mod certificates;
 mod default_ingress_class;
 mod default_storage_class;
 mod default_toleration_seconds;
+mod expressions;
 mod limit_ranger;
+mod matching;
 mod namespace_lifecycle;
 mod node_restriction;
 mod persistent_volume_claim_resize;
@@ -22,16 +24,23 @@ mod plugin;
 mod pod_resize_validator;
 mod pod_security;
 mod pod_topology_labels;
+mod policies;
 mod priority;
 mod resource_quota;
+mod rounds;
 mod runtime_class;
 mod service_account;
 mod storage_object_in_use_protection;
 mod taint_nodes_by_condition;
+mod webhooks;
 
 use skiff_api::machinery::status::Status;
 
-pub use self::plugin::{Attributes, Compute, Operation, Plugin, Statuses};
+pub use self::{
+    plugin::{Attributes, Compute, Given, Operation, Plugin, Statuses},
+    rounds::Rounds,
+    webhooks::Webhooks,
+};
 
 /// The plugins that are on, in order.
 #[derive(Default)]
@@ -39,6 +48,14 @@ pub struct Chain(Vec<Box<dyn Plugin>>);
 
 impl Chain {
     pub async fn admit(&self, attributes: &mut Attributes<'_>) -> Result<(), Status> {
+        self.round(attributes).await?;
+        match attributes.rounds.next() {
+            true => self.round(attributes).await,
+            false => Ok(()),
+        }
+    }
+
+    async fn round(&self, attributes: &mut Attributes<'_>) -> Result<(), Status> {
         for plugin in &self.0 {
             if plugin.handles(attributes) {
                 plugin.admit(attributes).await?;
@@ -75,7 +92,7 @@ pub enum SelectionError {
 }
 
 /// All plugins, in upstream's order, one line each. Each is on unless the command line says otherwise.
-fn all() -> Vec<Box<dyn Plugin>> {
+fn all(webhooks: &Webhooks) -> Vec<Box<dyn Plugin>> {
     vec![
         Box::new(namespace_lifecycle::NamespaceLifecycle),
         Box::new(limit_ranger::LimitRanger),
@@ -95,13 +112,17 @@ fn all() -> Vec<Box<dyn Plugin>> {
         Box::new(default_ingress_class::DefaultIngressClass),
         Box::new(pod_topology_labels::PodTopologyLabels),
         Box::new(pod_resize_validator::PodResizeValidator),
+        Box::<policies::MutatingAdmissionPolicy>::default(),
+        webhooks.mutating_plugin(),
+        Box::<policies::ValidatingAdmissionPolicy>::default(),
+        webhooks.validating_plugin(),
         Box::new(resource_quota::ResourceQuota),
     ]
 }
 
 /// The chain that the command line asks for.
-pub fn chain(selection: &Selection) -> Result<Chain, SelectionError> {
-    let mut plugins = all();
+pub fn chain(selection: &Selection, webhooks: &Webhooks) -> Result<Chain, SelectionError> {
+    let mut plugins = all(webhooks);
     let unknown = |names: &[String]| {
         let known = |name: &&String| plugins.iter().any(|plugin| plugin.name() == **name);
         names.iter().find(|name| !known(name)).cloned()

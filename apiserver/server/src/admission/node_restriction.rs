@@ -39,7 +39,7 @@ impl Plugin for NodeRestriction {
     }
 
     fn handles(&self, attributes: &Attributes<'_>) -> bool {
-        node_identity(attributes.user).is_some()
+        attributes.operation != Operation::Connect && node_identity(attributes.user).is_some()
     }
 
     async fn admit(&self, attributes: &mut Attributes<'_>) -> Result<(), Status> {

@@ -6,13 +6,18 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use skiff_api::{
-    kinds::{Kind, Registry},
-    machinery::{meta::Meta, status::Status},
+    kinds::{Kind, Registry, Subresource, api_version},
+    machinery::{
+        meta::Meta,
+        schema::{Node, Schema},
+        status::Status,
+    },
 };
 use skiff_storage::{Key, Object};
 
+use super::rounds::Rounds;
 use crate::{auth::User, core::Core, stored};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +43,10 @@ impl Operation {
 pub struct Attributes<'a> {
     pub core: &'a Core,
     pub kinds: &'a Registry,
+    /// The kind whose form the object has.
     pub kind: &'a Arc<Kind>,
+    /// The kind that the client asked for: another version of the same objects, or `kind` itself.
+    pub asked: &'a Arc<Kind>,
     /// Empty for the resource itself.
     pub subresource: &'a str,
     pub operation: Operation,
@@ -55,6 +63,24 @@ pub struct Attributes<'a> {
     pub warnings: Mutex<Vec<String>>,
     /// For plugins that keep account in the status of other objects.
     pub statuses: &'a dyn Statuses,
+    /// What the client said besides.
+    pub given: Given<'a>,
+    /// What is remembered from one round of mutating plugins to the next.
+    pub rounds: Rounds,
+}
+
+/// What a client says of a write besides the object: the fields of `CreateOptions` and their like.
+#[derive(Clone, Copy)]
+pub enum Given<'a> {
+    Nothing,
+    Write {
+        /// Under which name fields are managed; empty: it does not say.
+        manager: &'a str,
+        /// `fieldValidation`, which may be empty.
+        validation: &'a str,
+    },
+    /// What makes `DeleteOptions`, when somebody wants to see them.
+    Delete(&'a (dyn Fn() -> Value + Sync)),
 }
 
 /// What an update makes of the live object, managed fields included. Called again when another write came between.
@@ -79,8 +105,71 @@ impl<'a> Attributes<'a> {
         Attributes {
             object: None,
             warnings: Mutex::default(),
+            rounds: Rounds::default(),
             ..*self
         }
+    }
+
+    /// The name of the request, or that of the object where the request has none.
+    pub fn given_name(&self) -> &str {
+        match (self.name, &self.object) {
+            ("", Some(object)) => object.name(),
+            (name, _) => name,
+        }
+    }
+
+    /// Group, version and kind of what is written, were it a write of this version: a subresource may have a kind of its own.
+    pub fn kind_of_object(&self, kind: &Kind) -> (&'static str, &'static str, &'static str) {
+        let own = kind
+            .subresource(self.subresource)
+            .and_then(Subresource::kind);
+        own.unwrap_or((kind.group, kind.version, kind.kind))
+    }
+
+    /// What is written is of a kind of the subresource's own, which has no other versions.
+    pub fn has_own_kind(&self, kind: &Kind) -> bool {
+        kind.subresource(self.subresource)
+            .and_then(Subresource::kind)
+            .is_some()
+    }
+
+    /// The type of what is written, were it a write of this version; `None`: nothing is known of it (the parameters of what is connected).
+    pub fn node_of_object<'k>(&self, kind: &'k Kind) -> Option<Node<'k>> {
+        if !self.has_own_kind(kind) {
+            return Some(kind.node());
+        }
+        let (group, version, name) = self.kind_of_object(kind);
+        Schema::builtin().of_kind(&api_version(group, version), name)
+    }
+
+    /// The options of the request as an object of their kind; `Null` where there are none.
+    pub fn options(&self) -> Value {
+        let kind = match self.operation {
+            Operation::Create => "CreateOptions",
+            Operation::Update => "UpdateOptions",
+            Operation::Delete => "DeleteOptions",
+            Operation::Connect => return Value::Null,
+        };
+        let mut options = match self.given {
+            Given::Nothing => json!({}),
+            Given::Delete(options) => options(),
+            Given::Write {
+                manager,
+                validation,
+            } => {
+                let fields = [("fieldManager", manager), ("fieldValidation", validation)];
+                let said = fields.into_iter().filter(|(_, text)| !text.is_empty());
+                said.map(|(name, text)| (name.to_string(), text.into()))
+                    .collect::<Map<_, _>>()
+                    .into()
+            }
+        };
+        options["kind"] = kind.into();
+        options["apiVersion"] = "meta.k8s.io/v1".into();
+        if self.dry_run {
+            options["dryRun"] = json!(["All"]);
+        }
+        options
     }
 
     /// Tells the client something, whatever comes of the write.

@@ -29,19 +29,20 @@ impl Plugin for PodTopologyLabels {
         let binds = attributes.kind.plural == "pods"
             && attributes.kind.group.is_empty()
             && attributes.subresource == "binding";
-        binds || attributes.is_one(&[Operation::Create], "", "pods")
+        attributes.operation == Operation::Create && (binds || attributes.is("", "pods"))
     }
 
     async fn admit(&self, attributes: &mut Attributes<'_>) -> Result<(), Status> {
-        let name = attributes
-            .object
-            .as_ref()
-            .and_then(|pod| pod.at("spec").text_ptr("nodeName"))
-            .unwrap_or("");
+        // what a binding bears, its pod gets
+        let node_of = |object: &Value| match attributes.subresource {
+            "binding" => object.at("target").text("name").to_string(),
+            _ => object.at("spec").text("nodeName").to_string(),
+        };
+        let name = attributes.object.as_ref().map(node_of).unwrap_or_default();
         if name.is_empty() {
             return Ok(());
         }
-        let Some(node) = attributes.look_up("nodes", "", name)? else {
+        let Some(node) = attributes.look_up("nodes", "", &name)? else {
             return Ok(());
         };
         let found: Map<String, Value> = LABELS

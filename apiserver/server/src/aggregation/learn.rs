@@ -65,12 +65,10 @@ pub async fn learn(of: &Subject, before: &Learned) -> Learned {
         tracing::debug!("OpenAPI 3 of {}/{}: {why}", of.group, of.version);
         before.version3.clone()
     });
-    let version2 = version2(of, before, &mut tags)
-        .await
-        .unwrap_or_else(|why| {
-            tracing::debug!("OpenAPI 2 of {}/{}: {why}", of.group, of.version);
-            before.version2.clone()
-        });
+    let version2 = version2(of, before, &mut tags).await.unwrap_or_else(|why| {
+        tracing::debug!("OpenAPI 2 of {}/{}: {why}", of.group, of.version);
+        before.version2.clone()
+    });
     Learned {
         resources,
         current,
@@ -180,9 +178,7 @@ fn with_kind(entry: &mut Value) {
 /// The same from an older list of resources.
 fn of_list(of: &Subject, list: &Value) -> Vec<Value> {
     let mut resources: Vec<Value> = Vec::new();
-    let kind = |entry: &Value| {
-        json!({"group": entry.text("group"), "version": entry.text("version"), "kind": entry.text("kind")})
-    };
+    let kind = |entry: &Value| json!({"group": entry.text("group"), "version": entry.text("version"), "kind": entry.text("kind")});
     let scope = |entry: &Value| match entry.flag("namespaced") {
         true => "Namespaced",
         false => "Cluster",
@@ -206,11 +202,7 @@ fn of_list(of: &Subject, list: &Value) -> Vec<Value> {
     for entry in main {
         let mut resource = json!({"resource": entry.text("name"), "responseKind": kind(entry), "scope": scope(entry),
             "singularResource": entry.text("singularName")});
-        copied(
-            entry,
-            &["verbs", "shortNames", "categories"],
-            &mut resource,
-        );
+        copied(entry, &["verbs", "shortNames", "categories"], &mut resource);
         resources.push(resource);
     }
     for entry in below {

@@ -221,10 +221,7 @@ impl Services {
 
     async fn next(&mut self) -> Happened {
         let due = self.entries.values().filter(|entry| !entry.running);
-        let due = due
-            .filter_map(|entry| entry.due)
-            .chain(self.owed_at)
-            .min();
+        let due = due.filter_map(|entry| entry.due).chain(self.owed_at).min();
         let watches = &mut self.watches;
         let (mut services, mut slices) = match &mut watches.backends {
             Some((services, slices)) => (Some(services), Some(slices)),
@@ -325,7 +322,13 @@ impl Services {
         let same = before.as_ref().filter(|before| before.spec == spec);
         let backend = known::backend(&spec);
         let remote = backend.map(|backend| {
-            let old = |entry: &Entry| entry.service.remote.as_ref().map(|remote| remote.learned.clone());
+            let old = |entry: &Entry| {
+                entry
+                    .service
+                    .remote
+                    .as_ref()
+                    .map(|remote| remote.learned.clone())
+            };
             let server = match same.and_then(|entry| entry.service.remote.as_ref()) {
                 Some(remote) => remote.server.clone(),
                 None => server(&self.transports, &spec, &backend),
@@ -498,9 +501,7 @@ fn server(transports: &Transports, spec: &Value, backend: &Backend) -> Result<Se
         (false, bundle) => {
             const UNREADABLE: &str =
                 "unable to load root certificates: unable to parse bytes as PEM block";
-            let pem = STANDARD
-                .decode(bundle)
-                .map_err(|_| UNREADABLE.to_owned())?;
+            let pem = STANDARD.decode(bundle).map_err(|_| UNREADABLE.to_owned())?;
             Some(tls::roots(&pem).map_err(|_| UNREADABLE.to_owned())?)
         }
     };

@@ -121,10 +121,7 @@ mod tests {
             name: "anna".into(),
             uid: "7".into(),
             groups: vec!["dev".into(), "ops".into()],
-            extra: BTreeMap::from([(
-                "example.com/a%b".into(),
-                vec!["x".into(), "y".into()],
-            )]),
+            extra: BTreeMap::from([("example.com/a%b".into(), vec!["x".into(), "y".into()])]),
         };
         let headers = said(&user).unwrap();
         assert_eq!(headers["x-remote-extra-example.com%2fa%25b"], "x");

@@ -97,13 +97,15 @@ async fn remove(writer: &Arc<Writer>, definition: &Value) -> Result<(), Status> 
     let store = &writer.core.store;
     let own = Own::new(writer);
     let kind = own.row(&resource)?;
+    // that the definition goes was admitted
+    let call = own.call().admitted();
     let mut watch = store
         .watch(&resource, store.revision())
         .map_err(Status::internal)?;
     for object in store.snapshot(&resource).range(None, None) {
         let options = write::DeleteOptions::default();
         let (namespace, name) = (&object.key.namespace, &object.key.name);
-        match write::delete(&own.call(), kind, namespace, name, &options).await {
+        match write::delete(&call, kind, namespace, name, &options).await {
             Err(status) if status.code != 404 => return Err(status),
             _ => {}
         }

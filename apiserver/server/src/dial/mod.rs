@@ -6,6 +6,7 @@
 //! verifies no certificate); the errors are worded as Go's.
 
 pub mod location;
+pub mod trust;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -15,7 +16,7 @@ use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use ipnet::IpNet;
 use rustls::{
-    CertificateError, ClientConfig, RootCertStore,
+    AlertDescription, CertificateError, ClientConfig, InvalidMessage, RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName},
 };
 use skiff_watching::tls;
@@ -23,7 +24,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpSocket, TcpStream},
 };
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use location::{Location, Scheme, Server, Via};
 
@@ -100,19 +101,18 @@ impl Transports {
 
     async fn dial(&self, location: &Location) -> Result<Box<dyn Stream>, DialError> {
         let late = |_| DialError::Timeout(location.authority());
-        let tcp = tokio::time::timeout(PATIENCE, connect(location, self.behind.as_ref()))
-            .await
-            .map_err(late)??;
+        let tcp = tokio::time::timeout(
+            PATIENCE,
+            connect(&location.host, location.port, self.behind.as_ref()),
+        )
+        .await
+        .map_err(late)??;
         if location.scheme == Scheme::Http {
             return Ok(Box::new(tcp));
         }
         let (config, name) = self.of(location)?;
-        let shaken =
-            tokio::time::timeout(PATIENCE, TlsConnector::from(config).connect(name, tcp)).await;
-        match shaken.map_err(|_| DialError::HandshakeTimeout)? {
-            Ok(stream) => Ok(Box::new(stream)),
-            Err(error) => Err(DialError::Tls(distrust(&error))),
-        }
+        let shaken = tokio::time::timeout(PATIENCE, shake_hands(config, name, tcp)).await;
+        Ok(Box::new(shaken.map_err(|_| DialError::HandshakeTimeout)??))
     }
 
     /// Sends a request there and gives the answer's head, its body to follow; a connection that is switched goes on with
@@ -153,24 +153,82 @@ pub enum DialError {
     Tls(String),
     #[error("net/http: TLS handshake timeout")]
     HandshakeTimeout,
+    /// Its certificate is not believed.
+    #[error(transparent)]
+    NotBelieved(#[from] trust::NotBelieved),
+    #[error("remote error: tls: {0}")]
+    Alert(String),
+    #[error("http: server gave HTTP response to HTTPS client")]
+    NoTls,
+    #[error("EOF")]
+    Ended,
     #[error("{}", root_cause(.0))]
     Http(#[from] hyper::Error),
+}
+
+/// TLS over a connection, with the server of this name.
+///
+/// # Errors
+/// The server does not speak it, or is not believed.
+pub async fn shake_hands(
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+    tcp: TcpStream,
+) -> Result<TlsStream<TcpStream>, DialError> {
+    let shaken = TlsConnector::from(config).connect(name, tcp).await;
+    shaken.map_err(|error| match tls_error(&error) {
+        Some(told) => told,
+        None if error.kind() == io::ErrorKind::UnexpectedEof => DialError::Ended,
+        None => DialError::Tls(distrust(&error)),
+    })
+}
+
+/// What went wrong in a handshake, where Go has words of its own for it.
+fn tls_error(error: &io::Error) -> Option<DialError> {
+    let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::Other(other)) => {
+            let told: &trust::NotBelieved = other.0.downcast_ref()?;
+            Some(DialError::NotBelieved(told.clone()))
+        }
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => Some(DialError::NoTls),
+        rustls::Error::AlertReceived(alert) => Some(DialError::Alert(go_alert(*alert))),
+        _ => None,
+    }
+}
+
+/// `handshake failure` of `HandshakeFailure`.
+fn go_alert(alert: AlertDescription) -> String {
+    let mut words = String::new();
+    for letter in format!("{alert:?}").chars() {
+        if letter.is_ascii_uppercase() && !words.is_empty() {
+            words.push(' ');
+        }
+        words.push(letter.to_ascii_lowercase());
+    }
+    words
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-async fn connect(location: &Location, behind: Option<&Behind>) -> Result<TcpStream, DialError> {
-    let addresses: Vec<SocketAddr> = match location.host.parse() {
-        Ok(ip) => vec![SocketAddr::new(ip, location.port)],
+/// A connection to an address or a name, which leaves by the interface that the address lies behind.
+///
+/// # Errors
+/// The name is unknown, or nobody listens there.
+pub async fn connect(
+    host: &str,
+    port: u16,
+    behind: Option<&Behind>,
+) -> Result<TcpStream, DialError> {
+    let addresses: Vec<SocketAddr> = match host.parse() {
+        Ok(ip) => vec![SocketAddr::new(ip, port)],
         Err(_) => {
-            let found = tokio::net::lookup_host((location.host.as_str(), location.port)).await;
-            found
-                .map_err(|_| DialError::NoHost(location.host.clone()))?
-                .collect()
+            let found = tokio::net::lookup_host((host, port)).await;
+            found.map_err(|_| DialError::NoHost(host.into()))?.collect()
         }
     };
-    let mut failure = DialError::NoHost(location.host.clone());
+    let mut failure = DialError::NoHost(host.into());
     for address in addresses {
         match connect_to(address, behind).await {
             Ok(stream) => {

@@ -12,8 +12,8 @@ use skiff_api::{
 
 use super::{
     Version,
-    definitions::{META, reference},
     descriptions::Described,
+    names::{META, reference},
 };
 
 /// A kind whose descriptions of what all objects have are taken.

@@ -16,34 +16,9 @@ use skiff_api::{
 use super::{
     Version, custom,
     descriptions::{self, Described},
+    names::{META, definition_of, name_of, reference},
 };
 use crate::groups;
-
-pub const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
-
-/// Upstream's name of a type of the table: `core.v1.Pod` is `io.k8s.api.core.v1.Pod`.
-pub fn name_of(name: &str) -> String {
-    let (package, rest) = name.split_once('.').unwrap_or(("", name));
-    match package {
-        "meta" => format!("io.k8s.apimachinery.pkg.apis.meta.{rest}"),
-        "apiextensions" => format!("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.{rest}"),
-        "apiregistration" => format!("io.k8s.kube-aggregator.pkg.apis.apiregistration.{rest}"),
-        _ => format!("io.k8s.api.{name}"),
-    }
-}
-
-/// The name of the definition of a kind: of one that is not built in, its group backwards (`com.example.v1.Widget`).
-pub fn definition_of(kind: &Kind) -> String {
-    if kind.definition.is_none() && std::ptr::eq(kind.node().schema(), Schema::builtin()) {
-        return name_of(kind.type_name());
-    }
-    let group: Vec<&str> = kind.group.split('.').rev().collect();
-    format!("{}.{}.{}", group.join("."), kind.version, kind.kind)
-}
-
-pub fn reference(name: &str) -> Value {
-    json!({"$ref": format!("#/definitions/{name}")})
-}
 
 /// All definitions; `of_brought` chooses those of kinds that somebody's definition brought.
 pub fn all(kinds: &Registry, version: Version, of_brought: impl Fn(&Kind) -> bool) -> Value {

@@ -9,6 +9,7 @@ mod definitions;
 mod descriptions;
 mod gnostic;
 mod merge;
+mod names;
 mod operations;
 mod version3;
 

@@ -10,7 +10,7 @@ use skiff_api::{
     machinery::read::Read,
 };
 
-use super::definitions::{definition_of, name_of, reference};
+use super::names::{definition_of, name_of, reference};
 use crate::groups;
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";

@@ -18,6 +18,7 @@ use skiff_api::{
 };
 
 use crate::{
+    admission::Operation,
     body,
     context::{Answer, Context},
     negotiate::{self, Accept, Offers},
@@ -34,14 +35,23 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
             "name in URL does not match name in Binding object",
         ));
     }
-    assign(&call, kind, (&ctx.info.namespace, name), &binding).await?;
+    let at = (ctx.info.namespace.as_str(), name);
+    let mut attributes = call.attributes(kind, "binding", Operation::Create, at);
+    attributes.object = Some(binding);
+    call.admit(&mut attributes).await?;
+    let binding = attributes.object.as_ref().unwrap_or(&Value::Null);
+    validate(binding)?;
+    call.check(&attributes).await?;
+    assign(&call.admitted(), kind, at, binding).await?;
     ctx.value(201, &accept, &success())
 }
 
-/// POST to `bindings`: the pod is named in the body.
+/// POST to `bindings`, which was admitted: the pod is named in the body.
 pub async fn legacy(ctx: &Context, call: &Call<'_>, accept: &Accept, binding: Value) -> Answer {
     let kind = ctx.kinds.stored("pods").ok_or_else(Status::no_such_path)?;
-    assign(call, kind, (&ctx.info.namespace, binding.name()), &binding).await?;
+    validate(&binding)?;
+    let at = (ctx.info.namespace.as_str(), binding.name());
+    assign(&call.admitted(), kind, at, &binding).await?;
     ctx.value(201, accept, &success())
 }
 
@@ -55,7 +65,6 @@ async fn assign(
     (namespace, name): (&str, &str),
     binding: &Value,
 ) -> Result<(), Status> {
-    validate(binding)?;
     let target = binding.at("target").text("name").to_string();
     let uid = Some(binding.uid().to_string()).filter(|uid| !uid.is_empty());
     let how = Update {

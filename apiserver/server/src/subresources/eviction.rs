@@ -63,7 +63,8 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let at = (ctx.info.namespace.as_str(), name);
     call.admit_subresource(kind, "eviction", at, eviction)
         .await?;
-    evict(&call, kind, at, &options).await?;
+    // the deletion is a part of what was admitted
+    evict(&call.admitted(), kind, at, &options).await?;
     ctx.value(201, &accept, &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}))
 }
 

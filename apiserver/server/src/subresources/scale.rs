@@ -24,7 +24,7 @@ use crate::{
     context::{Answer, Context},
     negotiate::{self, BodyType, Offers},
     stored,
-    write::{self, Call, Part, Update, Written, managed},
+    write::{self, Call, Part, Seen, Update, Written, managed},
 };
 
 const EXPECTED: (&str, &str, &str) = ("autoscaling", "v1", "Scale");
@@ -108,20 +108,34 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
         kind,
         text: &text,
     };
-    let (written, _) = write::update(
-        &call,
-        kind,
-        &ctx.info.namespace,
-        name,
-        Update::of(Part::Sub(Subresource::Scale)),
-        &mut |live| change.apply(live.unwrap_or(&Value::Null)),
-    )
+    let how = Update {
+        seen: Some(scale),
+        ..Update::of(Part::Sub(Subresource::Scale))
+    };
+    let (written, _) = write::update(&call, kind, &ctx.info.namespace, name, how, &mut |live| {
+        change.apply(live.unwrap_or(&Value::Null))
+    })
     .await?;
     let value = match written {
         Written::Stored(object) => stored::decoded(kind, &object)?,
         Written::Unstored(value) => value,
     };
     ctx.value(200, &accept, &scale_of(scale, &value)?)
+}
+
+/// Admission sees the Scale, and what it makes of the count.
+impl Seen for Scale {
+    fn show(&self, object: &Value) -> Result<Value, Status> {
+        scale_of(self, object)
+    }
+
+    fn take(&self, object: &mut Value, part: &Value) {
+        let count = part.at("spec").int("replicas");
+        let had = at(object, self.spec_replicas).and_then(Value::as_i64);
+        if had != Some(count) {
+            set(object, self.spec_replicas, count.into());
+        }
+    }
 }
 
 const APPLY: &str = "application/apply-patch+yaml";

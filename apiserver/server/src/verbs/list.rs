@@ -105,7 +105,7 @@ impl Selection {
             // to be told of, not to be missing
             return true;
         }
-        if !self.labels.matches(&LabelsOf(attributes)) {
+        if !self.labels.matches(&stored::LabelsOf(attributes)) {
             return false;
         }
         let Ok(read) = self.read_out(object) else {
@@ -133,14 +133,6 @@ impl Selection {
         Ok(fields
             .map(|field| (field.path, field.value(&value)))
             .collect())
-    }
-}
-
-struct LabelsOf<'a>(&'a skiff_storage::Attributes);
-
-impl selector::Labels for LabelsOf<'_> {
-    fn label(&self, key: &str) -> Option<&str> {
-        self.0.label(key)
     }
 }
 

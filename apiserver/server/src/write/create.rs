@@ -67,6 +67,7 @@ pub(super) async fn create_tracked(
     shown.convert(&mut value, kind).map_err(unconverted)?;
     let name = value.name().to_string();
     let mut attributes = call.attributes(kind, "", Operation::Create, (namespace, &name));
+    attributes.asked = shown;
     if kind.is_terminating() {
         return Err(Status::forbidden(
             kind.group,
@@ -78,6 +79,8 @@ pub(super) async fn create_tracked(
     attributes.object = Some(value);
     call.admit(&mut attributes).await?;
     let mut value = attributes.taken()?;
+    // whoever was asked may have changed it
+    check_namespace(kind, namespace, &mut value)?;
 
     let generate = !value.meta_str("generateName").is_empty() && value.name().is_empty();
     let mut attempts = if generate { 8 } else { 1 };

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use skiff_api::{
     kinds::Kind,
     machinery::{
@@ -20,7 +20,10 @@ use skiff_api::{
 use skiff_storage::{Error, Expect, Object, Write};
 
 use super::{call::Call, steps::store_error};
-use crate::{admission::Operation, stored};
+use crate::{
+    admission::{Given, Operation},
+    stored,
+};
 
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
@@ -47,6 +50,37 @@ impl DeleteOptions {
             resource_version: given(&self.resource_version),
             ..self.clone()
         }
+    }
+    /// The options as they are of an object: who does not say how much time it is to have means what its kind says.
+    fn to_value(&self, kind: &Kind, live: &Value) -> Value {
+        let mut value = json!({});
+        let text = |text: &Option<String>| text.clone().map(Value::from);
+        let preconditions: Map<String, Value> = [
+            ("uid", text(&self.uid)),
+            ("resourceVersion", text(&self.resource_version)),
+        ]
+        .into_iter()
+        .filter_map(|(name, said)| Some((name.to_string(), said?)))
+        .collect();
+        let grace = match (self.grace, grace(kind, live, self)) {
+            (_, Grace::Seconds(seconds)) => Some(seconds),
+            (None, Grace::None) if kind.strategy.default_grace.is_some() => Some(0),
+            (asked, _) => asked,
+        };
+        for (name, said) in [
+            ("gracePeriodSeconds", grace.map(Value::from)),
+            (
+                "preconditions",
+                Some(preconditions.into()).filter(|said: &Value| *said != json!({})),
+            ),
+            ("orphanDependents", self.orphan_dependents.map(Value::from)),
+            ("propagationPolicy", text(&self.propagation)),
+        ] {
+            if let Some(said) = said {
+                value[name] = said;
+            }
+        }
+        value
     }
     /// The version that the object must have.
     pub fn resource_version(&self) -> Option<&str> {
@@ -134,9 +168,17 @@ pub async fn delete(
             .ok_or_else(|| Status::not_found(kind.group, kind.plural, name))?;
         let live = stored::decoded(kind, &object)?;
         preconditions(kind, name, options, &live)?;
-        let mut attributes = call.attributes(kind, "", Operation::Delete, (namespace, name));
+        // who deletes many names none
+        let named = if call.asked.verb == "deletecollection" {
+            ""
+        } else {
+            name
+        };
+        let given = || options.to_value(kind, &live);
+        let mut attributes = call.attributes(kind, "", Operation::Delete, (namespace, named));
         attributes.old = Some(&live);
         attributes.dry_run = options.dry_run;
+        attributes.given = Given::Delete(&given);
         call.admit(&mut attributes).await?;
         call.check(&attributes).await?;
         let plan = plan(kind, &live, options, call.now());

@@ -19,5 +19,5 @@ pub use self::{
     create::create,
     delete::{DeleteOptions, Deleted, delete, preconditions},
     steps::check_namespace,
-    update::{Update, update},
+    update::{Seen, Update, update},
 };

@@ -37,24 +37,35 @@ use crate::{
 };
 
 /// How an update treats what it finds.
-pub struct Update {
+pub struct Update<'a> {
     pub part: Part,
     /// PUT and apply make what is absent, where the kind allows it.
     pub create: bool,
     /// `Some`: the version that the client saw; another one is a conflict.
     pub uid: Option<String>,
     pub resource_version: Option<String>,
+    /// What admission sees in the place of the object, where the part has a kind of its own.
+    pub seen: Option<&'a dyn Seen>,
 }
 
-impl Update {
-    pub fn of(part: Part) -> Update {
+impl Update<'_> {
+    pub fn of(part: Part) -> Update<'static> {
         Update {
             part,
             create: false,
             uid: None,
             resource_version: None,
+            seen: None,
         }
     }
+}
+
+/// A part of objects that has a kind of its own (`Scale`).
+pub trait Seen: Sync {
+    /// The part as an object.
+    fn show(&self, object: &Value) -> Result<Value, Status>;
+    /// Takes into the object what became of the part.
+    fn take(&self, object: &mut Value, part: &Value);
 }
 
 /// Reads, computes, checks, writes; again when the object changed meanwhile. The flag tells that it was created.
@@ -63,7 +74,7 @@ pub async fn update(
     kind: &Arc<Kind>,
     namespace: &str,
     name: &str,
-    how: Update,
+    how: Update<'_>,
     compute: Compute<'_>,
 ) -> Result<(Written, bool), Status> {
     let dry = call.options.dry_run;
@@ -74,6 +85,7 @@ pub async fn update(
         kind: call.kinds.worked_on_as(kind),
         key: &key,
         part: how.part,
+        seen: how.seen,
     };
     for _ in 0..100 {
         let Some(object) = call.store().get(&key) else {
@@ -101,7 +113,7 @@ pub async fn update(
 fn check_preconditions(
     kind: &Kind,
     key: &Key,
-    how: &Update,
+    how: &Update<'_>,
     live: &Value,
     dry: bool,
 ) -> Result<(), Status> {
@@ -133,6 +145,7 @@ struct Attempt<'a> {
     kind: &'a Arc<Kind>,
     key: &'a Key,
     part: Part,
+    seen: Option<&'a dyn Seen>,
 }
 
 impl Attempt<'_> {
@@ -149,6 +162,7 @@ impl Attempt<'_> {
             kind,
             key,
             part,
+            seen,
         } = *self;
         if !Arc::ptr_eq(shown, kind) {
             shown.convert(&mut new, kind).map_err(unconverted)?;
@@ -157,24 +171,30 @@ impl Attempt<'_> {
         let live = &live;
         check_namespace(kind, &key.namespace, &mut new)?;
         dedup_owners(call, &mut new);
-        let seen = seen_version(&new)?;
+        let seen_at = seen_version(&new)?;
         let at = (&*key.namespace, &*key.name);
         let mut attributes = call.attributes(kind, part.name(), Operation::Update, at);
-        attributes.object = Some(new);
-        attributes.old = Some(live);
+        attributes.asked = shown;
+        let old = seen.map(|seen| seen.show(live)).transpose()?;
+        attributes.old = Some(old.as_ref().unwrap_or(live));
+        attributes.object = Some(self.seen(&mut new)?);
         call.admit(&mut attributes).await?;
-        let mut new = attributes.taken()?;
+        self.take(&mut new, attributes.taken()?);
+        // whoever was asked may have changed it
+        check_namespace(kind, &key.namespace, &mut new)?;
 
-        check_version(kind, &key.name, seen.as_deref(), live)?;
+        check_version(kind, &key.name, seen_at.as_deref(), live)?;
         new.set_meta("resourceVersion", live.resource_version());
         prepare(kind, part, &mut new, live)?;
         stamp(call, kind, &mut new, Some(live))?;
         let allocation = take_addresses(call, kind, &mut new, live)?;
         validate(call, kind, part, &new, live)?;
         escalation(call, kind, &new, Some(live))?;
-        attributes.object = Some(new);
+        attributes.object = Some(self.seen(&mut new)?);
         call.check(&attributes).await?;
-        let new = attributes.taken()?;
+        if seen.is_none() {
+            new = attributes.taken()?;
+        }
         if matches!(part, Part::Whole) {
             for warning in kind.warnings(&new, Some(live)) {
                 call.warnings.add(warning);
@@ -185,6 +205,22 @@ impl Attempt<'_> {
             return unstored(call, shown, kind, new).map(Some);
         }
         self.store(object, live, new, allocation).await
+    }
+
+    /// What admission sees of the object: itself, which is taken, or the part that has a kind of its own.
+    fn seen(&self, new: &mut Value) -> Result<Value, Status> {
+        match self.seen {
+            Some(seen) => seen.show(new),
+            None => Ok(new.take()),
+        }
+    }
+
+    /// The object with what admission made of what it saw.
+    fn take(&self, new: &mut Value, admitted: Value) {
+        match self.seen {
+            Some(seen) => seen.take(new, &admitted),
+            None => *new = admitted,
+        }
     }
 
     /// Writes, or removes what this update left nothing to wait for.

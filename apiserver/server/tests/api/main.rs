@@ -16,11 +16,14 @@ mod lists;
 #[path = "../support/mask.rs"]
 mod mask;
 mod order;
+mod policies;
 mod protobuf;
 mod registry;
 mod unreadable;
 mod verbs;
 mod versions;
 mod warnings;
+mod webhook_server;
+mod webhooks;
 #[path = "../support/widget.rs"]
 mod widget;

@@ -16,37 +16,10 @@ async fn controls_without_effect_are_told_of() {
             .iter()
             .any(|text| text.contains("this server") || text.contains("this cluster"))
     };
-    let hook = json!({"name": "a.example.com", "clientConfig": {"url": "https://example.com"}, "sideEffects": "None", "admissionReviewVersions": ["v1"]});
-    let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-    let version = json!({"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}});
-    let names =
-        json!({"plural": "things", "singular": "thing", "kind": "Thing", "listKind": "ThingList"});
-    let definition = json!({"group": "example.com", "scope": "Namespaced", "names": names, "versions": [version]});
-    let service = json!({"service": {"namespace": "a", "name": "b", "port": 443}, "group": "x.example.com", "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1});
-    let rows: [(&str, Value); 7] = [
+    let rows: [(&str, Value); 2] = [
         (
             POLICIES,
             json!({"metadata": {"name": "a"}, "spec": {"podSelector": {}}}),
-        ),
-        (
-            "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
-            json!({"metadata": {"name": "a"}, "webhooks": [hook.clone()]}),
-        ),
-        (
-            "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
-            json!({"metadata": {"name": "a"}, "webhooks": [hook]}),
-        ),
-        (
-            "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
-            json!({"metadata": {"name": "a"}, "spec": {"policyName": "a", "validationActions": ["Deny"]}}),
-        ),
-        (
-            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
-            json!({"metadata": {"name": "things.example.com"}, "spec": definition}),
-        ),
-        (
-            "/apis/apiregistration.k8s.io/v1/apiservices",
-            json!({"metadata": {"name": "v1.x.example.com"}, "spec": service}),
         ),
         (
             "/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations",

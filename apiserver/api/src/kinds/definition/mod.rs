@@ -6,7 +6,7 @@
 //! `pkg/registry/customresource/{strategy,status_strategy,validator}.go` (what its objects are held to).
 
 mod conditions;
-mod rules;
+pub(crate) mod rules;
 
 use std::{
     collections::BTreeSet,
@@ -51,6 +51,8 @@ pub struct Definition {
     api_version: &'static str,
     kind: &'static str,
     scale: Option<ScalePaths>,
+    /// A webhook converts between its versions.
+    by_webhook: bool,
 }
 
 impl fmt::Debug for Definition {
@@ -161,7 +163,9 @@ fn kind_of(
     let scale = subresources(&mut kind, version.at("subresources"));
     kind.flags = flags(&kind, version);
     kind.strategy = STRATEGY;
+    let by_webhook = spec.at("conversion").text("strategy") == "Webhook";
     let held = Definition {
+        by_webhook,
         written: written.clone(),
         version: kind.version,
         made: OnceLock::new(),
@@ -334,11 +338,20 @@ impl Definition {
     /// Makes what was stored by another schema what it is by this one.
     ///
     /// # Errors
-    /// Those of [`Definition::coerce`], but for metadata: what of that cannot be read is let go.
-    pub fn reshape(&self, value: &mut Value) -> Result<(), Error> {
+    /// Those of [`Definition::coerce`], but for metadata: what of that cannot be read is let go. It is of another version, which a webhook would convert.
+    pub fn reshape(&self, value: &mut Value) -> Result<(), Problem> {
+        let given = value.text("apiVersion");
+        if self.by_webhook && given != self.api_version {
+            return Err(Problem(format!(
+                "conversion webhook for {given}, Kind={} failed: this server asks no conversion webhooks",
+                self.kind
+            )));
+        }
         value["apiVersion"] = self.api_version.into();
         value["kind"] = self.kind.into();
-        self.structural().coerce(value, Malformed::Dropped)?;
+        self.structural()
+            .coerce(value, Malformed::Dropped)
+            .map_err(|error| Problem(error.to_string()))?;
         self.structural().default(value);
         Ok(())
     }

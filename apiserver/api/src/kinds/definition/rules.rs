@@ -14,14 +14,14 @@ use crate::machinery::{
     },
     field::{Error, Errors, Kind, Path},
     read::Read,
-    structural::{Node, Structural, Visit},
+    structural::{Default, Node, Structural, Visit},
 };
 
 const NO_BUDGET: &str =
     "validation failed due to running out of cost budget, no further validation rules will be run";
 
 /// The rules of a schema, by the nodes that say them and those that they are about.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Rules(HashMap<(u32, u32), Place>);
 
 /// What is asked at one place.
@@ -56,7 +56,7 @@ struct At<'s> {
 impl Rules {
     /// The rules of a schema, whose JSON is `schema`.
     pub fn of(structural: &Structural, schema: &Json) -> Rules {
-        let mut rules = Rules::default();
+        let mut rules = Rules(HashMap::new());
         let declared = cel::declare_root(schema, "selfType");
         let at = At {
             schema,
@@ -141,21 +141,59 @@ impl Rules {
             return errors;
         }
         let mut budget = RUNTIME_BUDGET;
+        let mut visit = |visit: &Visit<'_>, path: &Path<'_>| {
+            self.at(visit, path, &mut budget, &mut errors, warn)
+        };
         // running out is told of, and ends it
-        let _ = structural.walk(new, old, &Path::WHOLE, &mut |visit, path| {
-            let Some(place) = self.0.get(&(visit.rules_of.id, visit.node.id)) else {
-                return ControlFlow::Continue(());
-            };
-            let mut asked = Asked {
+        match structural.walk(new, old, &Path::WHOLE, &mut visit) {
+            ControlFlow::Continue(()) | ControlFlow::Break(()) => errors,
+        }
+    }
+
+    /// What the rules have against a default of their schema: it is to be good both where it stays as it is and where there was nothing before.
+    /// Breaks off when `budget` is spent.
+    pub fn check_default(
+        &self,
+        default: &Default<'_>,
+        path: &Path<'_>,
+        budget: &mut u64,
+        errors: &mut Errors,
+    ) -> ControlFlow<()> {
+        let (before, had) = (errors.0.len(), *budget);
+        let pass = |old: Option<&Json>, left: &mut u64, errors: &mut Errors| {
+            default.walk(old, path, &mut |visit, path| {
+                self.at(visit, path, left, errors, &mut |_| {})
+            })
+        };
+        pass(Some(default.value), budget, errors)?;
+        if errors.0.len() == before {
+            let mut left = had;
+            pass(None, &mut left, errors)?;
+            *budget = left.min(*budget);
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Asks the rules of one place.
+    fn at(
+        &self,
+        visit: &Visit<'_>,
+        path: &Path<'_>,
+        budget: &mut u64,
+        errors: &mut Errors,
+        warn: &mut dyn FnMut(&Error),
+    ) -> ControlFlow<()> {
+        match self.0.get(&(visit.rules_of.id, visit.node.id)) {
+            None => ControlFlow::Continue(()),
+            Some(place) => Asked {
                 visit,
                 path,
-                budget: &mut budget,
-                errors: &mut errors,
-                warn: &mut *warn,
-            };
-            asked.all(place)
-        });
-        errors
+                budget,
+                errors,
+                warn,
+            }
+            .all(place),
+        }
     }
 }
 

@@ -1,10 +1,11 @@
-//! Expressions in CEL: the one place where what is written in an object would be compiled.
+//! Expressions in CEL, as several kinds have them.
 //!
-//! Invariant: what can be said of an expression without compiling it is said here, in upstream's words; nothing is compiled yet, so an expression
-//! that does not parse or has the wrong type is stored (`docs/differences.md`).
+//! Invariant: what is wrong with an expression is told in upstream's words; one that selects devices is not compiled yet, so that one which does not parse
+//! is stored (`docs/differences.md`).
 //! Follows `pkg/apis/admissionregistration/validation/validation.go` and `validateCELSelector` of `pkg/apis/resource/validation/validation.go`.
 
 use crate::kinds::prelude::*;
+use crate::machinery::cel::{Compiled, admission::Fault};
 
 /// The longest expression that selects devices, in bytes.
 const LONGEST_SELECTOR: usize = 10 * 1024;
@@ -32,10 +33,26 @@ const RESERVED: &[&str] = &[
     "while",
 ];
 
-/// An expression that must be there; `missing` is what is said when it is not.
-pub fn required(expression: &str, missing: &str, path: &Path, errors: &mut Errors) {
-    if is_blank(expression) {
-        errors.required(path, missing);
+/// What is wrong with an expression of admission that was compiled; `shown` is the text that the mistake is told of.
+pub fn compiled(of: Result<Compiled, Fault>, shown: &str, path: &Path, errors: &mut Errors) {
+    match of {
+        Ok(_) => {}
+        Err(fault @ Fault::Uninstantiated(_)) => errors.internal(path, fault.to_string()),
+        Err(fault) => errors.invalid(path, shown, fault.to_string()),
+    }
+}
+
+/// The same for one that must be there: where it is not, `missing` is said and `compile` not called.
+pub fn needed(
+    expression: &str,
+    missing: &str,
+    path: &Path,
+    errors: &mut Errors,
+    compile: impl FnOnce() -> Result<Compiled, Fault>,
+) {
+    match is_blank(expression) {
+        true => errors.required(path, missing),
+        false => compiled(compile(), expression, path, errors),
     }
 }
 
@@ -78,8 +95,14 @@ mod tests {
         }
         let mut errors = Errors::default();
         let path = Path::new("e");
-        required(" \n", "expression is not specified", &path, &mut errors);
-        required("true", "", &path, &mut errors);
+        let none = || panic!("nothing is compiled");
+        needed(
+            " \n",
+            "expression is not specified",
+            &path,
+            &mut errors,
+            none,
+        );
         selector(&"x".repeat(LONGEST_SELECTOR), &path, &mut errors);
         selector(&"x".repeat(LONGEST_SELECTOR + 1), &path, &mut errors);
         assert_eq!(

@@ -3,6 +3,7 @@
 //! Invariant: there is one environment of all expressions, [`env()`]; who has variables of its own extends it. Limits are upstream's
 //! (`staging/src/k8s.io/apiserver/pkg/apis/cel/config.go`).
 
+pub mod admission;
 mod declare;
 mod format;
 mod quantity;
@@ -34,3 +35,6 @@ static ENV: LazyLock<Env> = LazyLock::new(|| {
 pub fn env() -> Env {
     ENV.clone()
 }
+
+#[cfg(test)]
+mod tests;

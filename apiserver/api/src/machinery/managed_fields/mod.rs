@@ -12,6 +12,7 @@ mod fieldset;
 mod last_applied;
 mod managers;
 mod merge;
+mod put_over;
 mod remove;
 mod scale;
 mod set;
@@ -26,6 +27,7 @@ pub use apply::apply;
 pub use conflict::Conflicts;
 pub use element::{ElementError, PathElement};
 pub use managers::DecodeError;
+pub use put_over::{PutOverError, put_over};
 pub use scale::ScaleHandler;
 pub use set::Set;
 pub use update::track_update;
@@ -142,6 +144,14 @@ impl ManagedFieldsError {
             _ => Status::new(500, "", self.to_string()),
         }
     }
+}
+
+/// Whether `metadata.managedFields` can be read.
+///
+/// # Errors
+/// The first entry that cannot.
+pub fn check(list: Option<&Value>) -> Result<(), DecodeError> {
+    managers::decode(list).map(drop)
 }
 
 /// The managed fields of an object's metadata.

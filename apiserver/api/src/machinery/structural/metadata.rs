@@ -239,7 +239,7 @@ fn metadata(found: &Value, path: &Path, errors: &mut Errors) {
     }
     let namespaced = !metadata.text("namespace").is_empty();
     let object = json!({"metadata": metadata});
-    let found = object_meta::validate(&object, namespaced, &|name: &str, prefix: bool| {
+    let found = object_meta::validate(&object, namespaced, |name: &str, prefix: bool| {
         if prefix {
             names::is_path_segment_prefix(name)
         } else {

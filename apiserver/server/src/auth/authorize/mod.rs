@@ -61,6 +61,7 @@ impl FromStr for Mode {
 }
 
 /// The authorizers of a server. RBAC is there in any mode, for the escalation check; it is asked only when its mode is on.
+#[derive(Clone)]
 pub struct Authorizers {
     chain: Vec<Arc<dyn Authorizer>>,
     pub rbac: Arc<rbac::Rbac>,

@@ -17,5 +17,7 @@ pub use authority::{Authority, Issued};
 pub use certificate::{Facts, Request, San, Usages};
 pub use error::PkiError;
 pub use files::write as write_file;
-pub use folder::{FRONT_PROXY_CLIENT, Given, Pki, ServingNames, read_public_keys, read_signing_key};
+pub use folder::{
+    FRONT_PROXY_CLIENT, Given, Pki, ServingNames, read_public_keys, read_signing_key,
+};
 pub use tls::PeerCertificate;

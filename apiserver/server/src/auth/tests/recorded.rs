@@ -90,6 +90,7 @@ fn world(lines: &[Value]) -> (Authenticator, Authorizers) {
     file.write_all(b"admin-token,admin,u-admin,system:masters\nalice-token,alice,u-alice,dev\nbob-token,bob,u-bob,\"dev,ops\"\n").unwrap();
     let config = Config {
         client_ca: None,
+        front_proxies: None,
         token_file: Some(file.path().to_owned()),
         service_account_keys: vec![],
         issuers: vec!["https://kubernetes.default.svc".into()],

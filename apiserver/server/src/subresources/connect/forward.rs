@@ -4,7 +4,9 @@
 //! Follows `staging/src/k8s.io/apimachinery/pkg/util/proxy/upgradeaware.go` and Go's `httputil.ReverseProxy`.
 
 use axum::body::Body;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, request::Parts};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, request::Parts,
+};
 use skiff_api::machinery::status::Status;
 
 use super::{

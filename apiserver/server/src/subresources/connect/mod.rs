@@ -4,6 +4,7 @@
 //! never text; what proved who asks goes no further than here; the server shows its own certificate to a node's own API alone.
 //! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/handlers/rest.go` (ConnectResource) and `pkg/registry/core/{pod,service,node}/rest`.
 
+mod admitted;
 mod forward;
 mod html;
 mod live;
@@ -40,6 +41,9 @@ pub async fn serve(
 ) -> Answer {
     if ctx.query.get("dryRun").is_some() {
         return Err(Status::bad_request("dryRun is not supported"));
+    }
+    if sub != Subresource::Log {
+        admitted::ask(ctx, kind, sub).await?;
     }
     match sub {
         Subresource::Log => log::serve(ctx, kind, parts).await,

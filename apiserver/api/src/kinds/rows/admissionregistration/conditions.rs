@@ -5,10 +5,13 @@
 use crate::kinds::prelude::*;
 use crate::kinds::validation::cel;
 use crate::kinds::validation::checks::qualified_name;
+use crate::machinery::cel::admission::{Compiler, Gives};
 
 const MOST: usize = 64;
 
-pub fn validate(owner: &Value, path: &Path, errors: &mut Errors) {
+/// `params`: there is a kind of parameters, which conditions may look at.
+pub fn validate(owner: &Value, params: bool, path: &Path, errors: &mut Errors) {
+    let compiler = Compiler::new(params);
     let (conditions, path) = (owner.list("matchConditions"), path.child("matchConditions"));
     if conditions.len() > MOST {
         errors.too_many(&path, conditions.len() as i64, MOST as i64);
@@ -16,12 +19,13 @@ pub fn validate(owner: &Value, path: &Path, errors: &mut Errors) {
     for (index, condition) in conditions.iter().enumerate() {
         let path = path.index(index);
         let (name, at) = (condition.text("name"), path.child("name"));
-        cel::required(
-            condition.text("expression"),
-            "",
-            &path.child("expression"),
-            errors,
+        let (expression, at_expression) = (
+            condition.text("expression").trim(),
+            path.child("expression"),
         );
+        cel::needed(expression, "", &at_expression, errors, || {
+            compiler.compile(expression, Gives::Bool)
+        });
         if name.is_empty() {
             errors.required(&at, "");
             continue;
@@ -50,6 +54,10 @@ mod tests {
                 "c.matchConditions[1].name: Duplicate value: \"a\"",
             ),
             (
+                json!([one("a", " object.x ")]),
+                "c.matchConditions[0].expression: Invalid value: \"object.x\": must evaluate to bool but got dyn",
+            ),
+            (
                 json!([one("", " ")]),
                 "[c.matchConditions[0].expression: Required value, c.matchConditions[0].name: Required value]",
             ),
@@ -57,6 +65,7 @@ mod tests {
             let mut errors = Errors::default();
             validate(
                 &json!({"matchConditions": conditions}),
+                false,
                 &Path::new("c"),
                 &mut errors,
             );
@@ -66,6 +75,7 @@ mod tests {
         let mut errors = Errors::default();
         validate(
             &json!({"matchConditions": many}),
+            false,
             &Path::new("c"),
             &mut errors,
         );

@@ -8,6 +8,7 @@ use crate::kinds::rows::admissionregistration::webhooks::REINVOCATION_POLICIES;
 use crate::kinds::rows::admissionregistration::{policies, rules};
 use crate::kinds::validation::cel;
 use crate::kinds::validation::checks::{required_one_of, unsupported};
+use crate::machinery::cel::admission::{Compiler, Gives};
 
 pub const STRATEGY: Strategy = Strategy {
     defaults: policies::defaults,
@@ -17,9 +18,9 @@ pub const STRATEGY: Strategy = Strategy {
 };
 
 /// Types of patches, and the fields that hold them.
-const PATCHES: [(&str, &str); 2] = [
-    ("ApplyConfiguration", "applyConfiguration"),
-    ("JSONPatch", "jsonPatch"),
+const PATCHES: [(&str, &str, Gives); 2] = [
+    ("ApplyConfiguration", "applyConfiguration", Gives::Applied),
+    ("JSONPatch", "jsonPatch", Gives::Patch),
 ];
 
 fn validate(policy: &Value, old: Option<&Value>) -> Errors {
@@ -32,13 +33,14 @@ fn validate(policy: &Value, old: Option<&Value>) -> Errors {
         &path.child("matchConstraints"),
         &mut errors,
     );
-    policies::conditions_and_variables(spec, old.map(|old| old.at("spec")), &path, &mut errors);
+    let (mut compiler, old) = (policies::compiler(spec), old.map(|old| old.at("spec")));
+    policies::conditions_and_variables(spec, old, &mut compiler, &path, &mut errors);
     let at = path.child("mutations");
     if spec.list("mutations").is_empty() {
         errors.required(&at, "mutations must contain at least one item");
     }
     for (index, one) in spec.list("mutations").iter().enumerate() {
-        mutation(one, &at.index(index), &mut errors);
+        mutation(one, &compiler, &at.index(index), &mut errors);
     }
     required_one_of(
         spec.text("reinvocationPolicy"),
@@ -50,29 +52,29 @@ fn validate(policy: &Value, old: Option<&Value>) -> Errors {
 }
 
 /// One patch, in the field of its type.
-fn mutation(mutation: &Value, path: &Path, errors: &mut Errors) {
+fn mutation(mutation: &Value, compiler: &Compiler, path: &Path, errors: &mut Errors) {
     let (kind, at) = (mutation.text("patchType"), path.child("patchType"));
     if kind.is_empty() {
         return errors.required(&at, "");
     }
-    let Some((_, field)) = PATCHES.iter().find(|(name, _)| *name == kind) else {
-        return unsupported(kind, &PATCHES.map(|(name, _)| name), &at, errors);
+    let Some((_, field, gives)) = PATCHES.iter().find(|(name, ..)| *name == kind) else {
+        return unsupported(kind, &PATCHES.map(|(name, ..)| name), &at, errors);
     };
     match mutation.some(field) {
         None => errors.required(
             &path.child(field),
             format!("must be specified when patchType is {kind}"),
         ),
-        Some(patch) => cel::required(
-            patch.text("expression"),
-            "",
-            &path.child(field).child("expression"),
-            errors,
-        ),
+        Some(patch) => {
+            let (text, path) = (patch.text("expression").trim(), path.child(field));
+            cel::needed(text, "", &path.child("expression"), errors, || {
+                compiler.compile(text, *gives)
+            });
+        }
     }
-    for (_, other) in PATCHES
+    for (_, other, _) in PATCHES
         .iter()
-        .filter(|(name, other)| *name != kind && mutation.some(other).is_some())
+        .filter(|(name, other, _)| *name != kind && mutation.some(other).is_some())
     {
         errors.invalid(
             &path.child(other),
@@ -86,10 +88,12 @@ fn mutation(mutation: &Value, path: &Path, errors: &mut Errors) {
 mod tests {
     use super::*;
 
+    const PATCH: &str = "[JSONPatch{op: 'add', path: '/a', value: object.b}]";
+
     fn policy(change: &[(&str, Value)]) -> Value {
         let mut spec = json!({
             "matchConstraints": {"resourceRules": [{"operations": ["CREATE"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*"]}]},
-            "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": "[]"}}],
+            "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": PATCH}}],
             "reinvocationPolicy": "Never",
         });
         for (name, value) in change {
@@ -138,6 +142,13 @@ mod tests {
                     json!([{"patchType": "JSONPatch", "jsonPatch": {}}]),
                 )],
                 "spec.mutations[0].jsonPatch.expression: Required value",
+            ),
+            (
+                vec![(
+                    "mutations",
+                    json!([{"patchType": "JSONPatch", "jsonPatch": {"expression": " Object{} "}}]),
+                )],
+                "spec.mutations[0].jsonPatch.expression: Invalid value: \"Object{}\": must evaluate to list(JSONPatch) but got Object",
             ),
             (
                 vec![("reinvocationPolicy", json!(""))],

@@ -7,12 +7,11 @@ use super::{conditions, rules, static_names};
 use crate::kinds::prelude::*;
 use crate::kinds::validation::cel;
 use crate::kinds::validation::checks::{label_selector, one_of, subdomain};
-use crate::kinds::without_effect;
+use crate::machinery::cel::admission::{Compiler, Gives};
 
 /// What policies and their bindings do alike.
 pub const COMMON: Strategy = Strategy {
     warnings: static_names::warnings,
-    without_effect: |_| Some(without_effect::POLICIES),
     ..Strategy::DEFAULT
 };
 
@@ -46,35 +45,54 @@ pub fn constraints(spec: &Value, path: &Path, errors: &mut Errors) {
     }
 }
 
-/// `matchConditions`, unless an update leaves them and their parameters as they were; then `variables`.
+/// What compiles the expressions of a policy: with parameters where it names a kind of them, and with its variables, none yet.
+pub fn compiler(spec: &Value) -> Compiler {
+    Compiler::new(spec.some("paramKind").is_some()).with_variables()
+}
+
+/// `matchConditions`, unless an update leaves them and their parameters as they were; then `variables`, which `compiler` learns.
 pub fn conditions_and_variables(
     spec: &Value,
     old: Option<&Value>,
+    compiler: &mut Compiler,
     path: &Path,
     errors: &mut Errors,
 ) {
     let same = |name: &str| old.is_some_and(|old| old.some(name) == spec.some(name));
     if !(same("paramKind") && same("matchConditions")) {
-        conditions::validate(spec, path, errors);
+        conditions::validate(spec, spec.some("paramKind").is_some(), path, errors);
     }
     for (index, one) in spec.list("variables").iter().enumerate() {
-        variable(one, &path.child("variables").index(index), errors);
+        variable(one, compiler, &path.child("variables").index(index), errors);
     }
 }
 
-fn variable(variable: &Value, path: &Path, errors: &mut Errors) {
+/// An expression of a policy that must be there, and gives this.
+pub fn expression(
+    of: &Value,
+    gives: Gives,
+    missing: &str,
+    compiler: &Compiler,
+    path: &Path,
+    errors: &mut Errors,
+) {
+    let text = of.text("expression");
+    cel::needed(text, missing, &path.child("expression"), errors, || {
+        compiler.compile(text, gives)
+    });
+}
+
+fn variable(variable: &Value, compiler: &mut Compiler, path: &Path, errors: &mut Errors) {
     let (name, at) = (variable.text("name"), path.child("name"));
     if cel::is_blank(name) {
         errors.required(&at, "name is not specified");
     } else if !cel::is_identifier(name) {
         errors.invalid(&at, name, "must be a valid CEL identifier");
     }
-    cel::required(
-        variable.text("expression"),
-        "expression is not specified",
-        &path.child("expression"),
-        errors,
-    );
+    let (text, at) = (variable.text("expression"), path.child("expression"));
+    cel::needed(text, "expression is not specified", &at, errors, || {
+        compiler.variable(name, text)
+    });
 }
 
 fn param_kind(kind: &Value, path: &Path, errors: &mut Errors) {
@@ -247,8 +265,15 @@ mod tests {
                 json!({"name": "a-b", "expression": "1"}),
                 "p.name: Invalid value: \"a-b\": must be a valid CEL identifier",
             ),
+            (
+                json!({"name": "a", "expression": "x"}),
+                "p.expression: Invalid value: \"x\": compilation failed: ERROR: <input>:1:1: undeclared reference to 'x' (in container '')\n | x\n | ^",
+            ),
         ] {
-            assert_eq!(said(variable, &given), wanted, "{given}");
+            let check = |value: &Value, path: &Path, errors: &mut Errors| {
+                variable(value, &mut compiler(&json!({})), path, errors);
+            };
+            assert_eq!(said(check, &given), wanted, "{given}");
         }
     }
 
@@ -256,8 +281,11 @@ mod tests {
     fn conditions_that_stay_are_not_looked_at() {
         let spec = json!({"matchConditions": [{}]});
         let count = |old: Option<&Value>| {
-            Errors::of(|errors| conditions_and_variables(&spec, old, &Path::new("spec"), errors))
-                .len()
+            Errors::of(|errors| {
+                let path = Path::new("spec");
+                conditions_and_variables(&spec, old, &mut compiler(&spec), &path, errors);
+            })
+            .len()
         };
         assert_eq!((count(None), count(Some(&spec))), (2, 0));
         assert_eq!(

@@ -9,6 +9,7 @@ use crate::kinds::strategy::keep_metadata;
 use crate::kinds::validation::cel;
 use crate::kinds::validation::checks::{invalid_shown, qualified_name};
 use crate::kinds::validation::conditions::conditions;
+use crate::machinery::cel::admission::{Compiler, Gives};
 use crate::machinery::jsonpath::JsonPath;
 
 pub const STRATEGY: Strategy = Strategy {
@@ -29,7 +30,12 @@ fn validate(policy: &Value, old: Option<&Value>) -> Errors {
     let (spec, path) = (policy.at("spec"), Path::new("spec"));
     policies::begin(spec, &path, &mut errors);
     policies::constraints(spec, &path, &mut errors);
-    policies::conditions_and_variables(spec, old.map(|old| old.at("spec")), &path, &mut errors);
+    let mut compiler = match spec.list("variables") {
+        [] => Compiler::new(spec.some("paramKind").is_some()),
+        _ => policies::compiler(spec),
+    };
+    let old = old.map(|old| old.at("spec"));
+    policies::conditions_and_variables(spec, old, &mut compiler, &path, &mut errors);
     let (validations, annotations) = (spec.list("validations"), spec.list("auditAnnotations"));
     if validations.is_empty() && annotations.is_empty() {
         for name in ["validations", "auditAnnotations"] {
@@ -41,28 +47,32 @@ fn validate(policy: &Value, old: Option<&Value>) -> Errors {
         return errors;
     }
     for (index, one) in validations.iter().enumerate() {
-        validation(one, &path.child("validations").index(index), &mut errors);
+        let path = path.child("validations");
+        validation(one, &compiler, &path.index(index), &mut errors);
     }
     audit_annotations(
         policy.name(),
         annotations,
+        &compiler,
         &path.child("auditAnnotations"),
         &mut errors,
     );
     errors
 }
 
-fn validation(validation: &Value, path: &Path, errors: &mut Errors) {
+fn validation(validation: &Value, compiler: &Compiler, path: &Path, errors: &mut Errors) {
     const EMPTY: &str = "must be non-empty if specified";
-    cel::required(
-        validation.text("expression"),
-        "expression is not specified",
-        &path.child("expression"),
-        errors,
+    const MISSING: &str = "expression is not specified";
+    policies::expression(validation, Gives::Bool, MISSING, compiler, path, errors);
+    let (given, at) = (
+        validation.text("messageExpression"),
+        path.child("messageExpression"),
     );
-    let given = validation.text("messageExpression");
     if !given.is_empty() && cel::is_blank(given) {
-        errors.invalid(&path.child("messageExpression"), given, EMPTY);
+        errors.invalid(&at, given, EMPTY);
+    } else if !given.is_empty() {
+        let compiled = compiler.compile_unasked(given, Gives::Text);
+        cel::compiled(compiled, given, &at, errors);
     }
     let message = validation.text("message");
     if !message.is_empty() && cel::is_blank(message) {
@@ -78,7 +88,13 @@ fn validation(validation: &Value, path: &Path, errors: &mut Errors) {
 }
 
 /// Annotations of the audit log bear the policy's name before their own.
-fn audit_annotations(policy: &str, annotations: &[Value], path: &Path, errors: &mut Errors) {
+fn audit_annotations(
+    policy: &str,
+    annotations: &[Value],
+    compiler: &Compiler,
+    path: &Path,
+    errors: &mut Errors,
+) {
     if annotations.len() > MOST_ANNOTATIONS {
         let shown = internal::json_list(annotations, "admissionregistration.AuditAnnotation");
         invalid_shown(
@@ -103,12 +119,10 @@ fn audit_annotations(policy: &str, annotations: &[Value], path: &Path, errors: &
                 format!("must not exceed {LONGEST_ANNOTATION} bytes in length"),
             );
         } else {
-            cel::required(
-                expression,
-                "valueExpression is not specified",
-                &value_at,
-                errors,
-            );
+            const MISSING: &str = "valueExpression is not specified";
+            cel::needed(expression, MISSING, &value_at, errors, || {
+                compiler.compile(expression.trim(), Gives::TextOrNull)
+            });
         }
         if annotations[..index]
             .iter()
@@ -219,6 +233,31 @@ mod tests {
                     ),
                 )],
                 "[spec.validations[0].messageExpression: Invalid value: \" \": must be non-empty if specified, spec.validations[0].message: Invalid value: \"\\t\": must be non-empty if specified]",
+            ),
+            (
+                vec![("validations", validation(json!({"expression": "params.x"})))],
+                "spec.validations[0].expression: Invalid value: \"params.x\": compilation failed: ERROR: <input>:1:1: undeclared reference to 'params' (in container '')\n | params.x\n | ^",
+            ),
+            (
+                vec![(
+                    "validations",
+                    validation(json!({"expression": "true", "messageExpression": "1"})),
+                )],
+                "spec.validations[0].messageExpression: Invalid value: \"1\": must evaluate to string but got int",
+            ),
+            (
+                vec![
+                    ("variables", json!([{"name": "a", "expression": "1"}])),
+                    (
+                        "validations",
+                        validation(json!({"expression": "variables.a == 1"})),
+                    ),
+                ],
+                "[]",
+            ),
+            (
+                vec![("auditAnnotations", json!([annotation("a", " 1")]))],
+                "spec.auditAnnotations[0].valueExpression: Invalid value: \" 1\": must evaluate to one of [string null_type] but got int",
             ),
             (
                 vec![(

@@ -8,7 +8,6 @@ use super::{conditions, rules, static_names};
 use crate::kinds::prelude::*;
 use crate::kinds::validation::checks::{is_good, label_selector};
 use crate::kinds::validation::webhook::client_config;
-use crate::kinds::without_effect;
 
 pub const FAILURE_POLICIES: &[&str] = &["Fail", "Ignore"];
 pub const REINVOCATION_POLICIES: &[&str] = &["IfNeeded", "Never"];
@@ -22,7 +21,6 @@ pub const VALIDATING: Strategy = Strategy {
     defaults,
     validate: |configuration| validate(configuration, None),
     validate_update: |new, old| validate(new, Some(old)),
-    without_effect: |_| Some(without_effect::WEBHOOKS),
     warnings: static_names::warnings,
     ..Strategy::DEFAULT
 };
@@ -197,7 +195,7 @@ fn validate_hook(hook: &Value, options: &Options, path: &Path, errors: &mut Erro
     );
     client_config(hook.at("clientConfig"), &path.child("clientConfig"), errors);
     if options.match_conditions {
-        conditions::validate(hook, path, errors);
+        conditions::validate(hook, false, path, errors);
     }
 }
 

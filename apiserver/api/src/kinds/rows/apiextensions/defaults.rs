@@ -2,9 +2,12 @@
 //!
 //! Follows `pkg/apiserver/schema/defaulting/{validation,prune}.go` of apiextensions-apiserver.
 
+use std::cell::LazyCell;
+
 use super::keywords;
-use crate::kinds::prelude::*;
+use crate::kinds::{definition::rules::Rules, prelude::*};
 use crate::machinery::{
+    cel,
     field::{Error, Kind},
     structural::{Reader, Structural},
 };
@@ -15,7 +18,15 @@ pub fn check(schema: &Value, pruned: bool, path: &Path) -> Errors {
     let mut known = schema.clone();
     unknown_types(&mut known, path, &mut errors);
     match Structural::read(&known) {
-        Ok(read) => errors.extend(read.check_defaults(path, pruned, &mut super::rules::of_default)),
+        Ok(read) => {
+            let mut budget = cel::RUNTIME_BUDGET;
+            let rules = LazyCell::new(|| Rules::of(&read, &known));
+            errors.extend(
+                read.check_defaults(path, pruned, &mut |default, path, errors| {
+                    rules.check_default(default, path, &mut budget, errors)
+                }),
+            );
+        }
         Err(problem) => errors.invalid(path, "", problem.to_string()),
     }
     errors
@@ -120,6 +131,20 @@ mod tests {
             (
                 root(json!({"type": "object", "default": {"b": 1}})),
                 "s.properties[a].default: Invalid value: {\"b\":1}: must not have unknown fields",
+            ),
+            (
+                root(
+                    json!({"type": "integer", "default": 1, "x-kubernetes-validations": [{"rule": "self > 1", "message": "more"}]}),
+                ),
+                "s.properties[a].default: Invalid value: 1: more",
+            ),
+            (
+                // what is only wrong where there was nothing before
+                root(
+                    json!({"type": "integer", "default": 1, "x-kubernetes-validations": [
+                    {"rule": "oldSelf.hasValue()", "optionalOldSelf": true, "message": "new"}]}),
+                ),
+                "s.properties[a].default: Invalid value: 1: new",
             ),
         ] {
             assert_eq!(

@@ -76,15 +76,6 @@ fn has_line_breaks(text: &str) -> bool {
     text.contains(['\n', '\r'])
 }
 
-/// Holds a default to the rules of its schema.
-pub fn of_default(
-    _default: &crate::machinery::structural::Default,
-    _path: &Path,
-    _errors: &mut Errors,
-) -> std::ops::ControlFlow<()> {
-    std::ops::ControlFlow::Continue(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,150 @@
+//! MutatingAdmissionWebhook and ValidatingAdmissionWebhook: others are asked before an object is written, as configurations say.
+//!
+//! Invariant: a webhook sees an object at the version that it asked for; mutating ones are asked one after another, each sees what those before it
+//! made; validating ones are asked all at once. What cannot be asked refuses, unless its failure policy says otherwise. Without configurations a
+//! write costs one load more.
+//! Follows `staging/src/k8s.io/apiserver/pkg/admission/plugin/webhook/{generic,mutating,validating}`.
+//!
+//! `configurations` keeps what is stored, read once; `hook` is one webhook; `review` is the question and the answer; `call` asks; `patch` changes the
+//! object; `failure` is why a write is not made.
+
+mod call;
+mod configurations;
+mod failure;
+mod hook;
+mod mutating;
+pub(super) mod patch;
+mod review;
+mod validating;
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use skiff_api::{
+    kinds::{Kind, api_version},
+    machinery::{problem::Problem, schema::as_stored, status::Status},
+};
+use tokio_util::sync::CancellationToken;
+
+use self::{configurations::Configurations, hook::Hook};
+use super::{
+    expressions::{self, Asker, Input},
+    matching,
+    plugin::{Attributes, Plugin},
+};
+use crate::{core::Core, dial::Behind};
+
+const MUTATING: &str = "mutatingwebhookconfigurations.admissionregistration.k8s.io";
+const VALIDATING: &str = "validatingwebhookconfigurations.admissionregistration.k8s.io";
+
+/// The configurations of both kinds. Nobody is asked before they are followed: what a server makes of itself when it starts is asked of nobody.
+#[derive(Default, Clone)]
+pub struct Webhooks {
+    mutating: Arc<Configurations>,
+    validating: Arc<Configurations>,
+}
+
+impl Webhooks {
+    /// Reads what is stored, and follows it until the server stops. Webhooks are reached by the interface that services are `behind`.
+    pub fn follow(&self, core: &Arc<Core>, behind: Option<&Behind>, stopping: &CancellationToken) {
+        for (resource, configurations) in
+            [(MUTATING, &self.mutating), (VALIDATING, &self.validating)]
+        {
+            configurations::follow(
+                core,
+                resource,
+                configurations.clone(),
+                behind.cloned(),
+                stopping.clone(),
+            );
+        }
+    }
+
+    pub fn mutating_plugin(&self) -> Box<dyn Plugin> {
+        Box::new(mutating::MutatingAdmissionWebhook(self.mutating.clone()))
+    }
+
+    pub fn validating_plugin(&self) -> Box<dyn Plugin> {
+        Box::new(validating::ValidatingAdmissionWebhook(
+            self.validating.clone(),
+        ))
+    }
+}
+
+/// Whether anybody is asked about such a write.
+fn concerns(configurations: &Configurations, attributes: &Attributes<'_>) -> bool {
+    configurations.any() && !matching::is_exempt(attributes.asked)
+}
+
+/// The version by which a webhook means a write; `None`: it is not to be asked.
+fn meant(hook: &Hook, attributes: &Attributes<'_>) -> Result<Option<Arc<Kind>>, Status> {
+    let criteria = hook.criteria.as_ref().map_err(Status::internal)?;
+    criteria.matches(attributes)
+}
+
+/// Whether all conditions of a webhook hold for a write that it means.
+fn conditions_hold(
+    hook: &Hook,
+    attributes: &Attributes<'_>,
+    shown: &Shown,
+) -> Result<bool, Status> {
+    if hook.conditions.is_empty() {
+        return Ok(true);
+    }
+    let request = expressions::request(attributes, &shown.kind);
+    let asker = Asker::of(attributes);
+    let input = Input {
+        object: shown.object.as_ref(),
+        old: shown.old.as_ref(),
+        request: &request,
+        namespace: None,
+        params: None,
+        asker: Some(&asker),
+    };
+    match hook.conditions.hold(&input.activation()) {
+        Ok(hold) => Ok(hold),
+        Err(_) if hook.ignores_failures => Ok(false),
+        Err(why) => {
+            let (group, plural) = (attributes.asked.group, attributes.asked.plural);
+            Err(Status::forbidden(group, plural, attributes.name, &why.0))
+        }
+    }
+}
+
+/// A write as one version of its objects shows it.
+pub(super) struct Shown {
+    pub kind: Arc<Kind>,
+    pub object: Option<Value>,
+    pub old: Option<Value>,
+}
+
+impl Shown {
+    pub fn of(attributes: &Attributes<'_>, kind: &Arc<Kind>) -> Result<Shown, Status> {
+        let shown = |value: &Value| show(attributes, kind, value.clone());
+        let failed = |why: Problem| Status::internal(why.0);
+        Ok(Shown {
+            kind: kind.clone(),
+            object: attributes
+                .object
+                .as_ref()
+                .map(shown)
+                .transpose()
+                .map_err(failed)?,
+            old: attributes.old.map(shown).transpose().map_err(failed)?,
+        })
+    }
+}
+
+/// An object of the write's own form, as `kind` shows it to clients.
+fn show(attributes: &Attributes<'_>, kind: &Arc<Kind>, mut value: Value) -> Result<Value, Problem> {
+    if !attributes.has_own_kind(kind) {
+        attributes.kind.convert(&mut value, kind)?;
+    }
+    if let Some(node) = attributes.node_of_object(kind) {
+        as_stored(&mut value, node);
+    }
+    let (group, version, name) = attributes.kind_of_object(kind);
+    value["apiVersion"] = api_version(group, version).into();
+    value["kind"] = name.into();
+    Ok(value)
+}

@@ -1,0 +1,13 @@
+//! Webhooks of any sort: where they are, and how they are asked.
+//!
+//! Invariant: who asks waits no longer than it says, and holds nothing that others need while it waits; a webhook is believed by the authorities of its
+//! own configuration alone. Follows `staging/src/k8s.io/apiserver/pkg/util/webhook`.
+
+mod answer;
+mod client;
+mod service;
+
+pub use self::{
+    answer::{AnswerError, decoded},
+    client::{Client, ClientError, PostError},
+};
