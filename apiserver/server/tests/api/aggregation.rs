@@ -168,16 +168,20 @@ fn answer(request: &Request<Incoming>) -> Response<Body> {
     let watches = request.uri().query() == Some("watch=true");
     match path {
         "/apis" => {
-            let mut answer = document(json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "items": [
+            let mut answer = document(
+                json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "items": [
                 {"metadata": {"name": "fish.example.com"}, "versions": [{"version": "v1", "freshness": "Current", "resources": [
                     {"resource": "fishes", "responseKind": {"group": "", "version": "", "kind": "Fish"}, "scope": "Namespaced", "singularResource": "fish",
-                        "verbs": ["list", "watch"]}]}]}]}));
+                        "verbs": ["list", "watch"]}]}]}]}),
+            );
             let kind = AGGREGATED.parse().unwrap();
             answer.headers_mut().insert("content-type", kind);
             answer
         }
-        GROUP => document(json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "fish.example.com/v1", "resources": [
-            {"name": "fishes", "singularName": "fish", "namespaced": true, "kind": "Fish", "verbs": ["list", "watch"]}]})),
+        GROUP => document(
+            json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "fish.example.com/v1", "resources": [
+            {"name": "fishes", "singularName": "fish", "namespaced": true, "kind": "Fish", "verbs": ["list", "watch"]}]}),
+        ),
         "/apis/fish.example.com/v1/fishes" if watches => {
             let event = |name: &str| {
                 Bytes::from(json!({"type": "ADDED", "object": fish(name)}).to_string() + "\n")
@@ -194,8 +198,12 @@ fn answer(request: &Request<Incoming>) -> Response<Body> {
             .header("location", "https://example.com/")
             .body(Body::empty())
             .unwrap(),
-        "/openapi/v3" => document(json!({"paths": {"apis/fish.example.com/v1": {"serverRelativeURL": "/openapi/v3/apis/fish.example.com/v1?hash=A"}}})),
-        "/openapi/v3/apis/fish.example.com/v1" => document(json!({"openapi": "3.0.0", "info": {"title": "fish"}})),
+        "/openapi/v3" => document(
+            json!({"paths": {"apis/fish.example.com/v1": {"serverRelativeURL": "/openapi/v3/apis/fish.example.com/v1?hash=A"}}}),
+        ),
+        "/openapi/v3/apis/fish.example.com/v1" => {
+            document(json!({"openapi": "3.0.0", "info": {"title": "fish"}}))
+        }
         "/openapi/v2" => document(json!({"swagger": "2.0", "paths": {
             "/apis/fish.example.com/v1/fishes": {"get": {"responses": {"200": {"description": "OK", "schema": {"$ref": "#/definitions/com.example.fish.v1.Fish"}}}}},
             "/version": {}},
@@ -430,7 +438,9 @@ async fn a_certificate_of_another_authority_is_not_believed() {
     server.make(SERVICES, &service).await;
     let why = available(&server, "v1.fish.example.com", "False FailedDiscoveryCheck").await;
     assert!(
-        why.ends_with("tls: failed to verify certificate: x509: certificate signed by unknown authority"),
+        why.ends_with(
+            "tls: failed to verify certificate: x509: certificate signed by unknown authority"
+        ),
         "{why}"
     );
     assert!(aquarium.seen.lock().is_empty());
