@@ -42,7 +42,7 @@ pub async fn serve(ctx: &Context, remote: &Remote, mut parts: Parts, body: Body)
         Err(why) => return failure(ctx, 500, why),
     };
     let path = parts.uri.path().to_owned();
-    let found = aggregation::location(&*ctx.app.core.store, &remote.backend, server, &path);
+    let found = aggregation::location(&ctx.app.core, &remote.backend, server, &path);
     let mut location = match found {
         Ok(location) => location,
         Err(why) => {

@@ -6,7 +6,8 @@
 //!
 //! 1. `auth`: who asks, and may they; knows objects, not requests. `request`, `negotiate`, `limits`, `groups`, `names`, `dial`: readings of
 //!    HTTP and of the kinds that need no state.
-//! 2. `core`: the kinds that are served, the store, the clock, the authorizers; `stored`: objects as bytes. `webhook`: how webhooks are reached.
+//! 2. `core`: the kinds that are served, the store, the clock, the authorizers; `stored`: objects as bytes; `services`: where they are reached;
+//!    `webhook`: how webhooks are.
 //! 3. `admission`, `allocate`, then `write`: what a write is (`write::Call`: who asks, with which options), and the one way to do it.
 //! 4. `own`: the server's own writes, and on it `addresses`, `definitions`, `aggregation`, `legacy_tokens`, `bootstrap`. Nothing up to here knows of
 //!    requests.
@@ -43,6 +44,7 @@ mod request;
 mod respond;
 mod reviews;
 mod serve;
+mod services;
 mod start;
 mod stored;
 mod subresources;

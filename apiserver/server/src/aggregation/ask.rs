@@ -9,18 +9,16 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
-use skiff_storage::Store;
 
-use super::{
-    known::Backend,
-    resolve::{Found, Nowhere},
-};
+use super::known::Backend;
 use crate::{
     auth::{SYSTEM_MASTERS, User, front},
+    core::Core,
     dial::{
         DialError, Transports,
         location::{Location, Scheme, Server, Via, authority},
     },
+    services::{self, Unresolved},
 };
 
 /// As whom the aggregator asks.
@@ -34,12 +32,12 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where a server is, and how to speak to it.
 pub fn location(
-    store: &dyn Store,
+    core: &Core,
     backend: &Backend,
     server: &Server,
     path: &str,
-) -> Result<Location, Nowhere> {
-    let (host, port) = Found::read(store, backend)?.place(backend)?;
+) -> Result<Location, Unresolved> {
+    let (host, port) = services::resolve(core, &backend.namespace, &backend.name, backend.port)?;
     Ok(Location {
         scheme: Scheme::Https,
         host,
@@ -54,7 +52,7 @@ pub fn location(
 #[derive(thiserror::Error, Debug)]
 pub enum AskError {
     #[error(transparent)]
-    Nowhere(#[from] Nowhere),
+    Unresolved(#[from] Unresolved),
     #[error("failing or missing response from {url}: Get {url:?}: {source}")]
     Dial { url: String, source: DialError },
     #[error(
@@ -78,7 +76,7 @@ pub struct Reply {
 /// Who is asked, and with what.
 #[derive(Clone)]
 pub struct Asking {
-    pub store: Arc<dyn Store>,
+    pub core: Arc<Core>,
     pub transports: Arc<Transports>,
     pub backend: Backend,
     pub server: Server,
@@ -92,7 +90,7 @@ impl Asking {
         headers: &[(HeaderName, &str)],
         patience: Duration,
     ) -> Result<Reply, AskError> {
-        let location = location(&*self.store, &self.backend, &self.server, path)?;
+        let location = location(&self.core, &self.backend, &self.server, path)?;
         let url = format!("https://{}{path}", location.authority());
         let exchange = self.exchange(&location, &url, headers);
         match tokio::time::timeout(patience, exchange).await {

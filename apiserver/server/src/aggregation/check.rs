@@ -10,16 +10,16 @@ use skiff_api::{
     kinds::definition::{find, set},
     machinery::{meta::Meta, read::Read, status::Status, time},
 };
-use skiff_storage::Store;
 
 use super::{
     RESOURCE,
     ask::{AskError, Asking},
+    backing::Backing,
     known::{Learned, Service},
     learn::{self, Subject},
-    resolve::Found,
 };
 use crate::{
+    core::Core,
     dial::Transports,
     own::Own,
     write::{Part, Writer, managed},
@@ -60,7 +60,7 @@ pub struct Report {
 /// Looks at the server of an APIService, and asks it for what it tells of itself when it answers.
 pub async fn look(
     of: (String, u64),
-    store: Arc<dyn Store>,
+    core: Arc<Core>,
     transports: Arc<Transports>,
     service: Arc<Service>,
 ) -> Report {
@@ -69,7 +69,7 @@ pub async fn look(
         None => Verdict::of("True", "Local", "Local APIServices are always available"),
         Some(remote) => {
             before = remote.learned.clone();
-            let found = Found::read(&*store, &remote.backend);
+            let found = Backing::read(&core, &remote.backend);
             match (found, &remote.server) {
                 (Err(status), _) => {
                     let (name, namespace) = (&remote.backend.name, &remote.backend.namespace);
@@ -85,7 +85,7 @@ pub async fn look(
                     (None, Ok(server)) => {
                         let subject = subject.insert(Subject {
                             asking: Asking {
-                                store,
+                                core,
                                 transports,
                                 backend: remote.backend.clone(),
                                 server: server.clone(),

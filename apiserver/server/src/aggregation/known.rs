@@ -22,7 +22,7 @@ use crate::{dial::location::Server, request::RequestInfo};
 pub struct Backend {
     pub namespace: String,
     pub name: String,
-    pub port: i64,
+    pub port: u16,
 }
 
 /// An APIService whose spec names a service.
@@ -216,13 +216,14 @@ impl Known {
     }
 }
 
-/// What the spec of an APIService says of the service behind it.
+/// What the spec of an APIService says of the service behind it; `None`: its kinds are this server's own.
 pub fn backend(spec: &Value) -> Option<Backend> {
     let service = spec.some("service")?;
     Some(Backend {
         namespace: service.text("namespace").into(),
         name: service.text("name").into(),
-        port: service.int_ptr("port").unwrap_or(443),
+        // no service has a port 0
+        port: u16::try_from(service.int_ptr("port").unwrap_or(443)).unwrap_or(0),
     })
 }
 

@@ -6,11 +6,11 @@
 //! `staging/src/k8s.io/kube-aggregator/pkg/controllers/status/remote/remote_available_controller.go`.
 
 mod ask;
+mod backing;
 mod check;
 mod known;
 mod learn;
 pub mod register;
-mod resolve;
 pub mod spec;
 
 use std::{
@@ -21,7 +21,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use rustls::{RootCertStore, pki_types::ServerName};
+use rustls::pki_types::ServerName;
 use serde_json::Value;
 use skiff_api::{
     kinds::{Priority, definition::is_condition},
@@ -35,11 +35,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    auth::pki::tls,
     core::Core,
     dial::{Transports, location::Server},
     own::Own,
-    stored,
+    services, stored,
     write::Writer,
 };
 
@@ -54,13 +53,6 @@ const EVERY: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 /// What could not be written is tried again after so long.
 const AGAIN: Duration = Duration::from_secs(1);
-/// Authorities that the machine trusts, where systems keep them.
-const MACHINE_ROOTS: [&str; 3] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/cert.pem",
-];
-
 /// What requests read.
 #[derive(Default)]
 pub struct Aggregation(ArcSwap<Known>);
@@ -156,7 +148,7 @@ impl Services {
         transports: &Arc<Transports>,
         shared: &Arc<Aggregation>,
     ) -> Services {
-        let mut services = Services {
+        let mut all = Services {
             core: core.clone(),
             transports: transports.clone(),
             shared: shared.clone(),
@@ -168,8 +160,8 @@ impl Services {
             reports: channel(16),
             watches: Watches::new(core),
         };
-        services.read();
-        services
+        all.read();
+        all
     }
 
     /// Reads all of it, again where some of it was missed.
@@ -246,7 +238,7 @@ impl Services {
         if followed != self.watches.backends.is_some() {
             let watch = |resource| watch(&self.core, resource);
             self.watches.backends =
-                followed.then(|| (watch(resolve::SERVICES), watch(resolve::SLICES)));
+                followed.then(|| (watch(services::SERVICES), watch(services::SLICES)));
         }
         let now = Instant::now();
         for (name, entry) in &mut self.entries {
@@ -260,7 +252,7 @@ impl Services {
             entry.running = true;
             let look = check::look(
                 (name.clone(), entry.turn),
-                self.core.store.clone(),
+                self.core.clone(),
                 self.transports.clone(),
                 entry.service.clone(),
             );
@@ -376,8 +368,8 @@ impl Services {
         for event in events {
             let object = &event.object;
             let attributes = object.attributes();
-            let name = match &*object.key.resource == resolve::SLICES {
-                true => attributes.label(resolve::SERVICE_NAME).unwrap_or(""),
+            let name = match &*object.key.resource == services::SLICES {
+                true => attributes.label(services::SERVICE_OF_SLICE).unwrap_or(""),
                 false => &object.key.name,
             };
             for entry in self.entries.values_mut() {
@@ -495,26 +487,15 @@ async fn until(due: Option<Instant>) {
 fn server(transports: &Transports, spec: &Value, backend: &Backend) -> Result<Server, String> {
     let name = format!("{}.{}.svc", backend.name, backend.namespace);
     let name = ServerName::try_from(name).map_err(|error| error.to_string())?;
-    let roots = match (spec.flag("insecureSkipTLSVerify"), spec.text("caBundle")) {
-        (true, _) => None,
-        (false, "") => Some(machine_roots()),
-        (false, bundle) => {
-            const UNREADABLE: &str =
-                "unable to load root certificates: unable to parse bytes as PEM block";
-            let pem = STANDARD.decode(bundle).map_err(|_| UNREADABLE.to_owned())?;
-            Some(tls::roots(&pem).map_err(|_| UNREADABLE.to_owned())?)
-        }
+    let bundle = match spec.flag("insecureSkipTLSVerify") {
+        true => None,
+        false => Some(
+            STANDARD
+                .decode(spec.text("caBundle"))
+                .map_err(|error| error.to_string())?,
+        ),
     };
     transports
-        .server(roots, name)
+        .server(bundle.as_deref(), name)
         .map_err(|error| error.to_string())
-}
-
-/// Authorities that this machine trusts; none where it has none, and then no server is believed.
-fn machine_roots() -> RootCertStore {
-    let read = |path: &&str| tls::roots(&std::fs::read(path).ok()?).ok();
-    MACHINE_ROOTS
-        .iter()
-        .find_map(read)
-        .unwrap_or_else(RootCertStore::empty)
 }

@@ -69,16 +69,23 @@ impl Transports {
         })
     }
 
-    /// How to speak to the API server `name`, whose certificate leads to `roots`; `None`: whose certificate is not verified.
+    /// How to speak to the API server `name`, whose certificate leads to the authorities in `bundle` (PEM), or the system's where it is empty;
+    /// `None`: whose certificate is not verified.
+    ///
+    /// # Errors
+    /// There is no certificate in the bundle.
     pub fn server(
         &self,
-        roots: Option<RootCertStore>,
+        bundle: Option<&[u8]>,
         name: ServerName<'static>,
-    ) -> Result<Server, rustls::Error> {
+    ) -> Result<Server, trust::TrustError> {
+        let builder = match bundle {
+            Some(bundle) => trust::believing(bundle)?,
+            None => tls::client(None)?,
+        };
         let (chain, key) = (self.front.0.clone(), self.front.1.clone_key());
-        let config = tls::client(roots)?.with_client_auth_cert(chain, key)?;
         Ok(Server {
-            config: Arc::new(config),
+            config: Arc::new(builder.with_client_auth_cert(chain, key)?),
             name,
         })
     }
@@ -179,7 +186,7 @@ pub async fn shake_hands(
     shaken.map_err(|error| match tls_error(&error) {
         Some(told) => told,
         None if error.kind() == io::ErrorKind::UnexpectedEof => DialError::Ended,
-        None => DialError::Tls(distrust(&error)),
+        None => DialError::Tls(error.to_string()),
     })
 }
 
@@ -268,23 +275,6 @@ fn go_words(error: &io::Error) -> String {
         io::ErrorKind::ConnectionReset => "connection reset by peer".into(),
         _ => error.to_string(),
     }
-}
-
-/// Why a handshake came to nothing.
-fn distrust(error: &io::Error) -> String {
-    let cause = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    let why = match cause {
-        Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
-            "certificate signed by unknown authority"
-        }
-        Some(rustls::Error::InvalidCertificate(
-            CertificateError::Expired | CertificateError::NotValidYet,
-        )) => "certificate has expired or is not yet valid",
-        _ => return error.to_string(),
-    };
-    format!("failed to verify certificate: x509: {why}")
 }
 
 fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {

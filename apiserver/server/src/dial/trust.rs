@@ -7,10 +7,10 @@
 use std::{net::IpAddr, sync::Arc};
 
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore,
-    SignatureScheme,
+    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, OtherError,
+    RootCertStore, SignatureScheme,
     client::{
-        WebPkiServerVerifier,
+        WantsClientCert, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_name,
     },
@@ -46,6 +46,16 @@ pub enum TrustError {
 /// # Errors
 /// There is no certificate in the bundle.
 pub fn client(bundle: &[u8]) -> Result<ClientConfig, TrustError> {
+    Ok(believing(bundle)?.with_no_client_auth())
+}
+
+/// The same, for a client that may have a certificate.
+///
+/// # Errors
+/// There is no certificate in the bundle.
+pub fn believing(
+    bundle: &[u8],
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, TrustError> {
     let authorities = match bundle {
         [] => system_authorities(),
         bundle => read(bundle),
@@ -58,8 +68,7 @@ pub fn client(bundle: &[u8]) -> Result<ClientConfig, TrustError> {
     Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(judge))
-        .with_no_client_auth())
+        .with_custom_certificate_verifier(Arc::new(judge)))
 }
 
 /// The certificates of a bundle; blocks that are none are passed over, as Go does.

@@ -17,10 +17,7 @@ use serde_json::Value;
 use skiff_api::machinery::read::Read;
 use tokio::time::Instant;
 
-use super::{
-    answer,
-    service::{self, Unresolved},
-};
+use super::answer;
 use crate::{
     core::Core,
     dial::{
@@ -28,6 +25,7 @@ use crate::{
         location::{authority, clean, escaped},
         trust::{self, TrustError},
     },
+    services::{self, Unresolved},
 };
 
 /// How the server shows itself, in upstream's words.
@@ -198,7 +196,7 @@ impl Client {
                 namespace,
                 name,
                 port,
-            } => service::resolve(core, namespace, name, *port).map_err(|why| {
+            } => services::resolve(core, namespace, name, *port).map_err(|why| {
                 PostError::Unresolved {
                     url: url.into(),
                     why,

@@ -5,7 +5,6 @@
 
 mod answer;
 mod client;
-mod service;
 
 pub use self::{
     answer::{AnswerError, decoded},

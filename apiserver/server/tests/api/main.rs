@@ -3,6 +3,7 @@
 mod server;
 
 mod admission;
+mod aggregation;
 mod apply;
 mod beyond_writing;
 mod checked;

@@ -207,7 +207,9 @@ impl Place {
             }
         };
         let (usual, optional) = (env(false), env(true));
-        let said = rules.iter().filter(|rule| !rule.text("rule").trim().is_empty());
+        let said = rules
+            .iter()
+            .filter(|rule| !rule.text("rule").trim().is_empty());
         let rules = said.map(|rule| match rule.flag("optionalOldSelf") {
             true => Rule::new(rule, &optional),
             false => Rule::new(rule, &usual),

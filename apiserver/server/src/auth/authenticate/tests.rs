@@ -829,3 +829,35 @@ fn bootstrap_tokens_are_one_more_kind() {
         "invalid bearer token"
     );
 }
+
+#[test]
+fn a_front_proxy_says_whom_it_speaks_for() {
+    let clock = StoppedClock::at("2026-01-01T00:00:00Z");
+    let (front, _) = Authority::named("front-proxy-ca", clock).unwrap();
+    let world = world_with(|config| {
+        config.front_proxies = Some(FrontProxies {
+            ca: front.certificate_pem().as_bytes().to_vec(),
+            names: vec!["front-proxy-client".into()],
+        });
+    });
+    let shown = |authority: &Authority, name: &str| {
+        let issued = authority.client(name, &[]).unwrap();
+        let chain = tls::certificates(issued.certificate.as_bytes()).unwrap();
+        PeerCertificate::from_chain(Some(&chain)).unwrap()
+    };
+    let mut said = HeaderMap::new();
+    said.insert("x-remote-user", "anna".parse().unwrap());
+    said.append("x-remote-group", "dev".parse().unwrap());
+    let who = |headers: &HeaderMap, peer: Option<&PeerCertificate>| {
+        let identity = world.authenticator.identify(headers, peer);
+        identity.map(|identity| identity.map(|identity| identity.user.name.clone()))
+    };
+    let proxy = shown(&front, "front-proxy-client");
+    assert_eq!(who(&said, Some(&proxy)).unwrap().unwrap(), "anna");
+    // its certificate is nobody's own
+    assert!(who(&HeaderMap::new(), Some(&proxy)).is_err());
+    assert!(who(&said, Some(&shown(&front, "another"))).is_err());
+    let bert = shown(&world.authority, "bert");
+    assert_eq!(who(&said, Some(&bert)).unwrap().unwrap(), "bert");
+    assert_eq!(who(&said, None).unwrap().unwrap(), ANONYMOUS);
+}

@@ -10,8 +10,9 @@ use skiff_storage::Key;
 
 use crate::{core::Core, stored};
 
-const SLICES: &str = "endpointslices.discovery.k8s.io";
-const SERVICE_OF_SLICE: &str = "kubernetes.io/service-name";
+pub const SERVICES: &str = "services";
+pub const SLICES: &str = "endpointslices.discovery.k8s.io";
+pub const SERVICE_OF_SLICE: &str = "kubernetes.io/service-name";
 
 /// Why a service cannot be reached, in upstream's words.
 #[derive(thiserror::Error, Debug, PartialEq)]
@@ -47,7 +48,7 @@ pub fn resolve(
     port: u16,
 ) -> Result<(String, u16), Unresolved> {
     let key = Key {
-        resource: "services".into(),
+        resource: SERVICES.into(),
         namespace: namespace.into(),
         name: name.into(),
     };
