@@ -4,7 +4,7 @@
 //! Invariant: a kind that is served and has no object in that file fails the test. `SKIFF_UPDATE=1` writes the answers anew: look at what
 //! changed before you keep it. What no two servers share is masked.
 
-use std::{collections::BTreeSet, fmt::Write, path::Path};
+use std::{collections::BTreeSet, fmt::Write, path::Path, time::Duration};
 
 use serde_json::{Value, json};
 use skiff_api::{
@@ -103,6 +103,9 @@ fn compared(story: &Story<'_>) -> Option<String> {
     }
 }
 
+/// Kinds whose objects the server itself writes to.
+const FOLLOWED: [&str; 1] = ["CustomResourceDefinition"];
+
 /// What is asked of one kind, and what is answered.
 struct Story<'a> {
     server: &'a Server,
@@ -180,6 +183,8 @@ impl<'a> Story<'a> {
             .await;
         self.write("POST", &with("fieldValidation=Warn"), "json", &unknown)
             .await;
+        self.settled(|answer| answer.text().contains("\"Established\""))
+            .await;
         self.write("POST", collection, "json", &object).await;
         self.read(&self.item(), "").await;
         let some = format!("{collection}?labelSelector=told%3Dyes");
@@ -190,6 +195,22 @@ impl<'a> Story<'a> {
         self.read(&self.item(), metadata).await;
         self.read(&format!("{collection}?fieldSelector=spec.keel%3Dlong"), "")
             .await;
+    }
+
+    /// Waits until the server has done what it does about objects of some kinds by itself.
+    async fn settled(&self, done: impl Fn(&Answer) -> bool) {
+        if !FOLLOWED.contains(&self.kind.kind) {
+            return;
+        }
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        while !done(&self.server.get(&self.item()).await) {
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "{} does not settle",
+                self.item()
+            );
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// Every way to change it.
@@ -269,6 +290,7 @@ impl<'a> Story<'a> {
         self.write("DELETE", &item, "json", &wrong).await;
         let now = json!({"gracePeriodSeconds": 0});
         self.write("DELETE", &item, "json", &now).await;
+        self.settled(|answer| answer.code == 404).await;
         self.read(&item, "").await;
         self.write("DELETE", &item, "json", &now).await;
         if self.kind.verbs == Verbs::All {
