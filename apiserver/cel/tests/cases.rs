@@ -64,7 +64,7 @@ fn read_type(text: &str) -> Type {
 }
 
 /// What differs between a case and what came of it.
-fn differs(env: &Env, activation: &Activation<'_>, case: &Case) -> Option<String> {
+fn differs(env: &Env, variables: &BTreeMap<String, Variable>, case: &Case) -> Option<String> {
     let compiled = match (env.compile(&case.cel), &case.refused) {
         (Err(issues), Some(wanted)) => {
             let found = issues.to_string();
@@ -85,7 +85,11 @@ fn differs(env: &Env, activation: &Activation<'_>, case: &Case) -> Option<String
     {
         wrong.push(format!("estimate [{}, {}]", estimate.min, estimate.max));
     }
-    let (outcome, cost) = compiled.evaluate(activation, PER_CALL_LIMIT);
+    let mut activation = Activation::new();
+    for (name, variable) in variables {
+        activation.set(name, from_json(&variable.value));
+    }
+    let (outcome, cost) = compiled.evaluate(&activation, PER_CALL_LIMIT);
     if case.cost.is_some_and(|wanted| wanted != cost) {
         wrong.push(format!("cost {cost}"));
     }
@@ -119,13 +123,9 @@ fn all_cases() {
             builder = builder.variable(name, read_type(&variable.r#type));
         }
         let env = builder.build();
-        let mut activation = Activation::new();
-        for (name, variable) in &file.variables {
-            activation.set(name, from_json(&variable.value));
-        }
         for case in &file.cases {
             count += 1;
-            if let Some(fault) = differs(&env, &activation, case) {
+            if let Some(fault) = differs(&env, &file.variables, case) {
                 faults.push(format!("{name}: {}\n    {fault}", case.cel));
             }
         }
