@@ -55,6 +55,8 @@ fn a_folder_is_filled_once() {
         ("ca.key", 0o600),
         ("apiserver.crt", 0o644),
         ("apiserver.key", 0o600),
+        ("front-proxy-ca.key", 0o600),
+        ("front-proxy-client.key", 0o600),
         ("sa.key", 0o600),
         ("sa.pub", 0o644),
     ] {
@@ -72,6 +74,10 @@ fn a_folder_is_filled_once() {
         "apiserver.key",
         "ca.crt",
         "ca.key",
+        "front-proxy-ca.crt",
+        "front-proxy-ca.key",
+        "front-proxy-client.crt",
+        "front-proxy-client.key",
         "sa.key",
         "sa.pub",
     ];
