@@ -207,21 +207,21 @@ mod tests {
     fn what_is_not_understood_is_refused() {
         let cases = [
             (
-                "group v1\n  bindings Binding colour=red plain",
+                "group v1 1/1\n  bindings Binding colour=red plain",
                 "cannot read \"  bindings Binding colour=red plain\"",
             ),
             (
-                "group v1\n  bindings Binding generation=twice plain",
+                "group v1 1/1\n  bindings Binding generation=twice plain",
                 "cannot read \"  bindings Binding generation=twice plain\"",
             ),
-            ("group v1\n  bindings", "cannot read \"  bindings\""),
+            ("group v1 1/1\n  bindings", "cannot read \"  bindings\""),
             ("    short=a", "cannot read \"    short=a\""),
             (
-                "group v1\n  bindings Binding",
+                "group v1 1/1\n  bindings Binding",
                 "v1 Binding is to be either plain or in the list of strategies",
             ),
             (
-                "group v1\n  pods Pod plain",
+                "group v1 1/1\n  pods Pod plain",
                 "v1 Pod is to be either plain or in the list of strategies",
             ),
         ];
@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn lines_go_on() {
         let kind = of(
-            "group a.io/v1\n  bees Bee plain short=b,c\n    select=spec.x,y<p.0.q|r.s,n:int,f:bool aka=old>spec.x\n    -- a b c",
+            "group a.io/v1 1/1\n  bees Bee plain short=b,c\n    select=spec.x,y<p.0.q|r.s,n:int,f:bool aka=old>spec.x\n    -- a b c",
         );
         assert_eq!(
             (kind.group, kind.version, kind.singular),
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn names_follow_the_rule_of_the_line() {
-        let addresses = of("group v1\n  bees Bee plain names=ip")
+        let addresses = of("group v1 1/1\n  bees Bee plain names=ip")
             .flags
             .validate_name;
         assert!(
