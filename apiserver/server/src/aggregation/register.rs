@@ -13,10 +13,11 @@ use skiff_api::{
     kinds::{Priority, Registry},
     machinery::{meta::Meta, read::Read, status::Status},
 };
-use skiff_storage::{EventKind, Object};
+use skiff_storage::Object;
 
 use super::RESOURCE;
 use crate::{
+    auth::Change,
     own::{Own, ready},
     stored,
     write::{Part, managed},
@@ -28,7 +29,7 @@ const CONTINUOUSLY: &str = "true";
 /// The most that an APIService may say. The aggregator's own group stands above all and has none.
 const HIGHEST: i64 = 20_000;
 
-type GroupVersion = (String, String);
+pub type GroupVersion = (String, String);
 
 fn name_of((group, version): &GroupVersion) -> String {
     format!("{version}.{group}")
@@ -119,13 +120,27 @@ struct Version {
 pub struct Defined(BTreeMap<String, BTreeSet<GroupVersion>>);
 
 impl Defined {
-    /// Notes a definition as it is now; the versions that it is about, before or after.
-    pub fn note(&mut self, kind: EventKind, object: &Object) -> BTreeSet<GroupVersion> {
+    /// Notes what definitions are now; the versions that are concerned, before or after.
+    pub fn note(&mut self, change: &Change) -> BTreeSet<GroupVersion> {
+        match change {
+            Change::All(objects) => {
+                let mut touched: BTreeSet<GroupVersion> = std::mem::take(&mut self.0)
+                    .into_values()
+                    .flatten()
+                    .collect();
+                for object in objects {
+                    touched.extend(self.put(object));
+                }
+                touched
+            }
+            Change::Put(object) => self.put(object),
+            Change::Removed(object) => self.0.remove(&*object.key.name).unwrap_or_default(),
+        }
+    }
+
+    fn put(&mut self, object: &Object) -> BTreeSet<GroupVersion> {
         let name = object.key.name.to_string();
         let mut touched = self.0.remove(&name).unwrap_or_default();
-        if kind == EventKind::Deleted {
-            return touched;
-        }
         let read = serde_json::from_slice::<Definition>(&object.bytes.read());
         match read {
             Ok(Definition { spec }) => {

@@ -38,7 +38,7 @@ impl Plugin for MutatingAdmissionWebhook {
         let object = attributes.object.as_ref();
         attributes.rounds.of(NAME).begin(again, object);
         let mut shown = None;
-        for hook in &hooks {
+        for hook in &*hooks {
             let Some(kind) = meant(hook, attributes)? else {
                 continue;
             };

@@ -39,7 +39,7 @@ impl Plugin for ValidatingAdmissionWebhook {
         let hooks = self.0.hooks()?;
         let mut relevant: Vec<(&Arc<Hook>, Arc<Kind>)> = Vec::new();
         let mut shown: BTreeMap<String, Shown> = BTreeMap::new();
-        for hook in &hooks {
+        for hook in &*hooks {
             let Some(kind) = meant(hook, attributes)? else {
                 continue;
             };
