@@ -19,8 +19,7 @@ use super::RESOURCE;
 use crate::{
     auth::Change,
     own::{Own, ready},
-    stored,
-    write::{Part, managed},
+    write::Part,
 };
 
 const MANAGED: &str = "kube-aggregator.kubernetes.io/automanaged";
@@ -35,39 +34,36 @@ fn name_of((group, version): &GroupVersion) -> String {
     format!("{version}.{group}")
 }
 
-fn wanted((group, version): &GroupVersion, priority: Priority, how: &str) -> Value {
-    json!({"metadata": {"name": format!("{version}.{group}"), "labels": {MANAGED: how}},
+fn wanted(of: &GroupVersion, priority: Priority, how: &str) -> Value {
+    let (group, version) = of;
+    json!({"metadata": {"name": name_of(of), "labels": {MANAGED: how}},
         "spec": {"group": group, "version": version, "groupPriorityMinimum": priority.group, "versionPriority": priority.version}})
 }
 
 /// Those of built-in groups, brought to what they are to be.
 pub async fn builtin(own: &Own) -> Result<(), Status> {
-    let mut all: BTreeMap<GroupVersion, Priority> = BTreeMap::new();
+    let row = own.row(RESOURCE)?;
+    // those that were made once and are no more are taken away
+    let stored = own.writer.core.store.snapshot(RESOURCE).range(None, None);
+    let mut all: BTreeMap<String, Option<Value>> = stored
+        .filter(|object| object.attributes().label(MANAGED) == Some(ON_START))
+        .map(|object| (object.key.name.to_string(), None))
+        .collect();
     for kind in Registry::builtin().all() {
         if kind.priority.group <= HIGHEST {
             let of = (kind.group.to_owned(), kind.version.to_owned());
-            all.entry(of).or_insert(kind.priority);
+            let place = all.entry(name_of(&of)).or_default();
+            place.get_or_insert_with(|| wanted(&of, kind.priority, ON_START));
         }
     }
-    let mut names: BTreeSet<String> = all.keys().map(name_of).collect();
-    let row = own.row(RESOURCE)?;
-    for object in own.writer.core.store.snapshot(RESOURCE).range(None, None) {
-        if object.attributes().label(MANAGED) == Some(ON_START) {
-            names.insert(object.key.name.to_string());
-        }
-    }
-    stream::iter(names)
-        .map(|name| {
-            let of = all.iter().find(|(of, _)| name_of(of) == name);
-            let wanted = of.map(|(of, priority)| wanted(of, *priority, ON_START));
-            async move {
-                match (own.stored(row, "", &name)?, wanted) {
-                    (None, Some(wanted)) => own.ensure(RESOURCE, wanted).await,
-                    (Some(live), wanted) if live.label(MANAGED).is_some() => {
-                        settle(own, &live, wanted).await
-                    }
-                    _ => Ok(()),
+    stream::iter(all)
+        .map(|(name, wanted)| async move {
+            match (own.stored(row, "", &name)?, wanted) {
+                (None, Some(wanted)) => own.ensure(RESOURCE, wanted).await,
+                (Some(live), wanted) if live.label(MANAGED).is_some() => {
+                    settle(own, &live, wanted).await
                 }
+                _ => Ok(()),
             }
         })
         .buffer_unordered(64)
@@ -85,13 +81,8 @@ async fn settle(own: &Own, live: &Value, wanted: Option<Value>) -> Result<(), St
     if live.at("spec") == &spec {
         return Ok(());
     }
-    let call = own.call();
-    own.update(row, ("", live.name()), Part::Whole, &mut |live| {
-        let live = live.unwrap_or(&Value::Null);
-        let mut new = live.clone();
+    own.change(row, ("", live.name()), Part::Whole, &mut |new| {
         new["spec"] = spec.clone();
-        managed::track_update(&call, row, Part::Whole, live, &mut new)?;
-        Ok(new)
     })
     .await
 }
@@ -156,7 +147,7 @@ impl Defined {
         touched
     }
 
-    pub fn has(&self, of: &GroupVersion) -> bool {
+    fn has(&self, of: &GroupVersion) -> bool {
         self.0.values().any(|served| served.contains(of))
     }
 
@@ -167,14 +158,7 @@ impl Defined {
             .has(of)
             .then(|| wanted(of, Priority::DEFINED, CONTINUOUSLY));
         let name = name_of(of);
-        let live = own
-            .writer
-            .core
-            .store
-            .get(&stored::key_of(row, "", &name))
-            .map(|object| stored::decoded(row, &object))
-            .transpose()?;
-        match (live, wanted) {
+        match (own.stored(row, "", &name)?, wanted) {
             (None, Some(wanted)) => own.ensure(RESOURCE, wanted).await,
             (Some(live), wanted) if live.label(MANAGED) == Some(CONTINUOUSLY) => {
                 settle(own, &live, wanted).await

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use skiff_api::{
     kinds::{
-        Registry,
+        Registry, Subresource,
         definition::{Brought, CLEANUP, Written, is_condition, kinds_of},
     },
     machinery::{meta::Meta, read::Read, status::Status},
@@ -33,7 +33,7 @@ use crate::{
     following::Following,
     own::Own,
     stored,
-    write::{Part, Writer, managed},
+    write::{Part, Writer},
 };
 
 const RESOURCE: &str = "customresourcedefinitions.apiextensions.k8s.io";
@@ -241,7 +241,9 @@ impl Definitions {
         if self.learn(value, &object.bytes.whole(), since) {
             self.serve();
         }
-        write_status(writer, name, &status).await?;
+        let (row, part) = (own.row(RESOURCE)?, Part::Sub(Subresource::Status));
+        let mut write = |new: &mut Value| new["status"] = status.clone();
+        own.change(row, ("", name), part, &mut write).await?;
         if renamed && let Some(known) = self.known.get(name) {
             let group = known.value.at("spec").text("group").to_string();
             for other in self
@@ -287,33 +289,4 @@ fn brought(definition: &Value, written: &Bytes, since: u64) -> Arc<Brought> {
         Brought::default()
     });
     Arc::new(brought)
-}
-
-/// Writes a status over the one that is there, unless the definition has gone or changed.
-async fn write_status(writer: &Arc<Writer>, name: &str, status: &Value) -> Result<(), Status> {
-    change(writer, name, &mut |new| new["status"] = status.clone()).await
-}
-
-/// Changes status and finalizers of a definition; one that has gone needs it no more.
-async fn change(
-    writer: &Arc<Writer>,
-    name: &str,
-    work: &mut (dyn FnMut(&mut Value) + Send),
-) -> Result<(), Status> {
-    let own = Own::new(writer);
-    let (row, call) = (own.row(RESOURCE)?, own.call());
-    let part = Part::of(row, "status")?;
-    let done = own
-        .update(row, ("", name), part, &mut |live| {
-            let live = live.unwrap_or(&Value::Null);
-            let mut new = live.clone();
-            work(&mut new);
-            managed::track_update(&call, row, part, live, &mut new)?;
-            Ok(new)
-        })
-        .await;
-    match done {
-        Err(status) if status.code == 404 => Ok(()),
-        done => done,
-    }
 }
