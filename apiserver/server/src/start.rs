@@ -21,7 +21,7 @@ use crate::{
         authorize::Authorizers,
         pki::{self, Pki, tls},
     },
-    bootstrap,
+    bootstrap, conversion,
     core::{Core, StoredObjects},
     definitions::Definitions,
     dial::{Behind, Transports},
@@ -230,6 +230,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         clock: config.clock.clone(),
         authorizers: Authorizers::new(&config.authorization_modes, objects)?,
         store,
+        converter: Box::new(conversion::Webhooks::new(config.behind.clone())),
     });
     let webhooks = admission::Webhooks::default();
     let writer = Arc::new(Writer {

@@ -34,8 +34,6 @@ const USER_AGENT: &str = "kube-apiserver-admission";
 const REST: Duration = Duration::from_secs(90);
 /// What is kept of connections at the most.
 const MOST_RESTING: usize = 64;
-/// The longest answer, in bytes.
-const LONGEST_ANSWER: usize = 16 * 1024 * 1024;
 
 /// A configuration of which no client can be made.
 #[derive(thiserror::Error, Debug, Clone, PartialEq)]
@@ -123,7 +121,7 @@ impl Client {
         })
     }
 
-    /// Sends a document and gives the answer's.
+    /// Sends a document and gives the answer's, which may be `longest` bytes long.
     ///
     /// # Errors
     /// There is none within `patience`, or one that refuses.
@@ -132,6 +130,7 @@ impl Client {
         core: &Core,
         document: Bytes,
         patience: Duration,
+        longest: usize,
     ) -> Result<Bytes, PostError> {
         let seconds = patience.as_millis().div_ceil(1000);
         let target = format!("{}?timeout={seconds}s", self.path);
@@ -142,12 +141,11 @@ impl Client {
         let (head, sender) = answer.await.map_err(|_| late())??;
         let (head, body) = head.into_parts();
         let left = patience.saturating_sub(begun.elapsed());
-        let body =
-            match tokio::time::timeout(left, Limited::new(body, LONGEST_ANSWER).collect()).await {
-                Err(_) => return Err(PostError::Body("context deadline exceeded".into())),
-                Ok(Err(error)) => return Err(PostError::Body(error.to_string())),
-                Ok(Ok(body)) => body.to_bytes(),
-            };
+        let body = match tokio::time::timeout(left, Limited::new(body, longest).collect()).await {
+            Err(_) => return Err(PostError::Body("context deadline exceeded".into())),
+            Ok(Err(error)) => return Err(PostError::Body(error.to_string())),
+            Ok(Ok(body)) => body.to_bytes(),
+        };
         self.rest(sender);
         match head.status.as_u16() {
             200..=206 if body.is_empty() => {

@@ -5,8 +5,10 @@
 
 mod answer;
 mod client;
+mod version;
 
 pub use self::{
     answer::{AnswerError, decoded},
     client::{Client, ClientError, PostError},
+    version::Version,
 };

@@ -142,7 +142,7 @@ async fn answered(
         Reply::Never => std::future::pending().await,
         Reply::Response(mut response) => {
             response["uid"] = asked["uid"].clone();
-            let review = json!({"kind": "AdmissionReview", "apiVersion": review["apiVersion"], "response": response});
+            let review = json!({"kind": review["kind"], "apiVersion": review["apiVersion"], "response": response});
             (200, review.to_string().into_bytes())
         }
     };

@@ -11,6 +11,9 @@ use super::{
 };
 use crate::admission::{plugin::Attributes, view::View};
 
+/// The longest answer, in bytes.
+const LONGEST_ANSWER: usize = 16 * 1024 * 1024;
+
 /// What a webhook says of a write.
 ///
 /// # Errors
@@ -38,7 +41,7 @@ pub async fn call(
         .as_ref()
         .map_err(|why| CallError::Client(why.clone()))?;
     let answer = client
-        .post(attributes.core, question, hook.patience)
+        .post(attributes.core, question, hook.patience, LONGEST_ANSWER)
         .await?;
     let answer = review::read(version, &answer)?;
     let verdict = review::verdict(version, &uid, mutating, &answer)?;
