@@ -5,33 +5,10 @@
 //! Follows `pkg/apis/admissionregistration/validation/validation.go` and `validateCELSelector` of `pkg/apis/resource/validation/validation.go`.
 
 use crate::kinds::prelude::*;
-use crate::machinery::cel::{Compiled, admission::Fault};
+use crate::machinery::cel::{Compiled, admission::Fault, escape::is_reserved};
 
 /// The longest expression that selects devices, in bytes.
 const LONGEST_SELECTOR: usize = 10 * 1024;
-const RESERVED: &[&str] = &[
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
 
 /// What is wrong with an expression of admission that was compiled; `shown` is the text that the mistake is told of.
 pub fn compiled(of: Result<Compiled, Fault>, shown: &str, path: &Path, errors: &mut Errors) {
@@ -70,10 +47,7 @@ pub fn is_blank(text: &str) -> bool {
 
 /// A name that expressions can refer to.
 pub fn is_identifier(name: &str) -> bool {
-    let letter = |b: u8| b == b'_' || b.is_ascii_alphabetic();
-    let shape = name.bytes().next().is_some_and(letter)
-        && name.bytes().all(|b| letter(b) || b.is_ascii_digit());
-    shape && !RESERVED.contains(&name)
+    names::is_c_identifier(name).is_empty() && !is_reserved(name)
 }
 
 #[cfg(test)]
