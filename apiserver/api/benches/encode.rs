@@ -1,8 +1,12 @@
 //! What it costs to write an object in the order of its type, once a write: `cargo bench -p skiff-api --bench encode`. Budget: that of plain JSON.
 
-mod common;
+#[path = "common/measure.rs"]
+mod measuring;
+#[path = "common/pod.rs"]
+mod pods;
 
-use common::{measure, pod};
+use measuring::measure;
+use pods::pod;
 use serde_json::json;
 use skiff_api::machinery::schema::{Schema, conform, to_draft, to_json};
 

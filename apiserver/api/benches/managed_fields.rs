@@ -1,8 +1,12 @@
 //! What managed fields cost at each write: `cargo bench -p skiff-api --bench managed_fields`. Budget: 30 µs for the creation of a pod of 2 KB.
 
-mod common;
+#[path = "common/measure.rs"]
+mod measuring;
+#[path = "common/pod.rs"]
+mod pods;
 
-use common::{measure, pod};
+use measuring::measure;
+use pods::pod;
 use serde_json::json;
 use skiff_api::machinery::managed_fields::{Apply, ResetFields, Update, apply, track_update};
 use skiff_api::machinery::schema::{Schema, conform};

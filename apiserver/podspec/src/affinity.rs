@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::parts::Meta;
+use crate::{parts::Meta, pod::AnySpec};
 use k8s_openapi::api::core::v1::{
-    Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodSpec,
+    Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm,
 };
 use skiff_api::machinery::selector::{Operator, Requirement, aggregate};
 
@@ -152,12 +152,12 @@ impl Terms {
 }
 
 /// What a pod's node affinity says.
-pub fn of_pod(spec: &PodSpec) -> Option<&NodeAffinity> {
-    spec.affinity.as_ref()?.node_affinity.as_ref()
+pub fn of_pod(spec: &impl AnySpec) -> Option<&NodeAffinity> {
+    spec.affinity().as_ref()?.node_affinity.as_ref()
 }
 
 /// The terms of a pod's required node affinity.
-pub fn required(spec: &PodSpec) -> Option<&NodeSelector> {
+pub fn required(spec: &impl AnySpec) -> Option<&NodeSelector> {
     of_pod(spec)?
         .required_during_scheduling_ignored_during_execution
         .as_ref()
@@ -171,9 +171,9 @@ pub struct Required {
 }
 
 impl Required {
-    pub fn read(spec: &PodSpec) -> Required {
+    pub fn read(spec: &impl AnySpec) -> Required {
         Required {
-            labels: spec.node_selector.clone().unwrap_or_default(),
+            labels: spec.node_selector().clone().unwrap_or_default(),
             terms: required(spec).map(Terms::read),
         }
     }
@@ -191,7 +191,7 @@ pub struct Preferred(Vec<(i64, Term)>);
 
 impl Preferred {
     /// Unlike a required term, one that cannot be read is an error.
-    pub fn read(spec: &PodSpec) -> Result<Preferred, UnreadableTerms> {
+    pub fn read(spec: &impl AnySpec) -> Result<Preferred, UnreadableTerms> {
         let given = of_pod(spec).into_iter();
         let given = given.flat_map(|a| {
             a.preferred_during_scheduling_ignored_during_execution
@@ -224,6 +224,7 @@ impl Preferred {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::core::v1::PodSpec;
     use serde_json::{Value, from_value, json};
 
     use super::*;
@@ -323,7 +324,7 @@ mod tests {
             };
             let spec = json!({"containers": [], "nodeSelector": selector, "affinity": {"nodeAffinity": required}});
             assert_eq!(
-                Required::read(&from_value(spec).unwrap()).admits(&node()),
+                Required::read(&from_value::<PodSpec>(spec).unwrap()).admits(&node()),
                 wanted,
                 "{what}"
             );
@@ -340,7 +341,8 @@ mod tests {
         let preferred = json!([{"weight": 3, "preference": wants("zone")}, {"weight": 4, "preference": wants("absent")},
             {"weight": 5, "preference": wants("cores")}, {"weight": 7, "preference": {}}]);
         let spec = json!({"containers": [], "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}});
-        let score = |spec| Preferred::read(&from_value(spec).unwrap()).map(|p| p.score(&node()));
+        let score =
+            |spec| Preferred::read(&from_value::<PodSpec>(spec).unwrap()).map(|p| p.score(&node()));
         assert_eq!(score(spec).unwrap(), 8);
         let few = |values: Value| json!({"matchExpressions": [{"key": "cores", "operator": "Gt", "values": values}]});
         let integer = "for 'Gt', 'Lt' operators, the value must be an integer";

@@ -2,7 +2,9 @@
 //!
 //! Follows `VisitContainers` and `IsRestartableInitContainer` of `pkg/api/v1/pod/util.go`.
 
-use k8s_openapi::api::core::v1::{Container, PodSpec};
+use k8s_openapi::api::core::v1::Container;
+
+use crate::pod::AnySpec;
 
 /// Whether an init container is a sidecar: it is started in its turn, and stays.
 pub fn is_sidecar(container: &Container) -> bool {
@@ -10,28 +12,29 @@ pub fn is_sidecar(container: &Container) -> bool {
 }
 
 /// The init containers that stay.
-pub fn sidecars(spec: &PodSpec) -> impl Iterator<Item = &Container> {
-    spec.init_containers
+pub fn sidecars(spec: &impl AnySpec) -> impl Iterator<Item = &Container> {
+    spec.init_containers()
         .iter()
         .flatten()
         .filter(|container| is_sidecar(container))
 }
 
 /// All that stay while the pod runs, sidecars first.
-pub fn staying(spec: &PodSpec) -> impl Iterator<Item = &Container> {
-    sidecars(spec).chain(&spec.containers)
+pub fn staying(spec: &impl AnySpec) -> impl Iterator<Item = &Container> {
+    sidecars(spec).chain(spec.containers())
 }
 
 /// All but the ephemeral ones, init containers first.
-pub fn all(spec: &PodSpec) -> impl Iterator<Item = &Container> {
-    spec.init_containers
+pub fn all(spec: &impl AnySpec) -> impl Iterator<Item = &Container> {
+    spec.init_containers()
         .iter()
         .flatten()
-        .chain(&spec.containers)
+        .chain(spec.containers())
 }
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::core::v1::PodSpec;
     use serde_json::{from_value, json};
 
     use super::*;

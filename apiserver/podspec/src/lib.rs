@@ -14,12 +14,7 @@ pub mod resources;
 pub mod shared;
 pub mod tolerations;
 
-use std::sync::LazyLock;
-
-use k8s_openapi::api::core::v1::PodSpec;
-
-/// What pods of one owner have alike of their specs, see [`pod::AnyPod`]: node and hostname are not in it. Every pod has one.
-pub fn spec(pod: &impl pod::AnyPod) -> &PodSpec {
-    static NONE: LazyLock<PodSpec> = LazyLock::new(PodSpec::default);
-    pod.its_spec().unwrap_or(&NONE)
+/// The pod's spec. Every pod has one.
+pub fn spec<P: pod::AnyPod>(pod: &P) -> &P::Spec {
+    pod.its_spec()
 }

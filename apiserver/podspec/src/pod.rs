@@ -4,15 +4,16 @@
 //! one owner stands beside the part that they share.
 
 use std::{
+    collections::BTreeMap,
     hash::{Hash, Hasher},
     ops::{Deref, DerefMut},
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 use k8s_openapi::{
     Metadata, NamespaceResourceScope, Resource,
     api::core::v1::{self as api, PodSpec, PodStatus},
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -26,45 +27,112 @@ pub struct Pod {
     pub status: Option<Shared<PodStatus>>,
 }
 
-/// A pod's spec. It can be used like a [`PodSpec`]; whoever is handed one of these as a `&PodSpec` sees what pods share, in which `node_name` and
-/// `hostname` are empty: those are asked of the pod.
+/// A pod's spec. What its fields say is all there is to know of it; a [`PodSpec`] it becomes only whole.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Spec {
     pub node_name: Option<String>,
     pub hostname: Option<String>,
     /// All that is not above.
-    pub rest: Shared<PodSpec>,
+    pub rest: Shared<Common>,
 }
 
-impl From<PodSpec> for Spec {
-    fn from(mut spec: PodSpec) -> Self {
-        Self {
-            node_name: spec.node_name.take(),
-            hostname: spec.hostname.take(),
-            rest: spec.into(),
+/// From the fields of a [`PodSpec`] but those that stand in a [`Spec`] itself: the part that pods share, to and from, and how the fields are read
+/// whichever of these forms a spec has. A field that is new in a [`PodSpec`] does not compile until it is named.
+macro_rules! common {
+    ($($field:ident: $type:ty,)*) => {
+        /// What pods of one owner have alike in their specs.
+        #[derive(Clone, Debug, Default, PartialEq)]
+        pub struct Common {
+            $(pub $field: $type,)*
         }
-    }
+
+        impl From<PodSpec> for Spec {
+            fn from(spec: PodSpec) -> Self {
+                let PodSpec { node_name, hostname, $($field,)* } = spec;
+                let rest = Common { $($field,)* }.into();
+                Self { node_name, hostname, rest }
+            }
+        }
+
+        impl From<Spec> for PodSpec {
+            fn from(spec: Spec) -> Self {
+                let Spec { node_name, hostname, rest } = spec;
+                let Common { $($field,)* } = rest.into_inner();
+                Self { node_name, hostname, $($field,)* }
+            }
+        }
+
+        /// A spec in any of its forms, of a pod or of a template: what pods of one owner have alike in it.
+        pub trait AnySpec {
+            $(fn $field(&self) -> &$type;)*
+        }
+
+        impl AnySpec for Spec {
+            $(fn $field(&self) -> &$type {
+                &self.rest.$field
+            })*
+        }
+
+        impl AnySpec for PodSpec {
+            $(fn $field(&self) -> &$type {
+                &self.$field
+            })*
+        }
+    };
 }
 
-impl From<Spec> for PodSpec {
-    fn from(spec: Spec) -> Self {
-        Self {
-            node_name: spec.node_name,
-            hostname: spec.hostname,
-            ..spec.rest.into_inner()
-        }
-    }
+common! {
+    active_deadline_seconds: Option<i64>,
+    affinity: Option<api::Affinity>,
+    automount_service_account_token: Option<bool>,
+    containers: Vec<api::Container>,
+    dns_config: Option<api::PodDNSConfig>,
+    dns_policy: Option<String>,
+    enable_service_links: Option<bool>,
+    ephemeral_containers: Option<Vec<api::EphemeralContainer>>,
+    host_aliases: Option<Vec<api::HostAlias>>,
+    host_ipc: Option<bool>,
+    host_network: Option<bool>,
+    host_pid: Option<bool>,
+    host_users: Option<bool>,
+    hostname_override: Option<String>,
+    image_pull_secrets: Option<Vec<api::LocalObjectReference>>,
+    init_containers: Option<Vec<api::Container>>,
+    node_selector: Option<BTreeMap<String, String>>,
+    os: Option<api::PodOS>,
+    overhead: Option<BTreeMap<String, Quantity>>,
+    preemption_policy: Option<String>,
+    priority: Option<i32>,
+    priority_class_name: Option<String>,
+    readiness_gates: Option<Vec<api::PodReadinessGate>>,
+    resource_claims: Option<Vec<api::PodResourceClaim>>,
+    resources: Option<api::ResourceRequirements>,
+    restart_policy: Option<String>,
+    runtime_class_name: Option<String>,
+    scheduler_name: Option<String>,
+    scheduling_gates: Option<Vec<api::PodSchedulingGate>>,
+    scheduling_group: Option<api::PodSchedulingGroup>,
+    security_context: Option<api::PodSecurityContext>,
+    service_account: Option<String>,
+    service_account_name: Option<String>,
+    set_hostname_as_fqdn: Option<bool>,
+    share_process_namespace: Option<bool>,
+    subdomain: Option<String>,
+    termination_grace_period_seconds: Option<i64>,
+    tolerations: Option<Vec<api::Toleration>>,
+    topology_spread_constraints: Option<Vec<api::TopologySpreadConstraint>>,
+    volumes: Option<Vec<api::Volume>>,
 }
 
 impl Deref for Spec {
-    type Target = PodSpec;
-    fn deref(&self) -> &PodSpec {
+    type Target = Common;
+    fn deref(&self) -> &Common {
         &self.rest
     }
 }
 
 impl DerefMut for Spec {
-    fn deref_mut(&mut self) -> &mut PodSpec {
+    fn deref_mut(&mut self) -> &mut Common {
         &mut self.rest
     }
 }
@@ -120,44 +188,46 @@ impl Metadata for Pod {
     }
 }
 
-/// A pod, in whichever of its two forms it is held. What it says of the spec leaves out `node_name` and `hostname`.
+/// A pod, in whichever of its two forms it is held.
 pub trait AnyPod {
+    type Spec: AnySpec;
     fn its_metadata(&self) -> &ObjectMeta;
-    fn its_spec(&self) -> Option<&PodSpec>;
+    /// Every pod has one.
+    fn its_spec(&self) -> &Self::Spec;
     fn its_status(&self) -> Option<&PodStatus>;
 }
 
-impl AnyPod for Pod {
-    fn its_metadata(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-    fn its_spec(&self) -> Option<&PodSpec> {
-        self.spec.as_deref()
-    }
-    fn its_status(&self) -> Option<&PodStatus> {
-        self.status.as_deref()
-    }
+macro_rules! any_pod {
+    ($($pod:ty, $spec:ident, $status:ident;)*) => { $(
+        impl AnyPod for $pod {
+            type Spec = $spec;
+            fn its_metadata(&self) -> &ObjectMeta {
+                &self.metadata
+            }
+            fn its_spec(&self) -> &$spec {
+                static NONE: LazyLock<$spec> = LazyLock::new($spec::default);
+                self.spec.as_ref().unwrap_or(&NONE)
+            }
+            fn its_status(&self) -> Option<&PodStatus> {
+                self.status.$status()
+            }
+        }
+    )* };
 }
 
-impl AnyPod for api::Pod {
-    fn its_metadata(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-    fn its_spec(&self) -> Option<&PodSpec> {
-        self.spec.as_ref()
-    }
-    fn its_status(&self) -> Option<&PodStatus> {
-        self.status.as_ref()
-    }
+any_pod! {
+    Pod, Spec, as_deref;
+    api::Pod, PodSpec, as_ref;
 }
 
 macro_rules! behind {
     ($($pointer:ty),*) => { $(
         impl<P: AnyPod> AnyPod for $pointer {
+            type Spec = P::Spec;
             fn its_metadata(&self) -> &ObjectMeta {
                 (**self).its_metadata()
             }
-            fn its_spec(&self) -> Option<&PodSpec> {
+            fn its_spec(&self) -> &P::Spec {
                 (**self).its_spec()
             }
             fn its_status(&self) -> Option<&PodStatus> {
@@ -172,7 +242,7 @@ behind!(&P, Arc<P>, Box<P>);
 /// What pods of one cache have alike.
 #[derive(Default)]
 pub struct Parts {
-    specs: Pool<PodSpec>,
+    specs: Pool<Common>,
     statuses: Pool<PodStatus>,
 }
 
@@ -192,7 +262,7 @@ impl Pod {
     }
 }
 
-impl Part for PodSpec {
+impl Part for Common {
     fn tell(&self, hasher: &mut impl Hasher) {
         self.service_account_name.hash(hasher);
         self.node_selector.hash(hasher);
@@ -262,7 +332,7 @@ mod tests {
         let one = shared(pod("one", json!("m"), "i", "Running"), None);
         let two = shared(pod("two", json!("n"), "i", "Pending"), None);
         let other = shared(pod("one", json!("m"), "j", "Running"), Some(&one));
-        let spec = |pod: &Pod| std::ptr::from_ref::<PodSpec>(pod.spec.as_ref().unwrap());
+        let spec = |pod: &Pod| std::ptr::from_ref::<Common>(pod.spec.as_ref().unwrap());
         let status = |pod: &Pod| std::ptr::from_ref::<PodStatus>(pod.status.as_ref().unwrap());
         assert!(spec(&one) == spec(&two) && spec(&one) != spec(&other));
         assert!(status(&one) != status(&two) && status(&one) == status(&other));

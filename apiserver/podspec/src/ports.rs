@@ -3,9 +3,7 @@
 //! Invariant: only what stays takes them; an init container's are given back before anything else runs. Follows `HostPortInfo` of
 //! `k8s.io/kube-scheduler/framework/types.go` and `pkg/scheduler/util/utils.go` (GetHostPorts).
 
-use k8s_openapi::api::core::v1::PodSpec;
-
-use crate::containers;
+use crate::{containers, pod::AnySpec};
 
 /// All addresses.
 const ANY: &str = "0.0.0.0";
@@ -29,7 +27,7 @@ impl HostPort {
 }
 
 /// Those that the pod's containers ask for.
-pub fn host_ports(spec: &PodSpec) -> Vec<HostPort> {
+pub fn host_ports(spec: &impl AnySpec) -> Vec<HostPort> {
     let or = |text: &Option<String>, default: &str| {
         text.as_deref()
             .filter(|text| !text.is_empty())
@@ -49,6 +47,7 @@ pub fn host_ports(spec: &PodSpec) -> Vec<HostPort> {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::core::v1::PodSpec;
     use serde_json::{from_value, json};
 
     use super::*;
@@ -58,7 +57,7 @@ mod tests {
         let container = |name: &str, policy: Option<&str>, port: i32| json!({"name": name, "restartPolicy": policy, "ports": [{"containerPort": 1, "hostPort": port}]});
         let spec = json!({"containers": [container("a", None, 1), container("b", None, 0)],
             "initContainers": [container("i", None, 2), container("s", Some("Always"), 3)]});
-        let found = host_ports(&from_value(spec).unwrap());
+        let found = host_ports(&from_value::<PodSpec>(spec).unwrap());
         assert_eq!(
             found.iter().map(|port| port.port).collect::<Vec<_>>(),
             [3, 1]
@@ -75,7 +74,7 @@ mod tests {
             let parts: Vec<&str> = text.split(' ').collect();
             let spec = json!({"containers": [{"name": "c", "ports": [
                 {"containerPort": 1, "hostIP": parts[0], "protocol": parts[1], "hostPort": parts[2].parse::<i32>().unwrap()}]}]});
-            host_ports(&from_value(spec).unwrap()).remove(0)
+            host_ports(&from_value::<PodSpec>(spec).unwrap()).remove(0)
         };
         for (a, b, wanted) in [
             (" TCP 80", "10.0.0.1 TCP 80", true),

@@ -8,7 +8,7 @@ use skiff_api::machinery::quantity::Quantity;
 
 use crate::{
     containers,
-    pod::AnyPod,
+    pod::{AnyPod, AnySpec},
     resources::{Unreadable, get},
     spec,
 };
@@ -52,7 +52,7 @@ pub fn computed(pod: &impl AnyPod) -> Result<Class, Unreadable> {
         is_guaranteed: true,
         ..Seen::default()
     };
-    match &spec.resources {
+    match spec.resources() {
         Some(whole) => seen.note(
             Some(whole),
             whole

@@ -11,7 +11,12 @@ use k8s_openapi::{
 };
 use skiff_api::machinery::quantity::Quantity;
 
-use crate::{conditions::condition, containers::is_sidecar, pod::AnyPod, spec};
+use crate::{
+    conditions::condition,
+    containers::is_sidecar,
+    pod::{AnyPod, AnySpec},
+    spec,
+};
 
 /// Amounts as the API writes them, by resource.
 pub type List = BTreeMap<String, ApiQuantity>;
@@ -112,14 +117,14 @@ pub fn is_for_pods(resource: &str) -> bool {
 /// Whether something is asked for for the pod as a whole.
 pub fn has_requests_as_a_whole(pod: &impl AnyPod) -> bool {
     Side::Requests
-        .of(spec(pod).resources.as_ref())
+        .of(spec(pod).resources().as_ref())
         .is_some_and(|list| list.keys().any(|name| is_for_pods(name)))
 }
 
 /// What the pod asks for, its overhead included.
 pub fn requests(pod: &impl AnyPod, options: Options<'_>) -> Result<Amounts, Unreadable> {
     let mut sum = total(pod, Side::Requests, options)?;
-    add(&mut sum, &read(spec(pod).overhead.as_ref())?);
+    add(&mut sum, &read(spec(pod).overhead().as_ref())?);
     Ok(sum)
 }
 
@@ -133,7 +138,7 @@ pub fn limits(pod: &impl AnyPod, status: Status) -> Result<Amounts, Unreadable> 
             missing: None,
         },
     )?;
-    for (name, overhead) in read(spec(pod).overhead.as_ref())? {
+    for (name, overhead) in read(spec(pod).overhead().as_ref())? {
         if let Some(limit) = sum.get_mut(&name).filter(|limit| !limit.is_zero()) {
             limit.add(&overhead);
         }
@@ -143,7 +148,7 @@ pub fn limits(pod: &impl AnyPod, status: Status) -> Result<Amounts, Unreadable> 
 
 fn total(pod: &impl AnyPod, side: Side, options: Options<'_>) -> Result<Amounts, Unreadable> {
     let mut sum = of_containers(pod, side, options)?;
-    let (own, status) = (side.of(spec(pod).resources.as_ref()), pod.its_status());
+    let (own, status) = (side.of(spec(pod).resources().as_ref()), pod.its_status());
     let given = status
         .and_then(|status| status.resources.as_ref())
         .filter(|_| options.status == Status::Counts);
@@ -230,13 +235,13 @@ fn of_containers(
     ];
     let statuses: Vec<&ContainerStatus> = statuses.into_iter().flatten().flatten().collect();
     let (mut sum, mut beside, mut highest) = (Amounts::new(), Amounts::new(), Amounts::new());
-    for container in &spec.containers {
+    for container in spec.containers() {
         add(
             &mut sum,
             &of_container(pod, container, side, options, &statuses)?,
         );
     }
-    for container in spec.init_containers.iter().flatten() {
+    for container in spec.init_containers().iter().flatten() {
         if is_sidecar(container) {
             let amounts = of_container(pod, container, side, options, &statuses)?;
             add(&mut sum, &amounts);

@@ -78,7 +78,7 @@ const WAYS: usize = 4;
 /// How many of those there are.
 const SETS: usize = 64;
 
-/// The parts that were seen lately. It keeps none of them: what nobody has any more is gone.
+/// The parts that were seen lately. It keeps none of them: what nobody has any more is gone, but for the bare room of each part that is remembered.
 pub struct Pool<T>(Vec<[Weak<T>; WAYS]>);
 
 impl<T> Default for Pool<T> {

@@ -4,7 +4,9 @@
 //! not there before.
 //! Follows `k8s.io/component-helpers/scheduling/corev1/helpers.go` and `k8s.io/api/core/v1/toleration.go`.
 
-use k8s_openapi::api::core::v1::{Node, PodSpec, Taint, Toleration};
+use k8s_openapi::api::core::v1::{Node, Taint, Toleration};
+
+use crate::pod::AnySpec;
 
 /// The effects that keep pods off a node that do not run there yet.
 pub const KEEPS_OFF: [&str; 2] = ["NoSchedule", "NoExecute"];
@@ -43,8 +45,8 @@ pub fn tolerates_all(tolerations: &[Toleration], taints: &[Taint], effects: &[&s
 }
 
 /// A pod's tolerations.
-pub fn of_pod(spec: &PodSpec) -> &[Toleration] {
-    spec.tolerations.as_deref().unwrap_or_default()
+pub fn of_pod(spec: &impl AnySpec) -> &[Toleration] {
+    spec.tolerations().as_deref().unwrap_or_default()
 }
 
 /// A node's taints.

@@ -51,7 +51,7 @@ impl PodInfo {
             name: pod.metadata.name.clone().unwrap_or_default(),
             priority: spec.and_then(|s| s.priority).unwrap_or(0),
             requests: Requests::of(&pod),
-            ports: spec.map(|spec| host_ports(spec)).unwrap_or_default(),
+            ports: spec.map(host_ports).unwrap_or_default(),
             terms: Terms::read(&pod),
             pod: pod.clone(),
             affinity: OnceLock::new(),

@@ -7,7 +7,7 @@ mod flow_control;
 
 use std::{net::SocketAddr, sync::Arc};
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use serde_json::{Value, json};
 use skiff_api::machinery::{meta::Meta, read::Read, status::Status, time};
 
@@ -39,31 +39,42 @@ const PRIORITY_CLASSES: [(&str, i64, &str); 2] = [
     ),
 ];
 
-/// Makes what is missing.
+/// Makes what is missing: namespaces, then all else at once, so that few commits wait for the disk.
 pub async fn run(writer: &Arc<Writer>, advertised: &[SocketAddr], pki: &Pki) -> Result<(), Status> {
     let own = &Own::new(writer);
-    for name in NAMESPACES {
-        own.ensure("namespaces", json!({"metadata": {"name": name}}))
-            .await?;
-    }
+    let namespaces = NAMESPACES.map(|name| {
+        let namespace = json!({"metadata": {"name": name}});
+        own.ensure("namespaces", namespace)
+    });
+    try_join_all(namespaces).await?;
+    tokio::try_join!(
+        default_policy(own),
+        priority_classes(own),
+        flow_control::run(writer),
+        register::builtin(own),
+        authentication(own, pki),
+        legacy_tokens::track(own),
+        service_cidr(own),
+        kubernetes_service(own, advertised),
+    )?;
+    addresses::repair(own).await
+}
+
+async fn default_policy(own: &Own) -> Result<(), Status> {
     stream::iter(bootstrap_objects())
         // their namespaces stand in them
         .map(|(resource, _, value)| reconciled(own, resource, value))
         .buffer_unordered(64)
-        .try_collect::<()>()
-        .await?;
-    for (name, value, description) in PRIORITY_CLASSES {
+        .try_collect()
+        .await
+}
+
+async fn priority_classes(own: &Own) -> Result<(), Status> {
+    let classes = PRIORITY_CLASSES.map(|(name, value, description)| {
         let class = json!({"metadata": {"name": name}, "value": value, "description": description});
         own.ensure("priorityclasses.scheduling.k8s.io", class)
-            .await?;
-    }
-    flow_control::run(writer).await?;
-    register::builtin(own).await?;
-    authentication(own, pki).await?;
-    legacy_tokens::track(own).await?;
-    service_cidr(own).await?;
-    kubernetes_service(own, advertised).await?;
-    addresses::repair(own).await
+    });
+    try_join_all(classes).await.map(drop)
 }
 
 /// How API servers behind this one know whom it speaks for. Follows `pkg/controlplane/controller/clusterauthenticationtrust`.

@@ -210,8 +210,9 @@ async fn answered(
 }
 
 async fn dispatch(ctx: Context, parts: http::request::Parts, body: Body) -> Response<Body> {
-    let known = ctx.app.aggregation.known();
-    if let Some(remote) = known.answers(&ctx.kinds, &ctx.info) {
+    if let Some(known) = ctx.app.aggregation.delegating()
+        && let Some(remote) = known.answers(&ctx.kinds, &ctx.info)
+    {
         return delegate::serve(&ctx, remote, parts, body).await;
     }
     if !ctx.info.is_resource {

@@ -97,7 +97,7 @@ impl Loading {
         Object::stored(
             key,
             revision,
-            Text::sharing(bytes.to_vec(), &mut self.pieces),
+            Text::of(bytes, &mut self.pieces),
             self.indexer.clone(),
         )
     }

@@ -5,11 +5,12 @@
 
 use std::{
     borrow::Cow,
-    sync::{Arc, Weak},
+    ops::Range,
+    sync::{Arc, LazyLock, Weak},
 };
 
 use bytes::{BufMut, Bytes};
-use memchr::memmem;
+use memchr::memmem::{self, Finder};
 
 /// Canonical JSON of an object.
 #[derive(Clone, Default)]
@@ -18,7 +19,7 @@ pub struct Text {
     own: Bytes,
     /// Where the shared piece belongs in `own`.
     at: usize,
-    shared: Option<Arc<[u8]>>,
+    shared: Option<Arc<Piece>>,
 }
 
 impl From<Bytes> for Text {
@@ -31,19 +32,24 @@ impl From<Bytes> for Text {
 }
 
 impl Text {
-    /// The bytes with the piece shared that others have, too, if there is one.
-    pub(crate) fn sharing(bytes: Vec<u8>, pieces: &mut Pieces) -> Self {
-        let Some((at, end)) = alike(&bytes) else {
-            return Bytes::from(bytes).into();
-        };
+    /// The bytes of an object, with the piece shared that others have, too, if there is one.
+    pub(crate) fn of(bytes: &[u8], pieces: &mut Pieces) -> Self {
+        match alike(bytes) {
+            Some(piece) => Self::sharing(bytes, piece, pieces),
+            None => Bytes::copy_from_slice(bytes).into(),
+        }
+    }
+
+    /// The same where the piece is known; it lies within the bytes.
+    pub(crate) fn sharing(bytes: &[u8], piece: Range<usize>, pieces: &mut Pieces) -> Self {
         // One byte more than is filled, as where there is nothing to share: see `Draft::splice`.
-        let mut own = Vec::with_capacity(bytes.len() - (end - at) + 1);
-        own.extend_from_slice(&bytes[..at]);
-        own.extend_from_slice(&bytes[end..]);
+        let mut own = Vec::with_capacity(bytes.len() - piece.len() + 1);
+        own.extend_from_slice(&bytes[..piece.start]);
+        own.extend_from_slice(&bytes[piece.end..]);
         Self {
             own: own.into(),
-            at,
-            shared: Some(pieces.one(&bytes[at..end])),
+            at: piece.start,
+            shared: Some(pieces.one(&bytes[piece])),
         }
     }
 
@@ -57,7 +63,11 @@ impl Text {
 
     fn parts(&self) -> [&[u8]; 3] {
         let (head, tail) = self.own.split_at(self.at);
-        [head, self.shared.as_deref().unwrap_or_default(), tail]
+        [
+            head,
+            self.shared.as_ref().map_or(&[][..], |piece| piece),
+            tail,
+        ]
     }
 
     /// All bytes in one piece; copied where one is shared.
@@ -91,16 +101,31 @@ impl Text {
 const WORTH: usize = 256;
 
 /// The longest set of fields that somebody manages. It ends about there: what else is in it costs nothing but a chance to be shared.
-fn alike(bytes: &[u8]) -> Option<(usize, usize)> {
+pub(crate) fn alike(bytes: &[u8]) -> Option<Range<usize>> {
+    const MANAGED: &[u8] = br#""managedFields":["#;
     const FIELDS: &[u8] = br#""fieldsV1":"#;
-    let sets = memmem::find_iter(bytes, FIELDS).map(|found| {
-        let at = found + FIELDS.len();
-        let length = memchr::memchr(b']', &bytes[at..]).unwrap_or(0);
-        let next = memmem::find(&bytes[at..at + length], br#",{"manager":"#);
-        (at, at + next.unwrap_or(length))
-    });
-    sets.filter(|(at, end)| end - at >= WORTH)
-        .max_by_key(|(at, end)| end - at)
+    const NEXT: &[u8] = br#",{"manager":"#;
+    static FIND: LazyLock<[Finder; 2]> = LazyLock::new(|| [MANAGED, FIELDS].map(Finder::new));
+    let [managed, fields] = &*FIND;
+    // all of them stand in one list, and what comes after it may be long
+    let first = managed.find(bytes)? + MANAGED.len();
+    let last = first + memchr::memchr(b']', &bytes[first..])?;
+    let mut sets = fields.find_iter(&bytes[first..last]).peekable();
+    let mut longest = 0..0;
+    while let Some(found) = sets.next() {
+        let start = first + found + FIELDS.len();
+        let end = match sets.peek() {
+            Some(next) => {
+                let end = first + next;
+                memmem::rfind(&bytes[start..end], NEXT).map_or(end, |at| start + at)
+            }
+            None => last,
+        };
+        if end - start > longest.len() {
+            longest = start..end;
+        }
+    }
+    (longest.len() >= WORTH).then_some(longest)
 }
 
 /// Pieces that look alike, of which the last few are remembered.
@@ -108,19 +133,21 @@ const WAYS: usize = 4;
 /// How many of those there are.
 const SETS: usize = 64;
 
-/// The pieces that were seen lately. It keeps none that nobody has.
+/// The pieces that were seen lately. It keeps none that nobody has: the bytes of a piece are allocated apart from the counts of its references,
+/// which stay as long as it is remembered.
 #[derive(Default)]
-pub(crate) struct Pieces(Vec<[Weak<[u8]>; WAYS]>);
+pub(crate) struct Pieces(Vec<[Weak<Piece>; WAYS]>);
+
+type Piece = Box<[u8]>;
 
 impl Pieces {
-    fn one(&mut self, bytes: &[u8]) -> Arc<[u8]> {
+    fn one(&mut self, bytes: &[u8]) -> Arc<Piece> {
         if self.0.is_empty() {
-            let none = || -> Weak<[u8]> { Weak::<[u8; 0]>::new() };
-            self.0.resize_with(SETS, || std::array::from_fn(|_| none()));
+            self.0.resize_with(SETS, Default::default);
         }
         let ways = &mut self.0[crc32fast::hash(bytes) as usize % SETS];
         let found = ways.iter().enumerate().find_map(|(place, way)| {
-            let piece = way.upgrade().filter(|piece| **piece == *bytes)?;
+            let piece = way.upgrade().filter(|piece| ***piece == *bytes)?;
             Some((place, piece))
         });
         // the one seen last stands first
@@ -130,7 +157,7 @@ impl Pieces {
                 piece
             }
             None => {
-                let piece: Arc<[u8]> = bytes.into();
+                let piece: Arc<Piece> = Arc::new(bytes.into());
                 ways.rotate_right(1);
                 ways[0] = Arc::downgrade(&piece);
                 piece
@@ -164,7 +191,7 @@ mod tests {
             format!(r#""fieldsV1":{}"#, "w".repeat(300)),
             String::new(),
         ] {
-            let kept = Text::sharing(text.clone().into_bytes(), &mut pieces);
+            let kept = Text::of(text.as_bytes(), &mut pieces);
             assert_eq!(kept.whole(), text.as_bytes());
             assert_eq!(&*kept.read(), text.as_bytes());
             assert_eq!((kept.len(), kept.is_empty()), (text.len(), text.is_empty()));

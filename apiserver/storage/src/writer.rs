@@ -7,10 +7,12 @@
 
 use std::{
     collections::VecDeque,
+    ops::Range,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
@@ -21,7 +23,7 @@ use crate::{
     past::Past,
     ring::Ring,
     state::{Draft, Names, Shared},
-    text::{Pieces, Text},
+    text::{Pieces, Text, alike},
 };
 
 /// Writes and bytes that go into one batch at most.
@@ -35,6 +37,8 @@ const IDLE: Duration = Duration::from_millis(500);
 
 struct Waiting {
     write: Write,
+    /// Where in the draft's bytes the piece stands that others may have, too.
+    piece: Option<Range<usize>>,
     answer: oneshot::Sender<Result<Arc<Object>, Error>>,
 }
 
@@ -62,9 +66,15 @@ impl Queue {
     /// Puts a write in line; its answer comes through the receiver. After [`Queue::close`] there is none.
     pub fn push(&self, write: Write) -> oneshot::Receiver<Result<Arc<Object>, Error>> {
         let (answer, receiver) = oneshot::channel();
+        // looked for here, by many at a time, and not by the one writer
+        let piece = write.draft.as_ref().and_then(|draft| alike(&draft.bytes));
         let mut line = self.line.lock();
         if !line.closing {
-            line.waiting.push_back(Waiting { write, answer });
+            line.waiting.push_back(Waiting {
+                write,
+                piece,
+                answer,
+            });
             drop(line);
             self.arrived.notify_one();
         }
@@ -210,7 +220,7 @@ impl Writer {
         let mut records = BatchWriter::new();
         let judged: Vec<_> = batch
             .iter()
-            .map(|waiting| self.judge(&waiting.write, &mut draft, &mut records))
+            .map(|waiting| self.judge(waiting, &mut draft, &mut records))
             .collect();
         let mut rings = Vec::new();
         if !draft.events.is_empty() {
@@ -247,7 +257,7 @@ impl Writer {
     /// Whether the write may happen; if so it is put into the draft and the records.
     fn judge(
         &mut self,
-        write: &Write,
+        Waiting { write, piece, .. }: &Waiting,
         draft: &mut Draft,
         records: &mut BatchWriter,
     ) -> Result<Arc<Object>, Error> {
@@ -261,31 +271,41 @@ impl Writer {
         let stored = expected(write.expect, stored)?;
         match (&write.draft, stored) {
             (None, None) => Err(Error::NotFound),
-            (Some(new), stored) => Ok(self.put(&write.key, new, stored, draft, records)),
+            (Some(new), stored) => {
+                let key = self.key(&write.key, stored.as_deref());
+                Ok(self.put(key, new, piece.as_ref(), draft, records))
+            }
             (None, Some(stored)) => Ok(remove(stored, write.last.as_ref(), draft, records)),
         }
     }
 
-    fn put(
-        &mut self,
-        key: &Key,
-        new: &Drafted,
-        stored: Option<Arc<Object>>,
-        draft: &mut Draft,
-        records: &mut BatchWriter,
-    ) -> Arc<Object> {
-        let revision = draft.revision + 1;
-        let key = match stored {
+    /// The key as what is stored has it, its names kept once.
+    fn key(&mut self, key: &Key, stored: Option<&Object>) -> Key {
+        match stored {
             Some(stored) => stored.key.clone(),
             None => Key {
                 resource: self.names.one(&key.resource),
                 namespace: self.names.one(&key.namespace),
                 name: (&*key.name).into(),
             },
-        };
+        }
+    }
+
+    fn put(
+        &mut self,
+        key: Key,
+        new: &Drafted,
+        piece: Option<&Range<usize>>,
+        draft: &mut Draft,
+        records: &mut BatchWriter,
+    ) -> Arc<Object> {
+        let revision = draft.revision + 1;
         let bytes = new.splice(revision);
         records.push(Change::Put, &key, &bytes);
-        let bytes = Text::sharing(bytes, &mut self.pieces);
+        let bytes = match piece.and_then(|piece| new.spliced(piece, bytes.len())) {
+            Some(piece) => Text::sharing(&bytes, piece, &mut self.pieces),
+            None => Bytes::from(bytes).into(),
+        };
         let object = Arc::new(Object::of(key, revision, bytes, new.attributes.clone()));
         draft.put(object.clone());
         object

@@ -17,7 +17,7 @@ use k8s_openapi::api::{
     },
 };
 use skiff_podspec::parts::{HasSpec, Meta};
-use skiff_podspec::pod::Pod;
+use skiff_podspec::pod::{AnySpec, Pod};
 use skiff_podspec::{
     affinity::{self, Required},
     tolerations::{ENDS, KEEPS_OFF, taints, tolerates_all},
@@ -88,9 +88,9 @@ fn spec(set: &DaemonSet) -> Option<&PodSpec> {
     set.spec().template.spec.as_ref()
 }
 
-fn with_tolerations(spec: &PodSpec) -> Vec<Toleration> {
-    let mut all = spec.tolerations.clone().unwrap_or_default();
-    let count = if spec.host_network == Some(true) {
+fn with_tolerations(spec: &impl AnySpec) -> Vec<Toleration> {
+    let mut all = spec.tolerations().clone().unwrap_or_default();
+    let count = if *spec.host_network() == Some(true) {
         TOLERATED.len()
     } else {
         TOLERATED.len() - 1

@@ -5,10 +5,10 @@
 
 use k8s_openapi::api::{
     batch::v1::Job,
-    core::v1::{Container, EnvVar, EnvVarSource, ObjectFieldSelector, PodSpec},
+    core::v1::{Container, EnvVar, EnvVarSource, ObjectFieldSelector},
 };
 use skiff_podspec::parts::{HasSpec, Meta};
-use skiff_podspec::pod::Pod;
+use skiff_podspec::pod::{Common, Pod};
 
 use super::{
     FINALIZER,
@@ -109,7 +109,7 @@ pub fn new_pod(job: &Job, index: Option<i32>, replaced: Option<&Pod>) -> Pod {
     pod.metadata.generate_name = Some(format!("{start}{end}"));
     let pod_spec = pod.spec.get_or_insert_default();
     pod_spec.hostname = Some(format!("{job_name}-{index}"));
-    let rest: &mut PodSpec = pod_spec;
+    let rest: &mut Common = pod_spec;
     rest.containers
         .iter_mut()
         .chain(rest.init_containers.iter_mut().flatten())

@@ -5,11 +5,11 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    PersistentVolumeClaim, PodAffinityTerm, PodSpec, ResourceQuotaSpec,
-    ScopedResourceSelectorRequirement, Service, WeightedPodAffinityTerm,
+    PersistentVolumeClaim, PodAffinityTerm, ResourceQuotaSpec, ScopedResourceSelectorRequirement,
+    Service, WeightedPodAffinityTerm,
 };
 use skiff_api::machinery::quantity::{Format, Quantity};
-use skiff_podspec::pod::Pod;
+use skiff_podspec::pod::{Pod, Spec};
 pub use skiff_podspec::resources::add;
 use skiff_podspec::{
     qos::{Class, class},
@@ -158,7 +158,7 @@ pub fn of_service(service: &Service) -> Usage {
     usage
 }
 
-fn crosses_namespaces(spec: &PodSpec) -> bool {
+fn crosses_namespaces(spec: &Spec) -> bool {
     let crosses = |term: &PodAffinityTerm| {
         term.namespaces.as_ref().is_some_and(|n| !n.is_empty()) || term.namespace_selector.is_some()
     };
@@ -257,7 +257,7 @@ pub fn claim_in_scope(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use k8s_openapi::api::core::v1::{ServicePort, ServiceSpec};
+    use k8s_openapi::api::core::v1::{PodSpec, ServicePort, ServiceSpec};
     use serde_json::{from_value, json};
 
     #[test]

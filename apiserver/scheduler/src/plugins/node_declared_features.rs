@@ -1,8 +1,8 @@
 //! Pods that need what only some nodes can do go to nodes that say so. Follows `plugins/nodedeclaredfeatures/nodedeclaredfeatures.go` and
 //! `component-helpers/nodedeclaredfeatures`.
 
-use k8s_openapi::api::core::v1::{Node, PodSpec};
-use skiff_podspec::parts::HasStatus;
+use k8s_openapi::api::core::v1::Node;
+use skiff_podspec::{parts::HasStatus, pod::Spec};
 
 use crate::{
     framework::{ClusterEvent, First, Plugin, Rejection, View},
@@ -14,7 +14,7 @@ use crate::{
 pub struct NodeDeclaredFeatures;
 
 /// A feature and which pods need it to be run.
-type Feature = (&'static str, fn(&PodSpec) -> bool);
+type Feature = (&'static str, fn(&Spec) -> bool);
 
 const FEATURES: [Feature; 2] = [
     ("RestartAllContainersOnContainerExits", |spec| {
@@ -34,7 +34,7 @@ const FEATURES: [Feature; 2] = [
 fn needed(pod: &PodInfo) -> impl Iterator<Item = &'static str> {
     FEATURES
         .into_iter()
-        .filter(|(_, needs)| pod.pod.spec.as_deref().is_some_and(needs))
+        .filter(|(_, needs)| pod.pod.spec.as_ref().is_some_and(needs))
         .map(|(name, _)| name)
 }
 

@@ -150,7 +150,7 @@ fn prepare(call: &Call<'_>, kind: &Arc<Kind>, value: &mut Value) -> Result<(), S
     for warning in (kind.strategy.early_warnings)(value) {
         call.warnings.add(warning);
     }
-    kind.prepare_for_create(value);
+    (kind.strategy.prepare_for_create)(value);
     if kind.has_status() && !kind.flags.keeps_status_on_create {
         clear_status(kind, value)?;
     }

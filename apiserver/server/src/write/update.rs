@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use skiff_api::{
-    kinds::{Kind, Subresource, UpdateChecks, flags::path_segment},
+    kinds::{Kind, UpdateChecks, flags::path_segment},
     machinery::{
         field::{Errors, Path},
         meta::Meta,
@@ -353,9 +353,8 @@ async fn validate(
         errors.extend(finalizers);
     }
     errors.extend(match part {
-        Part::Whole => kind.validate_update(new, live),
-        Part::Sub(Subresource::Status) => kind.validate_status_update(new, live),
-        Part::Sub(sub) => kind.validate_part(sub, new, live),
+        Part::Whole => kind.validate_update(new, live, &mut |text| call.warnings.add(text)),
+        Part::Sub(sub) => kind.validate_part(sub, new, live, &mut |text| call.warnings.add(text)),
     });
     if errors.is_empty() {
         errors = params::check(call, kind, part, new, Some(live)).await?;

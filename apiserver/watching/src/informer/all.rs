@@ -51,8 +51,8 @@ impl<K: Cached> Filler<K> {
             })
             .ok()?;
         object.trim();
-        let before = self.informer.get(&Key::of(object.meta()));
-        object.share(&mut self.parts, before.as_deref());
+        let before = |meta: &ObjectMeta| self.informer.get(&Key::of(meta));
+        object.share(&mut self.parts, before);
         Some(object)
     }
 }

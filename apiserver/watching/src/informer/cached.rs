@@ -1,20 +1,24 @@
 //! The kinds that are cached, what each drops to save memory, and what it is looked up by.
 
-use k8s_openapi::api::{
-    admissionregistration::v1::ValidatingAdmissionPolicy,
-    apps::v1::*,
-    autoscaling::v2::*,
-    batch::v1::*,
-    certificates::v1::*,
-    coordination::v1::Lease,
-    core::v1::*,
-    discovery::v1::*,
-    networking::v1::{IPAddress, ServiceCIDR},
-    policy::v1::*,
-    rbac::v1::*,
-    storage::v1::*,
-};
+use std::sync::Arc;
 
+use k8s_openapi::{
+    api::{
+        admissionregistration::v1::ValidatingAdmissionPolicy,
+        apps::v1::*,
+        autoscaling::v2::*,
+        batch::v1::*,
+        certificates::v1::*,
+        coordination::v1::Lease,
+        core::v1::*,
+        discovery::v1::*,
+        networking::v1::{IPAddress, ServiceCIDR},
+        policy::v1::*,
+        rbac::v1::*,
+        storage::v1::*,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use skiff_podspec::pod::{self, Pod};
 
 use crate::typed::{Dropped, Kind};
@@ -34,8 +38,13 @@ pub trait Cached: Kind {
     /// By which parts that objects of the kind have alike are found.
     type Parts: Default + Send;
 
-    /// Makes parts one with equal ones of other objects, or of what this one was `before`.
-    fn share(&mut self, _parts: &mut Self::Parts, _before: Option<&Self>) {}
+    /// Makes parts one with equal ones of other objects, or of what this one was `before`, which is asked for where it counts.
+    fn share(
+        &mut self,
+        _parts: &mut Self::Parts,
+        _before: impl FnOnce(&ObjectMeta) -> Option<Arc<Self>>,
+    ) {
+    }
 }
 
 const MANAGED_FIELDS: (&str, &str) = ("ObjectMeta", "managedFields");
@@ -84,8 +93,13 @@ impl Cached for Pod {
 
     type Parts = pod::Parts;
 
-    fn share(&mut self, parts: &mut pod::Parts, before: Option<&Self>) {
-        Pod::share(self, parts, before);
+    fn share(
+        &mut self,
+        parts: &mut pod::Parts,
+        before: impl FnOnce(&ObjectMeta) -> Option<Arc<Self>>,
+    ) {
+        let before = before(&self.metadata);
+        Pod::share(self, parts, before.as_deref());
     }
 }
 

@@ -15,7 +15,7 @@ mod table;
 use crate::machinery::problem::Problem;
 use std::{
     collections::HashMap,
-    sync::{Arc, OnceLock},
+    sync::{Arc, LazyLock, OnceLock},
 };
 
 pub use decode::{Decoded, TypeError, conform, conform_as_written, conform_converted};
@@ -89,6 +89,29 @@ pub struct Field {
 }
 
 impl Field {
+    /// One of which no more is said than its shape.
+    pub fn of(name: &str, shape: Shape) -> Field {
+        Field {
+            name: name.into(),
+            shape,
+            pointer: false,
+            omit: Omit::Never,
+            required: false,
+            list: ListType::Unset,
+            keys: Box::default(),
+            atomic: false,
+            granular: false,
+            merge: false,
+            retain_keys: false,
+            replace: false,
+            merge_key: None,
+            default: None,
+            number: 0,
+            rules: Box::default(),
+            via: Box::default(),
+        }
+    }
+
     /// Kept till it is written, and then left out.
     fn is_late(&self, value: &Value) -> bool {
         self.omit == Omit::Late
@@ -219,10 +242,14 @@ impl Schema {
     /// What cannot be read.
     pub fn of_metadata() -> Result<Schema, Problem> {
         const NAMES: [&str; 3] = ["ObjectMeta", "OwnerReference", "ManagedFieldsEntry"];
-        table::read(&builtin_types(|name| {
-            name.strip_prefix("meta.v1.")
-                .is_some_and(|name| NAMES.contains(&name))
-        }))
+        // every version of a definition asks for them
+        static TEXT: LazyLock<String> = LazyLock::new(|| {
+            builtin_types(|name| {
+                name.strip_prefix("meta.v1.")
+                    .is_some_and(|name| NAMES.contains(&name))
+            })
+        });
+        table::read(&TEXT)
     }
 
     /// Builds a schema from its types; `Shape::Struct` indexes into `types`.
@@ -287,7 +314,7 @@ fn builtin_types(chosen: impl Fn(&str) -> bool) -> String {
 }
 
 /// The first eight bytes of a name; names in order have these in order.
-fn beginning(name: &str) -> u64 {
+pub(super) fn beginning(name: &str) -> u64 {
     let mut bytes = [0; 8];
     let length = name.len().min(8);
     bytes[..length].copy_from_slice(&name.as_bytes()[..length]);

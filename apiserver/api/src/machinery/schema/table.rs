@@ -78,25 +78,9 @@ fn field(line: &str, names: &HashMap<&str, u32>) -> Option<Field> {
     let mut words = line.split(' ');
     let name = words.next()?;
     let written = words.next()?;
-    let pointer = written.starts_with('*');
     let mut field = Field {
-        name: name.into(),
-        shape: shape(written.trim_start_matches('*'), names)?,
-        pointer,
-        omit: Omit::Never,
-        required: false,
-        list: ListType::Unset,
-        keys: Box::default(),
-        atomic: false,
-        granular: false,
-        merge: false,
-        retain_keys: false,
-        replace: false,
-        merge_key: None,
-        default: None,
-        number: 0,
-        rules: Box::default(),
-        via: "".into(),
+        pointer: written.starts_with('*'),
+        ..Field::of(name, shape(written.trim_start_matches('*'), names)?)
     };
     let is_list = matches!(field.shape, Shape::List(_));
     let mut found = Vec::new();

@@ -52,8 +52,8 @@ impl Format {
 }
 
 /// Whether a definition is told that its format is not known.
-pub fn is_recognized(format: &str, kind: Kind, int_or_string: bool) -> bool {
-    format.is_empty() || Format::new(format, kind, int_or_string).fits
+pub fn is_recognized(format: &str, kind: Kind) -> bool {
+    format.is_empty() || Format::new(format, kind, false).fits
 }
 
 /// What checks strings of a format.

@@ -38,7 +38,7 @@ pub use node::Node;
 use prune::Out;
 use validate::Mode;
 
-pub use read::Reader;
+pub use read::{Reader, supported};
 pub use walk::Visit;
 
 /// The schema of a version of a definition.

@@ -11,6 +11,7 @@ use std::{
 use serde_json::Value;
 
 use super::{formats::Format, pattern::Pattern};
+use crate::machinery::schema::beginning;
 
 /// What a value at some place must be. What stands within `allOf`, `anyOf`, `oneOf` and `not` is made of nodes, too.
 #[derive(Debug)]
@@ -76,6 +77,20 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The kind that JSON schema calls so, if there is one.
+    pub fn named(name: &str) -> Option<Kind> {
+        Some(match name {
+            "" => Kind::Any,
+            "object" => Kind::Object,
+            "array" => Kind::Array,
+            "string" => Kind::String,
+            "integer" => Kind::Integer,
+            "number" => Kind::Number,
+            "boolean" => Kind::Boolean,
+            _ => return None,
+        })
+    }
+
     /// JSON schema's word; empty for `Any`.
     pub fn name(self) -> &'static str {
         match self {
@@ -160,14 +175,6 @@ impl Properties {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Arc<Node>)> {
         self.entries.iter().map(|(name, node)| (&**name, node))
     }
-}
-
-/// The first eight bytes of a name; names in order have these in order.
-fn beginning(name: &str) -> u64 {
-    let mut bytes = [0; 8];
-    let length = name.len().min(8);
-    bytes[..length].copy_from_slice(&name.as_bytes()[..length]);
-    u64::from_be_bytes(bytes)
 }
 
 /// A bound of a number. Bounds are the same when their bits are.

@@ -21,15 +21,38 @@ pub struct Reader {
     names: HashSet<Arc<str>>,
 }
 
-/// What upstream names when a schema has it, and where it stands.
-const UNSUPPORTED: [(&str, &str); 6] = [
+/// Where what is not supported stands, and what upstream calls it.
+const UNSUPPORTED: [(&str, &str); 7] = [
     ("id", "id"),
     ("$schema", "schema"),
     ("$ref", "$ref"),
     ("patternProperties", "patternProperties"),
     ("dependencies", "dependencies"),
     ("additionalItems", "additionalItems"),
+    ("definitions", "definitions"),
 ];
+
+/// Whether a schema has nothing that no structural one may have, whatever stands below it.
+///
+/// # Errors
+/// The first thing that it has, in upstream's words.
+pub fn supported(schema: &Map<String, Value>) -> Result<(), Problem> {
+    let is_there = |value: &Value| match value {
+        Value::Null => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Object(map) => !map.is_empty(),
+        _ => true,
+    };
+    for (name, said) in UNSUPPORTED {
+        let found = schema.get(name);
+        // a schema that says nothing is still one
+        let is_schema = name == "additionalItems" && found.is_some_and(Value::is_object);
+        if is_schema || found.is_some_and(is_there) {
+            return Err(problem!("OpenAPIV3Schema '{said}' is not supported"));
+        }
+    }
+    Ok(())
+}
 
 impl Reader {
     /// Reads the JSON of a JSONSchemaProps.
@@ -38,7 +61,7 @@ impl Reader {
     /// What is not supported in a structural schema, in upstream's words.
     pub fn node(&mut self, schema: &Value) -> Result<Arc<Node>, Problem> {
         let of = Fields::new(schema)?;
-        of.supported()?;
+        supported(of.0)?;
         let mut body = Body {
             kind: of.kind()?,
             nullable: of.flag("nullable")?,
@@ -262,40 +285,10 @@ impl<'v> Fields<'v> {
             .collect()
     }
 
-    fn supported(&self) -> Result<(), Problem> {
-        let is_there = |value: &Value| match value {
-            Value::String(text) => !text.is_empty(),
-            Value::Object(map) => !map.is_empty(),
-            _ => true,
-        };
-        let has = |name: &str| self.some(name);
-        for (name, said) in UNSUPPORTED {
-            // a schema that says nothing is still one
-            if has(name).is_some_and(|value| name == "additionalItems" || is_there(value)) {
-                return Err(problem!("OpenAPIV3Schema '{said}' is not supported"));
-            }
-        }
-        match has("definitions").is_some_and(is_there) {
-            true => Err("OpenAPIV3Schema 'definitions' is not supported".into()),
-            false => Ok(()),
-        }
-    }
-
     fn kind(&self) -> Result<Kind, Problem> {
-        Ok(match self.text("type")?.unwrap_or("") {
-            "" => Kind::Any,
-            "object" => Kind::Object,
-            "array" => Kind::Array,
-            "string" => Kind::String,
-            "integer" => Kind::Integer,
-            "number" => Kind::Number,
-            "boolean" => Kind::Boolean,
-            other => {
-                return Err(problem!(
-                    "OpenAPIV3Schema 'type' {other:?} is not supported"
-                ));
-            }
-        })
+        let name = self.text("type")?.unwrap_or("");
+        Kind::named(name)
+            .ok_or_else(|| problem!("OpenAPIV3Schema 'type' {name:?} is not supported"))
     }
 
     fn preserve_unknown(&self) -> Result<bool, Problem> {

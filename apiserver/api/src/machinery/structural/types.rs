@@ -149,25 +149,10 @@ impl Maker<'_> {
     }
 }
 
-/// A field of which nothing is said but its shape.
+/// A field of which nothing is said but its shape, and that need not be there.
 fn plain(name: &str, shape: Shape) -> Field {
     Field {
-        name: name.into(),
-        shape,
-        pointer: false,
         omit: Omit::Empty,
-        required: false,
-        list: schema::ListType::Unset,
-        keys: Box::default(),
-        atomic: false,
-        granular: false,
-        merge: false,
-        retain_keys: false,
-        replace: false,
-        merge_key: None,
-        default: None,
-        number: 0,
-        rules: Box::default(),
-        via: Box::default(),
+        ..Field::of(name, shape)
     }
 }

@@ -193,3 +193,14 @@ fn an_owner_that_is_not_where_one_dependent_means_it_is_looked_for_where_others_
     heard.sort();
     assert_eq!(heard, ["bad", "good"]);
 }
+
+#[test]
+fn names_that_nobody_uses_are_forgotten() {
+    let mut names = Names::default();
+    let used = names.one("used");
+    for number in 0..10_000 {
+        names.one(&number.to_string());
+    }
+    assert!(names.known.len() <= 66, "{}", names.known.len());
+    assert!(Arc::ptr_eq(&used, &names.one("used")));
+}

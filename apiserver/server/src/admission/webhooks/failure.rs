@@ -50,8 +50,3 @@ impl<E: Into<CallError>> From<E> for Failure {
         Failure::Calling(why.into())
     }
 }
-
-/// What is told of a webhook that could not be asked.
-pub fn failed(webhook: &str, why: &CallError) -> Status {
-    Status::internal(format!("failed calling webhook {webhook:?}: {why}"))
-}

@@ -5,18 +5,15 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use skiff_api::{kinds::Kind, machinery::status::Status};
+use skiff_api::machinery::status::Status;
 
 use super::{
-    Shown,
-    call::call,
-    concerns, conditions_hold,
-    configurations::Configurations,
-    failure::{Failure, failed},
-    hook::Hook,
-    meant, patch,
+    call::call, concerns, conditions_hold, configurations::Configurations, hook::Hook, meant, patch,
 };
-use crate::admission::plugin::{Attributes, Plugin};
+use crate::admission::{
+    plugin::{Attributes, Plugin},
+    view::{View, Views},
+};
 
 const NAME: &str = "MutatingAdmissionWebhook";
 
@@ -37,19 +34,28 @@ impl Plugin for MutatingAdmissionWebhook {
         let again = attributes.rounds.is_again();
         let object = attributes.object.as_ref();
         attributes.rounds.of(NAME).begin(again, object);
-        let mut shown = None;
-        for hook in &hooks {
+        let mut views = Views::default();
+        for hook in &*hooks {
             let Some(kind) = meant(hook, attributes)? else {
                 continue;
             };
-            if !conditions_hold(hook, attributes, at(&mut shown, attributes, &kind)?)? {
+            let place = views.of(attributes, &kind)?;
+            if !conditions_hold(hook, attributes, &views[place])? {
                 continue;
             }
             // who was not asked in the first round is not asked in the second
             if again && !attributes.rounds.of(NAME).is_due(&hook.uid) {
                 continue;
             }
-            one(hook, attributes, &kind, &mut shown).await?;
+            let changed = one(hook, attributes, &mut views[place]).await?;
+            if changed {
+                views.keep_only(&kind);
+                attributes.rounds.of(NAME).changed();
+                attributes.rounds.want_another();
+            }
+            if hook.wants_another_round {
+                attributes.rounds.of(NAME).asked(&hook.uid);
+            }
         }
         let object = attributes.object.as_ref();
         attributes.rounds.of(NAME).end(object);
@@ -57,43 +63,15 @@ impl Plugin for MutatingAdmissionWebhook {
     }
 }
 
-/// The write as this version shows it, which is the last one's where that asked for the same.
-fn at<'s>(
-    shown: &'s mut Option<Shown>,
-    attributes: &Attributes<'_>,
-    kind: &Arc<Kind>,
-) -> Result<&'s mut Shown, Status> {
-    Ok(match shown.take() {
-        Some(same) if Arc::ptr_eq(&same.kind, kind) => shown.insert(same),
-        _ => shown.insert(Shown::of(attributes, kind)?),
-    })
-}
-
-/// Asks one webhook, and changes the object as it says. `shown` is the write as the last one saw it.
+/// Asks one webhook, and changes the object as it says; tells whether it is another one now.
 async fn one(
     hook: &Hook,
     attributes: &mut Attributes<'_>,
-    kind: &Arc<Kind>,
-    shown: &mut Option<Shown>,
-) -> Result<(), Status> {
-    let shown = at(shown, attributes, kind)?;
-    let asked = call(hook, attributes, shown, true).await;
-    let changed = match asked.and_then(|verdict| patch::apply(hook, attributes, shown, &verdict)) {
+    view: &mut View,
+) -> Result<bool, Status> {
+    let asked = call(hook, attributes, view, true).await;
+    match asked.and_then(|verdict| patch::apply(hook, attributes, view, &verdict)) {
         Ok(changed) => Ok(changed),
-        Err(Failure::Refused(status)) => Err(status),
-        Err(Failure::Calling(why)) if hook.ignores_failures => {
-            hook.passed_over(&why);
-            Ok(false)
-        }
-        Err(Failure::Calling(why)) => Err(failed(&hook.name, &why)),
-    }?;
-    let rounds = &mut attributes.rounds;
-    if changed {
-        rounds.of(NAME).changed();
-        rounds.want_another();
+        Err(why) => hook.failed(why).map(|()| false),
     }
-    if hook.wants_another_round {
-        rounds.of(NAME).asked(&hook.uid);
-    }
-    Ok(())
 }

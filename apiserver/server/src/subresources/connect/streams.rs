@@ -13,7 +13,7 @@ use skiff_api::{
 
 use super::{live::live, node};
 use crate::dial::location::{Location, query_escaped};
-use crate::{auth, context::Context};
+use crate::{auth, context::Context, request::Query};
 
 pub async fn location(
     ctx: &Context,
@@ -98,18 +98,21 @@ pub fn container(pod: &Value, asked: &str) -> Result<String, Status> {
     }
 }
 
+/// The ports that a request wants forwarded.
+pub fn ports(query: &Query) -> Result<Vec<i64>, Status> {
+    let ports = query.all("ports").flat_map(|text| text.split(','));
+    ports
+        .map(gonum::int64)
+        .collect::<Result<_, _>>()
+        .map_err(Status::bad_request)
+}
+
 /// The parameters as a node's API names them.
 fn parameters(ctx: &Context, sub: Subresource) -> Result<String, Status> {
     let query = &ctx.query;
     let mut out: Vec<String> = Vec::new();
     if let Subresource::PortForward = sub {
-        let ports: Vec<i64> = query
-            .all("ports")
-            .flat_map(|text| text.split(','))
-            .map(gonum::int64)
-            .collect::<Result<_, _>>()
-            .map_err(Status::bad_request)?;
-        out.extend(ports.iter().map(|port| format!("port={port}")));
+        out.extend(ports(query)?.iter().map(|port| format!("port={port}")));
         return Ok(out.join("&"));
     }
     for (key, name) in [

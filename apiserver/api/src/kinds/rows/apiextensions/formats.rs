@@ -4,37 +4,10 @@
 
 use super::{hub::Spec, options::has};
 use crate::kinds::prelude::*;
-use crate::machinery::field::go_quoted;
-
-/// Formats of strings, without their dashes.
-const OF_STRINGS: [&str; 26] = [
-    "bsonobjectid",
-    "uri",
-    "email",
-    "hostname",
-    "ipv4",
-    "ipv6",
-    "cidr",
-    "mac",
-    "uuid",
-    "uuid3",
-    "uuid4",
-    "uuid5",
-    "isbn",
-    "isbn10",
-    "isbn13",
-    "creditcard",
-    "ssn",
-    "hexcolor",
-    "rgbcolor",
-    "byte",
-    "password",
-    "date",
-    "duration",
-    "datetime",
-    "k8sshortname",
-    "k8slongname",
-];
+use crate::machinery::{
+    field::go_quoted,
+    structural::{formats::is_recognized, node::Kind},
+};
 
 /// Warnings of the formats that a definition brings, but for those that the one before it had.
 pub fn warnings(new: &Value, old: Option<&Value>) -> Warnings {
@@ -59,13 +32,9 @@ fn unknown(spec: &Spec) -> Vec<String> {
     found.into_inner()
 }
 
+/// Of a type that nobody knows there are no formats.
 fn is_known(format: &str, kind: &str) -> bool {
-    match kind {
-        "" | "string" => OF_STRINGS.contains(&format.replace('-', "").as_str()),
-        "integer" => matches!(format, "int32" | "int64"),
-        "number" => matches!(format, "float" | "double"),
-        _ => false,
-    }
+    Kind::named(kind).is_some_and(|kind| is_recognized(format, kind))
 }
 
 #[cfg(test)]

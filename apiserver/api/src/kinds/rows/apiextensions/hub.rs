@@ -10,20 +10,31 @@ use crate::kinds::prelude::*;
 pub struct Spec<'v> {
     pub value: &'v Value,
     pub versions: Vec<Version<'v>>,
-    /// `schema` of all versions.
-    pub validation: Option<&'v Value>,
+    /// What stands above the versions; its schema is `validation` there.
+    pub shared: Described<'v>,
+}
+
+/// A version.
+pub struct Version<'v> {
+    pub value: &'v Value,
+    /// Without what stands above it.
+    pub own: Described<'v>,
+}
+
+/// What is said of objects by a version, or above the versions of all.
+pub struct Described<'v> {
+    /// `schema`.
+    pub schema: Option<&'v Value>,
     pub subresources: Option<&'v Value>,
     pub columns: &'v [Value],
     pub selectable: &'v [Value],
 }
 
-/// A version, without what stands above it.
-pub struct Version<'v> {
-    pub value: &'v Value,
-    pub schema: Option<&'v Value>,
-    pub subresources: Option<&'v Value>,
-    pub columns: &'v [Value],
-    pub selectable: &'v [Value],
+impl<'v> Described<'v> {
+    /// The schema within `schema`.
+    pub fn open_api(&self) -> Option<&'v Value> {
+        self.schema.and_then(open_api)
+    }
 }
 
 impl<'v> Spec<'v> {
@@ -45,18 +56,22 @@ impl<'v> Spec<'v> {
         let shared = ["schema", "subresources", COLUMNS, SELECTABLE].map(alike);
         let versions = all.iter().map(|version| Version {
             value: version,
-            schema: version.some("schema").filter(|_| !shared[0]),
-            subresources: version.some("subresources").filter(|_| !shared[1]),
-            columns: unless(shared[2], version.list(COLUMNS)),
-            selectable: unless(shared[3], version.list(SELECTABLE)),
+            own: Described {
+                schema: version.some("schema").filter(|_| !shared[0]),
+                subresources: version.some("subresources").filter(|_| !shared[1]),
+                columns: unless(shared[2], version.list(COLUMNS)),
+                selectable: unless(shared[3], version.list(SELECTABLE)),
+            },
         });
         Spec {
             value,
             versions: versions.collect(),
-            validation: once("schema"),
-            subresources: once("subresources"),
-            columns: list(COLUMNS),
-            selectable: list(SELECTABLE),
+            shared: Described {
+                schema: once("schema"),
+                subresources: once("subresources"),
+                columns: list(COLUMNS),
+                selectable: list(SELECTABLE),
+            },
         }
     }
 
@@ -65,15 +80,11 @@ impl<'v> Spec<'v> {
         self.value.flag("preserveUnknownFields")
     }
 
-    /// The schema above the versions.
-    pub fn shared_schema(&self) -> Option<&'v Value> {
-        self.validation.and_then(open_api)
-    }
-
     /// All schemas, that above the versions first.
     pub fn schemas(&self) -> impl Iterator<Item = &'v Value> {
-        let of_versions = self.versions.iter().filter_map(Version::open_api);
-        self.shared_schema().into_iter().chain(of_versions)
+        let of_versions = self.versions.iter().map(|version| &version.own);
+        let all = std::iter::once(&self.shared).chain(of_versions);
+        all.filter_map(Described::open_api)
     }
 
     /// The name of the first version, which the hub type tells once more.
@@ -85,25 +96,27 @@ impl<'v> Spec<'v> {
 
     /// The `schema` of a version, wherever it stands; `None` where there is no such version.
     pub fn schema_of(&self, version: &str) -> Option<Option<&'v Value>> {
-        if self.versions.iter().all(|one| one.schema.is_none()) {
-            return Some(self.validation);
+        if self.versions.iter().all(|one| one.own.schema.is_none()) {
+            return Some(self.shared.schema);
         }
         let found = self
             .versions
             .iter()
             .find(|one| one.value.text("name") == version)?;
-        Some(found.schema)
+        Some(found.own.schema)
     }
 
     /// Subresources of a version, wherever they stand.
     pub fn subresources_of(&self, version: &Version<'v>) -> Option<&'v Value> {
-        if self.versions.iter().all(|one| one.subresources.is_none()) {
-            return self.subresources;
+        let mut versions = self.versions.iter();
+        if versions.all(|one| one.own.subresources.is_none()) {
+            return self.shared.subresources;
         }
         // of several of one name the first
         self.versions
             .iter()
             .find(|one| one.value.text("name") == version.value.text("name"))?
+            .own
             .subresources
     }
 
@@ -120,19 +133,15 @@ impl<'v> Spec<'v> {
 const COLUMNS: &str = "additionalPrinterColumns";
 const SELECTABLE: &str = "selectableFields";
 
-impl<'v> Version<'v> {
-    pub fn open_api(&self) -> Option<&'v Value> {
-        self.schema.and_then(open_api)
-    }
-
+impl Version<'_> {
     fn stripped(&self) -> Value {
         let mut value = self.value.clone();
         if let Some(map) = value.as_object_mut() {
             let gone = [
-                ("schema", self.schema.is_none()),
-                ("subresources", self.subresources.is_none()),
-                (COLUMNS, self.columns.is_empty()),
-                (SELECTABLE, self.selectable.is_empty()),
+                ("schema", self.own.schema.is_none()),
+                ("subresources", self.own.subresources.is_none()),
+                (COLUMNS, self.own.columns.is_empty()),
+                (SELECTABLE, self.own.selectable.is_empty()),
             ];
             for (name, _) in gone.iter().filter(|(_, gone)| *gone) {
                 map.remove(*name);
@@ -197,8 +206,8 @@ mod tests {
         let schema = |kind: &str| json!({"openAPIV3Schema": {"type": kind}});
         let one = json!({"spec": {"versions": [{"name": "v1", "schema": schema("object"), "selectableFields": [{"jsonPath": ".a"}]}]}});
         let spec = Spec::of(&one);
-        assert!(spec.validation.is_some() && spec.versions[0].schema.is_none());
-        assert_eq!(spec.selectable.len(), 1);
+        assert!(spec.shared.schema.is_some() && spec.versions[0].own.schema.is_none());
+        assert_eq!(spec.shared.selectable.len(), 1);
         assert_eq!(spec.version(), "v1");
         assert!(
             spec.shown_versions()
@@ -208,7 +217,7 @@ mod tests {
             {"name": "v1", "schema": schema("object"), "subresources": {"status": {}}},
             {"name": "v2", "schema": schema("string"), "subresources": {"status": {}}, "additionalPrinterColumns": []}]}});
         let spec = Spec::of(&two);
-        assert!(spec.validation.is_none() && spec.subresources.is_some());
+        assert!(spec.shared.schema.is_none() && spec.shared.subresources.is_some());
         assert_eq!(spec.schemas().count(), 2);
         assert!(spec.schema_of("v2").flatten().is_some() && spec.schema_of("v3").is_none());
     }

@@ -21,8 +21,8 @@ pub fn validate(schema: &Value, options: &Options, path: &Path, errors: &mut Err
         );
     }
     if let Some(given) = list_type {
-        if !fits(schema, "array", LIST_TYPE, path, errors) {
-        } else if options.atomic_sets
+        if fits(schema, "array", LIST_TYPE, path, errors)
+            && options.atomic_sets
             && let Some(wrong) = divided_element(schema)
         {
             wrong.tell(&path.child("items"), errors);

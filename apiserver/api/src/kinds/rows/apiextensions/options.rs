@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use super::{
     conversion, defaults,
-    hub::{self, Spec},
+    hub::{self, Described, Spec},
     keywords, lists, selectable,
     structure::{self, items},
 };
@@ -58,11 +58,11 @@ impl Options {
         Options {
             known_review: conversion.is_none_or(conversion::has_known_review),
             fixed_names: established,
-            schemas: old.shared_schema().is_some()
+            schemas: old.shared.open_api().is_some()
                 || old
                     .versions
                     .iter()
-                    .all(|version| version.open_api().is_some()),
+                    .all(|version| version.own.open_api().is_some()),
             known_types: none(|schema| {
                 let kind = schema.text("type");
                 !kind.is_empty() && !keywords::TYPES.contains(&kind)
@@ -90,9 +90,11 @@ impl Options {
 }
 
 fn many_selectable(new: &Spec, old: &Spec) -> HashSet<String> {
-    let stays = |new: &[Value], old: &[Value]| old.len() > selectable::MOST && new == old;
+    let stays = |new: &Described, old: &Described| {
+        old.selectable.len() > selectable::MOST && new.selectable == old.selectable
+    };
     let mut names = HashSet::new();
-    if stays(new.selectable, old.selectable) {
+    if stays(&new.shared, &old.shared) {
         names.insert(String::new());
     }
     for version in &new.versions {
@@ -102,7 +104,7 @@ fn many_selectable(new: &Spec, old: &Spec) -> HashSet<String> {
             .versions
             .iter()
             .rfind(|old| old.value.text("name") == name);
-        if before.is_some_and(|old| stays(version.selectable, old.selectable)) {
+        if before.is_some_and(|old| stays(&version.own, &old.own)) {
             names.insert(name.into());
         }
     }

@@ -4,7 +4,7 @@
 
 use super::{
     approval, columns, conversion,
-    hub::{Spec, Version},
+    hub::{Described, Spec, Version},
     names as kind_names,
     options::{self, Options},
     schema, selectable,
@@ -170,7 +170,7 @@ fn group(group: &str, path: &Path, errors: &mut Errors) {
 
 /// Versions that say nothing of their objects.
 fn missing_schemas(spec: &Spec, options: &Options, path: &Path, errors: &mut Errors) {
-    if spec.shared_schema().is_some() || (!options.schemas && spec.preserves()) {
+    if spec.shared.open_api().is_some() || (!options.schemas && spec.preserves()) {
         return;
     }
     for (index, version) in spec.versions.iter().enumerate() {
@@ -179,7 +179,7 @@ fn missing_schemas(spec: &Spec, options: &Options, path: &Path, errors: &mut Err
             false if version.value.flag("served") => "because otherwise all fields are pruned",
             false => continue,
         };
-        if version.open_api().is_none() {
+        if version.own.open_api().is_none() {
             let at = path.child("versions");
             let at = at.index(index);
             errors.required(&at.child("schema").child("openAPIV3Schema"), because);
@@ -194,8 +194,15 @@ fn versions(spec: &Spec, options: &Options, path: &Path, errors: &mut Errors) {
         let name = version.value.text("name");
         let at = at.index(index);
         kind_names::label(name, "", name, &at.child("name"), errors);
-        let subresources = spec.subresources_of(version);
-        validate_version(version, has_status(subresources), options, &at, errors);
+        deprecation(version.value, &at.child("deprecationWarning"), errors);
+        let of_version = Whose {
+            version: name,
+            has_status: has_status(spec.subresources_of(version)),
+            schema: "schema",
+            without_schema: "may only be set when `version.schema.openAPIV3Schema` is not included",
+            many_selectable: options.many_selectable.contains(name),
+        };
+        described(&version.own, &of_version, options, &at, errors);
     }
     let stored = spec
         .versions
@@ -225,33 +232,43 @@ fn has_status(subresources: Option<&Value>) -> bool {
     subresources.is_some_and(|given| given.some("status").is_some())
 }
 
-fn validate_version(
-    version: &Version,
+/// Whose description is judged: that of a version, or what stands above the versions.
+struct Whose<'w> {
+    version: &'w str,
+    /// The status is written apart.
     has_status: bool,
+    /// The field that the schema stands in.
+    schema: &'static str,
+    /// What is said of selectable fields where there is no schema.
+    without_schema: &'static str,
+    many_selectable: bool,
+}
+
+fn described(
+    given: &Described,
+    whose: &Whose,
     options: &Options,
     path: &Path,
     errors: &mut Errors,
 ) {
-    deprecation(version.value, &path.child("deprecationWarning"), errors);
-    let name = version.value.text("name");
     schema::validate(
-        version.schema,
-        has_status,
-        &options.for_version(name),
-        &path.child("schema"),
+        given.schema,
+        whose.has_status,
+        &options.for_version(whose.version),
+        &path.child(whose.schema),
         errors,
     );
-    columns::subresources(version.subresources, &path.child("subresources"), errors);
+    columns::subresources(given.subresources, &path.child("subresources"), errors);
     columns::validate(
-        version.columns,
+        given.columns,
         &path.child("additionalPrinterColumns"),
         errors,
     );
     selectable::with_schema(
-        version.selectable,
-        version.open_api(),
-        "may only be set when `version.schema.openAPIV3Schema` is not included",
-        options.many_selectable.contains(name),
+        given.selectable,
+        given.open_api(),
+        whose.without_schema,
+        whose.many_selectable,
         path,
         errors,
     );
@@ -259,29 +276,16 @@ fn validate_version(
 
 /// What stands above the versions.
 fn shared(spec: &Spec, options: &Options, path: &Path, errors: &mut Errors) {
-    let mut subresources = spec.versions.iter().map(|version| version.subresources);
-    let has_status = has_status(spec.subresources) || subresources.any(has_status);
-    schema::validate(
-        spec.validation,
-        has_status,
-        &options.for_version(spec.version()),
-        &path.child("validation"),
-        errors,
-    );
-    columns::subresources(spec.subresources, &path.child("subresources"), errors);
-    columns::validate(
-        spec.columns,
-        &path.child("additionalPrinterColumns"),
-        errors,
-    );
-    selectable::with_schema(
-        spec.selectable,
-        spec.shared_schema(),
-        "may only be set when validations.schema is included",
-        options.many_selectable.contains(""),
-        path,
-        errors,
-    );
+    let of_versions = spec.versions.iter().map(|version| &version.own);
+    let mut all = std::iter::once(&spec.shared).chain(of_versions);
+    let of_all = Whose {
+        version: spec.version(),
+        has_status: all.any(|given| has_status(given.subresources)),
+        schema: "validation",
+        without_schema: "may only be set when validations.schema is included",
+        many_selectable: options.many_selectable.contains(""),
+    };
+    described(&spec.shared, &of_all, options, path, errors);
 }
 
 /// What is told to who uses a deprecated version.

@@ -5,7 +5,7 @@
 //! Follows `pkg/apiserver/schema/{convert,validation,complete}.go` of apiextensions-apiserver.
 
 use crate::kinds::prelude::*;
-use crate::machinery::{cel::regex, problem::Problem};
+use crate::machinery::{cel::regex, problem::Problem, structural::supported};
 
 /// Where a schema stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,7 @@ const JUNCTORS: [&str; 3] = ["anyOf", "allOf", "oneOf"];
 /// # Errors
 /// In upstream's words.
 pub fn readable(schema: &Value) -> Result<(), Problem> {
-    unsupported(schema)?;
+    schema.as_object().map_or(Ok(()), supported)?;
     let nested = |name: &str| schema.list(name).iter().try_for_each(readable);
     schema.some("not").map_or(Ok(()), readable)?;
     ["allOf", "anyOf", "oneOf"]
@@ -43,30 +43,6 @@ pub fn readable(schema: &Value) -> Result<(), Problem> {
         .entries("properties")
         .try_for_each(|(_, property)| readable(property))?;
     additional(schema).map_or(Ok(()), readable)
-}
-
-fn unsupported(schema: &Value) -> Result<(), Problem> {
-    let said = |name: &str| {
-        let shown = if name == "$schema" { "schema" } else { name };
-        Err(format!("OpenAPIV3Schema '{shown}' is not supported").into())
-    };
-    for name in ["id", "$schema", "$ref"] {
-        if !schema.text(name).is_empty() {
-            return said(name);
-        }
-    }
-    for name in ["patternProperties", "dependencies"] {
-        if schema.map(name).is_some_and(|map| !map.is_empty()) {
-            return said(name);
-        }
-    }
-    if schema.some("additionalItems").is_some() {
-        return said("additionalItems");
-    }
-    if schema.map("definitions").is_some_and(|map| !map.is_empty()) {
-        return said("definitions");
-    }
-    Ok(())
 }
 
 /// The one schema of all elements.

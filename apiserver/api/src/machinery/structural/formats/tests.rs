@@ -235,10 +235,6 @@ fn names_of_formats() {
         ("nosuch", Kind::String, false),
         ("", Kind::Object, true),
     ] {
-        assert_eq!(
-            is_recognized(format, kind, false),
-            known,
-            "{format} {kind:?}"
-        );
+        assert_eq!(is_recognized(format, kind), known, "{format} {kind:?}");
     }
 }

@@ -10,13 +10,12 @@ use crate::machinery::names;
 
 /// A letter, a digit or a symbol.
 fn is_named(c: char) -> bool {
-    static OTHERS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^[\p{S}\p{L}]$").ok());
+    static OTHERS: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"^[\p{S}\p{L}]$").expect("an expression"));
     if c.is_ascii() {
         return c.is_ascii_alphanumeric() || "$+<=>^`|~".contains(c);
     }
-    OTHERS
-        .as_ref()
-        .is_some_and(|others| others.is_match(c.encode_utf8(&mut [0; 4])))
+    OTHERS.is_match(c.encode_utf8(&mut [0; 4]))
 }
 
 /// A name of one part, or one whose last part is a top-level domain.

@@ -290,18 +290,30 @@ impl<'s> Run<'s> {
             }
         }
         let Some(checks) = checks else { return agreed };
-        let length = items.len() as i64;
-        if let Some(least) = checks.min_items.filter(|least| length < *least) {
-            let words = format!("should have at least {least} items");
-            self.fail(|| Fault::in_body(place, length, &words));
-        }
-        if let Some(most) = checks.max_items.filter(|most| length > *most) {
-            self.fail(|| Fault::too_many(place, length, most, "items"));
-        }
+        let bounds = (checks.min_items, checks.max_items);
+        self.count(items.len(), bounds, "items", place);
         if checks.unique_items && has_doubles(items) {
             self.fail(|| Fault::in_body(place, "", "shouldn't contain duplicates"));
         }
         agreed
+    }
+
+    /// Holds the number of a value's parts to the least and the most that there may be.
+    fn count(
+        &mut self,
+        parts: usize,
+        (least, most): (Option<i64>, Option<i64>),
+        of: &'static str,
+        place: &Place,
+    ) {
+        let parts = parts as i64;
+        if let Some(least) = least.filter(|least| parts < *least) {
+            let words = format!("should have at least {least} {of}");
+            self.fail(|| Fault::in_body(place, parts, &words));
+        }
+        if let Some(most) = most.filter(|most| parts > *most) {
+            self.fail(|| Fault::too_many(place, parts, most, of));
+        }
     }
 
     fn object(
@@ -314,14 +326,8 @@ impl<'s> Run<'s> {
     ) -> u32 {
         let mut agreed = 0;
         if let Some(checks) = checks {
-            let length = map.len() as i64;
-            if let Some(least) = checks.min_properties.filter(|least| length < *least) {
-                let words = format!("should have at least {least} properties");
-                self.fail(|| Fault::in_body(place, length, &words));
-            }
-            if let Some(most) = checks.max_properties.filter(|most| length > *most) {
-                self.fail(|| Fault::too_many(place, length, most, "properties"));
-            }
+            let bounds = (checks.min_properties, checks.max_properties);
+            self.count(map.len(), bounds, "properties", place);
         }
         match &node.body.additional {
             Additional::Bool(false) => {

@@ -534,28 +534,3 @@ fn all_the_steps_of_a_write() {
         ["spec.crew[1]: Duplicate value: {\"id\":\"a\"}"]
     );
 }
-
-/// What a write of an object of about a kilobyte costs: `cargo test --release -p skiff-api --lib -- --ignored --nocapture a_write_is_fast`.
-#[test]
-#[ignore = "prints figures"]
-fn a_write_is_fast() {
-    let schema = boat();
-    let crew: Vec<Value> = (0..20)
-        .map(|at| json!({"id": format!("member-{at}"), "role": if at == 0 {"cox"} else {"rower"}}))
-        .collect();
-    let mut object = json!({"apiVersion": "a/v1", "kind": "Boat", "metadata": {"name": "x"}, "spec": {"oars": 4, "name": "mary", "port": 80, "crew": crew}});
-    let rounds: u32 = 20_000;
-    let started = std::time::Instant::now();
-    for _ in 0..rounds {
-        assert!(
-            schema
-                .coerce(&mut object, Malformed::Refused)
-                .unwrap()
-                .is_empty()
-        );
-        schema.default(&mut object);
-        assert!(schema.validate(&object, &Path::WHOLE).is_empty());
-    }
-    let bytes = object.to_string().len();
-    println!("{bytes} bytes: {:?} a write", started.elapsed() / rounds);
-}

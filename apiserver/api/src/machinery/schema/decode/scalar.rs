@@ -1,0 +1,121 @@
+//! Values that are no objects or lists: held to their type, and brought into the form in which Go writes them.
+//!
+//! Follows `encoding/json`, and the decoders of their own that quantities, times and numbers-or-strings have.
+
+use std::borrow::Cow;
+
+use base64::Engine;
+use serde_json::Value;
+
+use super::{super::Shape, Trail, Walk, converter, kind_of};
+use crate::machinery::{quantity, time};
+
+impl Walk<'_> {
+    pub(super) fn scalar(&mut self, value: &mut Value, shape: &Shape, trail: Option<&Trail>) {
+        match (shape, &*value) {
+            (Shape::String(_), Value::String(_))
+            | (Shape::Bool, Value::Bool(_))
+            | (Shape::Float64, Value::Number(_)) => {}
+            (Shape::Int32(_), Value::Number(n))
+                if n.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) => {}
+            (Shape::Int64(_), Value::Number(n)) if n.as_i64().is_some() => {}
+            (Shape::Int32(_) | Shape::Int64(_), Value::Number(n))
+                if self.converts && converter::whole(n).is_some() =>
+            {
+                let whole = converter::whole(n).unwrap_or(0);
+                // a number that does not fit is cut, as Go does it
+                *value = if matches!(shape, Shape::Int32(_)) {
+                    i64::from(whole as i32)
+                } else {
+                    whole
+                }
+                .into();
+            }
+            (Shape::Int32(_) | Shape::Int64(_), Value::Number(_)) if self.converts => {
+                self.mistyped(&value.clone(), shape, trail)
+            }
+            (Shape::Int32(_) | Shape::Int64(_), Value::Number(n)) => {
+                let found = format!("number {n}");
+                self.wrong(&found, &shape.go_name(self.schema), trail);
+            }
+            (Shape::IntOrString, Value::String(_)) => {}
+            (Shape::IntOrString, Value::Number(n)) => {
+                if n.as_i64().is_none_or(|n| i32::try_from(n).is_err()) {
+                    self.fail(
+                        format!("json: cannot unmarshal number {n} into Go value of type int32"),
+                        trail,
+                    );
+                }
+            }
+            (Shape::IntOrString, other) => self.fail_typed(kind_of(other), "int32", trail),
+            (Shape::Bytes, Value::String(text)) => match base64::engine::general_purpose::STANDARD
+                .decode(text.replace(['\n', '\r'], ""))
+            {
+                Ok(bytes) => {
+                    *value = base64::engine::general_purpose::STANDARD
+                        .encode(bytes)
+                        .into()
+                }
+                Err(error) if self.converts => self.fault(
+                    format!("error decoding from json: {}", illegal_base64(text, &error)),
+                    trail,
+                    true,
+                ),
+                Err(error) => self.fault(illegal_base64(text, &error), trail, false),
+            },
+            (Shape::Quantity, Value::String(text)) => match quantity::canonical(text) {
+                Ok(Cow::Borrowed(_)) => {}
+                Ok(Cow::Owned(canonical)) => *value = canonical.into(),
+                Err(error) => self.fail(error.to_string(), trail),
+            },
+            (Shape::Quantity, Value::Number(number)) => {
+                match quantity::canonical(&number.to_string()) {
+                    Ok(canonical) => *value = canonical.into_owned().into(),
+                    Err(error) => self.fail(error.to_string(), trail),
+                }
+            }
+            (Shape::Quantity, other) => {
+                let text = other.to_string();
+                if let Err(error) = quantity::canonical(&text) {
+                    self.fail(error.to_string(), trail);
+                }
+            }
+            (Shape::Time, Value::String(text)) => match time::parse(text) {
+                Ok(at) => *value = time::seconds(at).into(),
+                Err(error) => self.fail(error.into(), trail),
+            },
+            (Shape::MicroTime, Value::String(text)) => match time::parse(text) {
+                Ok(at) => *value = time::micros(at).into(),
+                Err(error) => self.fail(error.into(), trail),
+            },
+            (Shape::Duration, Value::String(_)) => {}
+            (Shape::Time | Shape::MicroTime | Shape::Duration, other) => {
+                self.fail_typed(kind_of(other), "string", trail);
+            }
+            (_, other) => self.mistyped(other, shape, trail),
+        }
+    }
+}
+
+/// Go holds numbers of values without a type as 64-bit integers where they are such, and as floats where they are not.
+pub(super) fn as_go_holds(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.is_u64() && !number.is_i64() => {
+            *value = number.as_f64().into();
+        }
+        Value::Array(items) => items.iter_mut().for_each(as_go_holds),
+        Value::Object(map) => map.values_mut().for_each(as_go_holds),
+        _ => {}
+    }
+}
+
+fn illegal_base64(text: &str, error: &base64::DecodeError) -> String {
+    let at = match error {
+        base64::DecodeError::InvalidByte(at, _) => *at,
+        base64::DecodeError::InvalidLastSymbol(at, _) => *at,
+        base64::DecodeError::InvalidLength(_) | base64::DecodeError::InvalidPadding => {
+            text.len() / 4 * 4
+        }
+    };
+    format!("illegal base64 data at input byte {at}")
+}
