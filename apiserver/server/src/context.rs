@@ -97,6 +97,7 @@ impl Context {
             asked: &self.asked,
             options,
             warnings: &self.warnings,
+            conversions: Default::default(),
         }
     }
 

@@ -67,6 +67,7 @@ impl Own {
             asked: &self.asked,
             options,
             warnings: &self.warnings,
+            conversions: Default::default(),
         }
     }
 

@@ -9,6 +9,7 @@ mod aggregation;
 mod apply;
 mod beyond_writing;
 mod checked;
+mod conversion;
 mod definitions;
 mod deletion;
 #[path = "../support/differences.rs"]

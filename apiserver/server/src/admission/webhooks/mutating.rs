@@ -39,12 +39,12 @@ impl Plugin for MutatingAdmissionWebhook {
             let Some(kind) = meant(hook, attributes)? else {
                 continue;
             };
-            let place = views.of(attributes, &kind)?;
-            if !conditions_hold(hook, attributes, &views[place])? {
-                continue;
-            }
             // who was not asked in the first round is not asked in the second
             if again && !attributes.rounds.of(NAME).is_due(&hook.uid) {
+                continue;
+            }
+            let place = views.of(attributes, &kind).await?;
+            if !conditions_hold(hook, attributes, &views[place])? {
                 continue;
             }
             let changed = one(hook, attributes, &mut views[place]).await?;
@@ -69,9 +69,9 @@ async fn one(
     attributes: &mut Attributes<'_>,
     view: &mut View,
 ) -> Result<bool, Status> {
-    let asked = call(hook, attributes, view, true).await;
-    match asked.and_then(|verdict| patch::apply(hook, attributes, view, &verdict)) {
-        Ok(changed) => Ok(changed),
-        Err(why) => hook.failed(why).map(|()| false),
-    }
+    let changed = match call(hook, attributes, view, true).await {
+        Ok(verdict) => patch::apply(hook, attributes, view, &verdict).await,
+        Err(why) => Err(why),
+    };
+    changed.or_else(|why| hook.failed(why).map(|()| false))
 }
