@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 /// What is wrong with a file.
 #[derive(thiserror::Error, Debug)]
 pub enum FileError {
-    #[error("open {}: {error}", path.display())]
+    #[error("open {}: {}", path.display(), go_words(.error))]
     Open { path: PathBuf, error: io::Error },
     #[error("empty config data")]
     Empty,
@@ -42,12 +42,22 @@ pub enum FileError {
         version: String,
         scheme: &'static str,
     },
-    #[error("{0}")]
+    #[error(transparent)]
     Type(#[from] TypeError),
     #[error("strict decoding error: {}", .0.join(", "))]
     Strict(Vec<String>),
-    #[error("{0}")]
+    #[error(transparent)]
     Value(#[from] serde_json::Error),
+}
+
+/// How Go words what the system says of a file.
+pub fn go_words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "no such file or directory".into(),
+        io::ErrorKind::PermissionDenied => "permission denied".into(),
+        io::ErrorKind::IsADirectory => "is a directory".into(),
+        _ => error.to_string(),
+    }
 }
 
 static TYPES: LazyLock<Schema> = LazyLock::new(|| {
@@ -183,7 +193,11 @@ impl Followed {
             }
             (self.mark, self.waited) = (mark, Duration::ZERO);
             match std::fs::read(&self.path) {
-                Err(error) => tracing::error!("failed to read {}: {error}", self.path.display()),
+                Err(error) => tracing::error!(
+                    "failed to read {}: {}",
+                    self.path.display(),
+                    go_words(&error)
+                ),
                 Ok(data) if data == self.settled => {}
                 Ok(data) => return Some(data),
             }

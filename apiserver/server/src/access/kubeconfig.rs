@@ -28,7 +28,7 @@ pub enum KubeconfigError {
     #[error("invalid configuration: {field}: {error}")]
     Field { field: &'static str, error: String },
     #[error("invalid configuration: {0}")]
-    Client(#[from] ClientError),
+    Client(ClientError),
 }
 
 fn invalid(why: String) -> KubeconfigError {
@@ -75,8 +75,8 @@ pub fn client(path: &Path, behind: Option<Behind>) -> Result<Client, KubeconfigE
     let name = Some(cluster.text("tls-server-name")).filter(|name| !name.is_empty());
     let tls = tls(cluster, user, folder)?;
     let credentials = credentials(user, folder)?;
-    let client = Client::new(cluster.text("server"), name, tls, credentials, behind)?;
-    Ok(client)
+    Client::new(cluster.text("server"), name, tls, credentials, behind)
+        .map_err(KubeconfigError::Client)
 }
 
 /// The entry of a list that has this name.

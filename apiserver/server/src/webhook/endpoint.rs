@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::answer;
 use crate::{
-    dial::{self, Behind, DialError},
+    dial::{self, Behind, DialError, farewell::WithoutFarewell},
     services::Unresolved,
 };
 
@@ -201,7 +201,7 @@ impl Endpoint {
     async fn open(&self, host: &str, port: u16) -> Result<SendRequest<Full<Bytes>>, DialError> {
         let tcp = dial::connect(host, port, self.behind.as_ref()).await?;
         let stream = dial::shake_hands(self.tls.clone(), self.name.clone(), tcp).await?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let (sender, connection) = http1::handshake(TokioIo::new(WithoutFarewell(stream))).await?;
         skiff_watching::task::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection to a webhook ended");

@@ -43,11 +43,11 @@ const WITHIN: Duration = Duration::from_secs(60);
 /// Why an issuer cannot be asked, or what is wrong with what it says.
 #[derive(thiserror::Error, Debug)]
 pub enum IssuerError {
-    #[error("{0}")]
+    #[error(transparent)]
     Trust(#[from] TrustError),
-    #[error("{0}")]
+    #[error(transparent)]
     Client(#[from] ClientError),
-    #[error("{0}")]
+    #[error(transparent)]
     Ask(#[from] AskError),
     #[error("{code}: {body}")]
     Code { code: u16, body: String },

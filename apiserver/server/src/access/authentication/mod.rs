@@ -68,13 +68,13 @@ pub enum Error {
         "anonymous: Forbidden: --anonymous-auth flag cannot be set when anonymous field is configured in authentication configuration file"
     )]
     AnonymousTwice,
-    #[error("{0}")]
+    #[error(transparent)]
     Algorithm(#[from] AlgorithmError),
-    #[error("{0}")]
+    #[error(transparent)]
     Issuer(#[from] IssuerError),
     #[error("authentication-token-webhook-config-file: {0}")]
-    Webhook(#[from] KubeconfigError),
-    #[error("{0}")]
+    Webhook(KubeconfigError),
+    #[error(transparent)]
     Version(#[from] VersionError),
 }
 

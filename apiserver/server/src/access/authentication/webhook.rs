@@ -83,11 +83,11 @@ struct Status {
 /// Why there is no answer that could be used.
 #[derive(thiserror::Error, Debug)]
 enum Unanswered {
-    #[error("{0}")]
+    #[error(transparent)]
     Ask(#[from] AskError),
-    #[error("{0}")]
+    #[error(transparent)]
     Answer(#[from] AnswerError),
-    #[error("{0}")]
+    #[error(transparent)]
     Json(#[from] serde_json::Error),
 }
 
@@ -107,7 +107,8 @@ impl Webhook {
             other => return Err(VersionError(other.into()).into()),
         };
         Ok(Webhook {
-            client: kubeconfig::client(&options.config_file, here.behind.clone())?,
+            client: kubeconfig::client(&options.config_file, here.behind.clone())
+                .map_err(Error::Webhook)?,
             api_version,
             ttl: options.cache_ttl,
             implicit: here.audiences.clone(),

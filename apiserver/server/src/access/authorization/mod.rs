@@ -47,14 +47,14 @@ impl Default for Options {
 
 #[derive(thiserror::Error, Debug)]
 pub enum Error {
-    #[error("{0}")]
+    #[error(transparent)]
     Mode(#[from] ModeError),
     #[error("authorization-mode Webhook's authorization config file not passed")]
     NoWebhook,
     #[error("cannot specify --authorization-webhook-config-file without mode Webhook")]
     NoMode,
     #[error("failed to load AuthorizationConfiguration from file: {0}")]
-    File(#[from] FileError),
+    File(FileError),
     #[error("{}", .0.message())]
     Invalid(Errors),
     #[error("{}", .0.join(", "))]
@@ -103,7 +103,7 @@ pub fn open(options: &Options, behind: Option<&Behind>) -> Result<Opened, Error>
             followed: None,
         });
     };
-    let data = file::read(path)?;
+    let data = file::read(path).map_err(Error::File)?;
     let config = read(&data, &[])?;
     let local = (config.authorizers.iter()).filter(|one| one.kind != WEBHOOK);
     Ok(Opened {
@@ -139,7 +139,7 @@ fn of_flags(options: &Options) -> Result<AuthorizationConfiguration, Error> {
 
 /// What a file says that has these types at the least.
 fn read(data: &[u8], needed: &[String]) -> Result<AuthorizationConfiguration, Error> {
-    let config: AuthorizationConfiguration = file::decode(data, &KIND)?;
+    let config: AuthorizationConfiguration = file::decode(data, &KIND).map_err(Error::File)?;
     let config = config.defaulted();
     let errors = validation::configuration(&config);
     if !errors.is_empty() {

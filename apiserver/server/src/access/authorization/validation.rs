@@ -17,6 +17,7 @@ use super::{
     conditions::Conditions,
     config::{AuthorizationConfiguration, ConnectionInfo, WEBHOOK, WebhookConfiguration},
 };
+use crate::access::file::go_words;
 
 const KNOWN: [&str; 6] = ["ABAC", "AlwaysAllow", "AlwaysDeny", "Node", "RBAC", WEBHOOK];
 
@@ -147,14 +148,6 @@ fn connection(of: &ConnectionInfo, path: &Path, errors: &mut Errors) {
                 &["InClusterConfig", "KubeConfigFile"],
             );
         }
-    }
-}
-
-fn go_words(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => "no such file or directory".into(),
-        std::io::ErrorKind::PermissionDenied => "permission denied".into(),
-        _ => error.to_string(),
     }
 }
 

@@ -57,13 +57,13 @@ struct Status {
 /// Why there is no answer.
 #[derive(thiserror::Error, Debug)]
 enum Unanswered {
-    #[error("{0}")]
+    #[error(transparent)]
     Conditions(#[from] Unevaluated),
-    #[error("{0}")]
+    #[error(transparent)]
     Ask(#[from] AskError),
-    #[error("{0}")]
+    #[error(transparent)]
     Answer(#[from] AnswerError),
-    #[error("{0}")]
+    #[error(transparent)]
     Question(#[from] TypeError),
 }
 
