@@ -84,8 +84,13 @@ pub fn value(object: &Object) -> Result<Value, Status> {
 }
 
 /// The object is stored in the version of `kind`.
-pub fn is_of(kind: &Kind, object: &Object) -> bool {
-    object.bytes.read().starts_with(type_meta(kind).as_bytes())
+///
+/// # Errors
+/// It cannot be read.
+pub fn is_of(kind: &Kind, object: &Object) -> Result<bool, Status> {
+    // a custom object may have fields that stand before
+    Ok(object.bytes.read().starts_with(type_meta(kind).as_bytes())
+        || value(object)?.text("apiVersion") == kind.api_version())
 }
 
 /// The object would be stored again as it is: in the version of `row`, and by the schema that this has now.
@@ -93,7 +98,7 @@ pub fn is_current(row: &Kind, object: &Object) -> Result<bool, Status> {
     let Some(definition) = row.definition() else {
         return Ok(true);
     };
-    if !is_of(row, object) {
+    if !is_of(row, object)? {
         return Ok(false);
     }
     if row.shows_as_stored(object.revision) {
