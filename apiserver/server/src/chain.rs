@@ -7,12 +7,12 @@ use std::{convert::Infallible, sync::Arc};
 
 use axum::body::Body;
 use http::{HeaderValue, Request, Response, header};
-use skiff_api::machinery::status::Status;
+use skiff_api::machinery::{field::go_quoted, status::Status};
 use tokio::time::Instant;
 
 use crate::{
     app::{App, InProcess},
-    auth::{self, Authorizer, Decision, User, pki::PeerCertificate},
+    auth::{self, User, pki::PeerCertificate},
     context::Context,
     delegate, discovery,
     limits::{
@@ -32,6 +32,8 @@ enum Refusal {
     Status(Status),
     /// Too many are being answered already.
     Full,
+    /// Whoever should say whether it may be could not be asked.
+    Unknown(String),
 }
 
 impl From<Status> for Refusal {
@@ -88,7 +90,10 @@ impl App {
                     .extensions
                     .get::<Arc<PeerCertificate>>()
                     .map(|peer| &**peer);
-                let Ok(Some(identity)) = self.authenticator.identify(&parts.headers, peer) else {
+                let identity = self
+                    .authenticator
+                    .identify(&ctx.info.path, &parts.headers, peer);
+                let Ok(Some(identity)) = identity.await else {
                     return Err(Status::unauthorized().into());
                 };
                 identity
@@ -109,21 +114,25 @@ impl App {
         ctx.asked = asked(user, &ctx.info, &ctx.query);
         let authorizers = &self.core.authorizers;
         if let Some(other) =
-            auth::impersonate::impersonate(&parts.headers, &ctx.asked, authorizers)?
+            auth::impersonate::impersonate(&parts.headers, &ctx.asked, authorizers).await?
         {
             ctx.asked.user = Arc::new(other);
         }
-        match authorizers.authorize(&ctx.asked) {
-            Decision::Allow(_) => Ok(place),
-            decision => {
-                let refused = auth::authorize::forbidden(&ctx.asked, decision.reason());
-                if parts.extensions.get::<InProcess>().is_some() {
-                    // a part of this process lacks a right that it was written to have, or somebody took it away
-                    tracing::warn!("{}", refused.message);
-                }
-                Err(refused.into())
-            }
+        let verdict = authorizers.decide(&ctx.asked).await;
+        if verdict.allowed() {
+            return Ok(place);
         }
+        if let Some(error) = verdict.error() {
+            // who could not be asked might have allowed it, or denied it
+            tracing::error!("authorization of {}: {error}", parts.uri);
+            return Err(Refusal::Unknown(error));
+        }
+        let refused = auth::authorize::forbidden(&ctx.asked, verdict.reason());
+        if parts.extensions.get::<InProcess>().is_some() {
+            // a part of this process lacks a right that it was written to have, or somebody took it away
+            tracing::warn!("{}", refused.message);
+        }
+        Err(refused.into())
     }
 }
 
@@ -180,6 +189,11 @@ async fn answered(
     let place = match app.admit(&mut ctx, &parts).await {
         Ok(place) => place,
         Err(Refusal::Status(status)) => return ctx.failure(&status),
+        Err(Refusal::Unknown(why)) => {
+            let uri = parts.uri.to_string();
+            let text = format!("Internal Server Error: {}: {why}\n", go_quoted(&uri));
+            return ctx.text(500, &text);
+        }
         Err(Refusal::Full) => {
             if let Some(labels) = labels {
                 app.metrics.count(labels, 429);

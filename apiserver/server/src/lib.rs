@@ -7,8 +7,8 @@
 //! 1. `auth`: who asks, and may they; knows objects, not requests. `request`, `negotiate`, `limits`, `groups`, `names`, `dial`: readings of
 //!    HTTP and of the kinds that need no state.
 //! 2. `following`: what happens to a resource; `core`: the kinds that are served, the store, the clock, the authorizers; `stored`: objects as
-//!    bytes; `services`: where they are reached; `webhook`: how webhooks are; `conversion`: objects
-//!    whose versions one of them converts.
+//!    bytes; `services`: where they are reached; `webhook`: how webhooks are asked; `conversion`: objects whose versions one of them converts;
+//!    `access`: who asks and who may, as others say it.
 //! 3. `admission`, `allocate`, then `write`: what a write is (`write::Call`: who asks, with which options), and the one way to do it.
 //! 4. `own`: the server's own writes, and on it `addresses`, `definitions`, `aggregation`, `legacy_tokens`, `bootstrap`. Nothing up to here knows of
 //!    requests.
@@ -17,6 +17,7 @@
 //! 7. `subresources`, `reviews`, `verbs`, `discovery`, `non_resource`: one file for each thing that can be asked; `delegate`: what others answer.
 //! 8. `chain`: the way of a request to them; `serve`: connections; `start`: all of it put together.
 
+pub mod access;
 mod addresses;
 pub mod admission;
 mod aggregation;

@@ -5,6 +5,7 @@ use anyhow::Context;
 use skiff_server::auth::pki::Authority;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use super::server_access::Access;
 use crate::{
     cluster::{
         self,
@@ -32,7 +33,10 @@ pub static COMMAND: Command = Command {
             "encryption-provider-config",
             "stored objects are not encrypted",
         ),
-        Refused::value("oidc-issuer-url", "OpenID tokens are not believed yet"),
+        Refused::value(
+            "authorization-policy-file",
+            "the authorizer ABAC is not there; RBAC is",
+        ),
         Refused::value(
             "feature-gates",
             "there are no feature gates: what v1.36 has on by default is on",
@@ -75,9 +79,8 @@ struct Flags {
     /// Certificate authorities whose client certificates are believed
     #[arg(long)]
     client_ca_file: String,
-    /// Authorizers in order: Node, RBAC, AlwaysAllow, AlwaysDeny (default Node,RBAC)
-    #[arg(long)]
-    authorization_mode: Vec<Csv>,
+    #[command(flatten)]
+    access: Access,
     /// Admission plugins to turn on besides the default ones
     #[arg(long)]
     enable_admission_plugins: Vec<Csv>,
@@ -99,9 +102,6 @@ struct Flags {
     /// Believe bootstrap tokens (secrets in kube-system)
     #[arg(long, default_value = "true")]
     enable_bootstrap_token_auth: bool,
-    /// Take requests without credentials for system:anonymous; never with the authorizer AlwaysAllow
-    #[arg(long, default_value = "true")]
-    anonymous_auth: bool,
     /// How many requests that read are answered at once; 0 is no limit
     #[arg(long, default_value = "400")]
     max_requests_inflight: i64,
@@ -197,12 +197,9 @@ fn plan(flags: &Flags, folders: &Folders) -> anyhow::Result<Plan> {
         "service-cluster-ip-range",
         flags.service_cluster_ip_range.as_str(),
     )?;
-    let modes = flags.authorization_mode.list();
-    if !modes.is_empty() {
-        server.authorization_modes = modes;
-    }
+    server.authorization = flags.access.authorization()?;
+    server.authentication = flags.access.authentication()?;
     server.bootstrap_tokens = flags.enable_bootstrap_token_auth;
-    server.anonymous = flags.anonymous_auth;
     let limit = |name: &str, limit: i64| {
         usize::try_from(limit).with_context(|| format!("--{name} can not be negative value"))
     };

@@ -4,7 +4,7 @@ use super::{
     metadata::{MetadataError, Unlike},
     review::InvalidAnswer,
 };
-use crate::webhook::{AnswerError, ClientError, PostError};
+use crate::webhook::{AnswerError, AskError, ClientError};
 
 /// Why objects are not converted.
 #[derive(thiserror::Error, Debug)]
@@ -38,7 +38,7 @@ pub enum Failure {
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error(transparent)]
-    Post(#[from] PostError),
+    Post(#[from] AskError),
     #[error(transparent)]
     Question(#[from] serde_json::Error),
     #[error(transparent)]

@@ -21,15 +21,13 @@ use super::{
 use crate::{
     core::{Converter, Core},
     dial::Behind,
-    webhook::{Client, ClientError, Version},
+    webhook::{Client, ClientError, LONGEST_ANSWER, Version},
 };
 
 /// How long a webhook may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How much longer an answer may be than its question.
 const GROWTH: usize = 8;
-/// An answer may always be so long, in bytes.
-const LONGEST_ANSWER: usize = 16 * 1024 * 1024;
 
 /// The webhooks of all definitions.
 pub struct Webhooks {

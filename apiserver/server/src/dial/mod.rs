@@ -5,6 +5,7 @@
 //! Follows `pkg/kubelet/client/kubelet_client.go` (MakeTransport) and `pkg/controlplane/apiserver/config.go` (CreateProxyTransport, which
 //! verifies no certificate); the errors are worded as Go's.
 
+pub mod farewell;
 pub mod location;
 pub mod trust;
 

@@ -5,10 +5,15 @@
 
 mod answer;
 mod client;
+mod endpoint;
 mod version;
 
 pub use self::{
     answer::{AnswerError, decoded},
-    client::{Client, ClientError, PostError},
+    client::{Client, ClientError},
+    endpoint::{AskError, Endpoint, Reply, Target, place_of},
     version::Version,
 };
+
+/// The longest answer to a question of usual length, in bytes.
+pub const LONGEST_ANSWER: usize = 16 * 1024 * 1024;

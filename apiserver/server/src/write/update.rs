@@ -188,8 +188,8 @@ impl Attempt<'_> {
         prepare(kind, part, &mut new, live)?;
         stamp(call, kind, &mut new, Some(live))?;
         let allocation = take_addresses(call, kind, &mut new, live)?;
-        validate(call, kind, part, &new, live)?;
-        escalation(call, kind, &new, Some(live))?;
+        validate(call, kind, part, &new, live).await?;
+        escalation(call, kind, &new, Some(live)).await?;
         attributes.object = Some(self.seen(&mut new)?);
         call.check(&attributes).await?;
         if seen.is_none() {
@@ -325,7 +325,7 @@ fn ends_deletion(kind: &Kind, new: &Value, live: &Value) -> bool {
         && !(kind.strategy.held)(new)
 }
 
-fn validate(
+async fn validate(
     call: &Call<'_>,
     kind: &Kind,
     part: Part,
@@ -337,7 +337,7 @@ fn validate(
     let changed = object_meta::validate_update(new, live);
     let finalizers = standard_finalizers(kind, new);
     errors.extend(changed.clone());
-    errors.extend(devices::check(call, kind, part, new, Some(live))?);
+    errors.extend(devices::check(call, kind, part, new, Some(live)).await?);
     let checks = if matches!(part, Part::Whole) {
         kind.flags.update_checks
     } else {
@@ -360,7 +360,7 @@ fn validate(
         Part::Sub(sub) => kind.validate_part(sub, new, live, &mut |text| call.warnings.add(text)),
     });
     if errors.is_empty() {
-        errors = params::check(call, kind, part, new, Some(live))?;
+        errors = params::check(call, kind, part, new, Some(live)).await?;
     }
     refused(kind, new, &errors)
 }

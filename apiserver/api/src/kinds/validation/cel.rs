@@ -1,11 +1,10 @@
 //! Expressions in CEL, as several kinds have them.
 //!
-//! Invariant: what is wrong with an expression is told in upstream's words; one that selects devices is not compiled yet, so that one which does not parse
-//! is stored (`docs/differences.md`).
+//! Invariant: what is wrong with an expression is told in upstream's words.
 //! Follows `pkg/apis/admissionregistration/validation/validation.go` and `validateCELSelector` of `pkg/apis/resource/validation/validation.go`.
 
 use crate::kinds::prelude::*;
-use crate::machinery::cel::{Compiled, admission::Fault, escape::is_reserved};
+use crate::machinery::cel::{Compiled, admission::Fault, devices, escape::is_reserved};
 
 /// The longest expression that selects devices, in bytes.
 const LONGEST_SELECTOR: usize = 10 * 1024;
@@ -36,7 +35,13 @@ pub fn needed(
 /// An expression that selects devices.
 pub fn selector(expression: &str, path: &Path, errors: &mut Errors) {
     if expression.len() > LONGEST_SELECTOR {
-        errors.too_long(path, LONGEST_SELECTOR as i64);
+        return errors.too_long(path, LONGEST_SELECTOR as i64);
+    }
+    match devices::compile(expression) {
+        Ok(_) => {}
+        Err(fault @ devices::Fault::Uninstantiated(_)) => errors.internal(path, fault.to_string()),
+        Err(fault @ devices::Fault::Costly) => errors.forbidden(path, fault.to_string()),
+        Err(fault) => errors.invalid(path, expression, fault.to_string()),
     }
 }
 
@@ -77,7 +82,7 @@ mod tests {
             &mut errors,
             none,
         );
-        selector(&"x".repeat(LONGEST_SELECTOR), &path, &mut errors);
+        selector("true", &path, &mut errors);
         selector(&"x".repeat(LONGEST_SELECTOR + 1), &path, &mut errors);
         assert_eq!(
             errors.message(),

@@ -5,6 +5,7 @@
 
 pub mod admission;
 mod declare;
+pub mod devices;
 mod format;
 mod quantity;
 

@@ -9,10 +9,10 @@ use super::{
     hook::Hook,
     review::{self, Verdict},
 };
-use crate::admission::{plugin::Attributes, view::View};
-
-/// The longest answer, in bytes.
-const LONGEST_ANSWER: usize = 16 * 1024 * 1024;
+use crate::{
+    admission::{plugin::Attributes, view::View},
+    webhook::LONGEST_ANSWER,
+};
 
 /// What a webhook says of a write.
 ///
