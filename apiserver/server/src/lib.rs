@@ -5,7 +5,7 @@
 //! The modules stand in layers; each uses those above it in this list and none below, in files as in folders (`tests/modules.rs` looks):
 //!
 //! 1. `auth`: who asks, and may they; knows objects, not requests. `request`, `negotiate`, `limits`, `groups`, `names`, `dial`: readings of
-//!    HTTP and of the kinds that need no state.
+//!    HTTP and of the kinds that need no state. `audit`: what is told of requests, and to whom.
 //! 2. `core`: the kinds that are served, the store, the clock, the authorizers; `stored`: objects as bytes; `services`: where they are reached;
 //!    `webhook`: how webhooks are.
 //! 3. `admission`, `allocate`, then `write`: what a write is (`write::Call`: who asks, with which options), and the one way to do it.
@@ -21,6 +21,7 @@ pub mod admission;
 mod aggregation;
 mod allocate;
 mod app;
+pub mod audit;
 pub mod auth;
 mod body;
 mod bootstrap;

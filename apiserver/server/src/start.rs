@@ -15,6 +15,7 @@ use crate::{
     aggregation::{self, Aggregation},
     allocate::Allocator,
     app::{App, InProcess},
+    audit,
     auth::{
         Objects, User,
         authenticate::{self, Authenticator, FrontProxies, service_account::Issuer},
@@ -77,6 +78,8 @@ pub struct Config {
     pub anonymous: bool,
     /// Clients are warned when they write what is stored and not acted upon.
     pub warns_of_no_effect: bool,
+    /// `--audit-…`.
+    pub audit: audit::Options,
 }
 
 impl Config {
@@ -104,6 +107,7 @@ impl Config {
             bootstrap_tokens: true,
             anonymous: true,
             warns_of_no_effect: true,
+            audit: audit::Options::default(),
         }
     }
 }
@@ -129,6 +133,8 @@ pub enum StartError {
     Authentication(#[from] authenticate::ConfigError),
     #[error(transparent)]
     Admission(#[from] admission::SelectionError),
+    #[error(transparent)]
+    Audit(#[from] audit::AuditError),
     #[error("cannot make the default objects: {0}")]
     Bootstrap(#[from] Status),
 }
@@ -157,6 +163,9 @@ impl Running {
             // one that panicked has ended, too
             let _ = listener.await;
         }
+        if let Some(audit) = &self.app.audit {
+            audit.close().await;
+        }
         self.app.core.store.close().await;
     }
 }
@@ -176,6 +185,7 @@ pub fn client(app: &Arc<App>, user: User) -> Client {
 
 /// Opens the store, makes what is missing, listens.
 pub async fn start(config: Config) -> Result<Running, StartError> {
+    let audit = audit::Audit::open(&config.audit, config.clock.clone())?;
     let options = skiff_storage::Options {
         indexer: Some(stored::indexer()),
         ..Default::default()
@@ -270,6 +280,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
             .map(SocketAddr::to_string)
             .unwrap_or_default(),
         in_flight: InFlight::new(config.limits),
+        audit: audit.map(Arc::new),
         request_timeout: config.request_timeout,
         stopping: stopping.clone(),
     });

@@ -465,7 +465,7 @@ async fn answer(
             .iter()
             .all(|object| kind.shows_as_stored(object.revision))
     {
-        return Ok(ctx.finish(
+        return Ok(ctx.finish_object(
             200,
             Encoding::Json.media_type(),
             walk(kind, &metadata, objects),

@@ -18,6 +18,7 @@ use skiff_storage::{Object, Store};
 use crate::{
     admission::{Attributes, Chain, Given, Operation, Rounds, Statuses},
     allocate::Allocator,
+    audit::Trail,
     auth,
     core::Core,
 };
@@ -76,6 +77,7 @@ pub struct Call<'a> {
     pub asked: &'a auth::Attributes,
     pub options: Options,
     pub warnings: &'a Warnings,
+    pub trail: &'a Trail,
 }
 
 impl<'a> Call<'a> {
@@ -121,6 +123,7 @@ impl<'a> Call<'a> {
             user: &self.asked.user,
             dry_run: self.options.dry_run,
             warnings: Default::default(),
+            trail: self.trail,
             statuses,
             given: Given::Write {
                 manager: &self.options.given.0,

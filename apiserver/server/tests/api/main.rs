@@ -5,6 +5,7 @@ mod server;
 mod admission;
 mod aggregation;
 mod apply;
+mod audit;
 mod beyond_writing;
 mod checked;
 mod definitions;

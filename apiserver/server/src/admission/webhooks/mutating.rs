@@ -5,7 +5,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use skiff_api::{kinds::Kind, machinery::status::Status};
+use serde_json::{Value, json};
+use skiff_api::{
+    kinds::Kind,
+    machinery::{schema::to_ordered_json, status::Status},
+};
 
 use super::{
     Shown,
@@ -15,8 +19,12 @@ use super::{
     failure::{Failure, failed},
     hook::Hook,
     meant, patch,
+    review::Verdict,
 };
-use crate::admission::plugin::{Attributes, Plugin};
+use crate::{
+    admission::plugin::{Attributes, Plugin},
+    audit::Level,
+};
 
 const NAME: &str = "MutatingAdmissionWebhook";
 
@@ -38,7 +46,7 @@ impl Plugin for MutatingAdmissionWebhook {
         let object = attributes.object.as_ref();
         attributes.rounds.of(NAME).begin(again, object);
         let mut shown = None;
-        for hook in &hooks {
+        for (index, hook) in hooks.iter().enumerate() {
             let Some(kind) = meant(hook, attributes)? else {
                 continue;
             };
@@ -49,7 +57,8 @@ impl Plugin for MutatingAdmissionWebhook {
             if again && !attributes.rounds.of(NAME).is_due(&hook.uid) {
                 continue;
             }
-            one(hook, attributes, &kind, &mut shown).await?;
+            let place = format!("round_{}_index_{index}", u8::from(again));
+            one(hook, &place, attributes, &kind, &mut shown).await?;
         }
         let object = attributes.object.as_ref();
         attributes.rounds.of(NAME).end(object);
@@ -69,20 +78,36 @@ fn at<'s>(
     })
 }
 
-/// Asks one webhook, and changes the object as it says. `shown` is the write as the last one saw it.
+/// Asks one webhook, and changes the object as it says. `shown` is the write as the last one saw it; `place` is where the webhook stands among all, as
+/// the audit log names it.
 async fn one(
     hook: &Hook,
+    place: &str,
     attributes: &mut Attributes<'_>,
     kind: &Arc<Kind>,
     shown: &mut Option<Shown>,
 ) -> Result<(), Status> {
     let shown = at(shown, attributes, kind)?;
     let asked = call(hook, attributes, shown, true).await;
-    let changed = match asked.and_then(|verdict| patch::apply(hook, attributes, shown, &verdict)) {
+    let patched = asked.and_then(|verdict| {
+        let changed = patch::apply(hook, attributes, shown, &verdict)?;
+        note_patch(hook, place, attributes, &verdict);
+        Ok(changed)
+    });
+    let changed = *patched.as_ref().unwrap_or(&false);
+    let key = format!("mutation.webhook.admission.k8s.io/{place}");
+    let said =
+        json!({"configuration": hook.configuration, "webhook": hook.name, "mutated": changed});
+    attributes
+        .trail
+        .note_at(Level::Metadata, &key, || in_order(&said));
+    let changed = match patched {
         Ok(changed) => Ok(changed),
         Err(Failure::Refused(status)) => Err(status),
         Err(Failure::Calling(why)) if hook.ignores_failures => {
             hook.passed_over(&why);
+            let key = format!("failed-open.mutation.webhook.admission.k8s.io/{place}");
+            attributes.trail.note(&key, hook.name.as_str());
             Ok(false)
         }
         Err(Failure::Calling(why)) => Err(failed(&hook.name, &why)),
@@ -96,4 +121,27 @@ async fn one(
         rounds.of(NAME).asked(&hook.uid);
     }
     Ok(())
+}
+
+/// What a webhook changed, for audit logs that hold what was sent.
+fn note_patch(hook: &Hook, place: &str, attributes: &Attributes<'_>, verdict: &Verdict) {
+    if !attributes.trail.wants(Level::Request) {
+        return;
+    }
+    let Ok(Value::Array(patch)) = serde_json::from_slice(&verdict.patch) else {
+        // there is none: one that cannot be read has failed
+        return;
+    };
+    if !patch.is_empty() {
+        let key = format!("patch.webhook.admission.k8s.io/{place}");
+        let said = json!({"configuration": hook.configuration, "webhook": hook.name, "patch": patch, "patchType": "JSONPatch"});
+        attributes
+            .trail
+            .note_at(Level::Request, &key, || in_order(&said));
+    }
+}
+
+fn in_order(said: &Value) -> String {
+    const ORDER: [&str; 5] = ["configuration", "webhook", "mutated", "patch", "patchType"];
+    String::from_utf8_lossy(&to_ordered_json(said, &ORDER, false)).into_owned()
 }

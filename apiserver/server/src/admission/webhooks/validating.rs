@@ -53,21 +53,31 @@ impl Plugin for ValidatingAdmissionWebhook {
             }
             relevant.push((hook, kind));
         }
-        let asked = relevant.iter().filter_map(|(hook, kind)| {
-            let shown = shown.get(&kind.api_version())?;
-            Some(one(hook, attributes, shown))
-        });
+        let asked = relevant
+            .iter()
+            .enumerate()
+            .filter_map(|(at, (hook, kind))| {
+                let shown = shown.get(&kind.api_version())?;
+                Some(one(hook, at, attributes, shown))
+            });
         // all are waited for; the first of those that refuse is told
         futures::future::join_all(asked).await.into_iter().collect()
     }
 }
 
-async fn one(hook: &Hook, attributes: &Attributes<'_>, shown: &Shown) -> Result<(), Status> {
+async fn one(
+    hook: &Hook,
+    at: usize,
+    attributes: &Attributes<'_>,
+    shown: &Shown,
+) -> Result<(), Status> {
     match call(hook, attributes, shown, false).await {
         Ok(_) => Ok(()),
         Err(Failure::Refused(status)) => Err(status),
         Err(Failure::Calling(why)) if hook.ignores_failures => {
             hook.passed_over(&why);
+            let key = format!("failed-open.validating.webhook.admission.k8s.io/round_0_index_{at}");
+            attributes.trail.note(&key, hook.name.as_str());
             Ok(())
         }
         Err(Failure::Calling(why)) => Err(failed(&hook.name, &why)),
