@@ -39,6 +39,25 @@ const PRIORITY_CLASSES: [(&str, i64, &str); 2] = [
     ),
 ];
 
+/// A step of these; one that fails where objects could not be decrypted does not keep the server from starting, as somebody is to mend that.
+fn done(own: &Own, step: Result<(), Status>) -> Result<(), Status> {
+    let store = &own.writer.core.store;
+    let any_sealed = || {
+        let resources = store.resources();
+        let mut all = resources
+            .iter()
+            .flat_map(|resource| store.snapshot(resource).range(None, None));
+        all.any(|object| object.sealed().is_some())
+    };
+    match step {
+        Err(status) if any_sealed() => {
+            tracing::error!("a default object was not looked after: {}", status.message);
+            Ok(())
+        }
+        step => step,
+    }
+}
+
 /// Makes what is missing.
 pub async fn run(writer: &Arc<Writer>, advertised: &[SocketAddr], pki: &Pki) -> Result<(), Status> {
     let own = &Own::new(writer);
@@ -48,7 +67,9 @@ pub async fn run(writer: &Arc<Writer>, advertised: &[SocketAddr], pki: &Pki) -> 
     }
     stream::iter(bootstrap_objects())
         // their namespaces stand in them
-        .map(|(resource, _, value)| reconciled(own, resource, value))
+        .map(
+            |(resource, _, value)| async move { done(own, reconciled(own, resource, value).await) },
+        )
         .buffer_unordered(64)
         .try_collect::<()>()
         .await?;
@@ -57,13 +78,13 @@ pub async fn run(writer: &Arc<Writer>, advertised: &[SocketAddr], pki: &Pki) -> 
         own.ensure("priorityclasses.scheduling.k8s.io", class)
             .await?;
     }
-    flow_control::run(writer).await?;
-    register::builtin(own).await?;
-    authentication(own, pki).await?;
-    legacy_tokens::track(own).await?;
-    service_cidr(own).await?;
-    kubernetes_service(own, advertised).await?;
-    addresses::repair(own).await
+    done(own, flow_control::run(writer).await)?;
+    done(own, register::builtin(own).await)?;
+    done(own, authentication(own, pki).await)?;
+    done(own, legacy_tokens::track(own).await)?;
+    done(own, service_cidr(own).await)?;
+    done(own, kubernetes_service(own, advertised).await)?;
+    done(own, addresses::repair(own).await)
 }
 
 /// How API servers behind this one know whom it speaks for. Follows `pkg/controlplane/controller/clusterauthenticationtrust`.

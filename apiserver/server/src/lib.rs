@@ -6,7 +6,8 @@
 //!
 //! 1. `auth`: who asks, and may they; knows objects, not requests. `request`, `negotiate`, `limits`, `groups`, `names`, `dial`: readings of
 //!    HTTP and of the kinds that need no state. `audit`: what is told of requests, and to whom.
-//! 2. `core`: the kinds that are served, the store, the clock, the authorizers; `stored`: objects as bytes; `services`: where they are reached;
+//! 2. `core`: the kinds that are served, the store, the clock, the authorizers; `stored`: objects as bytes; `encryption`: as they are
+//!    on disk; `services`: where they are reached;
 //!    `webhook`: how webhooks are.
 //! 3. `admission`, `allocate`, then `write`: what a write is (`write::Call`: who asks, with which options), and the one way to do it.
 //! 4. `own`: the server's own writes, and on it `addresses`, `definitions`, `aggregation`, `legacy_tokens`, `bootstrap`. Nothing up to here knows of
@@ -32,6 +33,7 @@ mod definitions;
 mod delegate;
 mod dial;
 mod discovery;
+pub mod encryption;
 mod groups;
 mod legacy_tokens;
 mod limits;

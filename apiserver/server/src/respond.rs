@@ -72,7 +72,7 @@ pub fn object(
     code: u16,
     object: &Object,
 ) -> Answer {
-    if accept.form == Form::Object && kind.shows_as_stored(object.revision) {
+    if accept.form == Form::Object && stored::is_shown_as_stored(kind, object) {
         return ctx.json_bytes(code, accept, object.bytes.whole());
     }
     value(ctx, accept, kind, code, stored::decoded(kind, object)?)

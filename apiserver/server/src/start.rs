@@ -26,6 +26,7 @@ use crate::{
     core::{Core, StoredObjects},
     definitions::Definitions,
     dial::{Behind, Transports},
+    encryption::{self, Encryption},
     legacy_tokens,
     limits::{
         deadline,
@@ -80,6 +81,8 @@ pub struct Config {
     pub warns_of_no_effect: bool,
     /// `--audit-…`.
     pub audit: audit::Options,
+    /// `--encryption-provider-config…`.
+    pub encryption: encryption::Options,
 }
 
 impl Config {
@@ -108,6 +111,7 @@ impl Config {
             anonymous: true,
             warns_of_no_effect: true,
             audit: audit::Options::default(),
+            encryption: encryption::Options::default(),
         }
     }
 }
@@ -135,6 +139,8 @@ pub enum StartError {
     Admission(#[from] admission::SelectionError),
     #[error(transparent)]
     Audit(#[from] audit::AuditError),
+    #[error(transparent)]
+    Encryption(#[from] encryption::ConfigError),
     #[error("cannot make the default objects: {0}")]
     Bootstrap(#[from] Status),
 }
@@ -186,8 +192,10 @@ pub fn client(app: &Arc<App>, user: User) -> Client {
 /// Opens the store, makes what is missing, listens.
 pub async fn start(config: Config) -> Result<Running, StartError> {
     let audit = audit::Audit::open(&config.audit, config.clock.clone())?;
+    let encryption = Arc::new(Encryption::open(config.encryption.file.as_deref())?);
     let options = skiff_storage::Options {
         indexer: Some(stored::indexer()),
+        cipher: Some(encryption.clone()),
         ..Default::default()
     };
     let store: Arc<dyn Store> = match &config.data {
@@ -258,6 +266,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         ),
         config.behind.clone(),
     )?);
+    if let Some(file) = config.encryption.file.filter(|_| config.encryption.reload) {
+        let following = encryption.follow(file, core.store.clone(), stopping.clone());
+        skiff_watching::task::spawn(following);
+    }
     let definitions = Definitions::load(&core);
     bootstrap::run(&writer, &advertised, &pki).await?;
     webhooks.follow(&core, config.behind.as_ref(), &stopping);

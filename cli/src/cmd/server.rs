@@ -28,10 +28,6 @@ pub static COMMAND: Command = Command {
     refused: &[
         Refused::value("etcd-servers", NO_ETCD),
         Refused::value("etcd-cafile", NO_ETCD),
-        Refused::value(
-            "encryption-provider-config",
-            "stored objects are not encrypted",
-        ),
         Refused::value("oidc-issuer-url", "OpenID tokens are not believed yet"),
         Refused::value(
             "feature-gates",
@@ -156,6 +152,12 @@ struct Flags {
     /// Write the admin context into this file
     #[arg(long)]
     kubeconfig: String,
+    /// File that says what is encrypted on disk: an EncryptionConfiguration of apiserver.config.k8s.io/v1
+    #[arg(long)]
+    encryption_provider_config: String,
+    /// Follow changes of that file
+    #[arg(long)]
+    encryption_provider_config_automatic_reload: bool,
     #[command(flatten)]
     audit: audit::Flags,
 }
@@ -225,6 +227,10 @@ fn plan(flags: &Flags, folders: &Folders) -> anyhow::Result<Plan> {
         "--allow-privileged=false is not supported: pods are not refused for what their containers may do"
     );
     server.audit = flags.audit.options()?;
+    server.encryption = skiff_server::encryption::Options {
+        file: path(&flags.encryption_provider_config),
+        reload: flags.encryption_provider_config_automatic_reload,
+    };
     server.admission.enable = flags.enable_admission_plugins.list();
     server.admission.disable = flags.disable_admission_plugins.list();
     controllers(flags, &mut plan)?;

@@ -458,6 +458,9 @@ async fn answer(
     metadata: Value,
     objects: Vec<Arc<Object>>,
 ) -> Answer {
+    objects
+        .iter()
+        .try_for_each(|object| stored::sealed_in_list(object))?;
     if accept.form == Form::Object
         && accept.encoding == Encoding::Json
         && !ctx.wants_pretty(accept)

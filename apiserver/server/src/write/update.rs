@@ -240,7 +240,7 @@ impl Attempt<'_> {
         } = *self;
         settle(shown, kind, &mut new);
         let removal = ends_deletion(kind, &new, live);
-        if !removal && same_but_for_times(&new, live) {
+        if !removal && same_but_for_times(&new, live) && !call.store().is_stale(object) {
             return Ok(Some(Written::Stored(object.clone())));
         }
         // watchers of what goes are shown what was stored before

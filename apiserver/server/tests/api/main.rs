@@ -12,6 +12,7 @@ mod definitions;
 mod deletion;
 #[path = "../support/differences.rs"]
 mod differences;
+mod encryption;
 mod eviction;
 mod lists;
 #[path = "../support/mask.rs"]
