@@ -2,7 +2,7 @@
 //!
 //! Invariant: a text without faults is compiled even if it cannot be instantiated (a constant pattern that is none): callers tell the two apart as upstream does.
 
-use crate::ast::{Ast, Expr, Kind};
+use crate::ast::{Ast, Expr, Kind, Literal, op};
 use crate::check::{self, Checked, Reference};
 use crate::cost::{self, Range};
 use crate::env::Env;
@@ -94,6 +94,11 @@ impl Compiled {
             .any(|child| self.uses_in(child, variable))
     }
 
+    /// Whether it asks a variable for a field by its name: `a.b`, `has(a.b)` or `a.?b`.
+    pub fn selects(&self, variable: &str, field: &str) -> bool {
+        selects(&self.ast.root, variable, field)
+    }
+
     /// What it costs, by what is declared of the sizes of its variables.
     pub fn cost_estimate(&self) -> Range {
         cost::estimate(&self.env, &self.checked, &self.ast.root)
@@ -108,6 +113,31 @@ impl Compiled {
     }
 }
 
+fn selects(expr: &Expr, variable: &str, field: &str) -> bool {
+    let is_variable =
+        |expr: &Expr| matches!(&expr.kind, Kind::Ident(name) if name.as_ref() == variable);
+    let own = match &expr.kind {
+        Kind::Select {
+            operand,
+            field: asked,
+            ..
+        } => &**asked == field && is_variable(operand),
+        Kind::Call {
+            target: None,
+            function,
+            args,
+        } if function == op::OPT_SELECT => {
+            matches!(args.as_slice(), [operand, name] if is_variable(operand)
+                && matches!(&name.kind, Kind::Literal(Literal::String(asked)) if &**asked == field))
+        }
+        _ => false,
+    };
+    own || expr
+        .children()
+        .into_iter()
+        .any(|child| selects(child, variable, field))
+}
+
 impl<'a> Activation<'a> {
     /// A field of [`crate::Value::Lazy`]: evaluated when it is asked for, once, at a cost of its own. `of` may be why it is no expression.
     pub fn set_lazy(&mut self, name: &'a str, of: Result<&'a Compiled, &'a str>) {
@@ -116,5 +146,60 @@ impl<'a> Activation<'a> {
             Err(why) => Err(why.to_owned()),
         };
         self.set_lazy_plan(name, plan, PER_CALL_LIMIT);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::declared::Declared;
+    use crate::value::{Value, from_json_as};
+    use serde_json::json;
+
+    #[test]
+    fn fields_that_are_asked_for() {
+        let env = Env::kubernetes()
+            .extend()
+            .variable("claims", Type::map(Type::String, Type::Any))
+            .build();
+        for (text, asks) in [
+            ("claims.email", true),
+            ("has(claims.email)", true),
+            ("claims.?email.orValue('') + 'x'", true),
+            ("claims.groups.exists(g, claims.email == g)", true),
+            ("claims['email']", false),
+            ("claims.a.email", false),
+            ("claims.mail", false),
+        ] {
+            let compiled = env.compile(text).unwrap();
+            assert_eq!(compiled.selects("claims", "email"), asks, "{text}");
+        }
+    }
+
+    #[test]
+    fn data_as_go_reads_it_without_a_type() {
+        let of = Declared::untyped(Type::map(Type::String, Type::Any));
+        let data = json!({"n": 2, "a.b": [{"c/d": "x"}], "null": null, "a__b": "y"});
+        let env = Env::kubernetes()
+            .extend()
+            .variable("claims", Type::map(Type::String, Type::Any))
+            .build();
+        for text in [
+            "claims.n == 2 && claims.n == 2.0 && type(claims.n) == double",
+            "claims.a__dot__b[0].c__slash__d == 'x' && claims['a.b'][0]['c/d'] == 'x'",
+            "claims.a__underscores__b == 'y' && has(claims.a__dot__b)",
+            "claims.__null__ == null && !has(claims.nosuch)",
+            "claims.all(key, key in ['n', 'a.b', 'null', 'a__b'])",
+        ] {
+            let compiled = env.compile(text).unwrap();
+            let value = from_json_as(&data, &of).unwrap();
+            let activation = Activation::new().with("claims", value);
+            let (outcome, _) = compiled.evaluate(&activation, PER_CALL_LIMIT);
+            assert_eq!(
+                outcome.map(|value: Value<'_>| value.as_bool()),
+                Ok(Some(true)),
+                "{text}"
+            );
+        }
     }
 }

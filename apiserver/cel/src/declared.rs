@@ -51,6 +51,8 @@ pub enum Shape {
     Preserved,
     /// Whatever JSON holds.
     Dyn,
+    /// The same as Go reads it without a type: numbers are doubles. What is in it may be asked for by escaped names, too.
+    Untyped,
 }
 
 /// How lists of a type are equal, and what their sum is.
@@ -89,6 +91,11 @@ impl Declared {
     /// Data of a type, of whose size nothing is known; it is read as what it is.
     pub fn of_type(ty: Type) -> Declared {
         Declared::new(ty, Shape::Dyn, 0, 1)
+    }
+
+    /// Data of a type, read as Go reads JSON without one; of its size nothing is known.
+    pub fn untyped(ty: Type) -> Declared {
+        Declared::new(ty, Shape::Untyped, 0, 1)
     }
 
     /// What is hidden from expressions, but compared.
@@ -200,6 +207,7 @@ impl Declared {
         match &self.shape {
             Shape::List { items, .. } => Some(items),
             Shape::Map(values) => Some(values),
+            Shape::Untyped => Some(self),
             _ => None,
         }
     }

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+/// The words of the language, and those that it keeps for itself: none is a name.
 const RESERVED: [&str; 21] = [
     "true",
     "false",
@@ -35,7 +36,7 @@ const ESCAPES: [(&str, &str); 4] = [
     ("/", "slash"),
 ];
 
-/// Whether a word is reserved, so that a property of that name is asked for in escaped form.
+/// Whether a word is reserved: no variable has such a name, and a property of that name is asked for in escaped form.
 pub fn is_reserved(word: &str) -> bool {
     RESERVED.contains(&word)
 }

@@ -201,7 +201,11 @@ impl Planner<'_> {
                 attribute.test = *test_only;
                 Ok(Node::Attribute(Box::new(attribute)))
             }
-            Kind::Call { .. } => self.call(expr),
+            Kind::Call {
+                target,
+                function,
+                args,
+            } => self.call(expr, target.as_deref(), function, args),
             Kind::List { elements, optional } => {
                 let elements: Planned<Vec<Node>> = elements.iter().map(|e| self.node(e)).collect();
                 Ok(list(elements?, optional.clone()))
@@ -263,16 +267,14 @@ impl Planner<'_> {
         })
     }
 
-    fn call(&mut self, expr: &Expr) -> Planned {
-        let Kind::Call {
-            target,
-            function,
-            args,
-        } = &expr.kind
-        else {
-            return Err(EvalError::new("unsupported expr"));
-        };
-        match (function.as_ref(), args.as_slice()) {
+    fn call(
+        &mut self,
+        expr: &Expr,
+        target: Option<&Expr>,
+        function: &Name,
+        args: &[Expr],
+    ) -> Planned {
+        match (function.as_ref(), args) {
             (op::INDEX, [operand, index]) => return self.index(operand, index, false),
             (op::OPT_INDEX | op::OPT_SELECT, [operand, index]) => {
                 return self.index(operand, index, true);

@@ -83,7 +83,7 @@ impl Expectations {
         self.with(owner, |o| o.deletions.remove(pod));
     }
 
-    /// Whether the cache can be trusted.
+    /// Whether the cache can be trusted. To be asked before the cache is read: what is seen in between would be asked for once more.
     pub fn satisfied(&self, owner: &Key) -> bool {
         let now = self.clock.now();
         self.with(owner, |o| {

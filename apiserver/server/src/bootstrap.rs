@@ -7,7 +7,7 @@ mod flow_control;
 
 use std::{net::SocketAddr, sync::Arc};
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use serde_json::{Value, json};
 use skiff_api::machinery::{meta::Meta, read::Read, status::Status, time};
 
@@ -58,33 +58,50 @@ fn done(own: &Own, step: Result<(), Status>) -> Result<(), Status> {
     }
 }
 
-/// Makes what is missing.
+/// Makes what is missing: namespaces, then all else at once, so that few commits wait for the disk.
 pub async fn run(writer: &Arc<Writer>, advertised: &[SocketAddr], pki: &Pki) -> Result<(), Status> {
     let own = &Own::new(writer);
-    for name in NAMESPACES {
-        own.ensure("namespaces", json!({"metadata": {"name": name}}))
-            .await?;
+    let namespaces = NAMESPACES.map(|name| {
+        let namespace = json!({"metadata": {"name": name}});
+        own.ensure("namespaces", namespace)
+    });
+    try_join_all(namespaces).await?;
+    let steps = tokio::join!(
+        default_policy(own),
+        priority_classes(own),
+        flow_control::run(writer),
+        register::builtin(own),
+        authentication(own, pki),
+        legacy_tokens::track(own),
+        service_cidr(own),
+        kubernetes_service(own, advertised),
+    );
+    let (policy, classes, flows, services, access, tokens, cidr, kubernetes) = steps;
+    for step in [
+        policy, classes, flows, services, access, tokens, cidr, kubernetes,
+    ] {
+        done(own, step)?;
     }
+    done(own, addresses::repair(own).await)
+}
+
+async fn default_policy(own: &Own) -> Result<(), Status> {
     stream::iter(bootstrap_objects())
         // their namespaces stand in them
         .map(
             |(resource, _, value)| async move { done(own, reconciled(own, resource, value).await) },
         )
         .buffer_unordered(64)
-        .try_collect::<()>()
-        .await?;
-    for (name, value, description) in PRIORITY_CLASSES {
+        .try_collect()
+        .await
+}
+
+async fn priority_classes(own: &Own) -> Result<(), Status> {
+    let classes = PRIORITY_CLASSES.map(|(name, value, description)| {
         let class = json!({"metadata": {"name": name}, "value": value, "description": description});
         own.ensure("priorityclasses.scheduling.k8s.io", class)
-            .await?;
-    }
-    done(own, flow_control::run(writer).await)?;
-    done(own, register::builtin(own).await)?;
-    done(own, authentication(own, pki).await)?;
-    done(own, legacy_tokens::track(own).await)?;
-    done(own, service_cidr(own).await)?;
-    done(own, kubernetes_service(own, advertised).await)?;
-    done(own, addresses::repair(own).await)
+    });
+    try_join_all(classes).await.map(drop)
 }
 
 /// How API servers behind this one know whom it speaks for. Follows `pkg/controlplane/controller/clusterauthenticationtrust`.

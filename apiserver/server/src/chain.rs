@@ -7,13 +7,13 @@ use std::{convert::Infallible, net::Ipv4Addr, sync::Arc};
 
 use axum::body::Body;
 use http::{HeaderValue, Request, Response, header};
-use skiff_api::machinery::status::Status;
+use skiff_api::machinery::{field::go_quoted, status::Status};
 use tokio::time::Instant;
 
 use crate::{
     app::{App, InProcess},
     audit::{self, AUDIT_ID, Audit, Stage, Trail},
-    auth::{self, Authorizer, Decision, User, pki::PeerCertificate},
+    auth::{self, User, pki::PeerCertificate},
     context::Context,
     delegate, discovery,
     limits::{
@@ -35,9 +35,11 @@ enum Refusal {
     /// Too many are being answered already.
     Full,
     /// Nobody knows who asks.
-    Unknown,
+    Unauthenticated,
     /// Somebody must be told of it, and could not be.
     Untold,
+    /// Whoever should say whether it may be could not be asked.
+    Unknown(String),
 }
 
 impl From<Status> for Refusal {
@@ -138,7 +140,7 @@ impl App {
         let in_process = parts.extensions.get::<InProcess>();
         let user = match in_process {
             Some(InProcess(user)) => Some(user.clone()),
-            None => self.identified(ctx, parts),
+            None => self.identified(ctx, parts).await,
         };
         let known = user.is_some();
         ctx.asked = asked(user.unwrap_or_default(), &ctx.info, &ctx.query);
@@ -148,7 +150,7 @@ impl App {
             return Err(Refusal::Untold);
         }
         if !known {
-            return Err(Refusal::Unknown);
+            return Err(Refusal::Unauthenticated);
         }
         // what this process asks of itself, it asks as often as it needs to
         let place = match in_process.is_some() || deadline::long_running(&ctx.info) {
@@ -160,39 +162,36 @@ impl App {
         };
         let authorizers = &self.core.authorizers;
         if let Some(other) =
-            auth::impersonate::impersonate(&parts.headers, &ctx.asked, authorizers)?
+            auth::impersonate::impersonate(&parts.headers, &ctx.asked, authorizers).await?
         {
             ctx.asked.user = Arc::new(other);
             ctx.trail.impersonated(&ctx.asked.user);
         }
-        let decision = authorizers.authorize(&ctx.asked);
-        let said = if decision.allowed() {
-            "allow"
-        } else {
-            "forbid"
-        };
-        ctx.trail.note("authorization.k8s.io/decision", said);
-        ctx.trail
-            .note("authorization.k8s.io/reason", decision.reason());
-        match decision {
-            Decision::Allow(_) => Ok(place),
-            decision => {
-                let refused = auth::authorize::forbidden(&ctx.asked, decision.reason());
-                if parts.extensions.get::<InProcess>().is_some() {
-                    // a part of this process lacks a right that it was written to have, or somebody took it away
-                    tracing::warn!("{}", refused.message);
-                }
-                Err(refused.into())
-            }
+        let verdict = authorizers.decide(&ctx.asked).await;
+        note_verdict(&ctx.trail, &verdict);
+        if verdict.allowed() {
+            return Ok(place);
         }
+        if let Some(error) = verdict.error() {
+            // who could not be asked might have allowed it, or denied it
+            tracing::error!("authorization of {}: {error}", parts.uri);
+            return Err(Refusal::Unknown(error));
+        }
+        let refused = auth::authorize::forbidden(&ctx.asked, verdict.reason());
+        if parts.extensions.get::<InProcess>().is_some() {
+            // a part of this process lacks a right that it was written to have, or somebody took it away
+            tracing::warn!("{}", refused.message);
+        }
+        Err(refused.into())
     }
 
     /// Who asks over the network; `None`: nobody who may.
-    fn identified(&self, ctx: &Context, parts: &http::request::Parts) -> Option<Arc<User>> {
+    async fn identified(&self, ctx: &Context, parts: &http::request::Parts) -> Option<Arc<User>> {
         let peer = parts.extensions.get::<Arc<PeerCertificate>>();
         let identity = self
             .authenticator
-            .identify(&parts.headers, peer.map(|peer| &**peer))
+            .identify(&ctx.info.path, &parts.headers, peer.map(|peer| &**peer))
+            .await
             .ok()??;
         identity
             .warnings
@@ -258,9 +257,26 @@ async fn answered(
         return answered_to(ctx, admitted, parts, body, labels).await;
     }
     let long = deadline::long_running(&ctx.info);
-    let refused = matches!(admitted, Err(Refusal::Unknown));
+    let refused = matches!(admitted, Err(Refusal::Unauthenticated));
     let work = Box::pin(answered_to(ctx, admitted, parts, body, labels));
     audit::watched(trail, long, refused, work).await
+}
+
+/// What the authorizers said, for the audit log.
+fn note_verdict(trail: &Trail, verdict: &auth::Verdict) {
+    const REASON: &str = "authorization.k8s.io/reason";
+    let allowed = verdict.allowed();
+    if !allowed && verdict.error().is_some() {
+        return trail.note(REASON, "internal error");
+    }
+    let said = if allowed { "allow" } else { "forbid" };
+    trail.note("authorization.k8s.io/decision", said);
+    trail.note(REASON, verdict.reason());
+}
+
+fn internal(ctx: &Context, parts: &http::request::Parts, why: &str) -> Response<Body> {
+    let uri = go_quoted(&parts.uri.to_string());
+    ctx.text(500, format!("Internal Server Error: {uri}: {why}\n"))
 }
 
 async fn answered_to(
@@ -274,14 +290,9 @@ async fn answered_to(
     let place = match admitted {
         Ok(place) => place,
         Err(Refusal::Status(status)) => return ctx.failure(&status),
-        Err(Refusal::Unknown) => return ctx.failure(&Status::unauthorized()),
-        Err(Refusal::Untold) => {
-            let why = format!(
-                "Internal Server Error: {:?}: failed to store audit event\n",
-                parts.uri.to_string()
-            );
-            return ctx.text(500, why);
-        }
+        Err(Refusal::Unauthenticated) => return ctx.failure(&Status::unauthorized()),
+        Err(Refusal::Untold) => return internal(&ctx, &parts, "failed to store audit event"),
+        Err(Refusal::Unknown(why)) => return internal(&ctx, &parts, &why),
         Err(Refusal::Full) => {
             if let Some(labels) = labels {
                 app.metrics.count(labels, 429);
@@ -298,8 +309,9 @@ async fn answered_to(
 }
 
 async fn dispatch(ctx: Context, parts: http::request::Parts, body: Body) -> Response<Body> {
-    let known = ctx.app.aggregation.known();
-    if let Some(remote) = known.answers(&ctx.kinds, &ctx.info) {
+    if let Some(known) = ctx.app.aggregation.delegating()
+        && let Some(remote) = known.answers(&ctx.kinds, &ctx.info)
+    {
         return delegate::serve(&ctx, remote, parts, body).await;
     }
     if !ctx.info.is_resource {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
-use serde_json::{Value, json};
+use serde_json::json;
 use skiff_api::machinery::{
     meta::{Meta, child_mut},
     read::Read,
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     auth::authenticate::service_account::{LAST_USED, Used},
     own::Own,
-    write::{Part, Writer, managed},
+    write::{Part, Writer},
 };
 
 const MAP: &str = "kube-apiserver-legacy-service-account-token-tracking";
@@ -71,15 +71,10 @@ async fn note(own: &Own, told: &Used) -> Result<(), Status> {
     if live.label(LAST_USED) == Some(&day) {
         return Ok(());
     }
-    let call = own.call();
-    own.update(row, at, Part::Whole, &mut |live| {
-        let live = live.unwrap_or(&Value::Null);
-        let mut new = live.clone();
+    own.change(row, at, Part::Whole, &mut |live| {
         if live.uid() == told.uid {
-            child_mut(&mut new["metadata"], "labels").insert(LAST_USED.into(), day.clone().into());
-            managed::track_update(&call, row, Part::Whole, live, &mut new)?;
+            child_mut(&mut live["metadata"], "labels").insert(LAST_USED.into(), day.clone().into());
         }
-        Ok(new)
     })
     .await
 }

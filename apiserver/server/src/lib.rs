@@ -5,10 +5,10 @@
 //! The modules stand in layers; each uses those above it in this list and none below, in files as in folders (`tests/modules.rs` looks):
 //!
 //! 1. `auth`: who asks, and may they; knows objects, not requests. `request`, `negotiate`, `limits`, `groups`, `names`, `dial`: readings of
-//!    HTTP and of the kinds that need no state. `audit`: what is told of requests, and to whom.
-//! 2. `core`: the kinds that are served, the store, the clock, the authorizers; `stored`: objects as bytes; `encryption`: as they are
-//!    on disk; `services`: where they are reached;
-//!    `webhook`: how webhooks are.
+//!    HTTP and of the kinds that need no state.
+//! 2. `following`: what happens to a resource; `core`: the kinds that are served, the store, the clock, the authorizers; `stored`: objects as
+//!    bytes; `encryption`: as they are on disk; `services`: where they are reached; `webhook`: how webhooks are asked; `access`: who asks and who
+//!    may, as others say it; `audit`: what is told of requests, and to whom.
 //! 3. `admission`, `allocate`, then `write`: what a write is (`write::Call`: who asks, with which options), and the one way to do it.
 //! 4. `own`: the server's own writes, and on it `addresses`, `definitions`, `aggregation`, `legacy_tokens`, `bootstrap`. Nothing up to here knows of
 //!    requests.
@@ -17,6 +17,7 @@
 //! 7. `subresources`, `reviews`, `verbs`, `discovery`, `non_resource`: one file for each thing that can be asked; `delegate`: what others answer.
 //! 8. `chain`: the way of a request to them; `serve`: connections; `start`: all of it put together.
 
+pub mod access;
 mod addresses;
 pub mod admission;
 mod aggregation;
@@ -34,6 +35,7 @@ mod delegate;
 mod dial;
 mod discovery;
 pub mod encryption;
+mod following;
 mod groups;
 mod legacy_tokens;
 mod limits;

@@ -137,6 +137,30 @@ impl Own {
             .map(drop)
     }
 
+    /// Changes a part of what is there by `work`, which may leave it as it is. What has gone needs it no more.
+    pub async fn change(
+        &self,
+        row: &Arc<Kind>,
+        at: (&str, &str),
+        part: Part,
+        work: &mut (dyn FnMut(&mut Value) + Send),
+    ) -> Result<(), Status> {
+        let call = self.call();
+        let mut compute = |live: Option<&Value>| {
+            let live = live.unwrap_or(&Value::Null);
+            let mut new = live.clone();
+            work(&mut new);
+            if new != *live {
+                managed::track_update(&call, row, part, live, &mut new)?;
+            }
+            Ok(new)
+        };
+        match self.update(row, at, part, &mut compute).await {
+            Err(status) if status.code == 404 => Ok(()),
+            done => done,
+        }
+    }
+
     /// Applies a status, unless it was `told` before or the object is being deleted.
     pub async fn apply_status(
         &self,

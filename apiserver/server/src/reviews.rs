@@ -44,14 +44,12 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, review: Review, body: Body) 
     let mut asked = attributes.taken()?;
     let (authorizers, user, spec) = (&ctx.app.core.authorizers, &ctx.asked.user, asked.at("spec"));
     let status = match review {
-        Review::SubjectAccess => reviews::subject_access(authorizers, spec)?,
-        Review::SelfSubjectAccess => reviews::self_subject_access(authorizers, user, spec)?,
-        Review::LocalSubjectAccess => reviews::local_subject_access(
-            authorizers,
-            &ctx.info.namespace,
-            asked.namespace(),
-            spec,
-        )?,
+        Review::SubjectAccess => reviews::subject_access(authorizers, spec).await?,
+        Review::SelfSubjectAccess => reviews::self_subject_access(authorizers, user, spec).await?,
+        Review::LocalSubjectAccess => {
+            let (asked_in, of) = (&ctx.info.namespace, asked.namespace());
+            reviews::local_subject_access(authorizers, asked_in, of, spec).await?
+        }
         Review::SelfSubjectRules => {
             reviews::self_subject_rules(authorizers, user, spec.text("namespace"))?
         }

@@ -6,13 +6,13 @@
 use rand::RngExt;
 use serde_json::Value;
 use skiff_api::machinery::{read::Read, status::Status};
-use skiff_storage::Key;
+use skiff_storage::{Key, Object};
 
 use crate::{core::Core, stored};
 
 pub const SERVICES: &str = "services";
 pub const SLICES: &str = "endpointslices.discovery.k8s.io";
-pub const SERVICE_OF_SLICE: &str = "kubernetes.io/service-name";
+const SERVICE_OF_SLICE: &str = "kubernetes.io/service-name";
 
 /// Why a service cannot be reached, in upstream's words.
 #[derive(thiserror::Error, Debug, PartialEq)]
@@ -37,6 +37,40 @@ impl From<Status> for Unresolved {
     }
 }
 
+/// Namespace and name of the service that a stored service, or a slice of endpoints, is about.
+pub fn of(object: &Object) -> (&str, &str) {
+    let key = &object.key;
+    let name = match &*key.resource == SLICES {
+        true => object.attributes().label(SERVICE_OF_SLICE).unwrap_or(""),
+        false => &key.name,
+    };
+    (&key.namespace, name)
+}
+
+/// A service as it is stored.
+pub fn service(core: &Core, namespace: &str, name: &str) -> Result<Option<Value>, Status> {
+    let key = Key {
+        resource: SERVICES.into(),
+        namespace: namespace.into(),
+        name: name.into(),
+    };
+    let found = core.store.get(&key);
+    found.map(|object| stored::value(&object)).transpose()
+}
+
+/// The slices of a service's endpoints.
+pub fn slices(core: &Core, namespace: &str, name: &str) -> Result<Vec<Value>, Status> {
+    let all = core.store.snapshot(SLICES).range(Some(namespace), None);
+    all.filter(|slice| of(slice) == (namespace, name))
+        .map(|slice| stored::value(&slice))
+        .collect()
+}
+
+/// An endpoint takes connections; who does not say is taken for ready.
+pub fn is_ready(endpoint: &Value) -> bool {
+    endpoint.at("conditions").flag_ptr("ready") != Some(false)
+}
+
 /// A host and a port for `port` of a service.
 ///
 /// # Errors
@@ -47,26 +81,13 @@ pub fn resolve(
     name: &str,
     port: u16,
 ) -> Result<(String, u16), Unresolved> {
-    let key = Key {
-        resource: SERVICES.into(),
-        namespace: namespace.into(),
-        name: name.into(),
-    };
-    let service = core
-        .store
-        .get(&key)
-        .ok_or_else(|| Unresolved::NotFound(name.into()))?;
-    let service = stored::value(&service)?;
+    let found = service(core, namespace, name)?;
+    let service = found.ok_or_else(|| Unresolved::NotFound(name.into()))?;
     let port_name = match routed(service.at("spec"), name, port)? {
         Routed::Elsewhere(host) => return Ok((host, port)),
         Routed::Port(port_name) => port_name,
     };
-    let mut slices = Vec::new();
-    for object in core.store.snapshot(SLICES).range(Some(namespace), None) {
-        if object.attributes().label(SERVICE_OF_SLICE) == Some(name) {
-            slices.push(stored::value(&object)?);
-        }
-    }
+    let mut slices = slices(core, namespace, name)?;
     let primary = service.at("spec").texts("ipFamilies").next().unwrap_or("");
     // the family of the service's first address before the other
     slices.sort_by_key(|slice| slice.text("addressType") != primary);
@@ -105,9 +126,11 @@ fn endpoint(slice: &Value, port_name: &str) -> Option<(String, u16)> {
     let port = u16::try_from(port.int_ptr("port")?).ok()?;
     let endpoints = slice.list("endpoints");
     let start = rand::rng().random_range(0..endpoints.len().max(1));
-    let ready = |endpoint: &&Value| endpoint.at("conditions").flag_ptr("ready") != Some(false);
     let mut from_there = endpoints[start..].iter().chain(&endpoints[..start]);
-    let address = from_there.find(ready)?.texts("addresses").next()?;
+    let address = from_there
+        .find(|endpoint| is_ready(endpoint))?
+        .texts("addresses")
+        .next()?;
     Some((address.to_string(), port))
 }
 

@@ -11,6 +11,7 @@ use skiff_watching::client::Client;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    access::{authentication, authorization},
     addresses, admission,
     aggregation::{self, Aggregation},
     allocate::Allocator,
@@ -18,8 +19,8 @@ use crate::{
     audit,
     auth::{
         Objects, User,
-        authenticate::{self, Authenticator, FrontProxies, service_account::Issuer},
-        authorize::Authorizers,
+        authenticate::{self, Anonymous, Authenticator, FrontProxies, service_account::Issuer},
+        authorize::{Authorizers, Mode},
         pki::{self, Pki, tls},
     },
     bootstrap,
@@ -59,7 +60,10 @@ pub struct Config {
     pub advertise_listener: usize,
     /// The interface that pods and services are behind; `None`: the machine's routes lead to them.
     pub behind: Option<Behind>,
-    pub authorization_modes: Vec<String>,
+    /// Who may what.
+    pub authorization: authorization::Options,
+    /// Who is who, as others say it, and whether there may be nobody; never with the authorizer AlwaysAllow.
+    pub authentication: authentication::Options,
     pub service_cidr: IpNet,
     pub token_file: Option<PathBuf>,
     /// `--service-account-key-file`s; empty: the key that signs.
@@ -75,8 +79,6 @@ pub struct Config {
     pub request_timeout: std::time::Duration,
     /// `--enable-bootstrap-token-auth`.
     pub bootstrap_tokens: bool,
-    /// `--anonymous-auth`; never with the authorizer AlwaysAllow.
-    pub anonymous: bool,
     /// Clients are warned when they write what is stored and not acted upon.
     pub warns_of_no_effect: bool,
     /// `--audit-…`.
@@ -96,7 +98,8 @@ impl Config {
             advertise: Vec::new(),
             advertise_listener: 0,
             behind: None,
-            authorization_modes: vec!["Node".into(), "RBAC".into()],
+            authorization: authorization::Options::default(),
+            authentication: authentication::Options::default(),
             service_cidr: IpNet::new(std::net::Ipv4Addr::new(10, 96, 0, 0).into(), 16)
                 .unwrap_or_default(),
             token_file: None,
@@ -108,7 +111,6 @@ impl Config {
             limits: Limits::default(),
             request_timeout: deadline::LONGEST,
             bootstrap_tokens: true,
-            anonymous: true,
             warns_of_no_effect: true,
             audit: audit::Options::default(),
             encryption: encryption::Options::default(),
@@ -128,7 +130,9 @@ pub enum StartError {
         source: std::io::Error,
     },
     #[error(transparent)]
-    Mode(#[from] crate::auth::authorize::ModeError),
+    Authorization(#[from] authorization::Error),
+    #[error(transparent)]
+    RemoteAuthentication(#[from] authentication::Error),
     #[error("cannot set up TLS: {0}")]
     Tls(#[from] rustls::Error),
     #[error(transparent)]
@@ -236,7 +240,12 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         config.clock.clone(),
     )?;
     let objects: Arc<dyn Objects> = Arc::new(StoredObjects(store.clone()));
-    let (authenticator, issuer) = authentication(&config, &pki, objects.clone())?;
+    let decides = authorization::open(&config.authorization, config.behind.as_ref())?;
+    let all_allowed = decides.has(Mode::AlwaysAllow);
+    let (authenticator, issuer) =
+        authenticator(&config, &pki, objects.clone(), all_allowed, &stopping)?;
+    let authorizers = Authorizers::new(&decides.steps, objects);
+    decides.follow(authorizers.clone(), &stopping);
     let (telling, used) = tokio::sync::mpsc::channel(64);
     let identity = (
         tls::certificates(pki.kubelet_client.certificate.as_bytes())?,
@@ -246,7 +255,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let core = Arc::new(Core {
         kinds: arc_swap::ArcSwap::new(skiff_api::kinds::Registry::builtin().clone()),
         clock: config.clock.clone(),
-        authorizers: Authorizers::new(&config.authorization_modes, objects)?,
+        authorizers,
         store,
     });
     let webhooks = admission::Webhooks::default();
@@ -369,23 +378,22 @@ fn serving_names(
 }
 
 /// Whoever may do anything must at least be known.
-fn anonymous(config: &Config) -> bool {
-    let all_allowed = config
-        .authorization_modes
-        .iter()
-        .any(|mode| mode == "AlwaysAllow");
-    if config.anonymous && all_allowed {
-        tracing::warn!(
-            "AnonymousAuth is not allowed with the AlwaysAllow authorizer. Resetting AnonymousAuth to false. You should use a different authorizer"
-        );
+fn anonymous(wanted: Anonymous, all_allowed: bool) -> Anonymous {
+    if wanted == Anonymous::No || !all_allowed {
+        return wanted;
     }
-    config.anonymous && !all_allowed
+    tracing::warn!(
+        "AnonymousAuth is not allowed with the AlwaysAllow authorizer. Resetting AnonymousAuth to false. You should use a different authorizer"
+    );
+    Anonymous::No
 }
 
-fn authentication(
+fn authenticator(
     config: &Config,
     pki: &Pki,
     objects: Arc<dyn Objects>,
+    all_allowed: bool,
+    stop: &CancellationToken,
 ) -> Result<(Authenticator, Issuer), StartError> {
     let key = match &config.service_account_signing_key_file {
         Some(path) => pki::read_signing_key(path)?,
@@ -399,6 +407,19 @@ fn authentication(
         config.service_account_issuer.clone(),
         issuers.clone(),
     );
+    let here = authentication::Surroundings {
+        audiences: issuers.clone(),
+        issuers: issuers.clone(),
+        clock: config.clock.clone(),
+        behind: config.behind.clone(),
+    };
+    let others = authentication::open(&config.authentication, &here, stop)?;
+    let wanted = others
+        .anonymous
+        .unwrap_or(match config.authentication.anonymous {
+            Some(false) => Anonymous::No,
+            _ => Anonymous::Yes,
+        });
     let authentication = authenticate::Config {
         client_ca: Some(pki.client_ca.clone()),
         front_proxies: Some(FrontProxies {
@@ -411,7 +432,8 @@ fn authentication(
         audiences: issuers,
         lookup: true,
         bootstrap_tokens: config.bootstrap_tokens,
-        anonymous: anonymous(config),
+        anonymous: anonymous(wanted, all_allowed),
+        remote: others.remote,
     };
     let authenticator = Authenticator::new(authentication, objects, config.clock.clone())?;
     Ok((authenticator, issuer))

@@ -103,9 +103,8 @@ pub fn value(object: &Object) -> Result<Value, Status> {
 /// The object as `kind` shows it.
 pub fn decoded(kind: &Kind, object: &Object) -> Result<Value, Status> {
     let mut value = value(object)?;
-    kind.show(&mut value);
     if !kind.shows_as_stored(object.revision) {
-        kind.reshape(&mut value).map_err(|why| {
+        kind.show(&mut value).map_err(|why| {
             Status::internal(format!("cannot read the stored {:?}: {why}", object.key))
         })?;
     }

@@ -3,7 +3,7 @@
 //! Invariant: whoever shows a certificate proves that the key is held, even where any certificate is believed; the provider of cryptography is
 //! the same everywhere. Follows `staging/src/k8s.io/client-go/transport` and `staging/src/k8s.io/apiserver/pkg/server/secure_serving.go`.
 
-use std::sync::Arc;
+use std::{fmt::Debug, sync::Arc};
 
 use rustls::{
     ClientConfig, ConfigBuilder, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
@@ -20,6 +20,35 @@ use rustls::{
     },
 };
 
+/// Says which servers are believed, by their certificates alone: that the key is held is proved besides.
+pub trait Judge: Send + Sync + Debug {
+    /// # Errors
+    /// The certificate, with those that came along, is not to be believed for this name now.
+    fn judge(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<(), Error>;
+}
+
+/// Believes any server.
+#[derive(Debug)]
+struct Anybody;
+
+impl Judge for Anybody {
+    fn judge(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: UnixTime,
+    ) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
 /// A client that believes servers whose certificates these authorities signed; `None`: any server.
 ///
 /// # Errors
@@ -27,19 +56,38 @@ use rustls::{
 pub fn client(
     roots: Option<RootCertStore>,
 ) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, Error> {
-    let provider = Arc::new(ring::default_provider());
-    let builder: ConfigBuilder<ClientConfig, WantsVerifier> =
-        ClientConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()?;
-    Ok(match roots {
-        Some(roots) => builder.with_root_certificates(roots),
-        None => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyCertificate {
-                provider,
-                hints: Vec::new(),
-            })),
-    })
+    match roots {
+        Some(roots) => Ok(verifying(provider())?.with_root_certificates(roots)),
+        None => client_of(Anybody),
+    }
+}
+
+/// A client that believes whom `judge` believes.
+///
+/// # Errors
+/// None that the provider of this program can bring about.
+pub fn client_of(
+    judge: impl Judge + 'static,
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, Error> {
+    let provider = provider();
+    let verifier = Judged {
+        provider: provider.clone(),
+        judge,
+    };
+    Ok(verifying(provider)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier)))
+}
+
+/// The provider of cryptography.
+pub fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+fn verifying(
+    provider: Arc<CryptoProvider>,
+) -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, Error> {
+    ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()
 }
 
 /// A server that asks clients for certificates of the authorities in `hints`, and takes any, or none: whoever asked judges them later.
@@ -50,20 +98,25 @@ pub fn client(
 pub fn server(
     hints: Option<Vec<DistinguishedName>>,
 ) -> Result<ConfigBuilder<ServerConfig, WantsServerCert>, Error> {
-    let provider = Arc::new(ring::default_provider());
+    let provider = provider();
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()?;
     Ok(match hints {
-        Some(hints) => {
-            builder.with_client_cert_verifier(Arc::new(AnyCertificate { provider, hints }))
-        }
+        Some(hints) => builder.with_client_cert_verifier(Arc::new(AnyClient { provider, hints })),
         None => builder.with_no_client_auth(),
     })
 }
 
-/// Believes any certificate, as long as its key is held.
+/// A server's certificate, judged.
 #[derive(Debug)]
-struct AnyCertificate {
+struct Judged<J> {
+    provider: Arc<CryptoProvider>,
+    judge: J,
+}
+
+/// Takes any client's certificate, as long as its key is held.
+#[derive(Debug)]
+struct AnyClient {
     provider: Arc<CryptoProvider>,
     hints: Vec<DistinguishedName>,
 }
@@ -99,22 +152,23 @@ macro_rules! key_is_held {
     };
 }
 
-impl ServerCertVerifier for AnyCertificate {
+impl<J: Judge> ServerCertVerifier for Judged<J> {
     fn verify_server_cert(
         &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
         _: &[u8],
-        _: UnixTime,
+        now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        self.judge.judge(certificate, intermediates, name, now)?;
         Ok(ServerCertVerified::assertion())
     }
 
     key_is_held!();
 }
 
-impl ClientCertVerifier for AnyCertificate {
+impl ClientCertVerifier for AnyClient {
     fn client_auth_mandatory(&self) -> bool {
         false
     }

@@ -4,9 +4,10 @@
 //! the built program on a data folder and a port of its own and ends it. The client shares the machine with the server, so on two cores
 //! the figures are those of both together.
 //!
-//! Parts: `start`, `requests`, `pods`, `list`, `watch`, `schedule`, `cli`, `restart`.
+//! Parts: `start`, `requests`, `pods`, `list`, `watch`, `schedule`, `cli`, `restart`, `definitions`.
 
 mod client;
+mod definitions;
 mod program;
 mod requests;
 mod scale;
@@ -37,6 +38,7 @@ const PARTS: &[Part] = &[
     ("schedule", scale::schedule),
     ("cli", scale::command_line),
     ("restart", scale::restart),
+    ("definitions", definitions::definitions),
 ];
 
 fn main() -> anyhow::Result<()> {

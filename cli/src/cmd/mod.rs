@@ -48,6 +48,7 @@ pub mod rollout;
 pub mod run;
 pub mod scale;
 pub mod server;
+mod server_access;
 pub mod set;
 pub mod status;
 pub mod taint;

@@ -7,6 +7,7 @@ use anyhow::Context;
 use skiff_server::auth::pki::Authority;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use super::server_access::Access;
 use crate::{
     cluster::{
         self,
@@ -28,7 +29,10 @@ pub static COMMAND: Command = Command {
     refused: &[
         Refused::value("etcd-servers", NO_ETCD),
         Refused::value("etcd-cafile", NO_ETCD),
-        Refused::value("oidc-issuer-url", "OpenID tokens are not believed yet"),
+        Refused::value(
+            "authorization-policy-file",
+            "the authorizer ABAC is not there; RBAC is",
+        ),
         Refused::value(
             "feature-gates",
             "there are no feature gates: what v1.36 has on by default is on",
@@ -71,9 +75,8 @@ struct Flags {
     /// Certificate authorities whose client certificates are believed
     #[arg(long)]
     client_ca_file: String,
-    /// Authorizers in order: Node, RBAC, AlwaysAllow, AlwaysDeny (default Node,RBAC)
-    #[arg(long)]
-    authorization_mode: Vec<Csv>,
+    #[command(flatten)]
+    access: Access,
     /// Admission plugins to turn on besides the default ones
     #[arg(long)]
     enable_admission_plugins: Vec<Csv>,
@@ -95,9 +98,6 @@ struct Flags {
     /// Believe bootstrap tokens (secrets in kube-system)
     #[arg(long, default_value = "true")]
     enable_bootstrap_token_auth: bool,
-    /// Take requests without credentials for system:anonymous; never with the authorizer AlwaysAllow
-    #[arg(long, default_value = "true")]
-    anonymous_auth: bool,
     /// How many requests that read are answered at once; 0 is no limit
     #[arg(long, default_value = "400")]
     max_requests_inflight: i64,
@@ -201,12 +201,9 @@ fn plan(flags: &Flags, folders: &Folders) -> anyhow::Result<Plan> {
         "service-cluster-ip-range",
         flags.service_cluster_ip_range.as_str(),
     )?;
-    let modes = flags.authorization_mode.list();
-    if !modes.is_empty() {
-        server.authorization_modes = modes;
-    }
+    server.authorization = flags.access.authorization()?;
+    server.authentication = flags.access.authentication()?;
     server.bootstrap_tokens = flags.enable_bootstrap_token_auth;
-    server.anonymous = flags.anonymous_auth;
     let limit = |name: &str, limit: i64| {
         usize::try_from(limit).with_context(|| format!("--{name} can not be negative value"))
     };

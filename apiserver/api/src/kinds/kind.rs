@@ -60,8 +60,6 @@ pub struct Kind {
     pub stored_as: Option<Alias>,
     /// Part of discovery's `storageVersionHash`, `group/version/kind` of the storage version where that is another than this one.
     pub storage_version: Option<&'static str>,
-    /// What a definition says of the values of its objects; `None` for what is built in.
-    pub definition: Option<Arc<Definition>>,
 }
 
 /// How far ahead a group stands among groups, and a version in its group; the higher the earlier.
@@ -198,7 +196,7 @@ pub enum SchemaOf {
     /// The type of this index, in a schema of its own.
     Own(Arc<Schema>, u32),
     /// What its definition says.
-    Defined,
+    Defined(Arc<Definition>),
 }
 
 impl Kind {
@@ -230,7 +228,6 @@ impl Kind {
             strategy: Strategy::DEFAULT,
             stored_as: None,
             storage_version: None,
-            definition: None,
         }
     }
 
@@ -259,15 +256,28 @@ impl Kind {
         self.stored_resource() == other.stored_resource()
     }
 
-    /// Turns a value as it is stored into one of this kind.
-    pub fn show(&self, value: &mut Value) {
-        // a definition's versions are told apart when they are shaped
-        let Some(alias) = self.stored_as.filter(|_| self.definition.is_none()) else {
-            return;
-        };
-        (alias.from_stored)(value);
-        value["apiVersion"] = self.api_version().into();
-        value["kind"] = self.kind.into();
+    /// What a definition says of the values of its objects; `None` for what is built in.
+    pub fn definition(&self) -> Option<&Definition> {
+        match &self.schema {
+            SchemaOf::Defined(definition) => Some(definition),
+            SchemaOf::Builtin(_) | SchemaOf::Own(..) => None,
+        }
+    }
+
+    /// Turns a value as it is stored, whatever version it says it is, into one of this kind.
+    ///
+    /// # Errors
+    /// What of it the kind's definition cannot read.
+    pub fn show(&self, value: &mut Value) -> Result<(), Problem> {
+        if let Some(definition) = self.definition() {
+            return definition.reshape(value);
+        }
+        if let Some(alias) = self.stored_as {
+            (alias.from_stored)(value);
+            value["apiVersion"] = self.api_version().into();
+            value["kind"] = self.kind.into();
+        }
+        Ok(())
     }
 
     /// Turns a value of this kind into one of another of the same objects.
@@ -278,16 +288,14 @@ impl Kind {
         if (self.group, self.version, self.kind) == (to.group, to.version, to.kind) {
             return Ok(());
         }
-        if to.definition.is_some() {
-            return to.reshape(value);
-        }
         if let Some(alias) = self.stored_as {
             (alias.to_stored)(value);
         }
-        value["apiVersion"] = to.api_version().into();
-        value["kind"] = to.kind.into();
-        to.show(value);
-        Ok(())
+        if to.definition().is_none() {
+            value["apiVersion"] = to.api_version().into();
+            value["kind"] = to.kind.into();
+        }
+        to.show(value)
     }
 
     /// The package of upstream's internal type, as some messages show it (`core` of `*core.Pod`).
@@ -308,10 +316,7 @@ impl Kind {
                 .get(name)
                 .unwrap_or_else(|| panic!("{name} is not in the schema table")),
             SchemaOf::Own(schema, root) => schema.root(*root),
-            SchemaOf::Defined => match &self.definition {
-                Some(definition) => definition.node(),
-                None => panic!("{} has no definition", self.resource()),
-            },
+            SchemaOf::Defined(definition) => definition.node(),
         }
     }
 

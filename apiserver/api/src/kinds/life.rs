@@ -5,9 +5,9 @@
 
 use serde_json::Value;
 
-use super::{Kind, SelectableField, Subresource, Warnings};
+use super::{Kind, SelectableField, Subresource, Warnings, definition::finalizer_warnings};
 use crate::machinery::{
-    field::{Error, Errors},
+    field::Errors,
     problem::Problem,
     schema::{self, Decoded, TypeError, rules},
 };
@@ -19,11 +19,6 @@ pub enum Unread {
     Type(#[from] TypeError),
     #[error(transparent)]
     Embedded(#[from] Problem),
-}
-
-/// One mistake as a sentence.
-fn told(error: &Error) -> Problem {
-    Problem(error.to_string())
 }
 
 impl Kind {
@@ -59,10 +54,10 @@ impl Kind {
     }
 
     fn coerced(&self, value: &mut Value, mut decoded: Decoded) -> Result<Decoded, Unread> {
-        if let Some(definition) = &self.definition {
+        if let Some(definition) = self.definition() {
             decoded
                 .unknown
-                .extend(definition.coerce(value).map_err(|error| told(&error))?);
+                .extend(definition.coerce(value).map_err(Problem::from)?);
         }
         Ok(decoded)
     }
@@ -70,71 +65,63 @@ impl Kind {
     /// What a value has that says nothing of it. Runs after each reading, so it is idempotent.
     pub fn defaults(&self, value: &mut Value) {
         (self.strategy.defaults)(value);
-        if let Some(definition) = &self.definition {
+        if let Some(definition) = self.definition() {
             definition.defaults(value);
         }
-    }
-
-    /// Clears what a client may not set and sets what the server does.
-    pub fn prepare_for_create(&self, value: &mut Value) {
-        (self.strategy.prepare_for_create)(value);
-    }
-
-    /// `(new, old)`; where there is a `status` subresource it was taken from `old` already.
-    pub fn prepare_for_update(&self, new: &mut Value, old: &Value) {
-        (self.strategy.prepare_for_update)(new, old);
-    }
-
-    /// For the `status` subresource: `(new, old)`; what is not status was taken from `old` already.
-    pub fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
-        (self.strategy.prepare_for_status_update)(new, old);
     }
 
     /// Everything but metadata, which is validated for all kinds alike.
     pub fn validate(&self, value: &Value) -> Errors {
         let mut errors = (self.strategy.validate)(value);
-        match &self.definition {
+        match self.definition() {
             Some(definition) => errors.extend(definition.validate(value)),
             None => errors.extend(rules::check(self.node(), value, None)),
         }
         errors
     }
 
-    /// `(new, old)`.
-    pub fn validate_update(&self, new: &Value, old: &Value) -> Errors {
+    /// `(new, old)`; `told` hears what is wrong and lets the update pass, as it was so before.
+    pub fn validate_update(
+        &self,
+        new: &Value,
+        old: &Value,
+        told: &mut dyn FnMut(String),
+    ) -> Errors {
         let mut errors = (self.strategy.validate_update)(new, old);
-        match &self.definition {
-            Some(definition) => errors.extend(definition.validate_update(new, old)),
-            None => errors.extend(rules::check(self.node(), new, Some(old))),
-        }
+        errors.extend(match self.definition() {
+            Some(definition) => definition.validate_update(new, old, told),
+            None => rules::check(self.node(), new, Some(old)),
+        });
         errors
     }
 
-    /// `(new, old)`.
-    pub fn validate_status_update(&self, new: &Value, old: &Value) -> Errors {
-        let mut errors = (self.strategy.validate_status_update)(new, old);
-        match &self.definition {
-            Some(definition) => errors.extend(definition.validate_status_update(new, old)),
-            None => errors.extend(rules::check(self.node(), new, Some(old))),
-        }
-        errors
-    }
-
-    /// Of a subresource that writes a part of the object: `(new, old)`.
-    pub fn validate_part(&self, part: Subresource, new: &Value, old: &Value) -> Errors {
-        let Some(of) = self.strategy.part(part.name()) else {
-            return self.validate_update(new, old);
+    /// The same of a subresource that writes a part of the object.
+    pub fn validate_part(
+        &self,
+        part: Subresource,
+        new: &Value,
+        old: &Value,
+        told: &mut dyn FnMut(String),
+    ) -> Errors {
+        let mut errors = match (part, self.strategy.part(part.name())) {
+            (Subresource::Status, _) => (self.strategy.validate_status_update)(new, old),
+            (_, Some(of)) => (of.validate)(new, old),
+            (_, None) => return self.validate_update(new, old, told),
         };
-        let mut errors = (of.validate)(new, old);
-        errors.extend(rules::check(self.node(), new, Some(old)));
+        errors.extend(match (part, self.definition()) {
+            (Subresource::Status, Some(definition)) => {
+                definition.validate_status_update(new, old, told)
+            }
+            _ => rules::check(self.node(), new, Some(old)),
+        });
         errors
     }
 
     /// Of an object that is written whole: `(new, old)`.
     pub fn warnings(&self, new: &Value, old: Option<&Value>) -> Warnings {
         let mut warnings = (self.strategy.warnings)(new, old);
-        if let Some(definition) = &self.definition {
-            warnings.extend(definition.warnings(new, old));
+        if self.definition().is_some() {
+            warnings.extend(finalizer_warnings(new, old));
         }
         warnings
     }
@@ -142,27 +129,15 @@ impl Kind {
     /// Fields to select by that are kept beside each object. Which fields a definition names may change, and what is kept is not made anew: its objects
     /// are looked into when somebody selects by one.
     pub fn indexed(&self) -> &[SelectableField] {
-        match self.definition {
+        match self.definition() {
             None => &self.selectable,
             Some(_) => &[],
         }
     }
 
-    /// Makes what was stored by another schema what it is by this one.
-    ///
-    /// # Errors
-    /// What of it its definition cannot read.
-    pub fn reshape(&self, value: &mut Value) -> Result<(), Problem> {
-        let Some(definition) = &self.definition else {
-            return Ok(());
-        };
-        definition.reshape(value)
-    }
-
     /// Its definition is on its way out: nothing new is made.
     pub fn is_terminating(&self) -> bool {
-        self.definition
-            .as_ref()
+        self.definition()
             .is_some_and(|definition| definition.terminating)
     }
 
@@ -170,8 +145,7 @@ impl Kind {
     pub fn shows_as_stored(&self, revision: u64) -> bool {
         self.stored_as.is_none()
             && self
-                .definition
-                .as_ref()
+                .definition()
                 .is_none_or(|definition| revision > definition.since)
     }
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     patch::go::GoValue,
+    problem::Problem,
     schema::{Schema, to_json},
 };
 
@@ -75,6 +76,9 @@ impl fmt::Display for Path<'_> {
         }
     }
 }
+
+/// How Go prints a path that is none.
+pub const NIL: &str = "<nil>";
 
 impl Path<'_> {
     /// The way to the whole object: a path that names nothing.
@@ -165,6 +169,12 @@ impl Error {
             out.extend([": ", &self.detail]);
         }
         out
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Problem {
+        Problem(error.to_string())
     }
 }
 

@@ -120,6 +120,43 @@ pub fn duration(text: &str) -> Result<i64, Problem> {
     }
 }
 
+/// As Go's `time.Duration` prints itself.
+pub fn duration_text(nanos: i64) -> String {
+    if nanos == 0 {
+        return "0s".into();
+    }
+    let sign = if nanos < 0 { "-" } else { "" };
+    let all = nanos.unsigned_abs();
+    let (seconds, rest) = (all / 1_000_000_000, all % 1_000_000_000);
+    let fraction = |value: u64, digits: usize| {
+        let text = format!("{value:0digits$}");
+        let trimmed = text.trim_end_matches('0');
+        if trimmed.is_empty() {
+            String::new()
+        } else {
+            format!(".{trimmed}")
+        }
+    };
+    if seconds == 0 {
+        return match rest {
+            0..1_000 => format!("{sign}{rest}ns"),
+            1_000..1_000_000 => format!("{sign}{}{}µs", rest / 1_000, fraction(rest % 1_000, 3)),
+            _ => format!(
+                "{sign}{}{}ms",
+                rest / 1_000_000,
+                fraction(rest % 1_000_000, 6)
+            ),
+        };
+    }
+    let (hours, minutes, left) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let last = format!("{left}{}s", fraction(rest, 9));
+    match (hours, minutes) {
+        (0, 0) => format!("{sign}{last}"),
+        (0, _) => format!("{sign}{minutes}m{last}"),
+        _ => format!("{sign}{hours}h{minutes}m{last}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,6 +230,20 @@ mod tests {
             ),
         ] {
             assert_eq!(duration(text).unwrap_err(), error, "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_print_as_gos() {
+        for (nanos, wanted) in [
+            (0, "0s"),
+            (1_500_000_000, "1.5s"),
+            (3_600_000_000_000, "1h0m0s"),
+            (-90_000_000_000, "-1m30s"),
+            (2_000, "2µs"),
+            (1_500_000, "1.5ms"),
+        ] {
+            assert_eq!(duration_text(nanos), wanted);
         }
     }
 }

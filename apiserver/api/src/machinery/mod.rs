@@ -16,7 +16,6 @@ pub mod problem;
 pub mod protobuf;
 pub mod quantity;
 pub mod read;
-pub mod regexp;
 pub mod schema;
 pub mod selector;
 pub mod status;

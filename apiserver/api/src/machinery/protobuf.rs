@@ -6,7 +6,10 @@
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value};
 
-use super::schema::{Field, Or, Schema, Shape, Type};
+use super::{
+    gonum,
+    schema::{Field, Or, Schema, Shape, Type},
+};
 
 /// The first bytes of an object in protobuf.
 pub const PREFIX: &[u8; 4] = b"k8s\0";
@@ -354,7 +357,9 @@ fn single(entry: Entry<'_>, schema: &Schema, of: &Shape, depth: usize) -> Read<V
             .into(),
         Shape::Time => time(entry, jiff_seconds)?,
         Shape::MicroTime => time(entry, jiff_micros)?,
-        Shape::Duration => duration(first(entry)?.map_or(Ok(0), |inner| inner.integer())?).into(),
+        Shape::Duration => {
+            gonum::duration_text(first(entry)?.map_or(Ok(0), |inner| inner.integer())?).into()
+        }
         Shape::IntOrString => int_or_string(entry)?,
         Shape::Raw | Shape::Json | Shape::Fields => match first(entry)? {
             Some(inner) => serde_json::from_slice(inner.bytes()?)
@@ -440,63 +445,12 @@ fn jiff_micros(seconds: i64, nanos: i32) -> Option<String> {
         .map(super::time::micros)
 }
 
-/// As Go's `time.Duration` prints itself.
-fn duration(nanos: i64) -> String {
-    if nanos == 0 {
-        return "0s".into();
-    }
-    let sign = if nanos < 0 { "-" } else { "" };
-    let all = nanos.unsigned_abs();
-    let (seconds, rest) = (all / 1_000_000_000, all % 1_000_000_000);
-    let fraction = |value: u64, digits: usize| {
-        let text = format!("{value:0digits$}");
-        let trimmed = text.trim_end_matches('0');
-        if trimmed.is_empty() {
-            String::new()
-        } else {
-            format!(".{trimmed}")
-        }
-    };
-    if seconds == 0 {
-        return match rest {
-            0..1_000 => format!("{sign}{rest}ns"),
-            1_000..1_000_000 => format!("{sign}{}{}µs", rest / 1_000, fraction(rest % 1_000, 3)),
-            _ => format!(
-                "{sign}{}{}ms",
-                rest / 1_000_000,
-                fraction(rest % 1_000_000, 6)
-            ),
-        };
-    }
-    let (hours, minutes, left) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    let last = format!("{left}{}s", fraction(rest, 9));
-    match (hours, minutes) {
-        (0, 0) => format!("{sign}{last}"),
-        (0, _) => format!("{sign}{minutes}m{last}"),
-        _ => format!("{sign}{hours}h{minutes}m{last}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
     use crate::machinery::schema::conform;
-
-    #[test]
-    fn durations_print_as_gos() {
-        for (nanos, wanted) in [
-            (0, "0s"),
-            (1_500_000_000, "1.5s"),
-            (3_600_000_000_000, "1h0m0s"),
-            (-90_000_000_000, "-1m30s"),
-            (2_000, "2µs"),
-            (1_500_000, "1.5ms"),
-        ] {
-            assert_eq!(duration(nanos), wanted);
-        }
-    }
 
     #[test]
     fn what_is_no_protobuf() {

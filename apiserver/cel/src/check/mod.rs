@@ -168,7 +168,11 @@ impl Checker<'_> {
                 }
             },
             Kind::Select { .. } => self.check_select(expr),
-            Kind::Call { .. } => self.check_call(expr),
+            Kind::Call {
+                target,
+                function,
+                args,
+            } => self.check_call(id, target, function, args),
             Kind::List { elements, optional } => {
                 let mut of = None;
                 for (i, element) in elements.iter_mut().enumerate() {
@@ -307,18 +311,15 @@ impl Checker<'_> {
         self.known(&found)
     }
 
-    fn check_call(&mut self, expr: &mut Expr) {
-        let id = expr.id;
-        let Kind::Call {
-            target,
-            function,
-            args,
-        } = &mut expr.kind
-        else {
-            return;
-        };
+    fn check_call(
+        &mut self,
+        id: Id,
+        target: &mut Option<Box<Expr>>,
+        function: &mut Name,
+        args: &mut [Expr],
+    ) {
         if function == op::OPT_SELECT
-            && let [operand, name] = args.as_mut_slice()
+            && let [operand, name] = args
             && let Kind::Literal(Literal::String(field)) = &name.kind
         {
             let field = Arc::clone(field);

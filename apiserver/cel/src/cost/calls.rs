@@ -126,19 +126,12 @@ fn extended(id: &str, target: Option<&Known<'_>>, args: &[Known<'_>]) -> Option<
     })
 }
 
-/// Functions of Kubernetes' libraries, and what those libraries say of others.
-fn kubernetes(
-    function: &str,
-    id: &str,
-    target: Option<&Known<'_>>,
-    args: &[Known<'_>],
-) -> Option<Estimate> {
-    let one = || Some(cost(Range::fixed(1)));
-    let first = args.first();
-    match function {
-        "check" => return Some(cost(Range::fixed(CHECK))),
+/// What a call of Kubernetes' libraries costs whatever it is given.
+pub fn fixed(function: &str, id: &str) -> Option<u64> {
+    Some(match function {
+        "check" => CHECK,
         "serviceAccount" | "path" | "group" | "resource" | "subresource" | "namespace" | "name"
-        | "allowed" | "reason" | "error" | "errored" => return one(),
+        | "allowed" | "reason" | "error" | "errored" => 1,
         "masked"
         | "prefixLength"
         | "family"
@@ -146,31 +139,27 @@ fn kubernetes(
         | "isLoopback"
         | "isLinkLocalMulticast"
         | "isLinkLocalUnicast"
-        | "isGlobalUnicast"
-        | "format.named"
-        | "sign"
-        | "asInteger"
-        | "isInteger"
-        | "asApproximateFloat"
-        | "isGreaterThan"
-        | "isLessThan"
-        | "compareTo"
-        | "add"
-        | "sub"
-        | "major"
-        | "minor"
-        | "patch"
-        | "getScheme"
-        | "getHostname"
-        | "getHost"
-        | "getPort"
-        | "getEscapedPath"
-        | "getQuery" => {
-            return one();
-        }
-        "ip" if id == "cidr_ip" => return one(),
-        _ => {}
+        | "isGlobalUnicast" => 1,
+        "ip" if id == "cidr_ip" => 1,
+        "format.named" => 1,
+        "sign" | "asInteger" | "isInteger" | "asApproximateFloat" | "isGreaterThan"
+        | "isLessThan" | "compareTo" | "add" | "sub" | "major" | "minor" | "patch" => 1,
+        "getScheme" | "getHostname" | "getHost" | "getPort" | "getEscapedPath" | "getQuery" => 1,
+        _ => return None,
+    })
+}
+
+/// Functions of Kubernetes' libraries, and what those libraries say of others.
+fn kubernetes(
+    function: &str,
+    id: &str,
+    target: Option<&Known<'_>>,
+    args: &[Known<'_>],
+) -> Option<Estimate> {
+    if let Some(fixed) = fixed(function, id) {
+        return Some(cost(Range::fixed(fixed)));
     }
+    let first = args.first();
     match function {
         "fieldSelector" | "labelSelector" => {
             let [selector] = args else { return None };
@@ -259,23 +248,16 @@ fn kubernetes(
 fn replace(target: &Known<'_>, args: &[Known<'_>]) -> Option<Estimate> {
     let [old, new, ..] = args else { return None };
     let (size, old, new) = (target.size(), old.size(), new.size());
-    let (mut count, mut kept) = (Range::ZERO, Range::ZERO);
-    if old.min == 0 {
-        count.max = size.max.saturating_add(1);
-        kept.max = size.max;
-    } else if new.max <= old.min {
-        kept.max = size.max;
-    } else {
-        count.max = (size.max as f64 / old.min as f64).ceil() as u64;
-    }
-    if old.max == 0 {
-        count.min = size.min.saturating_add(1);
-        kept.min = size.min;
-    } else if old.max <= new.min {
-        kept.min = size.min;
-    } else {
-        count.min = (size.min as f64 / old.max as f64).ceil() as u64;
-    }
+    // where what comes in is shorter than what it replaces, the text at its longest is one in which nothing was found
+    let bound = |size: u64, old: u64, kept: bool| match (old, kept) {
+        (0, _) => (size.saturating_add(1), size),
+        (_, true) => (0, size),
+        (_, false) => ((size as f64 / old as f64).ceil() as u64, 0),
+    };
+    let (most, most_kept) = bound(size.max, old.min, new.max <= old.min);
+    let (least, least_kept) = bound(size.min, old.max, old.max <= new.min);
+    let range = |min, max| Range { min, max };
+    let (count, kept) = (range(least, most), range(least_kept, most_kept));
     let result = count.times(new).plus(kept);
     Some(sized(size.by(2.0 * TRAVERSAL), result))
 }
@@ -302,7 +284,7 @@ fn opaque_equality(args: &[Known<'_>]) -> Option<Estimate> {
     Some(cost(Range { min: 1, max: most }.by(TRAVERSAL)))
 }
 
-/// The standard library.
+/// The standard library. Sizes of results wrap where they do upstream: of what has no bound, twice as much is a little less.
 fn standard(id: &str, target: Option<&Known<'_>>, args: &[Known<'_>]) -> Estimate {
     let text = |known: &Known<'_>| known.size().by(TRAVERSAL);
     match (id, target, args) {

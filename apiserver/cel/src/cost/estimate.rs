@@ -64,7 +64,7 @@ enum Loop {
     Value,
 }
 
-impl Coster<'_> {
+impl<'a> Coster<'a> {
     fn ty(&self, expr: &Expr) -> &Type {
         self.checked.ty(expr)
     }
@@ -95,7 +95,11 @@ impl Coster<'_> {
                 self.paths.insert(expr.id, path);
                 sum.plus(Range::fixed(u64::from(looks)))
             }
-            Kind::Call { .. } => self.call(expr),
+            Kind::Call {
+                target,
+                function,
+                args,
+            } => self.call(expr, target.as_deref(), function, args),
             Kind::List { elements, .. } => self.list(expr, elements),
             Kind::Map(entries) => self.map(expr, entries),
             Kind::Struct { fields, .. } => {
@@ -232,7 +236,7 @@ impl Coster<'_> {
 
     fn known<'e>(&mut self, expr: &'e Expr) -> Known<'e>
     where
-        Self: 'e,
+        'a: 'e,
     {
         let size = self.size(expr);
         let mut path = self.path(expr);
@@ -242,25 +246,24 @@ impl Coster<'_> {
             path.push("@items".into());
             self.declared_size(&path)
         };
+        let checked = self.checked;
         Known {
-            ty: &Type::Dyn,
+            ty: checked.ty(expr),
             expr,
             size,
             elements,
         }
     }
 
-    fn call(&mut self, expr: &Expr) -> Range {
-        let Kind::Call {
-            target,
-            function,
-            args,
-        } = &expr.kind
-        else {
-            return Range::ZERO;
-        };
+    fn call(
+        &mut self,
+        expr: &Expr,
+        target: Option<&Expr>,
+        function: &Name,
+        args: &[Expr],
+    ) -> Range {
         if function == "dyn"
-            && let [arg] = args.as_slice()
+            && let [arg] = args
         {
             let cost = self.cost(arg);
             self.copy_sizes(expr, arg);
@@ -272,11 +275,7 @@ impl Coster<'_> {
             costs.push(self.cost(arg));
             known.push(self.known(arg));
         }
-        let checked = self.checked;
-        for (known, arg) in known.iter_mut().zip(args) {
-            known.ty = checked.ty(arg);
-        }
-        let ids: Vec<&str> = match checked.reference(expr) {
+        let ids: Vec<&str> = match self.checked.reference(expr) {
             Reference::Call {
                 function,
                 overloads,
@@ -288,30 +287,21 @@ impl Coster<'_> {
             _ => return Range::ZERO,
         };
         let mut sum = Range::ZERO;
-        let receiver = target.as_deref().map(|target| {
+        let receiver = target.map(|target| {
             sum = self.cost(target);
-            let mut known = self.known(target);
-            known.ty = checked.ty(target);
-            known
+            self.known(target)
         });
         let mut total = none_yet(false);
         let mut size: Option<Range> = None;
         for id in ids {
-            let (cost, result) = self.overload(expr, id, receiver.as_ref(), &known, &costs);
+            let (cost, result) =
+                self.overload(expr, (function, id), receiver.as_ref(), &known, &costs);
             total = total.or(cost);
             if let Some(result) = result {
                 size = Some(size.map_or(result, |size| size.or(result)));
             }
             if let ("index_list" | "index_map", Some(operand)) = (id, args.first()) {
-                size = self.entry(operand).map(|entry| entry.value);
-                let part = if id == "index_list" {
-                    "@items"
-                } else {
-                    "@values"
-                };
-                let mut path = self.path(operand);
-                path.push(part.into());
-                self.paths.insert(expr.id, path);
+                size = self.element_of(expr, operand, id == "index_list");
             }
             if size.is_none() {
                 size = self.size(expr);
@@ -321,11 +311,19 @@ impl Coster<'_> {
         sum.plus(total)
     }
 
+    /// What is found in a list or map: it leads on from there, and is as large as what is there.
+    fn element_of(&mut self, expr: &Expr, operand: &Expr, list: bool) -> Option<Range> {
+        let mut path = self.path(operand);
+        path.push(if list { "@items" } else { "@values" }.into());
+        self.paths.insert(expr.id, path);
+        self.entry(operand).map(|entry| entry.value)
+    }
+
     /// The cost of one overload with its arguments, and the size of its result.
     fn overload(
         &mut self,
         expr: &Expr,
-        id: &str,
+        (function, id): (&str, &str),
         target: Option<&Known<'_>>,
         args: &[Known<'_>],
         costs: &[Range],
@@ -350,11 +348,7 @@ impl Coster<'_> {
             }
             _ => {}
         }
-        let name = match &expr.kind {
-            Kind::Call { function, .. } => function.as_ref(),
-            _ => "",
-        };
-        let estimate = calls::estimate(name, id, target, args);
+        let estimate = calls::estimate(function, id, target, args);
         (estimate.cost.plus(all), estimate.result)
     }
 

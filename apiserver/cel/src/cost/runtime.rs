@@ -3,7 +3,8 @@
 //! Follows upstream's `vendor/github.com/google/cel-go/interpreter/runtimecost.go`, `ext/{lists,sets}.go` and
 //! `staging/src/k8s.io/apiserver/pkg/cel/library/cost.go` (`CallCost`).
 
-use super::{CHECK, LIST, PATTERN, TRAVERSAL, scaled};
+use super::calls::{self, fixed};
+use super::{LIST, PATTERN, TRAVERSAL, scaled};
 use crate::call::Target;
 use crate::value::{List, Value};
 
@@ -91,12 +92,12 @@ fn first<'a>(list: &List<'a>) -> Option<Value<'a>> {
 
 /// Functions of Kubernetes' libraries, by name, and what those libraries say of others.
 fn by_name(name: &str, id: &str, args: &[Value<'_>], result: Option<&Value<'_>>) -> Option<u64> {
+    if let Some(fixed) = fixed(name, id) {
+        return Some(fixed);
+    }
     let size = |at: usize| args.get(at).map_or(1, Value::size);
     Some(match name {
-        "check" => CHECK,
-        "serviceAccount" | "path" | "group" | "resource" | "subresource" | "namespace" | "name"
-        | "allowed" | "reason" | "error" | "errored" => 1,
-        "fieldSelector" | "labelSelector" => super::calls::selector(size(1)),
+        "fieldSelector" | "labelSelector" => calls::selector(size(1)),
         "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" => {
             args.first().map_or(0, traversal)
         }
@@ -116,40 +117,21 @@ fn by_name(name: &str, id: &str, args: &[Value<'_>], result: Option<&Value<'_>>)
         "replace" | "split" | "ip.isCanonical" => scaled(size(0), 2.0 * TRAVERSAL),
         "join" => scaled(result.map_or(1, Value::size), 2.0 * TRAVERSAL),
         "find" | "findAll" => search(size(0), size(1)),
-        "ip" if id == "cidr_ip" => 1,
         "ip" => scaled(size(0), TRAVERSAL),
-        "masked"
-        | "prefixLength"
-        | "family"
-        | "isUnspecified"
-        | "isLoopback"
-        | "isLinkLocalMulticast"
-        | "isLinkLocalUnicast"
-        | "isGlobalUnicast" => 1,
-        "containsIP" => {
-            let parse = if id == "cidr_contains_ip_string" {
-                scaled(size(1), TRAVERSAL)
-            } else {
-                0
-            };
-            scaled(size(0) * 2, TRAVERSAL) + parse
-        }
-        "containsCIDR" => {
-            let parse = if id == "cidr_contains_cidr_string" {
-                scaled(size(1), TRAVERSAL)
-            } else {
-                0
-            };
-            scaled(size(0) * 2, TRAVERSAL) + scaled(size(0), TRAVERSAL) + 1 + parse
+        "containsIP" | "containsCIDR" => {
+            let mut cost = scaled(size(0) * 2, TRAVERSAL);
+            if name == "containsCIDR" {
+                cost += scaled(size(0), TRAVERSAL) + 1;
+            }
+            if id.ends_with("_string") {
+                cost += scaled(size(1), TRAVERSAL);
+            }
+            cost
         }
         "validate" => match args.first() {
             Some(Value::Opaque(format)) => search(size(1), format.pattern_size()?),
             _ => return None,
         },
-        "format.named" => 1,
-        "sign" | "asInteger" | "isInteger" | "asApproximateFloat" | "isGreaterThan"
-        | "isLessThan" | "compareTo" | "add" | "sub" | "major" | "minor" | "patch" => 1,
-        "getScheme" | "getHostname" | "getHost" | "getPort" | "getEscapedPath" | "getQuery" => 1,
         _ => return None,
     })
 }

@@ -10,7 +10,8 @@ use crate::function::{Function, Library, Native};
 use crate::regex::Pattern;
 use crate::types::Type;
 use crate::value::Outcome;
-use crate::value::{Value, convert, number};
+use crate::value::number::{self, Compared};
+use crate::value::{Value, convert};
 use std::cmp::Ordering;
 use std::slice::from_ref;
 use std::sync::Arc;
@@ -284,9 +285,9 @@ pub(super) fn compare(a: &Value<'_>, b: &Value<'_>) -> Result<Ordering, EvalErro
         (Value::Duration(a), Value::Duration(b)) => a.cmp(b),
         (Value::Timestamp(a), Value::Timestamp(b)) => a.order(b),
         (a, b) => match number::compare(a, b) {
-            Some(Some(order)) => order,
-            Some(None) => return Err(EvalError::new("NaN values cannot be ordered")),
-            None => return Err(EvalError::no_such_overload()),
+            Compared::Ordered(order) => order,
+            Compared::Unordered => return Err(EvalError::new("NaN values cannot be ordered")),
+            Compared::NoNumbers => return Err(EvalError::no_such_overload()),
         },
     })
 }

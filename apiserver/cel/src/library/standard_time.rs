@@ -4,110 +4,51 @@
 
 use super::{text, value};
 use crate::error::EvalError;
-use crate::function::{Function, Native};
+use crate::function::Function;
 use crate::types::Type;
 use crate::value::Outcome;
 use crate::value::time::Civil;
 use crate::value::{Timestamp, Value};
 
+/// Parts of a moment, in UTC and in a zone. A macro, because what an overload does is a bare function.
+macro_rules! parts {
+    ($($name:literal, $id:literal, $zoned:literal => $part:expr;)+) => {
+        [$(
+            Function::new($name)
+                .member($id, &[Type::Timestamp], Type::Int, |args| utc(args, $part))
+                .member($zoned, &[Type::Timestamp, Type::String], Type::Int, |args| zoned(args, $part)),
+        )+]
+    };
+}
+
+/// A span in units of so many nanoseconds.
+macro_rules! units {
+    ($($name:literal, $id:literal => $nanos:literal;)+) => {
+        [$(Function::new($name).member($id, &[Type::Duration], Type::Int, |args| in_units(args, $nanos)),)+]
+    };
+}
+
 pub fn functions() -> Vec<Function> {
-    let moment = |name, id: &'static str, zoned: &'static str, plain: Native, in_zone: Native| {
-        Function::new(name)
-            .member(id, &[Type::Timestamp], Type::Int, plain)
-            .member(zoned, &[Type::Timestamp, Type::String], Type::Int, in_zone)
+    let parts = parts! {
+        "getFullYear", "timestamp_to_year", "timestamp_to_year_with_tz" => |c, _| c.year;
+        "getMonth", "timestamp_to_month", "timestamp_to_month_with_tz" => |c, _| i64::from(c.month) - 1;
+        "getDayOfYear", "timestamp_to_day_of_year", "timestamp_to_day_of_year_with_tz" => |c, _| i64::from(c.day_of_year);
+        "getDayOfMonth", "timestamp_to_day_of_month", "timestamp_to_day_of_month_with_tz" => |c, _| i64::from(c.day) - 1;
+        "getDate", "timestamp_to_day_of_month_1_based", "timestamp_to_day_of_month_1_based_with_tz" => |c, _| i64::from(c.day);
+        "getDayOfWeek", "timestamp_to_day_of_week", "timestamp_to_day_of_week_with_tz" => |c, _| i64::from(c.weekday);
+        "getHours", "timestamp_to_hours", "timestamp_to_hours_with_tz" => |c, _| i64::from(c.hour);
+        "getMinutes", "timestamp_to_minutes", "timestamp_to_minutes_with_tz" => |c, _| i64::from(c.minute);
+        "getSeconds", "timestamp_to_seconds", "timestamp_to_seconds_tz" => |c, _| i64::from(c.second);
+        "getMilliseconds", "timestamp_to_milliseconds", "timestamp_to_milliseconds_with_tz" => |_, at| i64::from(at.nanos / 1_000_000);
     };
-    macro_rules! part {
-        ($name:literal, $id:literal, $zoned:literal, $part:expr) => {
-            moment(
-                $name,
-                $id,
-                $zoned,
-                |args| utc(args, $part),
-                |args| zoned(args, $part),
-            )
-        };
-    }
-    let span = |function: Function, id: &'static str, native: Native| {
-        function.member(id, &[Type::Duration], Type::Int, native)
+    let units = units! {
+        "getHours", "duration_to_hours" => 3_600_000_000_000;
+        "getMinutes", "duration_to_minutes" => 60_000_000_000;
+        "getSeconds", "duration_to_seconds" => 1_000_000_000;
+        "getMilliseconds", "duration_to_milliseconds" => 1_000_000;
     };
-    vec![
-        part!(
-            "getFullYear",
-            "timestamp_to_year",
-            "timestamp_to_year_with_tz",
-            |c, _| c.year
-        ),
-        part!(
-            "getMonth",
-            "timestamp_to_month",
-            "timestamp_to_month_with_tz",
-            |c, _| { i64::from(c.month) - 1 }
-        ),
-        part!(
-            "getDayOfYear",
-            "timestamp_to_day_of_year",
-            "timestamp_to_day_of_year_with_tz",
-            |c, _| i64::from(c.day_of_year)
-        ),
-        part!(
-            "getDayOfMonth",
-            "timestamp_to_day_of_month",
-            "timestamp_to_day_of_month_with_tz",
-            |c, _| i64::from(c.day) - 1
-        ),
-        part!(
-            "getDate",
-            "timestamp_to_day_of_month_1_based",
-            "timestamp_to_day_of_month_1_based_with_tz",
-            |c, _| i64::from(c.day)
-        ),
-        part!(
-            "getDayOfWeek",
-            "timestamp_to_day_of_week",
-            "timestamp_to_day_of_week_with_tz",
-            |c, _| i64::from(c.weekday)
-        ),
-        span(
-            part!(
-                "getHours",
-                "timestamp_to_hours",
-                "timestamp_to_hours_with_tz",
-                |c, _| { i64::from(c.hour) }
-            ),
-            "duration_to_hours",
-            |args| in_units(args, 3_600_000_000_000),
-        ),
-        span(
-            part!(
-                "getMinutes",
-                "timestamp_to_minutes",
-                "timestamp_to_minutes_with_tz",
-                |c, _| { i64::from(c.minute) }
-            ),
-            "duration_to_minutes",
-            |args| in_units(args, 60_000_000_000),
-        ),
-        span(
-            part!(
-                "getSeconds",
-                "timestamp_to_seconds",
-                "timestamp_to_seconds_tz",
-                |c, _| { i64::from(c.second) }
-            ),
-            "duration_to_seconds",
-            |args| in_units(args, 1_000_000_000),
-        ),
-        span(
-            part!(
-                "getMilliseconds",
-                "timestamp_to_milliseconds",
-                "timestamp_to_milliseconds_with_tz",
-                |_, at| i64::from(at.nanos / 1_000_000)
-            ),
-            "duration_to_milliseconds",
-            |args| in_units(args, 1_000_000),
-        ),
-    ]
+    // overloads of one name join
+    parts.into_iter().chain(units).collect()
 }
 
 type Part = fn(Civil, &Timestamp) -> i64;

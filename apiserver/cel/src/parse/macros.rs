@@ -105,6 +105,25 @@ impl Maker<'_> {
         self.node(Kind::Comprehension(Box::new(c)))
     }
 
+    /// A loop over `range` that gathers in the accumulator.
+    fn gathered(
+        &mut self,
+        range: Expr,
+        (var, var2): (Name, Option<Name>),
+        [init, condition, step, result]: [Expr; 4],
+    ) -> Expr {
+        self.comprehension(Comprehension {
+            range,
+            var,
+            var2,
+            accu: ACCUMULATOR.into(),
+            init,
+            condition,
+            step,
+            result,
+        })
+    }
+
     /// The same tree with new ids, each at its place.
     fn copy(&mut self, expr: &Expr) -> Expr {
         let offset = self.ids.offset(expr.id);
@@ -283,23 +302,14 @@ fn quantifier(m: &mut Maker<'_>, call: Call, which: Quantifier) -> Unfolded {
             result = m.call(op::EQUALS, vec![count, one]);
         }
     }
-    Ok(m.comprehension(Comprehension {
-        range,
-        var,
-        var2,
-        accu: ACCUMULATOR.into(),
-        init,
-        condition,
-        step,
-        result,
-    }))
+    Ok(m.gathered(range, (var, var2), [init, condition, step, result]))
 }
 
 /// A loop that collects: `step` where the filter holds.
 fn collect(
     m: &mut Maker<'_>,
     range: Expr,
-    (var, var2): (Name, Option<Name>),
+    variables: (Name, Option<Name>),
     filter: Option<Expr>,
     init: Expr,
     step: Expr,
@@ -313,16 +323,7 @@ fn collect(
         None => step,
     };
     let result = m.accu();
-    m.comprehension(Comprehension {
-        range,
-        var,
-        var2,
-        accu: ACCUMULATOR.into(),
-        init,
-        condition,
-        step,
-        result,
-    })
+    m.gathered(range, variables, [init, condition, step, result])
 }
 
 /// `@result + [element]`

@@ -9,6 +9,7 @@ use super::lexer::{self, Token, kind::*};
 use super::numbers::{int, uint};
 use super::{macros, recovery, unescape};
 use crate::ast::{Ast, Entry, Expr, Field, Id, Kind, Literal, Name, op};
+use crate::escape::is_reserved;
 use crate::source::{Issues, NOWHERE, Source};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -17,27 +18,6 @@ use std::sync::Arc;
 const MOST_DEPTH: usize = 250;
 /// The longest text, in characters.
 const MOST_CHARACTERS: usize = 100_000;
-
-/// Words that are no names, though the grammar takes them for such.
-const RESERVED: [&str; 17] = [
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
 
 /// Why the descent ended.
 enum Stop {
@@ -396,7 +376,7 @@ impl Parser<'_> {
         let token = self.tokens[self.at];
         self.at += 1;
         let text = self.text(token);
-        let reserved = RESERVED.contains(&text.as_str());
+        let reserved = is_reserved(&text);
         let name: Name = if dotted {
             format!(".{text}").into()
         } else {

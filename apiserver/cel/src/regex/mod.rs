@@ -1,26 +1,55 @@
 //! Regular expressions as Go takes them, by the `regex` crate.
 //!
-//! Invariant: what Go refuses is refused, in Go's words; `\d`, `\w`, `\s` and `\b` know ASCII alone, as Go's do. Follows the syntax of RE2.
+//! Both follow RE2 and run in linear time, but read some things differently: an expression is read as Go reads it, and written anew for the crate.
+//!
+//! Invariant: what Go refuses is refused, in Go's words; `\d`, `\w`, `\s` and `\b` know ASCII alone, as Go's do. Follows Go's package `regexp/syntax` with
+//! Perl's extensions.
 
+mod fault;
+mod letters;
 mod syntax;
+mod unicode;
 
-pub use syntax::PatternError;
+pub use fault::{Code, SyntaxError};
 
 use crate::error::EvalError;
 use crate::value::Outcome;
 use crate::value::Value;
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
+
+/// What a pattern may take when it is compiled, in bytes. Go bounds repetitions instead. Expressions can compile what data says, so it is the crate's own
+/// bound; who compiles once has [`Pattern::up_to`].
+const SIZE_LIMIT: usize = 10 << 20;
+
+/// Whether Go reads the expression. Nothing is compiled.
+///
+/// # Errors
+/// What Go says.
+pub fn check(text: &str) -> Result<(), SyntaxError> {
+    syntax::translate(text).map(|_| ())
+}
 
 /// A pattern that can be looked for.
 #[derive(Debug, Clone)]
 pub struct Pattern(Regex);
 
 impl Pattern {
-    pub fn new(text: &str) -> Result<Pattern, PatternError> {
-        let translated = syntax::translate(text)?;
-        Regex::new(&translated)
+    /// # Errors
+    /// What Go says, or that it is too large.
+    pub fn new(text: &str) -> Result<Pattern, SyntaxError> {
+        Pattern::up_to(text, SIZE_LIMIT)
+    }
+
+    /// The same for one that may take so many bytes.
+    ///
+    /// # Errors
+    /// What Go says, or that it is too large.
+    pub fn up_to(text: &str, bytes: usize) -> Result<Pattern, SyntaxError> {
+        RegexBuilder::new(&syntax::translate(text)?)
+            .size_limit(bytes)
+            .build()
             .map(Pattern)
-            .map_err(|_| PatternError::too_large(text))
+            .map_err(|_| SyntaxError::new(Code::Large, text))
     }
 
     pub fn is_match(&self, text: &str) -> bool {
@@ -49,3 +78,6 @@ impl Pattern {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

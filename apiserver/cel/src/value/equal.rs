@@ -5,10 +5,12 @@
 //! `staging/src/k8s.io/apiserver/pkg/cel/common/valuesunstructured.go`.
 
 use super::json::JsonMap;
-use super::{Key, List, Map, Value, number};
+use super::number::{self, Compared};
+use super::{Key, List, Map, Value};
 use crate::declared::ListKind;
 use crate::error::EvalError;
 use serde_json::Value as Json;
+use std::cmp::Ordering;
 
 impl<'a> Value<'a> {
     /// # Errors
@@ -53,10 +55,7 @@ impl<'a> Value<'a> {
                 }
                 true
             }
-            (a, b) => match number::compare(a, b) {
-                Some(order) => order.is_some_and(std::cmp::Ordering::is_eq),
-                None => false,
-            },
+            (a, b) => number::compare(a, b) == Compared::Ordered(Ordering::Equal),
         })
     }
 
@@ -66,20 +65,42 @@ impl<'a> Value<'a> {
     }
 
     /// Whether the properties that identify an element are the same in both.
-    pub(crate) fn same_keys(&self, other: &Value<'a>, keys: &[String]) -> bool {
-        keys.iter()
-            .all(|key| match (property(self, key), property(other, key)) {
+    fn same_keys(&self, other: &Value<'a>, keys: &[String]) -> Result<bool, EvalError> {
+        for key in keys {
+            let same = match (property(self, key)?, property(other, key)?) {
                 (Some(a), Some(b)) => a.same(&b),
                 (a, b) => a.is_none() && b.is_none(),
-            })
+            };
+            if !same {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 
-fn property<'a>(value: &Value<'a>, key: &str) -> Option<Value<'a>> {
+/// Which of the elements of a list has the same keys as another.
+///
+/// # Errors
+/// Keys that do not fit their declared types.
+pub(crate) fn by_keys<'a>(
+    elements: &[Value<'a>],
+    other: &Value<'a>,
+    keys: &[String],
+) -> Result<Option<usize>, EvalError> {
+    for (at, element) in elements.iter().enumerate() {
+        if element.same_keys(other, keys)? {
+            return Ok(Some(at));
+        }
+    }
+    Ok(None)
+}
+
+fn property<'a>(value: &Value<'a>, key: &str) -> Result<Option<Value<'a>>, EvalError> {
     match value {
-        Value::Map(Map::Json(map)) => map.raw(key)?.ok(),
-        Value::Map(map) => map.field(key).ok()?,
-        _ => None,
+        Value::Map(Map::Json(map)) => map.raw(key).transpose(),
+        Value::Map(map) => map.field(key),
+        _ => Ok(None),
     }
 }
 
@@ -127,8 +148,8 @@ fn lists<'a>(a: &List<'a>, b: &List<'a>) -> Result<bool, EvalError> {
             let known = a.values()?;
             for y in b.iter() {
                 let y = y?;
-                match known.iter().find(|x| x.same_keys(&y, keys)) {
-                    Some(x) if x.equals(&y)? => {}
+                match by_keys(&known, &y, keys)? {
+                    Some(at) if known[at].equals(&y)? => {}
                     _ => return Ok(false),
                 }
             }

@@ -46,13 +46,14 @@ pub fn from_json(json: &Json) -> Value<'_> {
 pub fn from_json_as<'a>(json: &'a Json, of: &'a Declared) -> Result<Value<'a>, EvalError> {
     if json.is_null() {
         return match of.shape {
-            Shape::Dyn => Ok(Value::Null),
+            Shape::Dyn | Shape::Untyped => Ok(Value::Null),
             _ if of.nullable => Ok(Value::Null),
             _ => wrong("invalid data, got null for schema with nullable=false"),
         };
     }
     Ok(match (&of.shape, json) {
         (Shape::Dyn, _) => from_json(json),
+        (Shape::Untyped, _) => untyped(json, of),
         (Shape::IntOrString, Json::String(text)) => Value::str(text),
         (Shape::IntOrString, Json::Number(number)) if number.is_i64() => from_json(json),
         (Shape::IntOrString, _) => {
@@ -87,6 +88,15 @@ pub fn from_json_as<'a>(json: &'a Json, of: &'a Declared) -> Result<Value<'a>, E
         (shape, Json::String(text)) => return text_as(shape, text),
         _ => return unexpected("string", json),
     })
+}
+
+fn untyped<'a>(json: &'a Json, of: &'a Declared) -> Value<'a> {
+    match json {
+        Json::Number(number) => Value::Double(number.as_f64().unwrap_or(f64::NAN)),
+        Json::Array(_) => Value::List(List::Json(JsonList { json, of: Some(of) })),
+        Json::Object(_) => Value::Map(Map::Json(JsonMap { json, of: Some(of) })),
+        other => from_json(other),
+    }
 }
 
 /// A text by its format.
@@ -180,6 +190,7 @@ impl<'a> JsonMap<'a> {
         match &self.of?.shape {
             Shape::Object(properties) => properties.get(name).map(|p| &*p.declared),
             Shape::Map(values) => Some(values),
+            Shape::Untyped => self.of,
             _ => None,
         }
     }
@@ -196,10 +207,11 @@ impl<'a> JsonMap<'a> {
             return entries.get(name).map(|json| Ok(from_json(json)));
         }
         let object = self.is_object();
-        let name = if object {
-            escape::unescape(name)?
-        } else {
-            Cow::Borrowed(name)
+        let name = match self.of.map(|of| &of.shape) {
+            Some(Shape::Object(_)) => escape::unescape(name)?,
+            // a name that is not escaped as it should be is a name all the same
+            Some(Shape::Untyped) => escape::unescape(name).unwrap_or(Cow::Borrowed(name)),
+            _ => Cow::Borrowed(name),
         };
         let json = entries.get(&*name)?;
         if object && json.is_null() {

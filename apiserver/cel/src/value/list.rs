@@ -3,6 +3,7 @@
 //! Invariant: an element of JSON that does not fit its declared type is an error when it is looked at, not before.
 
 use super::Value;
+use super::equal::by_keys;
 use super::json::JsonList;
 use crate::declared::ListKind;
 use crate::error::EvalError;
@@ -100,10 +101,7 @@ impl<'a> List<'a> {
                 let before = values.len();
                 for value in other.iter() {
                     let value = value?;
-                    let known = values[..before]
-                        .iter()
-                        .position(|v| v.same_keys(&value, keys));
-                    match known {
+                    match by_keys(&values[..before], &value, keys)? {
                         Some(at) => values[at] = value,
                         None => values.push(value),
                     }

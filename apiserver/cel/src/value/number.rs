@@ -10,21 +10,35 @@ const TWO_63: f64 = 9_223_372_036_854_775_808.0;
 /// Beyond it a `u64` ends.
 const TWO_64: f64 = 18_446_744_073_709_551_616.0;
 
-/// The order of two numbers: `None` if one is none, `Some(None)` if one is not a number.
-#[allow(clippy::option_option)]
-pub fn compare(a: &Value<'_>, b: &Value<'_>) -> Option<Option<Ordering>> {
-    Some(match (a, b) {
-        (Value::Int(a), Value::Int(b)) => Some(a.cmp(b)),
-        (Value::Uint(a), Value::Uint(b)) => Some(a.cmp(b)),
-        (Value::Int(a), Value::Uint(b)) => Some(int_uint(*a, *b)),
-        (Value::Uint(a), Value::Int(b)) => Some(int_uint(*b, *a).reverse()),
-        (Value::Double(a), Value::Double(b)) => a.partial_cmp(b),
-        (Value::Double(a), Value::Int(b)) => double_int(*a, *b),
-        (Value::Int(a), Value::Double(b)) => double_int(*b, *a).map(Ordering::reverse),
-        (Value::Double(a), Value::Uint(b)) => double_uint(*a, *b),
-        (Value::Uint(a), Value::Double(b)) => double_uint(*b, *a).map(Ordering::reverse),
-        _ => return None,
-    })
+/// How two values are ordered as numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compared {
+    Ordered(Ordering),
+    /// One of them is not a number (NaN).
+    Unordered,
+    /// One of them is of another type.
+    NoNumbers,
+}
+
+impl From<Option<Ordering>> for Compared {
+    fn from(order: Option<Ordering>) -> Compared {
+        order.map_or(Compared::Unordered, Compared::Ordered)
+    }
+}
+
+pub fn compare(a: &Value<'_>, b: &Value<'_>) -> Compared {
+    match (a, b) {
+        (Value::Int(a), Value::Int(b)) => Compared::Ordered(a.cmp(b)),
+        (Value::Uint(a), Value::Uint(b)) => Compared::Ordered(a.cmp(b)),
+        (Value::Int(a), Value::Uint(b)) => Compared::Ordered(int_uint(*a, *b)),
+        (Value::Uint(a), Value::Int(b)) => Compared::Ordered(int_uint(*b, *a).reverse()),
+        (Value::Double(a), Value::Double(b)) => a.partial_cmp(b).into(),
+        (Value::Double(a), Value::Int(b)) => double_int(*a, *b).into(),
+        (Value::Int(a), Value::Double(b)) => double_int(*b, *a).map(Ordering::reverse).into(),
+        (Value::Double(a), Value::Uint(b)) => double_uint(*a, *b).into(),
+        (Value::Uint(a), Value::Double(b)) => double_uint(*b, *a).map(Ordering::reverse).into(),
+        _ => Compared::NoNumbers,
+    }
 }
 
 fn int_uint(a: i64, b: u64) -> Ordering {

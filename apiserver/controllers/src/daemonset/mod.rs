@@ -281,12 +281,13 @@ impl Reconcile<Key> for Controller {
         }
         let (hash, old) = self.revisions_of(key, &set, &selector).await?;
         let nodes = self.nodes.list();
-        let mut placement = Placement::new(&set, &nodes, self.pods_by_node(&set, &selector).await?);
         let settled = self.expectations.satisfied(key);
+        let mut placement = Placement::new(&set, &nodes, self.pods_by_node(&set, &selector).await?);
         let mut outcome = Ok(None);
         if settled {
             outcome = self.manage(key, &set, &placement, &hash).await;
             if outcome.is_ok() && self.expectations.satisfied(key) {
+                placement.by_node = self.pods_by_node(&set, &selector).await?;
                 let plan = update::plan(&set, &placement, &hash, self.clock.now());
                 outcome = self.carry_out(key, &set, &hash, plan).await.and(outcome);
                 self.drop_history(&set, &placement, old).await?;

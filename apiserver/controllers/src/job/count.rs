@@ -53,8 +53,8 @@ pub struct Count {
     pub end: Option<JobCondition>,
     pub backoff: Backoff,
     pub now: Timestamp,
-    /// Pods that have lost their finalizer already, which the cache does not show yet.
-    released: HashSet<String>,
+    /// Of `pods`, those that have lost their finalizer already.
+    pub released: HashSet<String>,
 }
 
 /// What is to be done about a Job's pods.

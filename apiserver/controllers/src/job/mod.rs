@@ -9,15 +9,16 @@ mod create;
 mod indexes;
 mod pass;
 mod policy;
+mod released;
 mod track;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use k8s_openapi::api::batch::v1::Job;
 use serde_json::json;
 use skiff_podspec::pod::Pod;
 
-use self::backoff::Backoff;
+use self::{backoff::Backoff, released::Released};
 use crate::{
     dependents::{self, Selecting, claimed, owner_of},
     owners::controller_of,
@@ -35,8 +36,7 @@ struct Controller {
     jobs: Fresh<Job>,
     pods: Informer<Pod>,
     expectations: Expectations,
-    /// Pods whose finalizer was removed, as the cache does not show yet.
-    released: Mutex<HashSet<String>>,
+    released: Released,
     backoffs: Mutex<HashMap<Key, Backoff>>,
 }
 
@@ -53,7 +53,7 @@ pub fn start(context: &Context) -> Result<Work, Error> {
         jobs: context.fresh(),
         pods: context.informer(),
         expectations: Expectations::new(context.clock.clone()),
-        released: Mutex::default(),
+        released: Released::default(),
         backoffs: Mutex::default(),
     });
     let (of_jobs, of_pods) = (orphans.clone(), orphans.clone());
@@ -103,9 +103,6 @@ impl Controller {
     fn pod_changed(&self, change: &Change<Pod>, queue: &Queue<Key>, orphans: &Queue<Key>) {
         let pod = change.object();
         let gone = matches!(change, Change::Deleted(_));
-        if !is_tracked(pod) || gone {
-            self.released.lock().remove(pod.metadata.uid());
-        }
         let owner = owner_of(&self.jobs, &pod.metadata);
         if is_tracked(pod) && !gone && owner.is_none_or(|job| is_finished(&job)) {
             orphans.add(Key::of(&pod.metadata));
@@ -113,21 +110,25 @@ impl Controller {
         dependents::heard_of_pod(&self.jobs, &self.expectations, change, queue);
     }
 
-    /// Takes the finalizer off a pod.
-    async fn release(&self, pod: &Pod) -> Result<(), Error> {
+    /// Takes the finalizer off a pod; true when it was there to be taken.
+    async fn release(&self, pod: &Pod) -> Result<bool, Error> {
         if !is_tracked(pod) {
-            return Ok(());
+            return Ok(false);
         }
-        let uid = pod.metadata.uid.clone().unwrap_or_default();
-        self.released.lock().insert(uid.clone());
-        let patch =
-            json!({"metadata": {"uid": uid, "$deleteFromPrimitiveList/finalizers": [FINALIZER]}});
+        let patch = json!({"metadata": {"uid": pod.metadata.uid(), "$deleteFromPrimitiveList/finalizers": [FINALIZER]}});
         let outcome = self
             .api
             .amend::<Pod>(&Key::of(&pod.metadata), PatchType::Strategic, &patch)
             .await;
-        if !matches!(outcome, Ok(Some(_))) {
-            self.released.lock().remove(&uid);
+        Ok(outcome?.is_some())
+    }
+
+    /// Takes the finalizer off a pod that the Job counts.
+    async fn release_counted(&self, job: &Key, pod: &Pod) -> Result<(), Error> {
+        self.released.insert(job, pod.metadata.uid());
+        let outcome = self.release(pod).await;
+        if !matches!(outcome, Ok(true)) {
+            self.released.remove(job, pod.metadata.uid());
         }
         outcome.map(drop)
     }
@@ -148,7 +149,9 @@ impl Reconcile<Key> for Orphans {
         }
         match owner_of(&controller.jobs, &pod.metadata) {
             Some(job) if is_managed_elsewhere(&job) || !is_finished(&job) => {}
-            _ => controller.release(&pod).await?,
+            _ => {
+                controller.release(&pod).await?;
+            }
         }
         Ok(Next::DONE)
     }
@@ -161,6 +164,7 @@ impl Reconcile<Key> for Controller {
         self.jobs.catch_up(key).await;
         let Some(job) = self.jobs.get(key) else {
             self.expectations.forget(key);
+            self.released.forget(key);
             self.backoffs.lock().remove(key);
             return Ok(Next::DONE);
         };
@@ -168,6 +172,7 @@ impl Reconcile<Key> for Controller {
             return Ok(Next::DONE);
         }
         if is_finished(&job) {
+            self.released.forget(key);
             self.backoffs.lock().remove(key);
             return Ok(Next::DONE);
         }
@@ -188,7 +193,8 @@ impl Reconcile<Key> for Controller {
             ));
         }
         let selector = job.selector()?;
+        let settled = self.expectations.satisfied(key);
         let pods = claimed(&self.api, &*job, &selector, &self.pods).await?;
-        self.sync(key, (*job).clone(), pods).await
+        self.sync(key, (*job).clone(), settled, pods).await
     }
 }

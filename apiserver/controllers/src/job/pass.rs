@@ -68,14 +68,17 @@ pub fn ensure(status: &mut JobStatus, new: JobCondition) -> bool {
 }
 
 impl Controller {
-    /// Brings the Job one step further.
-    pub async fn sync(&self, key: &Key, job: Job, pods: Vec<Arc<Pod>>) -> Result<Next, Error> {
-        let settled = self.expectations.satisfied(key);
+    /// Brings the Job one step further. `settled` tells that the cache showed all that was asked for before `pods` were listed.
+    pub async fn sync(
+        &self,
+        key: &Key,
+        job: Job,
+        settled: bool,
+        pods: Vec<Arc<Pod>>,
+    ) -> Result<Next, Error> {
         let now = self.clock.now();
-        let (released, backoff) = (
-            self.released.lock().clone(),
-            self.backoffs.lock().get(key).copied(),
-        );
+        let released = self.released.shown_by(key, pods.iter().map(|pod| &**pod));
+        let backoff = self.backoffs.lock().get(key).copied();
         let seen = pods.len();
         let count = Count::of(job, pods, released, backoff.unwrap_or_default(), now);
         let mut pass = Pass {
@@ -179,7 +182,7 @@ impl Pass<'_> {
             .expect_deletions(self.key, doomed.iter().map(|pod| Key::of(&pod.metadata)));
         let results = join_all(doomed.iter().map(|pod| async {
             let pod_key = Key::of(&pod.metadata);
-            let result = match controller.release(pod).await {
+            let result = match controller.release_counted(self.key, pod).await {
                 Ok(()) => {
                     pods::delete(&controller.api, &controller.recorder, &self.job, &pod_key).await
                 }
@@ -197,6 +200,8 @@ impl Pass<'_> {
             .iter()
             .filter(|r| r.as_ref().map_or_else(Error::is_not_found, |()| true))
             .count();
+        let uids = doomed.iter().filter_map(|pod| pod.metadata.uid.clone());
+        self.released.extend(uids);
         self.terminating += number(gone);
         self.ready -= number(doomed.iter().filter(pods::is_ready).count());
         match results

@@ -77,8 +77,7 @@ impl Pass<'_> {
             || status.terminating != terminating;
         status.active = (active != 0).then_some(active);
         (status.ready, status.terminating) = (ready, terminating);
-        let released = self.controller.released.lock().clone();
-        let live = |pod: &&Arc<Pod>| is_tracked(pod) && !released.contains(pod.metadata.uid());
+        let live = |pod: &&Arc<Pod>| is_tracked(pod) && !self.released.contains(pod.metadata.uid());
         let tracked: Vec<Arc<Pod>> = self.pods.iter().filter(live).cloned().collect();
         let mut uids: HashSet<String> = tracked
             .iter()
@@ -96,7 +95,12 @@ impl Pass<'_> {
                 .lock()
                 .insert(self.key.clone(), self.backoff);
         }
-        let results = join_all(release.iter().map(|pod| self.controller.release(pod))).await;
+        let results = join_all(
+            release
+                .iter()
+                .map(|pod| self.controller.release_counted(self.key, pod)),
+        )
+        .await;
         let mut errors = Vec::new();
         for (pod, result) in release.iter().zip(results) {
             match result {

@@ -7,7 +7,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use skiff_api::machinery::{read::Read, status::Status};
 
 use super::plugin::{Attributes, Operation, Plugin};
-use crate::auth::{self, Authorizer, Decision, pki::Request};
+use crate::auth::{self, pki::Request};
 
 const GROUP: &str = "certificates.k8s.io";
 const CLIENT_SIGNER: &str = "kubernetes.io/kube-apiserver-client";
@@ -20,29 +20,26 @@ fn concerns(attributes: &Attributes<'_>, operation: Operation, subresource: &str
 }
 
 /// Whether the user may do this with the signer, by its name or by its domain.
-fn may(attributes: &Attributes<'_>, verb: &str, signer: &str) -> bool {
+async fn may(attributes: &Attributes<'_>, verb: &str, signer: &str) -> bool {
     let domain = signer
         .split_once('/')
         .map_or(String::new(), |(domain, _)| format!("{domain}/*"));
-    [signer, &domain]
-        .into_iter()
-        .filter(|name| !name.is_empty())
-        .any(|name| {
-            let asked = auth::Attributes {
-                user: std::sync::Arc::new(attributes.user.clone()),
-                verb: verb.into(),
-                resource_request: true,
-                group: GROUP.into(),
-                version: "*".into(),
-                resource: "signers".into(),
-                name: name.into(),
-                ..Default::default()
-            };
-            matches!(
-                attributes.core.authorizers.authorize(&asked),
-                Decision::Allow(_)
-            )
-        })
+    for name in [signer, &domain] {
+        let asked = auth::Attributes {
+            user: std::sync::Arc::new(attributes.user.clone()),
+            verb: verb.into(),
+            resource_request: true,
+            group: GROUP.into(),
+            version: "*".into(),
+            resource: "signers".into(),
+            name: name.into(),
+            ..Default::default()
+        };
+        if !name.is_empty() && attributes.core.authorizers.decide(&asked).await.allowed() {
+            return true;
+        }
+    }
+    false
 }
 
 pub struct CertificateApproval;
@@ -61,7 +58,7 @@ impl Plugin for CertificateApproval {
         let signer = attributes
             .old
             .map_or("", |old| old.at("spec").text("signerName"));
-        match may(attributes, "approve", signer) {
+        match may(attributes, "approve", signer).await {
             true => Ok(()),
             false => Err(attributes.forbidden(format_args!(
                 "user not permitted to approve requests with signerName {signer:?}"
@@ -93,7 +90,7 @@ impl Plugin for CertificateSigning {
             return Ok(());
         }
         let signer = old.at("spec").text("signerName");
-        match may(attributes, "sign", signer) {
+        match may(attributes, "sign", signer).await {
             true => Ok(()),
             false => Err(attributes.forbidden(format_args!(
                 "user not permitted to sign requests with signerName {signer:?}"

@@ -24,7 +24,7 @@ use skiff_api::{
 };
 
 use super::{matching, plugin::Attributes};
-use crate::auth::{self, Authorizer, User, authorize::Authorizers};
+use crate::auth::{self, User, authorize::Authorizers};
 
 /// The expressions of one write have cost all that they may.
 #[derive(thiserror::Error, Debug, PartialEq, Eq, Clone, Copy)]
@@ -258,11 +258,11 @@ impl authorizer::Authorizer for Asking {
                 What::Resource(resource) => of_resource(resource),
             }
         };
-        let decision = self.authorizers.authorize(&asked);
+        let verdict = self.authorizers.decide_here(&asked);
         Answer {
-            allowed: decision.allowed(),
-            reason: decision.reason().into(),
-            error: None,
+            allowed: verdict.allowed(),
+            reason: verdict.reason().into(),
+            error: verdict.error(),
         }
     }
 }

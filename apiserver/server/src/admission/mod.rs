@@ -32,6 +32,7 @@ mod runtime_class;
 mod service_account;
 mod storage_object_in_use_protection;
 mod taint_nodes_by_condition;
+mod view;
 mod webhooks;
 
 use skiff_api::machinery::status::Status;

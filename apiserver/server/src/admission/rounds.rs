@@ -57,7 +57,8 @@ pub struct Memory {
 impl Memory {
     /// A round begins with this object.
     pub fn begin(&mut self, again: bool, object: Option<&Value>) {
-        if again && self.left != object.map(fingerprint) {
+        // where nobody wants to know, nothing is compared
+        if again && !self.asked.is_empty() && self.left != object.map(fingerprint) {
             self.changed();
         }
     }
@@ -78,7 +79,10 @@ impl Memory {
 
     /// The round ends with this object.
     pub fn end(&mut self, object: Option<&Value>) {
-        self.left = object.map(fingerprint);
+        self.left = match self.asked.is_empty() {
+            true => None,
+            false => object.map(fingerprint),
+        };
     }
 }
 

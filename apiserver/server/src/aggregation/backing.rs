@@ -5,14 +5,9 @@
 
 use serde_json::Value;
 use skiff_api::machinery::{read::Read, status::Status};
-use skiff_storage::Key;
 
 use super::known::Backend;
-use crate::{
-    core::Core,
-    services::{SERVICE_OF_SLICE, SERVICES, SLICES},
-    stored,
-};
+use crate::{core::Core, services};
 
 /// What is stored of a service.
 pub struct Backing {
@@ -22,21 +17,10 @@ pub struct Backing {
 
 impl Backing {
     pub fn read(core: &Core, backend: &Backend) -> Result<Backing, Status> {
-        let key = Key {
-            resource: SERVICES.into(),
-            namespace: backend.namespace.as_str().into(),
-            name: backend.name.as_str().into(),
-        };
-        let service = core.store.get(&key).map(|object| stored::value(&object));
-        let slices = core.store.snapshot(SLICES);
-        let ours = slices
-            .range(Some(&backend.namespace), None)
-            .filter(|slice| slice.attributes().label(SERVICE_OF_SLICE) == Some(&backend.name));
+        let (namespace, name) = (&backend.namespace, &backend.name);
         Ok(Backing {
-            service: service.transpose()?,
-            slices: ours
-                .map(|slice| stored::value(&slice))
-                .collect::<Result<_, _>>()?,
+            service: services::service(core, namespace, name)?,
+            slices: services::slices(core, namespace, name)?,
         })
     }
 
@@ -76,9 +60,8 @@ impl Backing {
 
 /// Whether a slice has an endpoint that is ready, and the port.
 fn leads(slice: &Value, port_name: &str) -> bool {
-    let ready = |endpoint: &Value| endpoint.at("conditions").flag_ptr("ready") != Some(false);
     let port = |port: &Value| port.text("name") == port_name && port.int_ptr("port").is_some();
-    slice.list("endpoints").iter().any(ready) && slice.list("ports").iter().any(port)
+    slice.list("endpoints").iter().any(services::is_ready) && slice.list("ports").iter().any(port)
 }
 
 #[cfg(test)]

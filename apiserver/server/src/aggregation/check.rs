@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use skiff_api::{
-    kinds::definition::{find, set},
+    kinds::{
+        Subresource,
+        definition::{find, set},
+    },
     machinery::{meta::Meta, read::Read, status::Status, time},
 };
 
@@ -22,7 +25,7 @@ use crate::{
     core::Core,
     dial::Transports,
     own::Own,
-    write::{Part, Writer, managed},
+    write::{Part, Writer},
 };
 
 const AVAILABLE: &str = "Available";
@@ -140,7 +143,7 @@ pub async fn tell(
     verdict: &Verdict,
 ) -> Result<(), Status> {
     let own = Own::new(writer);
-    let (row, call) = (own.row(RESOURCE)?, own.call());
+    let row = own.row(RESOURCE)?;
     let said = |live: &Value| {
         let condition = find(live.at("status"), AVAILABLE);
         live.uid() != uid
@@ -154,26 +157,18 @@ pub async fn tell(
         return Ok(());
     }
     let now = time::seconds(writer.core.now());
-    let part = Part::of(row, "status")?;
-    let done = own
-        .update(row, ("", name), part, &mut |live| {
-            let live = live.unwrap_or(&Value::Null);
-            let mut new = live.clone();
-            if !said(live) {
-                let words = (verdict.reason, verdict.message.as_str());
-                let mut status = match live.some("status") {
-                    Some(status) => status.clone(),
-                    None => Value::Object(Default::default()),
-                };
-                set(&mut status, AVAILABLE, verdict.state, words, &now);
-                new["status"] = status;
-                managed::track_update(&call, row, part, live, &mut new)?;
-            }
-            Ok(new)
-        })
-        .await;
-    match done {
-        Err(status) if status.code == 404 => Ok(()),
-        done => done,
-    }
+    let part = Part::Sub(Subresource::Status);
+    own.change(row, ("", name), part, &mut |new| {
+        if said(new) {
+            return;
+        }
+        let words = (verdict.reason, verdict.message.as_str());
+        let mut status = match new.some("status") {
+            Some(status) => status.clone(),
+            None => Value::Object(Default::default()),
+        };
+        set(&mut status, AVAILABLE, verdict.state, words, &now);
+        new["status"] = status;
+    })
+    .await
 }

@@ -75,12 +75,26 @@ pub struct Group {
 #[derive(Debug, Default)]
 pub struct Known {
     /// By name.
-    pub services: BTreeMap<String, Arc<Service>>,
+    services: BTreeMap<String, Arc<Service>>,
+    /// Some are somebody else's.
+    has_remotes: bool,
     /// Another number when servers behind this one have other documents of OpenAPI 2.
     pub documents: u64,
 }
 
 impl Known {
+    pub fn new(services: BTreeMap<String, Arc<Service>>, documents: u64) -> Known {
+        Known {
+            has_remotes: services.values().any(|service| service.remote.is_some()),
+            services,
+            documents,
+        }
+    }
+
+    pub fn has_remotes(&self) -> bool {
+        self.has_remotes
+    }
+
     /// The server behind this one that has a version of a group.
     pub fn remote(&self, group: &str, version: &str) -> Option<&Remote> {
         let name = format!("{version}.{group}");
@@ -116,9 +130,6 @@ impl Known {
 
     /// Whether a request is somebody else's to answer, and whose.
     pub fn answers(&self, kinds: &Registry, info: &RequestInfo) -> Option<&Remote> {
-        if self.services.is_empty() {
-            return None;
-        }
         let mut parts = info.path.split('/').filter(|part| !part.is_empty());
         match (parts.next()?, parts.next()?, parts.next()?) {
             ("apis", group, version) => self.remote(group, version),
@@ -246,16 +257,16 @@ mod tests {
 
     #[test]
     fn groups_stand_by_priority_and_then_by_the_names_of_their_services() {
-        let known = Known {
-            services: BTreeMap::from([
+        let known = Known::new(
+            BTreeMap::from([
                 service("z.example.com", "v1", (1000, 10)),
                 service("a.example.com", "v2", (1000, 10)),
                 service("m.example.com", "v1beta1", (17760, 5)),
                 service("m.example.com", "v1", (100, 5)),
                 service("m.example.com", "v2alpha1", (100, 9)),
             ]),
-            documents: 0,
-        };
+            0,
+        );
         let groups = known.groups(Registry::builtin());
         let place = |name: &str| {
             groups

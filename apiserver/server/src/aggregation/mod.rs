@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use rustls::pki_types::ServerName;
 use serde_json::Value;
@@ -27,7 +27,7 @@ use skiff_api::{
     kinds::{Priority, definition::is_condition},
     machinery::{meta::Meta, read::Read, status::Status},
 };
-use skiff_storage::{Error, Event, EventKind, Object, Watch};
+use skiff_storage::Object;
 use tokio::{
     sync::mpsc::{Receiver, Sender, channel},
     time::Instant,
@@ -35,8 +35,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    auth::{Change, Follow},
     core::Core,
     dial::{Transports, location::Server},
+    following::Following,
     own::Own,
     services, stored,
     write::Writer,
@@ -44,6 +46,7 @@ use crate::{
 
 pub use ask::location;
 pub use known::{Backend, Group, Known, Remote, Service};
+use register::GroupVersion;
 
 pub const RESOURCE: &str = "apiservices.apiregistration.k8s.io";
 const DEFINITIONS: &str = "customresourcedefinitions.apiextensions.k8s.io";
@@ -53,6 +56,7 @@ const EVERY: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 /// What could not be written is tried again after so long.
 const AGAIN: Duration = Duration::from_secs(1);
+
 /// What requests read.
 #[derive(Default)]
 pub struct Aggregation(ArcSwap<Known>);
@@ -60,6 +64,12 @@ pub struct Aggregation(ArcSwap<Known>);
 impl Aggregation {
     pub fn known(&self) -> Arc<Known> {
         self.0.load_full()
+    }
+
+    /// The same where some groups are somebody else's. It costs one load where none is, as a rule.
+    pub fn delegating(&self) -> Option<Arc<Known>> {
+        let known = self.0.load();
+        known.has_remotes().then(|| Guard::into_inner(known))
     }
 }
 
@@ -69,13 +79,21 @@ struct Entry {
     uid: String,
     spec: Value,
     /// Kept as a definition has it.
-    kept: bool,
+    is_kept: bool,
     /// Grows when it becomes another: what was found out of it before counts no more.
     turn: u64,
     /// Its server is being looked at.
     running: bool,
     due: Option<Instant>,
     pause: Duration,
+}
+
+impl Entry {
+    /// The version that a definition brings, whose APIService is kept as the definition has it.
+    fn kept(&self) -> Option<GroupVersion> {
+        self.is_kept
+            .then(|| (self.service.group.clone(), self.service.version.clone()))
+    }
 }
 
 /// The APIServices.
@@ -86,58 +104,33 @@ pub struct Services {
     entries: BTreeMap<String, Entry>,
     defined: register::Defined,
     /// Versions of definitions whose APIServices are to be looked at.
-    owed: BTreeSet<(String, String)>,
+    owed: BTreeSet<GroupVersion>,
     owed_at: Option<Instant>,
     turn: u64,
     reports: (Sender<check::Report>, Receiver<check::Report>),
-    watches: Watches,
+    followed: Followed,
 }
 
 /// What happens to that which is looked at. Services are followed as long as there is somebody who asks for one.
-struct Watches {
-    services: Watch,
-    definitions: Watch,
-    backends: Option<(Watch, Watch)>,
-}
-
-impl Watches {
-    fn new(core: &Core) -> Watches {
-        Watches {
-            services: watch(core, RESOURCE),
-            definitions: watch(core, DEFINITIONS),
-            backends: None,
-        }
-    }
-}
-
-/// All that comes after what can be read now.
-fn watch(core: &Core, resource: &str) -> Watch {
-    core.store
-        .watch(resource, core.store.revision())
-        .unwrap_or_else(|error| panic!("the newest revision cannot be watched: {error}"))
+struct Followed {
+    services: Following,
+    definitions: Following,
+    backends: Option<(Following, Following)>,
 }
 
 enum Happened {
-    Services(Vec<Arc<Event>>),
-    Definitions(Vec<Arc<Event>>),
-    /// Places of services, in namespaces.
-    Backends(Vec<Arc<Event>>),
+    Services(Vec<Change>),
+    Definitions(Vec<Change>),
+    /// To services, or to their endpoints.
+    Backends(Vec<Change>),
     Report(Box<check::Report>),
     Due,
-    Behind,
     Closed,
 }
 
 impl Happened {
-    fn of(
-        events: Result<Vec<Arc<Event>>, Error>,
-        make: fn(Vec<Arc<Event>>) -> Happened,
-    ) -> Happened {
-        match events {
-            Ok(events) => make(events),
-            Err(Error::Closed) => Happened::Closed,
-            Err(_) => Happened::Behind,
-        }
+    fn of(changes: Option<Vec<Change>>, make: fn(Vec<Change>) -> Happened) -> Happened {
+        changes.map_or(Happened::Closed, make)
     }
 }
 
@@ -158,32 +151,17 @@ impl Services {
             owed_at: None,
             turn: 0,
             reports: channel(16),
-            watches: Watches::new(core),
+            followed: Followed {
+                services: Following::new(&core.store, RESOURCE),
+                definitions: Following::new(&core.store, DEFINITIONS),
+                backends: None,
+            },
         };
-        all.read();
+        let stored = all.followed.services.since();
+        all.take_in(stored);
+        let stored = all.followed.definitions.since();
+        all.define(stored);
         all
-    }
-
-    /// Reads all of it, again where some of it was missed.
-    fn read(&mut self) {
-        self.watches = Watches::new(&self.core);
-        let mut names: BTreeSet<String> = self.entries.keys().cloned().collect();
-        for object in self.core.store.snapshot(RESOURCE).range(None, None) {
-            names.remove(&*object.key.name);
-            self.put(&object);
-        }
-        for name in names {
-            self.entries.remove(&name);
-        }
-        for object in self.core.store.snapshot(DEFINITIONS).range(None, None) {
-            let touched = self.defined.note(EventKind::Added, &object);
-            self.owed.extend(touched);
-        }
-        let kept = self.entries.values().filter(|entry| entry.kept);
-        self.owed
-            .extend(kept.map(|entry| (entry.service.group.clone(), entry.service.version.clone())));
-        self.owed_at = Some(Instant::now());
-        self.publish();
     }
 
     /// Follows them until the server stops.
@@ -195,17 +173,11 @@ impl Services {
                 () = stopping.cancelled() => return,
             };
             match happened {
-                Happened::Services(events) => self.take_in(&events),
-                Happened::Definitions(events) => {
-                    for event in events {
-                        let touched = self.defined.note(event.kind, &event.object);
-                        self.owe(touched);
-                    }
-                }
-                Happened::Backends(events) => self.touch(&events),
+                Happened::Services(changes) => self.take_in(changes),
+                Happened::Definitions(changes) => self.define(changes),
+                Happened::Backends(changes) => self.touch(&changes),
                 Happened::Report(report) => self.settle(&writer, *report).await,
                 Happened::Due => self.register(&writer).await,
-                Happened::Behind => self.read(),
                 Happened::Closed => return,
             }
         }
@@ -214,16 +186,16 @@ impl Services {
     async fn next(&mut self) -> Happened {
         let due = self.entries.values().filter(|entry| !entry.running);
         let due = due.filter_map(|entry| entry.due).chain(self.owed_at).min();
-        let watches = &mut self.watches;
-        let (mut services, mut slices) = match &mut watches.backends {
+        let followed = &mut self.followed;
+        let (mut services, mut slices) = match &mut followed.backends {
             Some((services, slices)) => (Some(services), Some(slices)),
             None => (None, None),
         };
         tokio::select! {
-            events = watches.services.next_batch() => Happened::of(events, Happened::Services),
-            events = watches.definitions.next_batch() => Happened::of(events, Happened::Definitions),
-            events = batch(&mut services) => Happened::of(events, Happened::Backends),
-            events = batch(&mut slices) => Happened::of(events, Happened::Backends),
+            changes = followed.services.next() => Happened::of(changes, Happened::Services),
+            changes = followed.definitions.next() => Happened::of(changes, Happened::Definitions),
+            changes = next(&mut services) => Happened::of(changes, Happened::Backends),
+            changes = next(&mut slices) => Happened::of(changes, Happened::Backends),
             Some(report) = self.reports.1.recv() => Happened::Report(Box::new(report)),
             () = until(due) => Happened::Due,
         }
@@ -235,10 +207,10 @@ impl Services {
             .entries
             .values()
             .any(|entry| entry.service.remote.is_some());
-        if followed != self.watches.backends.is_some() {
-            let watch = |resource| watch(&self.core, resource);
-            self.watches.backends =
-                followed.then(|| (watch(services::SERVICES), watch(services::SLICES)));
+        if followed != self.followed.backends.is_some() {
+            let follow = |resource| Following::from_now(&self.core.store, resource);
+            self.followed.backends =
+                followed.then(|| (follow(services::SERVICES), follow(services::SLICES)));
         }
         let now = Instant::now();
         for (name, entry) in &mut self.entries {
@@ -265,28 +237,47 @@ impl Services {
         }
     }
 
-    fn take_in(&mut self, events: &[Arc<Event>]) {
-        for event in events {
-            let name = &*event.object.key.name;
-            let before = self.entries.get(name).filter(|entry| entry.kept);
-            let mut touched: BTreeSet<(String, String)> = before
-                .map(|entry| (entry.service.group.clone(), entry.service.version.clone()))
-                .into_iter()
-                .collect();
-            match event.kind {
-                EventKind::Deleted => drop(self.entries.remove(name)),
-                EventKind::Added | EventKind::Modified => self.put(&event.object),
+    fn take_in(&mut self, changes: Vec<Change>) {
+        let mut touched = BTreeSet::new();
+        for change in changes {
+            match change {
+                Change::All(objects) => {
+                    touched.extend(self.kept());
+                    let there: BTreeSet<&str> =
+                        objects.iter().map(|object| &*object.key.name).collect();
+                    self.entries.retain(|name, _| there.contains(name.as_str()));
+                    objects.iter().for_each(|object| self.put(object));
+                    touched.extend(self.kept());
+                }
+                Change::Put(object) => {
+                    let name = &*object.key.name;
+                    touched.extend(self.entries.get(name).and_then(Entry::kept));
+                    self.put(&object);
+                    touched.extend(self.entries.get(name).and_then(Entry::kept));
+                }
+                Change::Removed(object) => {
+                    let gone = self.entries.remove(&*object.key.name);
+                    touched.extend(gone.as_ref().and_then(Entry::kept));
+                }
             }
-            let after = self.entries.get(name).filter(|entry| entry.kept);
-            touched.extend(
-                after.map(|entry| (entry.service.group.clone(), entry.service.version.clone())),
-            );
-            self.owe(touched);
         }
+        self.owe(touched);
         self.publish();
     }
 
-    fn owe(&mut self, touched: BTreeSet<(String, String)>) {
+    /// The versions whose APIServices are kept as definitions have them.
+    fn kept(&self) -> impl Iterator<Item = GroupVersion> {
+        self.entries.values().filter_map(Entry::kept)
+    }
+
+    fn define(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            let touched = self.defined.note(&change);
+            self.owe(touched);
+        }
+    }
+
+    fn owe(&mut self, touched: BTreeSet<GroupVersion>) {
         if !touched.is_empty() {
             self.owed.extend(touched);
             self.owed_at = Some(Instant::now());
@@ -308,7 +299,7 @@ impl Services {
     fn learn(&mut self, name: String, mut value: Value) {
         let before = self.entries.remove(&name);
         let available = is_condition(&value, "Available", "True");
-        let (uid, kept) = (value.uid().to_owned(), register::is_kept(&value));
+        let (uid, is_kept) = (value.uid().to_owned(), register::is_kept(&value));
         let spec = value["spec"].take();
         let before = before.filter(|before| before.uid == uid);
         let same = before.as_ref().filter(|before| before.spec == spec);
@@ -354,7 +345,7 @@ impl Services {
                 service,
                 uid,
                 spec,
-                kept,
+                is_kept,
                 turn,
                 running,
                 due,
@@ -364,20 +355,20 @@ impl Services {
     }
 
     /// Something about services or their endpoints has changed: their servers are looked at.
-    fn touch(&mut self, events: &[Arc<Event>]) {
-        for event in events {
-            let object = &event.object;
-            let attributes = object.attributes();
-            let name = match &*object.key.resource == services::SLICES {
-                true => attributes.label(services::SERVICE_OF_SLICE).unwrap_or(""),
-                false => &object.key.name,
+    fn touch(&mut self, changes: &[Change]) {
+        let now = Instant::now();
+        for change in changes {
+            let about = match change {
+                // whatever was missed may be about any of them
+                Change::All(_) => None,
+                Change::Put(object) | Change::Removed(object) => Some(services::of(object)),
             };
             for entry in self.entries.values_mut() {
-                let backend = entry.service.remote.as_ref().map(|remote| &remote.backend);
-                if backend.is_some_and(|backend| {
-                    backend.name == name && *backend.namespace == *object.key.namespace
-                }) {
-                    entry.due = Some(Instant::now());
+                let Some(Remote { backend, .. }) = &entry.service.remote else {
+                    continue;
+                };
+                if about.is_none_or(|of| of == (&*backend.namespace, &*backend.name)) {
+                    entry.due = Some(now);
                 }
             }
         }
@@ -450,10 +441,7 @@ impl Services {
             .iter()
             .map(|(name, entry)| (name.clone(), entry.service.clone()))
             .collect();
-        let mut known = Known {
-            services,
-            documents: before.documents,
-        };
+        let mut known = Known::new(services, before.documents);
         if documents(&known) != documents(&before) {
             known.documents += 1;
         }
@@ -469,9 +457,9 @@ fn documents(known: &Known) -> Vec<*const Value> {
         .collect()
 }
 
-async fn batch(watch: &mut Option<&mut Watch>) -> Result<Vec<Arc<Event>>, Error> {
-    match watch {
-        Some(watch) => watch.next_batch().await,
+async fn next(following: &mut Option<&mut Following>) -> Option<Vec<Change>> {
+    match following {
+        Some(following) => following.next().await,
         None => std::future::pending().await,
     }
 }

@@ -13,13 +13,13 @@ use skiff_api::{
     kinds::{Priority, Registry},
     machinery::{meta::Meta, read::Read, status::Status},
 };
-use skiff_storage::{EventKind, Object};
+use skiff_storage::Object;
 
 use super::RESOURCE;
 use crate::{
+    auth::Change,
     own::{Own, ready},
-    stored,
-    write::{Part, managed},
+    write::Part,
 };
 
 const MANAGED: &str = "kube-aggregator.kubernetes.io/automanaged";
@@ -28,45 +28,42 @@ const CONTINUOUSLY: &str = "true";
 /// The most that an APIService may say. The aggregator's own group stands above all and has none.
 const HIGHEST: i64 = 20_000;
 
-type GroupVersion = (String, String);
+pub type GroupVersion = (String, String);
 
 fn name_of((group, version): &GroupVersion) -> String {
     format!("{version}.{group}")
 }
 
-fn wanted((group, version): &GroupVersion, priority: Priority, how: &str) -> Value {
-    json!({"metadata": {"name": format!("{version}.{group}"), "labels": {MANAGED: how}},
+fn wanted(of: &GroupVersion, priority: Priority, how: &str) -> Value {
+    let (group, version) = of;
+    json!({"metadata": {"name": name_of(of), "labels": {MANAGED: how}},
         "spec": {"group": group, "version": version, "groupPriorityMinimum": priority.group, "versionPriority": priority.version}})
 }
 
 /// Those of built-in groups, brought to what they are to be.
 pub async fn builtin(own: &Own) -> Result<(), Status> {
-    let mut all: BTreeMap<GroupVersion, Priority> = BTreeMap::new();
+    let row = own.row(RESOURCE)?;
+    // those that were made once and are no more are taken away
+    let stored = own.writer.core.store.snapshot(RESOURCE).range(None, None);
+    let mut all: BTreeMap<String, Option<Value>> = stored
+        .filter(|object| object.attributes().label(MANAGED) == Some(ON_START))
+        .map(|object| (object.key.name.to_string(), None))
+        .collect();
     for kind in Registry::builtin().all() {
         if kind.priority.group <= HIGHEST {
             let of = (kind.group.to_owned(), kind.version.to_owned());
-            all.entry(of).or_insert(kind.priority);
+            let place = all.entry(name_of(&of)).or_default();
+            place.get_or_insert_with(|| wanted(&of, kind.priority, ON_START));
         }
     }
-    let mut names: BTreeSet<String> = all.keys().map(name_of).collect();
-    let row = own.row(RESOURCE)?;
-    for object in own.writer.core.store.snapshot(RESOURCE).range(None, None) {
-        if object.attributes().label(MANAGED) == Some(ON_START) {
-            names.insert(object.key.name.to_string());
-        }
-    }
-    stream::iter(names)
-        .map(|name| {
-            let of = all.iter().find(|(of, _)| name_of(of) == name);
-            let wanted = of.map(|(of, priority)| wanted(of, *priority, ON_START));
-            async move {
-                match (own.stored(row, "", &name)?, wanted) {
-                    (None, Some(wanted)) => own.ensure(RESOURCE, wanted).await,
-                    (Some(live), wanted) if live.label(MANAGED).is_some() => {
-                        settle(own, &live, wanted).await
-                    }
-                    _ => Ok(()),
+    stream::iter(all)
+        .map(|(name, wanted)| async move {
+            match (own.stored(row, "", &name)?, wanted) {
+                (None, Some(wanted)) => own.ensure(RESOURCE, wanted).await,
+                (Some(live), wanted) if live.label(MANAGED).is_some() => {
+                    settle(own, &live, wanted).await
                 }
+                _ => Ok(()),
             }
         })
         .buffer_unordered(64)
@@ -84,13 +81,8 @@ async fn settle(own: &Own, live: &Value, wanted: Option<Value>) -> Result<(), St
     if live.at("spec") == &spec {
         return Ok(());
     }
-    let call = own.call();
-    own.update(row, ("", live.name()), Part::Whole, &mut |live| {
-        let live = live.unwrap_or(&Value::Null);
-        let mut new = live.clone();
+    own.change(row, ("", live.name()), Part::Whole, &mut |new| {
         new["spec"] = spec.clone();
-        managed::track_update(&call, row, Part::Whole, live, &mut new)?;
-        Ok(new)
     })
     .await
 }
@@ -119,13 +111,27 @@ struct Version {
 pub struct Defined(BTreeMap<String, BTreeSet<GroupVersion>>);
 
 impl Defined {
-    /// Notes a definition as it is now; the versions that it is about, before or after.
-    pub fn note(&mut self, kind: EventKind, object: &Object) -> BTreeSet<GroupVersion> {
+    /// Notes what definitions are now; the versions that are concerned, before or after.
+    pub fn note(&mut self, change: &Change) -> BTreeSet<GroupVersion> {
+        match change {
+            Change::All(objects) => {
+                let mut touched: BTreeSet<GroupVersion> = std::mem::take(&mut self.0)
+                    .into_values()
+                    .flatten()
+                    .collect();
+                for object in objects {
+                    touched.extend(self.put(object));
+                }
+                touched
+            }
+            Change::Put(object) => self.put(object),
+            Change::Removed(object) => self.0.remove(&*object.key.name).unwrap_or_default(),
+        }
+    }
+
+    fn put(&mut self, object: &Object) -> BTreeSet<GroupVersion> {
         let name = object.key.name.to_string();
         let mut touched = self.0.remove(&name).unwrap_or_default();
-        if kind == EventKind::Deleted {
-            return touched;
-        }
         let read = serde_json::from_slice::<Definition>(&object.bytes.read());
         match read {
             Ok(Definition { spec }) => {
@@ -141,7 +147,7 @@ impl Defined {
         touched
     }
 
-    pub fn has(&self, of: &GroupVersion) -> bool {
+    fn has(&self, of: &GroupVersion) -> bool {
         self.0.values().any(|served| served.contains(of))
     }
 
@@ -152,14 +158,7 @@ impl Defined {
             .has(of)
             .then(|| wanted(of, Priority::DEFINED, CONTINUOUSLY));
         let name = name_of(of);
-        let live = own
-            .writer
-            .core
-            .store
-            .get(&stored::key_of(row, "", &name))
-            .map(|object| stored::decoded(row, &object))
-            .transpose()?;
-        match (live, wanted) {
+        match (own.stored(row, "", &name)?, wanted) {
             (None, Some(wanted)) => own.ensure(RESOURCE, wanted).await,
             (Some(live), wanted) if live.label(MANAGED) == Some(CONTINUOUSLY) => {
                 settle(own, &live, wanted).await

@@ -21,6 +21,11 @@ pub const NAMES: [&str; 4] = [
     "X-Remote-Extra-",
 ];
 
+/// A header by which a proxy says whom it speaks for.
+pub fn is_header(name: &HeaderName) -> bool {
+    [USER, UID, GROUP].contains(name) || name.as_str().starts_with(EXTRA)
+}
+
 /// The user whom headers name; `None`: they name nobody.
 pub fn named(headers: &HeaderMap) -> Option<User> {
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();

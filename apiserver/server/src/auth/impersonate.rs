@@ -15,8 +15,10 @@ use skiff_api::machinery::{
 
 use super::{
     ALL_AUTHENTICATED, ALL_SERVICE_ACCOUNTS, ALL_UNAUTHENTICATED, ANONYMOUS, Attributes,
-    Authorizer, NODE_USER_PREFIX, NODES_GROUP, SERVICE_ACCOUNT_GROUP_PREFIX, SYSTEM_MASTERS, User,
-    authorize::forbidden, front::unescape, split_service_account,
+    NODE_USER_PREFIX, NODES_GROUP, SERVICE_ACCOUNT_GROUP_PREFIX, SYSTEM_MASTERS, User,
+    authorize::{Authorizers, forbidden},
+    front::unescape,
+    split_service_account,
 };
 
 const USER: &str = "impersonate-user";
@@ -29,10 +31,10 @@ const MANY: usize = 4;
 
 /// The user that a request with these headers acts as; `None` when it acts as who sends it. `attributes` are those of the request, its user the one
 /// that sends it: some rights to impersonate hold for some requests alone. The error is the answer.
-pub fn impersonate(
+pub async fn impersonate(
     headers: &HeaderMap,
     attributes: &Attributes,
-    authorizer: &dyn Authorizer,
+    authorizers: &Authorizers,
 ) -> Result<Option<User>, Status> {
     let wanted = wanted_user(headers);
     if wanted.name.is_empty() {
@@ -49,7 +51,7 @@ pub fn impersonate(
         .iter()
         .filter(|mode| mode.applies(&wanted, &attributes.user))
     {
-        match mode.check(&wanted, attributes, authorizer) {
+        match mode.check(&wanted, attributes, authorizers).await {
             Ok(user) => return Ok(Some(user)),
             Err(status) => drop(first.get_or_insert(status)),
         }
@@ -189,34 +191,33 @@ impl Mode {
         }
     }
 
-    fn check(
+    async fn check(
         self,
         wanted: &User,
         attributes: &Attributes,
-        authorizer: &dyn Authorizer,
+        authorizers: &Authorizers,
     ) -> Result<User, Status> {
         let requestor = self.requestor(&attributes.user);
         if self.constrained() {
             let verb = format!("impersonate-on:{}:{}", self.name(), attributes.verb);
-            ask(
-                authorizer,
-                &Attributes {
-                    user: requestor.clone(),
-                    verb,
-                    ..attributes.clone()
-                },
-            )?;
+            let asked = Attributes {
+                user: requestor.clone(),
+                verb,
+                ..attributes.clone()
+            };
+            ask(authorizers, &asked).await?;
         }
         let mut user = wanted.clone();
-        self.check_name(&requestor, wanted, &mut user, authorizer)?;
+        self.check_name(&requestor, wanted, &mut user, authorizers)
+            .await?;
         if !wanted.uid.is_empty() {
-            ask(
-                authorizer,
-                &self.right(&requestor, "authentication.k8s.io", "uids", &wanted.uid),
-            )?;
+            let right = self.right(&requestor, "authentication.k8s.io", "uids", &wanted.uid);
+            ask(authorizers, &right).await?;
         }
-        self.check_groups(&requestor, &wanted.groups, authorizer)?;
-        self.check_extra(&requestor, &wanted.extra, authorizer)?;
+        self.check_groups(&requestor, &wanted.groups, authorizers)
+            .await?;
+        self.check_extra(&requestor, &wanted.extra, authorizers)
+            .await?;
         let add = if user.name == ANONYMOUS {
             ALL_UNAUTHENTICATED
         } else {
@@ -268,12 +269,12 @@ impl Mode {
         }
     }
 
-    fn check_name(
+    async fn check_name(
         self,
         requestor: &Arc<User>,
         wanted: &User,
         user: &mut User,
-        authorizer: &dyn Authorizer,
+        authorizers: &Authorizers,
     ) -> Result<(), Status> {
         let mut right = self.right(requestor, self.group(), "users", &wanted.name);
         if let Some(node) = node_name(&wanted.name).filter(|_| self.constrained()) {
@@ -296,14 +297,14 @@ impl Mode {
                 ];
             }
         }
-        ask(authorizer, &right)
+        ask(authorizers, &right).await
     }
 
-    fn check_groups(
+    async fn check_groups(
         self,
         requestor: &Arc<User>,
         groups: &[String],
-        authorizer: &dyn Authorizer,
+        authorizers: &Authorizers,
     ) -> Result<(), Status> {
         let right = |name: &str| self.right(requestor, self.group(), "groups", name);
         if self.constrained() {
@@ -319,20 +320,21 @@ impl Mode {
                     "impersonating the system:masters group is not allowed",
                 ));
             }
-            if groups.len() >= MANY && ask(authorizer, &right("*")).is_ok() {
+            if groups.len() >= MANY && ask(authorizers, &right("*")).await.is_ok() {
                 return Ok(());
             }
         }
-        groups
-            .iter()
-            .try_for_each(|group| ask(authorizer, &right(group)))
+        for group in groups {
+            ask(authorizers, &right(group)).await?;
+        }
+        Ok(())
     }
 
-    fn check_extra(
+    async fn check_extra(
         self,
         requestor: &Arc<User>,
         extra: &BTreeMap<String, Vec<String>>,
-        authorizer: &dyn Authorizer,
+        authorizers: &Authorizers,
     ) -> Result<(), Status> {
         let right = |key: &str, value: &str| Attributes {
             subresource: key.to_owned(),
@@ -341,15 +343,16 @@ impl Mode {
         if self.constrained() && !extra.is_empty() {
             validate_extra(extra).map_err(|why| forbidden(&right("", ""), &why))?;
             let many = extra.len() >= MANY || extra.values().map(Vec::len).sum::<usize>() >= MANY;
-            if many && ask(authorizer, &right("*", "*")).is_ok() {
+            if many && ask(authorizers, &right("*", "*")).await.is_ok() {
                 return Ok(());
             }
         }
-        extra.iter().try_for_each(|(key, values)| {
-            values
-                .iter()
-                .try_for_each(|value| ask(authorizer, &right(key, value)))
-        })
+        for (key, values) in extra {
+            for value in values {
+                ask(authorizers, &right(key, value)).await?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -382,12 +385,12 @@ fn validate_extra(extra: &BTreeMap<String, Vec<String>>) -> Result<(), String> {
     Ok(())
 }
 
-fn ask(authorizer: &dyn Authorizer, attributes: &Attributes) -> Result<(), Status> {
-    let decision = authorizer.authorize(attributes);
-    if decision.allowed() {
+async fn ask(authorizers: &Authorizers, attributes: &Attributes) -> Result<(), Status> {
+    let verdict = authorizers.decide(attributes).await;
+    if verdict.allowed() {
         Ok(())
     } else {
-        Err(forbidden(attributes, decision.reason()))
+        Err(forbidden(attributes, verdict.reason()))
     }
 }
 
@@ -416,7 +419,7 @@ mod tests {
     use http::{HeaderName, HeaderValue};
 
     use super::*;
-    use crate::auth::{authorize::Authorizers, testing::Fake};
+    use crate::auth::testing::{Fake, now, of_modes};
 
     fn authorizers() -> Authorizers {
         let fake = Fake::default()
@@ -436,7 +439,7 @@ mod tests {
                 &["impersonate:serviceaccount | authentication.k8s.io | serviceaccounts", "impersonate-on:serviceaccount:get | core | pods"],
             )
             .bind("a", "accounts", "ClusterRole", "accounts", &["User deputy"]);
-        Authorizers::new(&["RBAC"], Arc::new(fake)).unwrap()
+        of_modes(&["RBAC"], Arc::new(fake))
     }
 
     fn request(user: User, verb: &str) -> Attributes {
@@ -462,7 +465,8 @@ mod tests {
                 HeaderValue::from_str(value).unwrap(),
             );
         }
-        impersonate(&map, &request(user, verb), &authorizers()).map_err(|status| status.message)
+        let (request, authorizers) = (request(user, verb), authorizers());
+        now(impersonate(&map, &request, &authorizers)).map_err(|status| status.message)
     }
 
     fn attempt(user: &str, verb: &str, headers: &[(&str, &str)]) -> Result<Option<User>, String> {

@@ -5,8 +5,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use async_trait::async_trait;
 use serde::{Deserialize, Deserializer, Serialize};
 use skiff_storage::Object;
+
+use super::text::aggregate;
 
 pub const ALL_AUTHENTICATED: &str = "system:authenticated";
 pub const ALL_UNAUTHENTICATED: &str = "system:unauthenticated";
@@ -203,9 +206,47 @@ pub struct Rules {
     pub errors: Vec<String>,
 }
 
-/// Decides on requests.
+/// What was decided, and what went wrong on the way to it: whoever is not allowed because somebody could not be asked is told so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    pub decision: Decision,
+    pub errors: Vec<String>,
+}
+
+impl Verdict {
+    pub fn allowed(&self) -> bool {
+        self.decision.allowed()
+    }
+
+    pub fn reason(&self) -> &str {
+        self.decision.reason()
+    }
+
+    /// All that went wrong as one text.
+    pub fn error(&self) -> Option<String> {
+        aggregate(&self.errors)
+    }
+}
+
+impl From<Decision> for Verdict {
+    fn from(decision: Decision) -> Verdict {
+        Verdict {
+            decision,
+            errors: Vec::new(),
+        }
+    }
+}
+
+/// Decides on requests by what is known here.
 pub trait Authorizer: Send + Sync {
     fn authorize(&self, attributes: &Attributes) -> Decision;
+    fn rules(&self, user: &User, namespace: &str) -> Rules;
+}
+
+/// Decides on requests by asking somebody outside.
+#[async_trait]
+pub trait RemoteAuthorizer: Send + Sync {
+    async fn authorize(&self, attributes: &Attributes) -> Verdict;
     fn rules(&self, user: &User, namespace: &str) -> Rules;
 }
 

@@ -6,14 +6,18 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::Value;
 use skiff_api::{
-    kinds::definition::{CLEANUP, is_condition, set},
+    kinds::{
+        Subresource,
+        definition::{CLEANUP, is_condition, set},
+    },
     machinery::{meta::Meta, read::Read, status::Status, time},
 };
 
-use super::change;
+use super::RESOURCE;
 use crate::{
+    following::Following,
     own::Own,
-    write::{self, Writer},
+    write::{self, Part, Writer},
 };
 
 /// What is not gone then is asked to go again.
@@ -67,7 +71,9 @@ async fn tell(
     over: bool,
 ) -> Result<(), Status> {
     let now = time::seconds(writer.core.now());
-    change(writer, definition.name(), &mut |new| {
+    let own = Own::new(writer);
+    let (row, part) = (own.row(RESOURCE)?, Part::Sub(Subresource::Status));
+    own.change(row, ("", definition.name()), part, &mut |new| {
         let mut status = new.at("status").clone();
         set(&mut status, "Terminating", state, words, &now);
         new["status"] = status;
@@ -99,9 +105,7 @@ async fn remove(writer: &Arc<Writer>, definition: &Value) -> Result<(), Status> 
     let kind = own.row(&resource)?;
     // that the definition goes was admitted
     let call = own.call().admitted();
-    let mut watch = store
-        .watch(&resource, store.revision())
-        .map_err(Status::internal)?;
+    let mut changes = Following::from_now(store, &resource);
     for object in store.snapshot(&resource).range(None, None) {
         let options = write::DeleteOptions::default();
         let (namespace, name) = (&object.key.namespace, &object.key.name);
@@ -112,8 +116,9 @@ async fn remove(writer: &Arc<Writer>, definition: &Value) -> Result<(), Status> 
     }
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while store.snapshot(&resource).range(None, None).next().is_some() {
-        match tokio::time::timeout_at(deadline, watch.next_batch()).await {
-            Ok(events) => drop(events.map_err(Status::internal)?),
+        match tokio::time::timeout_at(deadline, changes.next()).await {
+            Ok(Some(_)) => {}
+            Ok(None) => return Err(Status::internal(skiff_storage::Error::Closed)),
             Err(_) => {
                 return Err(Status::internal_plain(
                     "could not confirm zero CustomResources remaining: timed out waiting for the condition",

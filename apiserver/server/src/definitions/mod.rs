@@ -19,19 +19,21 @@ use bytes::Bytes;
 use serde_json::Value;
 use skiff_api::{
     kinds::{
-        Registry,
+        Registry, Subresource,
         definition::{Brought, CLEANUP, Written, is_condition, kinds_of},
     },
     machinery::{meta::Meta, read::Read, status::Status},
 };
-use skiff_storage::{Error, Event, EventKind, Object, Watch};
+use skiff_storage::Object;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    auth::{Change, Follow},
     core::Core,
+    following::Following,
     own::Own,
     stored,
-    write::{Part, Writer, managed},
+    write::{Part, Writer},
 };
 
 const RESOURCE: &str = "customresourcedefinitions.apiextensions.k8s.io";
@@ -55,26 +57,20 @@ struct Known {
 pub struct Definitions {
     core: Arc<Core>,
     known: BTreeMap<String, Known>,
-    revision: u64,
+    changes: Following,
 }
 
 impl Definitions {
     /// Serves what the store has.
     pub fn load(core: &Arc<Core>) -> Definitions {
-        let snapshot = core.store.snapshot(RESOURCE);
         let mut definitions = Definitions {
             core: core.clone(),
             known: BTreeMap::new(),
-            revision: snapshot.revision(),
+            changes: Following::new(&core.store, RESOURCE),
         };
-        for object in snapshot.range(None, None) {
-            match stored::value(&object) {
-                Ok(value) => {
-                    definitions.learn(value, &object.bytes.whole(), object.revision);
-                }
-                Err(status) => tracing::error!("a definition is not served: {}", status.message),
-            }
-        }
+        let stored = definitions.changes.since();
+        definitions.take_in(stored);
+        // without a definition, too
         definitions.serve();
         definitions
     }
@@ -126,7 +122,6 @@ impl Definitions {
     pub async fn run(mut self, writer: Arc<Writer>, stopping: CancellationToken) {
         // what was not finished when the server stopped
         let mut due: BTreeSet<String> = self.known.keys().cloned().collect();
-        let mut watch = self.watch();
         loop {
             for name in std::mem::take(&mut due) {
                 if let Err(status) = self.reconcile(&writer, &name, &stopping).await {
@@ -135,40 +130,37 @@ impl Definitions {
                 }
             }
             let again = tokio::time::sleep(AGAIN);
-            let events = tokio::select! {
-                events = watch.next_batch() => events,
+            let changes = tokio::select! {
+                changes = self.changes.next() => changes,
                 () = again, if !due.is_empty() => continue,
                 () = stopping.cancelled() => return,
             };
-            match events {
-                Ok(events) => due.extend(self.take_in(&events)),
-                Err(Error::Closed) => return,
-                // fallen behind: all is read again
-                Err(_) => {
-                    self = Definitions::load(&self.core);
-                    due = self.known.keys().cloned().collect();
-                    watch = self.watch();
-                }
+            match changes {
+                Some(changes) => due.extend(self.take_in(changes)),
+                None => return,
             }
         }
     }
 
-    /// What happens to definitions after those that are known.
-    fn watch(&self) -> Watch {
-        let watch = |after| self.core.store.watch(RESOURCE, after);
-        watch(self.revision)
-            .or_else(|_| watch(self.core.store.revision()))
-            .unwrap_or_else(|error| panic!("the newest revision cannot be watched: {error}"))
-    }
-
     /// Serves what changed; tells who is to be looked at.
-    fn take_in(&mut self, events: &[Arc<Event>]) -> BTreeSet<String> {
+    fn take_in(&mut self, changes: Vec<Change>) -> BTreeSet<String> {
         let (mut due, mut changed) = (BTreeSet::new(), false);
-        for event in events {
-            self.revision = event.revision;
-            changed |= match event.kind {
-                EventKind::Deleted => {
-                    let gone = self.known.remove(&*event.object.key.name);
+        for change in changes {
+            changed |= match change {
+                Change::All(objects) => {
+                    let there: BTreeSet<&str> =
+                        objects.iter().map(|object| &*object.key.name).collect();
+                    let before = self.known.len();
+                    self.known.retain(|name, _| there.contains(name.as_str()));
+                    let mut changed = self.known.len() < before;
+                    for object in &objects {
+                        changed |= self.put(object);
+                    }
+                    due.extend(self.known.keys().cloned());
+                    changed
+                }
+                Change::Removed(object) => {
+                    let gone = self.known.remove(&*object.key.name);
                     // its names are free for others
                     due.extend(
                         gone.iter()
@@ -176,9 +168,9 @@ impl Definitions {
                     );
                     gone.is_some()
                 }
-                EventKind::Added | EventKind::Modified => {
-                    due.insert(event.object.key.name.to_string());
-                    self.put(&event.object)
+                Change::Put(object) => {
+                    due.insert(object.key.name.to_string());
+                    self.put(&object)
                 }
             };
         }
@@ -249,7 +241,9 @@ impl Definitions {
         if self.learn(value, &object.bytes.whole(), since) {
             self.serve();
         }
-        write_status(writer, name, &status).await?;
+        let (row, part) = (own.row(RESOURCE)?, Part::Sub(Subresource::Status));
+        let mut write = |new: &mut Value| new["status"] = status.clone();
+        own.change(row, ("", name), part, &mut write).await?;
         if renamed && let Some(known) = self.known.get(name) {
             let group = known.value.at("spec").text("group").to_string();
             for other in self
@@ -295,33 +289,4 @@ fn brought(definition: &Value, written: &Bytes, since: u64) -> Arc<Brought> {
         Brought::default()
     });
     Arc::new(brought)
-}
-
-/// Writes a status over the one that is there, unless the definition has gone or changed.
-async fn write_status(writer: &Arc<Writer>, name: &str, status: &Value) -> Result<(), Status> {
-    change(writer, name, &mut |new| new["status"] = status.clone()).await
-}
-
-/// Changes status and finalizers of a definition; one that has gone needs it no more.
-async fn change(
-    writer: &Arc<Writer>,
-    name: &str,
-    work: &mut (dyn FnMut(&mut Value) + Send),
-) -> Result<(), Status> {
-    let own = Own::new(writer);
-    let (row, call) = (own.row(RESOURCE)?, own.call());
-    let part = Part::of(row, "status")?;
-    let done = own
-        .update(row, ("", name), part, &mut |live| {
-            let live = live.unwrap_or(&Value::Null);
-            let mut new = live.clone();
-            work(&mut new);
-            managed::track_update(&call, row, part, live, &mut new)?;
-            Ok(new)
-        })
-        .await;
-    match done {
-        Err(status) if status.code == 404 => Ok(()),
-        done => done,
-    }
 }

@@ -7,18 +7,15 @@
 use std::{net::IpAddr, sync::Arc};
 
 use rustls::{
-    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, OtherError,
-    RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, ConfigBuilder, Error, OtherError, RootCertStore,
     client::{
-        WantsClientCert, WebPkiServerVerifier,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-        verify_server_name,
+        WantsClientCert, WebPkiServerVerifier, danger::ServerCertVerifier, verify_server_name,
     },
-    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
     server::ParsedCertificate,
 };
 use skiff_api::machinery::time;
+use skiff_watching::tls::{self, Judge};
 
 use crate::auth::pki::{Facts, San};
 
@@ -63,12 +60,7 @@ pub fn believing(
     if authorities.is_empty() && !bundle.is_empty() {
         return Err(TrustError::NoPem);
     }
-    let provider = Arc::new(ring::default_provider());
-    let judge = Judge::new(authorities, provider.clone());
-    Ok(ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(judge)))
+    Ok(tls::client_of(Authorities::new(authorities))?)
 }
 
 /// The certificates of a bundle; blocks that are none are passed over, as Go does.
@@ -87,27 +79,25 @@ fn system_authorities() -> Vec<CertificateDer<'static>> {
 }
 
 #[derive(Debug)]
-struct Judge {
+struct Authorities {
     authorities: Vec<CertificateDer<'static>>,
     /// `None` where there are no authorities.
     chains: Option<Arc<WebPkiServerVerifier>>,
-    provider: Arc<CryptoProvider>,
 }
 
-impl Judge {
-    fn new(authorities: Vec<CertificateDer<'static>>, provider: Arc<CryptoProvider>) -> Judge {
+impl Authorities {
+    fn new(authorities: Vec<CertificateDer<'static>>) -> Authorities {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(authorities.iter().cloned());
         let chains =
-            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
-        Judge {
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), tls::provider()).build();
+        Authorities {
             authorities,
             chains: chains.ok(),
-            provider,
         }
     }
 
-    fn judge(
+    fn believe(
         &self,
         certificate: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
@@ -115,9 +105,8 @@ impl Judge {
         now: UnixTime,
     ) -> Result<(), Error> {
         if self.authorities.iter().any(|one| one == certificate) {
-            if let Ok(facts) = Facts::read(certificate) {
-                in_time(&facts, now)?;
-            }
+            let facts = Facts::read(certificate).map_err(|_| CertificateError::BadEncoding)?;
+            in_time(&facts, now)?;
             return verify_server_name(&ParsedCertificate::try_from(certificate)?, name);
         }
         match &self.chains {
@@ -126,6 +115,19 @@ impl Judge {
                 .verify_server_cert(certificate, intermediates, name, &[], now)
                 .map(drop),
         }
+    }
+}
+
+impl Judge for Authorities {
+    fn judge(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        self.believe(certificate, intermediates, name, now)
+            .map_err(|error| in_words(error, certificate, name, now))
     }
 }
 
@@ -218,47 +220,6 @@ fn other_name(sans: &[San], name: &ServerName<'_>) -> String {
             "certificate is valid for {}, not {name}",
             valid_for.join(", ")
         ),
-    }
-}
-
-impl ServerCertVerifier for Judge {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        _: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        self.judge(certificate, intermediates, name, now)
-            .map(|()| ServerCertVerified::assertion())
-            .map_err(|error| in_words(error, certificate, name, now))
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let known = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signed, known)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let known = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, known)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
     }
 }
 

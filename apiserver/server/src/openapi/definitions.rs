@@ -16,57 +16,78 @@ use skiff_api::{
 use super::{
     Version, custom,
     descriptions::{self, Described},
-    names::{META, definition_of, name_of, reference},
+    names::{META, definition_of, is_builtin, name_of, reference},
 };
 use crate::groups;
 
-/// All definitions; `of_brought` chooses those of kinds that somebody's definition brought.
-pub fn all(kinds: &Registry, version: Version, of_brought: impl Fn(&Kind) -> bool) -> Value {
-    let told = descriptions::all();
-    let tags = group_version_kinds(kinds);
-    let schema = Schema::builtin();
-    let mut out = Map::new();
-    for definition in schema
-        .types
-        .iter()
-        .filter(|definition| !definition.unspoken)
-    {
-        let name = name_of(&definition.name);
-        out.insert(
-            name.clone(),
-            object(schema, definition, told.get(&*name), tags.get(&name)),
-        );
-    }
-    for kind in kinds.all() {
-        if let Some(definition) = &kind.definition {
-            if of_brought(kind) {
-                let shown = custom::object(kind, definition, &told, version);
-                out.insert(definition_of(kind), shown);
-            }
-            continue;
-        }
-        let schema = kind.node().schema();
-        if let (false, Some(of)) = (
-            std::ptr::eq(schema, Schema::builtin()),
-            kind.node().as_type(),
-        ) {
-            let name = definition_of(kind);
-            out.insert(name.clone(), object(schema, of, None, tags.get(&name)));
-        }
-    }
-    let shown =
-        |row: &&Arc<Kind>| row.verbs.has("list") && (row.definition.is_none() || of_brought(row));
-    for row in kinds.all().iter().filter(shown) {
-        let (name, list) = list_of(row, &tags);
-        out.insert(name, list);
-    }
-    scalars(&mut out, &told);
-    Value::Object(out)
+/// The definitions that documents of some kinds may refer to. Each is made when it is asked for: the document of one group needs few of a thousand.
+pub struct Definitions<'k> {
+    version: Version,
+    told: HashMap<&'static str, Described>,
+    tags: BTreeMap<String, Vec<Value>>,
+    types: HashMap<String, &'static Type>,
+    /// Kinds that are not built in, and those that are listed, by the names of their definitions.
+    others: HashMap<String, &'k Kind>,
+    lists: HashMap<String, &'k Kind>,
+    scalars: Map<String, Value>,
 }
 
-fn list_of(row: &Kind, tags: &BTreeMap<String, Vec<Value>>) -> (String, Value) {
+impl<'k> Definitions<'k> {
+    pub fn of(kinds: &'k Registry, version: Version) -> Definitions<'k> {
+        let told = descriptions::all();
+        let spoken = Schema::builtin().types.iter().filter(|of| !of.unspoken);
+        let all = kinds.all().iter().map(Arc::as_ref);
+        let others = all.clone().filter(|kind| !is_builtin(kind));
+        let listed = all.filter(|kind| kind.verbs.has("list"));
+        Definitions {
+            version,
+            tags: group_version_kinds(kinds),
+            types: spoken.map(|of| (name_of(&of.name), of)).collect(),
+            others: others.map(|kind| (definition_of(kind), kind)).collect(),
+            lists: listed
+                .map(|kind| (format!("{}List", definition_of(kind)), kind))
+                .collect(),
+            scalars: scalars(&told),
+            told,
+        }
+    }
+
+    /// The definition of this name, if there is one.
+    pub fn get(&self, name: &str) -> Option<Value> {
+        let tags = self.tags.get(name);
+        if let Some(row) = self.lists.get(name) {
+            return Some(list_of(row, tags));
+        }
+        if let Some(kind) = self.others.get(name) {
+            return match kind.definition() {
+                Some(definition) => {
+                    Some(custom::object(kind, definition, &self.told, self.version))
+                }
+                None => {
+                    let of = kind.node().as_type()?;
+                    Some(object(kind.node().schema(), of, None, tags))
+                }
+            };
+        }
+        match self.types.get(name) {
+            Some(of) => Some(object(Schema::builtin(), of, self.told.get(name), tags)),
+            None => self.scalars.get(name).cloned(),
+        }
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Value {
+        let names = (self.types.keys())
+            .chain(self.others.keys())
+            .chain(self.lists.keys())
+            .chain(self.scalars.keys());
+        let all = names.filter_map(|name| Some((name.clone(), self.get(name)?)));
+        Value::Object(all.collect())
+    }
+}
+
+fn list_of(row: &Kind, tags: Option<&Vec<Value>>) -> Value {
     let item = definition_of(row);
-    let name = format!("{item}List");
     let mut list = json!({
         "description": format!("{} is a list of {}.", row.list_kind, row.kind),
         "type": "object",
@@ -78,17 +99,17 @@ fn list_of(row: &Kind, tags: &BTreeMap<String, Vec<Value>>) -> (String, Value) {
             "items": {"type": "array", "items": reference(&item), "description": format!("The {} of the list.", row.plural)},
         },
     });
-    if let Some(tags) = tags.get(&name) {
+    if let Some(tags) = tags {
         list["x-kubernetes-group-version-kind"] = tags.clone().into();
     }
-    (name, list)
+    list
 }
 
 const API_VERSION: &str = "The group and version whose schema the object follows, such as apps/v1.";
 const KIND: &str = "The kind of the object, in CamelCase. It cannot be updated.";
 
 /// Types that are no structs.
-fn scalars(out: &mut Map<String, Value>, told: &HashMap<&str, Described>) {
+fn scalars(told: &HashMap<&str, Described>) -> Map<String, Value> {
     let plain = [
         (
             format!("{META}.Time"),
@@ -124,12 +145,13 @@ fn scalars(out: &mut Map<String, Value>, told: &HashMap<&str, Described>) {
             json!({"type": "object"}),
         ),
     ];
-    for (name, mut definition) in plain {
+    let told = plain.into_iter().map(|(name, mut definition)| {
         if let Some(described) = told.get(&*name) {
             definition["description"] = described.words.clone().into();
         }
-        out.entry(name).or_insert(definition);
-    }
+        (name, definition)
+    });
+    told.collect()
 }
 
 /// Which kinds a definition is: those of the rows, their lists, what subresources speak, and the types that all groups share.

@@ -22,6 +22,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use skiff_api::kinds::{Kind, Registry};
 
+use self::definitions::Definitions;
 use crate::{aggregation::Known, groups, negotiate};
 
 const JSON: &str = "application/json";
@@ -146,7 +147,7 @@ impl Documents {
             return Found::NotAcceptable;
         };
         let document = self.get(kinds, known, (which, media), || match (other, of) {
-            (Some(other), _) => Document::new(version3::document(with_security(other)).to_string()),
+            (Some(other), _) => Document::new(handed_on(other).to_string()),
             (None, Some(of)) => version3_of(kinds, of),
             (None, None) => version2(kinds, known, media),
         });
@@ -184,8 +185,8 @@ pub enum Version {
     Three,
 }
 
-/// The model: an OpenAPI 2 document. `only`: the paths of one group and version.
-fn model(kinds: &Registry, version: Version, only: Option<(&str, &str)>) -> Value {
+/// The model: an OpenAPI 2 document but for its definitions. `only`: the paths of one group and version.
+fn model(kinds: &Registry, only: Option<(&str, &str)>) -> Value {
     let mut paths = Map::new();
     for kind in kinds
         .all()
@@ -196,13 +197,13 @@ fn model(kinds: &Registry, version: Version, only: Option<(&str, &str)>) -> Valu
     }
     operations::of_discovery(kinds, only, &mut paths);
     json!({"swagger": "2.0", "info": {"title": "Kubernetes", "version": "unversioned"}, "paths": paths,
-        "definitions": definitions::all(kinds, version, |kind| only.is_none_or(|wanted| wanted == (kind.group, kind.version))),
         "security": [{"BearerToken": []}],
         "securityDefinitions": security()})
 }
 
 fn version2(kinds: &Registry, known: &Known, media: &str) -> Document {
-    let mut model = model(kinds, Version::Two, None);
+    let mut model = model(kinds, None);
+    model["definitions"] = Definitions::of(kinds, Version::Two).all();
     for (_, remote) in known.remotes() {
         if let Some(theirs) = &remote.learned.version2 {
             merge::merge(&mut model, theirs);
@@ -222,11 +223,12 @@ fn converted<'k>(known: &'k Known, path: &str) -> Option<&'k Value> {
     (learned.version2.as_deref()).filter(|_| learned.version3.is_empty())
 }
 
-/// With what all documents say of how to prove who asks.
-fn with_security(part: &Value) -> Value {
+/// Such a document, made of the older one, with what all documents say of how to prove who asks.
+fn handed_on(part: &Value) -> Value {
     let mut model = part.clone();
     model["securityDefinitions"] = security();
-    model
+    let definitions = model["definitions"].take();
+    version3::document(model, |name| definitions.get(name).cloned())
 }
 
 fn security() -> Value {
@@ -249,7 +251,9 @@ fn group_version(kinds: &Registry, path: &str) -> Option<(&'static str, &'static
 }
 
 fn version3_of(kinds: &Registry, group_version: (&str, &str)) -> Document {
-    Document::new(version3::document(model(kinds, Version::Three, Some(group_version))).to_string())
+    let definitions = Definitions::of(kinds, Version::Three);
+    let model = model(kinds, Some(group_version));
+    Document::new(version3::document(model, |name| definitions.get(name)).to_string())
 }
 
 /// Where the documents of version 3 are. Their tag stands in the address, so that clients keep them for good.
@@ -266,7 +270,7 @@ fn index(kinds: &Registry, known: &Known) -> Value {
             .iter()
             .filter(|kind| Some((kind.group, kind.version)) == of)
         {
-            if let Some(definition) = &kind.definition {
+            if let Some(definition) = kind.definition() {
                 told.update(format!("{} {}\n", kind.plural, definition.since));
             }
         }

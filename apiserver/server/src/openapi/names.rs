@@ -19,9 +19,14 @@ pub fn name_of(name: &str) -> String {
     }
 }
 
+/// The kind's type is one of the program's.
+pub fn is_builtin(kind: &Kind) -> bool {
+    kind.definition().is_none() && std::ptr::eq(kind.node().schema(), Schema::builtin())
+}
+
 /// The name of the definition of a kind: of one that is not built in, its group backwards (`com.example.v1.Widget`).
 pub fn definition_of(kind: &Kind) -> String {
-    if kind.definition.is_none() && std::ptr::eq(kind.node().schema(), Schema::builtin()) {
+    if is_builtin(kind) {
         return name_of(kind.type_name());
     }
     let group: Vec<&str> = kind.group.split('.').rev().collect();

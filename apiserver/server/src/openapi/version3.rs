@@ -22,9 +22,8 @@ const EITHER: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// From a document of version 2.
-pub fn document(mut model: Value) -> Value {
-    let definitions = model["definitions"].take();
+/// From a document of version 2, whose definitions `definition` finds by their names.
+pub fn document(mut model: Value, definition: impl Fn(&str) -> Option<Value>) -> Value {
     let mut paths = Map::new();
     if let Value::Object(items) = model["paths"].take() {
         for (path, item) in items {
@@ -39,7 +38,7 @@ pub fn document(mut model: Value) -> Value {
         if schemas.contains_key(&name) {
             continue;
         }
-        let mut schema = schema(definitions[&name].clone(), false);
+        let mut schema = schema(definition(&name).unwrap_or_default(), false);
         if let Some((_, types)) = EITHER.iter().find(|(of, _)| *of == name) {
             schema["oneOf"] = types.iter().map(|of| json!({"type": of})).collect();
             if let Some(map) = schema.as_object_mut() {

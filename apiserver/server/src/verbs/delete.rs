@@ -16,7 +16,7 @@ use skiff_api::{
     },
 };
 
-use super::list::{ListOptions, Selection};
+use super::{list::ListOptions, selection::Selection};
 use crate::{
     body,
     context::{Answer, Context},

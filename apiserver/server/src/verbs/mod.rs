@@ -13,6 +13,7 @@ mod delete;
 mod get;
 mod list;
 mod patch;
+mod selection;
 mod update;
 mod watch;
 

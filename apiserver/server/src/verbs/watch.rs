@@ -20,7 +20,7 @@ use skiff_api::{
 };
 use skiff_storage::{Error, Event, EventKind, Object, Range, Watch};
 
-use super::list::Selection;
+use super::selection::Selection;
 use crate::{
     app::App,
     context::{Answer, Context, json_of},

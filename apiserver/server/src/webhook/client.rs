@@ -1,27 +1,23 @@
-//! A client of one webhook: its place, whom it believes, and the connections that rest until they are needed again.
+//! A client of one webhook that is configured in the API: its place, whom it believes.
 //!
-//! Invariant: a connection carries one request at a time, and is kept only when the answer was read to its end. HTTP/1.1, so that many requests spread over
-//! what stands behind a service. Follows `staging/src/k8s.io/apiserver/pkg/util/webhook/client.go` and `staging/src/k8s.io/client-go/rest/request.go`.
+//! Invariant: a webhook is believed by the authorities of its own configuration alone. Follows
+//! `staging/src/k8s.io/apiserver/pkg/util/webhook/client.go`.
 
 use std::{sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http::{Request, Response, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
-use parking_lot::Mutex;
-use rustls::{ClientConfig, pki_types::ServerName};
+use http::{Request, header};
+use http_body_util::Full;
+use rustls::pki_types::ServerName;
 use serde_json::Value;
 use skiff_api::machinery::read::Read;
-use tokio::time::Instant;
 
-use super::answer;
+use super::endpoint::{AskError, Endpoint, Target};
 use crate::{
     core::Core,
     dial::{
-        self, Behind, DialError,
+        Behind,
         location::{authority, clean, escaped},
         trust::{self, TrustError},
     },
@@ -30,13 +26,6 @@ use crate::{
 
 /// How the server shows itself, in upstream's words.
 const USER_AGENT: &str = "kube-apiserver-admission";
-/// How long a connection may rest.
-const REST: Duration = Duration::from_secs(90);
-/// What is kept of connections at the most.
-const MOST_RESTING: usize = 64;
-/// The longest answer, in bytes.
-const LONGEST_ANSWER: usize = 16 * 1024 * 1024;
-
 /// A configuration of which no client can be made.
 #[derive(thiserror::Error, Debug, Clone, PartialEq)]
 pub enum ClientError {
@@ -48,26 +37,6 @@ pub enum ClientError {
     Bundle,
     #[error(transparent)]
     Trust(#[from] TrustError),
-}
-
-/// Why there is no answer, in the words of Go's client.
-#[derive(thiserror::Error, Debug)]
-pub enum PostError {
-    #[error("Post {0:?}: context deadline exceeded")]
-    Late(String),
-    #[error("Post {url:?}: {why}")]
-    Dial { url: String, why: DialError },
-    #[error("Post {url:?}: {why}")]
-    Unresolved { url: String, why: Unresolved },
-    #[error("parse request: {0}")]
-    Request(#[from] http::Error),
-    #[error("unexpected error when reading response body. Please retry. Original error: {0}")]
-    Body(String),
-    #[error("0-length response with status code: {code} and content type: {media}")]
-    Empty { code: u16, media: String },
-    /// The webhook answered with a code that is no success.
-    #[error("{0}")]
-    Refused(String),
 }
 
 enum Place {
@@ -84,15 +53,7 @@ pub struct Client {
     /// Host and port as the URL shows them.
     authority: String,
     path: String,
-    name: ServerName<'static>,
-    tls: Arc<ClientConfig>,
-    behind: Option<Behind>,
-    resting: Mutex<Vec<Resting>>,
-}
-
-struct Resting {
-    sender: SendRequest<Full<Bytes>>,
-    since: Instant,
+    endpoint: Endpoint,
 }
 
 impl Client {
@@ -115,11 +76,11 @@ impl Client {
             place,
             authority: shown,
             path: escaped(&clean(&path)),
-            name: ServerName::try_from(name)
-                .map_err(|error| ClientError::Url(error.to_string()))?,
-            tls,
-            behind,
-            resting: Mutex::default(),
+            endpoint: Endpoint::new(
+                ServerName::try_from(name).map_err(|error| ClientError::Url(error.to_string()))?,
+                tls,
+                behind,
+            ),
         })
     }
 
@@ -132,80 +93,27 @@ impl Client {
         core: &Core,
         document: Bytes,
         patience: Duration,
-    ) -> Result<Bytes, PostError> {
+    ) -> Result<Bytes, AskError> {
         let seconds = patience.as_millis().div_ceil(1000);
         let target = format!("{}?timeout={seconds}s", self.path);
-        let url = format!("https://{}{target}", self.authority);
-        let late = || PostError::Late(url.clone());
-        let begun = Instant::now();
-        let answer = tokio::time::timeout(patience, self.exchange(core, &url, &target, document));
-        let (head, sender) = answer.await.map_err(|_| late())??;
-        let (head, body) = head.into_parts();
-        let left = patience.saturating_sub(begun.elapsed());
-        let body =
-            match tokio::time::timeout(left, Limited::new(body, LONGEST_ANSWER).collect()).await {
-                Err(_) => return Err(PostError::Body("context deadline exceeded".into())),
-                Ok(Err(error)) => return Err(PostError::Body(error.to_string())),
-                Ok(Ok(body)) => body.to_bytes(),
-            };
-        self.rest(sender);
-        match head.status.as_u16() {
-            200..=206 if body.is_empty() => {
-                let media = head.headers.get(header::CONTENT_TYPE);
-                let media = media.and_then(|media| media.to_str().ok());
-                Err(PostError::Empty {
-                    code: head.status.as_u16(),
-                    media: media.unwrap_or("application/json").into(),
-                })
-            }
-            200..=206 => Ok(body),
-            _ => Err(PostError::Refused(answer::refusal(
-                head.status,
-                &head.headers,
-                &body,
-            ))),
-        }
+        let request = self.request(&target, document)?;
+        let target = Target {
+            url: &format!("https://{}{target}", self.authority),
+            place: &|| self.resolved(core),
+        };
+        let reply = self.endpoint.call(request, &target, patience).await?;
+        reply.document()
     }
 
-    /// The head of the answer, and the connection on which its body follows.
-    async fn exchange(
-        &self,
-        core: &Core,
-        url: &str,
-        target: &str,
-        document: Bytes,
-    ) -> Result<(Response<hyper::body::Incoming>, SendRequest<Full<Bytes>>), PostError> {
-        let failed = |why: DialError| PostError::Dial {
-            url: url.into(),
-            why,
-        };
-        let mut request = self.request(target, document)?;
-        while let Some(mut sender) = self.rested() {
-            match sender.try_send_request(request).await {
-                Ok(answer) => return Ok((answer, sender)),
-                Err(mut error) => match error.take_message() {
-                    // the other side ended it while it rested
-                    Some(unsent) => request = unsent,
-                    None => return Err(failed(ended(error.into_error()))),
-                },
-            }
-        }
-        let (host, port) = match &self.place {
-            Place::Address(host, port) => (host.clone(), *port),
+    fn resolved(&self, core: &Core) -> Result<(String, u16), Unresolved> {
+        match &self.place {
+            Place::Address(host, port) => Ok((host.clone(), *port)),
             Place::Service {
                 namespace,
                 name,
                 port,
-            } => services::resolve(core, namespace, name, *port).map_err(|why| {
-                PostError::Unresolved {
-                    url: url.into(),
-                    why,
-                }
-            })?,
-        };
-        let mut sender = self.open(&host, port).await.map_err(failed)?;
-        let answer = sender.send_request(request).await;
-        Ok((answer.map_err(|error| failed(ended(error)))?, sender))
+            } => services::resolve(core, namespace, name, *port),
+        }
     }
 
     fn request(&self, target: &str, document: Bytes) -> http::Result<Request<Full<Bytes>>> {
@@ -215,33 +123,6 @@ impl Client {
             .header(header::ACCEPT, "application/json, */*")
             .header(header::USER_AGENT, USER_AGENT)
             .body(Full::new(document))
-    }
-
-    async fn open(&self, host: &str, port: u16) -> Result<SendRequest<Full<Bytes>>, DialError> {
-        let tcp = dial::connect(host, port, self.behind.as_ref()).await?;
-        let stream = dial::shake_hands(self.tls.clone(), self.name.clone(), tcp).await?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        skiff_watching::task::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection to a webhook ended");
-            }
-        });
-        Ok(sender)
-    }
-
-    /// A connection that rests and still stands; those that rested too long are ended.
-    fn rested(&self) -> Option<SendRequest<Full<Bytes>>> {
-        let mut resting = self.resting.lock();
-        resting.retain(|one| !one.sender.is_closed() && one.since.elapsed() < REST);
-        resting.pop().map(|one| one.sender)
-    }
-
-    fn rest(&self, sender: SendRequest<Full<Bytes>>) {
-        let mut resting = self.resting.lock();
-        if !sender.is_closed() && resting.len() < MOST_RESTING {
-            let since = Instant::now();
-            resting.push(Resting { sender, since });
-        }
     }
 }
 
@@ -280,14 +161,6 @@ fn of_url(text: &str) -> Result<Placed, ClientError> {
         host,
         path.into_owned(),
     ))
-}
-
-/// What Go says when a connection ends before there is an answer.
-fn ended(error: hyper::Error) -> DialError {
-    match error.is_incomplete_message() {
-        true => DialError::Ended,
-        false => DialError::Http(error),
-    }
 }
 
 #[cfg(test)]

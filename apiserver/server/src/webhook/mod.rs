@@ -5,8 +5,10 @@
 
 mod answer;
 mod client;
+mod endpoint;
 
 pub use self::{
     answer::{AnswerError, decoded},
-    client::{Client, ClientError, PostError},
+    client::{Client, ClientError},
+    endpoint::{AskError, Endpoint, Reply, Target, place_of},
 };

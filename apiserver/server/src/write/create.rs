@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     admission::{Attributes, Operation},
-    auth::{self, Authorizer, Decision, authorize::forbidden},
+    auth::{self, authorize::forbidden},
     names, stored,
 };
 
@@ -93,11 +93,11 @@ pub(super) async fn create_tracked(
         }
         (kind.strategy.after_system_fields)(&mut value);
         let allocation = take_addresses(call, kind, &mut value, &Value::Null)?;
-        validate(call, kind, &value)?;
+        validate(call, kind, &value).await?;
         let name = value.name().to_string();
-        escalation(call, kind, &value, None)?;
+        escalation(call, kind, &value, None).await?;
         if !authorized {
-            may_create(call)?;
+            may_create(call).await?;
         }
         let mut checked = Attributes {
             name: &name,
@@ -150,7 +150,7 @@ fn prepare(call: &Call<'_>, kind: &Arc<Kind>, value: &mut Value) -> Result<(), S
     for warning in (kind.strategy.early_warnings)(value) {
         call.warnings.add(warning);
     }
-    kind.prepare_for_create(value);
+    (kind.strategy.prepare_for_create)(value);
     if kind.has_status() && !kind.flags.keeps_status_on_create {
         clear_status(kind, value)?;
     }
@@ -160,14 +160,15 @@ fn prepare(call: &Call<'_>, kind: &Arc<Kind>, value: &mut Value) -> Result<(), S
 }
 
 /// PUT and apply of what is absent need the right to create, too.
-fn may_create(call: &Call<'_>) -> Result<(), Status> {
+async fn may_create(call: &Call<'_>) -> Result<(), Status> {
     let asked = auth::Attributes {
         verb: "create".into(),
         ..call.asked.clone()
     };
-    match call.writer.core.authorizers.authorize(&asked) {
-        Decision::Allow(_) => Ok(()),
-        decision => Err(forbidden(&asked, decision.reason())),
+    let verdict = call.writer.core.authorizers.decide(&asked).await;
+    match verdict.allowed() {
+        true => Ok(()),
+        false => Err(forbidden(&asked, verdict.reason())),
     }
 }
 
@@ -194,8 +195,8 @@ fn set_system_fields(call: &Call<'_>, kind: &Kind, value: &mut Value) {
     }
 }
 
-fn validate(call: &Call<'_>, kind: &Kind, value: &Value) -> Result<(), Status> {
-    let mut errors = devices::check(call, kind, Part::Whole, value, None)?;
+async fn validate(call: &Call<'_>, kind: &Kind, value: &Value) -> Result<(), Status> {
+    let mut errors = devices::check(call, kind, Part::Whole, value, None).await?;
     let validate_name = |name: &str, prefix| {
         let mut problems = (kind.flags.validate_name)(name, prefix);
         problems.extend((kind.strategy.name_problems)(value, name));
@@ -205,7 +206,7 @@ fn validate(call: &Call<'_>, kind: &Kind, value: &Value) -> Result<(), Status> {
     errors.extend(standard_finalizers(kind, value));
     errors.extend(kind.validate(value));
     if errors.is_empty() {
-        errors = params::check(call, kind, Part::Whole, value, None)?;
+        errors = params::check(call, kind, Part::Whole, value, None).await?;
     }
     refused(kind, value, &errors)
 }

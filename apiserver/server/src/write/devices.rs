@@ -20,7 +20,7 @@ use skiff_storage::Key;
 
 use super::call::{Call, Part};
 use crate::{
-    auth::{self, Authorizer, User, authorize::forbidden},
+    auth::{self, User, authorize::forbidden},
     stored,
 };
 
@@ -28,7 +28,7 @@ const ADMIN_LABEL: &str = "resource.kubernetes.io/admin-access";
 const NODE_NAME: &str = "authentication.kubernetes.io/node-name";
 
 /// `old` is absent on creation. A claim's spec stays, so it is asked once.
-pub(super) fn check(
+pub(super) async fn check(
     call: &Call<'_>,
     kind: &Kind,
     part: Part,
@@ -44,7 +44,7 @@ pub(super) fn check(
             requests(call, new, new.at("spec").at("spec"), &mut errors)?
         }
         (Beyond::DevicesOfClaim, Part::Sub(Subresource::Status), Some(old)) => {
-            status(call, new, old, &mut errors)?
+            status(call, new, old, &mut errors).await?
         }
         _ => {}
     }
@@ -70,7 +70,12 @@ fn requests(
     )
 }
 
-fn status(call: &Call<'_>, new: &Value, old: &Value, errors: &mut Errors) -> Result<(), Status> {
+async fn status(
+    call: &Call<'_>,
+    new: &Value,
+    old: &Value,
+    errors: &mut Errors,
+) -> Result<(), Status> {
     let (now, before) = (new.at("status"), old.at("status"));
     let granted = |status: &Value| {
         status
@@ -93,10 +98,10 @@ fn status(call: &Call<'_>, new: &Value, old: &Value, errors: &mut Errors) -> Res
         .iter()
         .any(|name| now.some(name) != before.some(name))
     {
-        binding(call, errors);
+        binding(call, errors).await;
     }
     if let Some(allocation) = now.some("allocation") {
-        drivers(call, &changed_drivers(now, before), allocation, errors);
+        drivers(call, &changed_drivers(now, before), allocation, errors).await;
     }
     Ok(())
 }
@@ -133,14 +138,14 @@ fn as_admin(
 }
 
 /// Allocating is asked for all namespaces.
-fn binding(call: &Call<'_>, errors: &mut Errors) {
+async fn binding(call: &Call<'_>, errors: &mut Errors) {
     let asked = auth::Attributes {
         subresource: "binding".into(),
         namespace: String::new(),
         name: String::new(),
         ..call.asked.clone()
     };
-    if let Err(Status { message: why, .. }) = may(call, &asked) {
+    if let Err(Status { message: why, .. }) = may(call, &asked).await {
         let verb = &asked.verb;
         errors.forbidden(
             &Path::new("status.allocation"),
@@ -150,7 +155,12 @@ fn binding(call: &Call<'_>, errors: &mut Errors) {
 }
 
 /// Each driver is asked about by its name: from the node of the devices, or from anywhere.
-fn drivers(call: &Call<'_>, drivers: &BTreeSet<&str>, allocation: &Value, errors: &mut Errors) {
+async fn drivers(
+    call: &Call<'_>,
+    drivers: &BTreeSet<&str>,
+    allocation: &Value,
+    errors: &mut Errors,
+) {
     let base = call.asked.clone();
     let mut verbs = vec![format!("arbitrary-node:{}", base.verb)];
     if is_of_node(&call.asked.user, node_of(allocation)) {
@@ -163,8 +173,10 @@ fn drivers(call: &Call<'_>, drivers: &BTreeSet<&str>, allocation: &Value, errors
             name: (*driver).into(),
             ..base.clone()
         };
-        let answers: Vec<Result<(), Status>> =
-            verbs.iter().map(|verb| may(call, &asked(verb))).collect();
+        let mut answers: Vec<Result<(), Status>> = Vec::with_capacity(verbs.len());
+        for verb in &verbs {
+            answers.push(may(call, &asked(verb)).await);
+        }
         if answers.iter().any(Result::is_ok) {
             continue;
         }
@@ -178,12 +190,12 @@ fn drivers(call: &Call<'_>, drivers: &BTreeSet<&str>, allocation: &Value, errors
     }
 }
 
-fn may(call: &Call<'_>, asked: &auth::Attributes) -> Result<(), Status> {
-    let decision = call.writer.core.authorizers.authorize(asked);
-    if decision.allowed() {
+async fn may(call: &Call<'_>, asked: &auth::Attributes) -> Result<(), Status> {
+    let verdict = call.writer.core.authorizers.decide(asked).await;
+    if verdict.allowed() {
         Ok(())
     } else {
-        Err(forbidden(asked, decision.reason()))
+        Err(forbidden(asked, verdict.reason()))
     }
 }
 

@@ -16,14 +16,14 @@ use skiff_storage::Key;
 
 use super::call::{Call, Part};
 use crate::{
-    auth::{self, Authorizer, SYSTEM_MASTERS, User},
+    auth::{self, SYSTEM_MASTERS, User},
     stored,
 };
 
 const ALL: &str = "*";
 
 /// `old` is absent on creation.
-pub(super) fn check(
+pub(super) async fn check(
     call: &Call<'_>,
     kind: &Kind,
     part: Part,
@@ -35,8 +35,8 @@ pub(super) fn check(
         _ if !matches!(part, Part::Whole) || call.asked.user.in_group(SYSTEM_MASTERS) => {
             return Ok(errors);
         }
-        Beyond::ParametersOfPolicy => ("paramKind", policy(call, new, old)),
-        Beyond::ParametersOfBinding(policies) => ("paramRef", binding(call, new, policies)?),
+        Beyond::ParametersOfPolicy => ("paramKind", policy(call, new, old).await),
+        Beyond::ParametersOfBinding(policies) => ("paramRef", binding(call, new, policies).await?),
         _ => return Ok(errors),
     };
     if let Some(why) = refused {
@@ -45,7 +45,7 @@ pub(super) fn check(
     Ok(errors)
 }
 
-fn policy(call: &Call<'_>, new: &Value, old: Option<&Value>) -> Option<String> {
+async fn policy(call: &Call<'_>, new: &Value, old: Option<&Value>) -> Option<String> {
     let kind = new.at("spec").some("paramKind")?;
     if old.is_some_and(|old| old.at("spec").some("paramKind") == Some(kind)) {
         return None;
@@ -66,11 +66,16 @@ fn policy(call: &Call<'_>, new: &Value, old: Option<&Value>) -> Option<String> {
             r#"user {user} must have "get" permission on all objects of the referenced paramKind (kind={name}, apiVersion={version})"#
         )
     };
-    (!call.writer.core.authorizers.authorize(&asked).allowed()).then(why)
+    let verdict = call.writer.core.authorizers.decide(&asked).await;
+    (!verdict.allowed()).then(why)
 }
 
 /// `policies` names the resource of the policies that such bindings are of.
-fn binding(call: &Call<'_>, binding: &Value, policies: &str) -> Result<Option<String>, Status> {
+async fn binding(
+    call: &Call<'_>,
+    binding: &Value,
+    policies: &str,
+) -> Result<Option<String>, Status> {
     let spec = binding.at("spec");
     let Some(reference) = spec.some("paramRef") else {
         return Ok(None);
@@ -102,7 +107,8 @@ fn binding(call: &Call<'_>, binding: &Value, policies: &str) -> Result<Option<St
         name: name.into(),
         ..base
     };
-    if call.writer.core.authorizers.authorize(&asked).allowed() {
+    let verdict = call.writer.core.authorizers.decide(&asked).await;
+    if verdict.allowed() {
         return Ok(None);
     }
     let user = shown(&call.asked.user);

@@ -36,7 +36,7 @@ pub(super) fn prepare(
             }
             take_status(&mut base, new);
             *new = base;
-            kind.prepare_for_status_update(new, live);
+            (kind.strategy.prepare_for_status_update)(new, live);
         }
         Part::Sub(sub) => {
             if let Some(rules) = kind.strategy.part(sub.name()) {
@@ -47,7 +47,7 @@ pub(super) fn prepare(
             if kind.has_status() {
                 take_status(new, live);
             }
-            kind.prepare_for_update(new, live);
+            (kind.strategy.prepare_for_update)(new, live);
         }
     }
     conform(new, kind.node()).map_err(|error| Status::internal(error.to_string()))?;

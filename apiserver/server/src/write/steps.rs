@@ -112,7 +112,7 @@ pub fn check_namespace(kind: &Kind, namespace: &str, value: &mut Value) -> Resul
 }
 
 /// Nobody grants by a role or binding what they may not do themselves.
-pub(super) fn escalation(
+pub(super) async fn escalation(
     call: &Call<'_>,
     kind: &Kind,
     new: &Value,
@@ -133,7 +133,7 @@ pub(super) fn escalation(
         new,
         old,
     };
-    escalation::check(&call.writer.core.authorizers, &write)
+    escalation::check(&call.writer.core.authorizers, &write).await
 }
 
 pub(super) fn stamp(

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use skiff_api::{
-    kinds::{Kind, Subresource, UpdateChecks, flags::path_segment},
+    kinds::{Kind, UpdateChecks, flags::path_segment},
     machinery::{
         field::{Errors, Path},
         meta::Meta,
@@ -188,8 +188,8 @@ impl Attempt<'_> {
         prepare(kind, part, &mut new, live)?;
         stamp(call, kind, &mut new, Some(live))?;
         let allocation = take_addresses(call, kind, &mut new, live)?;
-        validate(call, kind, part, &new, live)?;
-        escalation(call, kind, &new, Some(live))?;
+        validate(call, kind, part, &new, live).await?;
+        escalation(call, kind, &new, Some(live)).await?;
         attributes.object = Some(self.seen(&mut new)?);
         call.check(&attributes).await?;
         if seen.is_none() {
@@ -322,7 +322,7 @@ fn ends_deletion(kind: &Kind, new: &Value, live: &Value) -> bool {
         && !(kind.strategy.held)(new)
 }
 
-fn validate(
+async fn validate(
     call: &Call<'_>,
     kind: &Kind,
     part: Part,
@@ -334,7 +334,7 @@ fn validate(
     let changed = object_meta::validate_update(new, live);
     let finalizers = standard_finalizers(kind, new);
     errors.extend(changed.clone());
-    errors.extend(devices::check(call, kind, part, new, Some(live))?);
+    errors.extend(devices::check(call, kind, part, new, Some(live)).await?);
     let checks = if matches!(part, Part::Whole) {
         kind.flags.update_checks
     } else {
@@ -353,12 +353,11 @@ fn validate(
         errors.extend(finalizers);
     }
     errors.extend(match part {
-        Part::Whole => kind.validate_update(new, live),
-        Part::Sub(Subresource::Status) => kind.validate_status_update(new, live),
-        Part::Sub(sub) => kind.validate_part(sub, new, live),
+        Part::Whole => kind.validate_update(new, live, &mut |text| call.warnings.add(text)),
+        Part::Sub(sub) => kind.validate_part(sub, new, live, &mut |text| call.warnings.add(text)),
     });
     if errors.is_empty() {
-        errors = params::check(call, kind, part, new, Some(live))?;
+        errors = params::check(call, kind, part, new, Some(live)).await?;
     }
     refused(kind, new, &errors)
 }

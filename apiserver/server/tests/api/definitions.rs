@@ -351,6 +351,66 @@ async fn a_schema_that_changes_shows_in_what_was_stored_before() {
     );
 }
 
+/// What breaks a rule that came later, and is as it was, is told and kept.
+#[tokio::test]
+async fn what_was_so_before_is_told_and_not_refused() {
+    let server = sailing().await;
+    server
+        .make(
+            BOATS,
+            &boat("a", json!({"color": "red", "crew": [{"id": "x"}]})),
+        )
+        .await;
+    let path = format!("{DEFINITIONS}/boats.sea.example.com");
+    let mut changed = server.get(&path).await.json();
+    let spec = changed
+        .pointer_mut(
+            "/spec/versions/1/schema/openAPIV3Schema/properties/spec/properties/crew/items",
+        )
+        .unwrap();
+    spec["x-kubernetes-validations"] =
+        json!([{"rule": "has(self.role)", "message": "everybody has a role"}]);
+    server.put(&path, &changed).await.is(200);
+    let added = boat("new", json!({"crew": [{"id": "x"}]}));
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    while server
+        .post(&format!("{BOATS}?dryRun=All"), &added)
+        .await
+        .code
+        != 422
+    {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "the rule is not asked"
+        );
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let update = server
+        .patch(
+            &format!("{BOATS}/a"),
+            "merge",
+            &json!({"spec": {"color": "green"}}),
+        )
+        .await
+        .is(200);
+    assert!(
+        update
+            .warnings
+            .iter()
+            .any(|text| text.contains("spec.crew[0]: Invalid value: everybody has a role")),
+        "{:?}",
+        update.warnings
+    );
+    server
+        .patch(
+            &format!("{BOATS}/a"),
+            "merge",
+            &json!({"spec": {"crew": [{"id": "y"}]}}),
+        )
+        .await
+        .is(422);
+}
+
 #[tokio::test]
 async fn names_that_others_have_are_not_accepted() {
     let server = sailing().await;

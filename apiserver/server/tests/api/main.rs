@@ -1,7 +1,9 @@
 //! What the API server does, asked in process: a server with its state in memory, one file a subject.
 
+mod https_server;
 mod server;
 
+mod access;
 mod admission;
 mod aggregation;
 mod apply;

@@ -74,17 +74,41 @@ impl Server {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Answer {
+        let user = User::new("admin", &["system:masters", "system:authenticated"]);
+        self.request(method, path, headers, body, Some(user)).await
+    }
+
+    /// A request by who shows this token.
+    pub async fn send_as(&self, token: &str, method: &str, path: &str, body: &Value) -> Answer {
+        let bearer = format!("Bearer {token}");
+        let mut headers = vec![("content-type", "application/json")];
+        if !token.is_empty() {
+            headers.push(("authorization", &bearer));
+        }
+        let body = match body {
+            Value::Null => String::new(),
+            body => body.to_string(),
+        };
+        self.request(method, path, &headers, body, None).await
+    }
+
+    /// `user` asks in process; `None`: whoever the headers say.
+    async fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+        user: Option<User>,
+    ) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let mut request = request.body(Body::from(body.into())).unwrap();
-        request
-            .extensions_mut()
-            .insert(InProcess(Arc::new(User::new(
-                "admin",
-                &["system:masters", "system:authenticated"],
-            ))));
+        if let Some(user) = user {
+            request.extensions_mut().insert(InProcess(Arc::new(user)));
+        }
         let response = self.app.clone().handle(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let warnings = parts

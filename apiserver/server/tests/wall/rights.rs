@@ -127,7 +127,7 @@ async fn streams_need_create_whatever_the_method() {
 #[tokio::test]
 async fn who_may_do_anything_is_somebody() {
     let server = Server::with(&[], |config| {
-        config.authorization_modes = vec!["AlwaysAllow".into()]
+        config.authorization.modes = vec!["AlwaysAllow".into()]
     })
     .await;
     for path in ["/api/v1/secrets", "/version", "/healthz", "/nonsense"] {

@@ -12,7 +12,8 @@ use crate::machinery::{
         self, Activation, Compiled, Declared, Env, EvalError, MAX_MESSAGE_BYTES, PER_CALL_LIMIT,
         RUNTIME_BUDGET, Value, declared::Shape, escape::escape, value::from_json_as,
     },
-    field::{Error, Errors, Kind, Path},
+    field::{Error, Errors, Kind, NIL, Path},
+    problem::{Problem, problem},
     read::Read,
     structural::{Default, Node, Structural, Visit},
 };
@@ -34,7 +35,7 @@ struct Place {
 #[derive(Debug)]
 struct Rule {
     /// The expression, or why it is none, which the validation of definitions rules out.
-    compiled: Result<Compiled, String>,
+    compiled: Result<Compiled, Problem>,
     uses_old: bool,
     /// It is asked where there was nothing before, too.
     optional_old: bool,
@@ -224,10 +225,12 @@ impl Place {
 impl Rule {
     fn new(rule: &Json, env: &Env) -> Rule {
         let compiled = |text: &str| {
-            let compiled = env.compile(text).map_err(|issues| issues.to_string())?;
+            let compiled = env
+                .compile(text)
+                .map_err(|issues| Problem(issues.to_string()))?;
             match compiled.instantiated() {
                 Ok(()) => Ok(compiled),
-                Err(why) => Err(why.to_string()),
+                Err(why) => Err(Problem(why.to_string())),
             }
         };
         let (text, message) = (rule.text("rule"), rule.text("message"));
@@ -351,7 +354,8 @@ impl Asked<'_, '_> {
             Some((message, text)) => match self.message(message, text, of_message) {
                 Ok(detail) => detail.unwrap_or_else(|| rule.detail.clone()),
                 Err(why) => {
-                    let error = self.error(rule, Kind::Invalid, Some(self.type_name().into()), why);
+                    let error =
+                        self.error(rule, Kind::Invalid, Some(self.type_name().into()), why.0);
                     self.add(rule, error);
                     return ControlFlow::Break(());
                 }
@@ -378,7 +382,7 @@ impl Asked<'_, '_> {
         message: &'v Compiled,
         text: &str,
         activation: &Activation<'v>,
-    ) -> Result<Option<String>, String> {
+    ) -> Result<Option<String>, Problem> {
         let (outcome, cost) = message.evaluate(activation, PER_CALL_LIMIT);
         if cost > *self.budget {
             return Err("messageExpression evaluation failed due to running out of cost budget, no further validation rules will be run".into());
@@ -386,7 +390,7 @@ impl Asked<'_, '_> {
         *self.budget -= cost;
         let said = match outcome {
             Err(EvalError::CostLimit) => {
-                return Err(format!(
+                return Err(problem!(
                     "no further validation rules will be run due to call cost exceeds limit for messageExpression: {text:?}"
                 ));
             }
@@ -404,7 +408,7 @@ impl Asked<'_, '_> {
 
     fn error(&self, rule: &Rule, kind: Kind, value: Option<Json>, detail: String) -> Error {
         let field = match (rule.field.as_str(), self.path.is_blank()) {
-            ("", true) => "<nil>".into(),
+            ("", true) => NIL.into(),
             ("", false) => self.path.to_string(),
             (field, _) => self.path.child(field).to_string(),
         };
@@ -427,7 +431,7 @@ impl Asked<'_, '_> {
     /// What is wrong with asking, told of the type.
     fn type_error(&mut self, detail: String) {
         let field = match self.path.is_blank() {
-            true => "<nil>".into(),
+            true => NIL.into(),
             false => self.path.to_string(),
         };
         self.errors.0.push(Error {

@@ -1,37 +1,13 @@
 //! Expressions in CEL, as several kinds have them.
 //!
-//! Invariant: what is wrong with an expression is told in upstream's words; one that selects devices is not compiled yet, so that one which does not parse
-//! is stored (`docs/differences.md`).
+//! Invariant: what is wrong with an expression is told in upstream's words.
 //! Follows `pkg/apis/admissionregistration/validation/validation.go` and `validateCELSelector` of `pkg/apis/resource/validation/validation.go`.
 
 use crate::kinds::prelude::*;
-use crate::machinery::cel::{Compiled, admission::Fault};
+use crate::machinery::cel::{Compiled, admission::Fault, devices, escape::is_reserved};
 
 /// The longest expression that selects devices, in bytes.
 const LONGEST_SELECTOR: usize = 10 * 1024;
-const RESERVED: &[&str] = &[
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
 
 /// What is wrong with an expression of admission that was compiled; `shown` is the text that the mistake is told of.
 pub fn compiled(of: Result<Compiled, Fault>, shown: &str, path: &Path, errors: &mut Errors) {
@@ -59,7 +35,13 @@ pub fn needed(
 /// An expression that selects devices.
 pub fn selector(expression: &str, path: &Path, errors: &mut Errors) {
     if expression.len() > LONGEST_SELECTOR {
-        errors.too_long(path, LONGEST_SELECTOR as i64);
+        return errors.too_long(path, LONGEST_SELECTOR as i64);
+    }
+    match devices::compile(expression) {
+        Ok(_) => {}
+        Err(fault @ devices::Fault::Uninstantiated(_)) => errors.internal(path, fault.to_string()),
+        Err(fault @ devices::Fault::Costly) => errors.forbidden(path, &fault.to_string()),
+        Err(fault) => errors.invalid(path, expression, fault.to_string()),
     }
 }
 
@@ -70,10 +52,7 @@ pub fn is_blank(text: &str) -> bool {
 
 /// A name that expressions can refer to.
 pub fn is_identifier(name: &str) -> bool {
-    let letter = |b: u8| b == b'_' || b.is_ascii_alphabetic();
-    let shape = name.bytes().next().is_some_and(letter)
-        && name.bytes().all(|b| letter(b) || b.is_ascii_digit());
-    shape && !RESERVED.contains(&name)
+    names::is_c_identifier(name).is_empty() && !is_reserved(name)
 }
 
 #[cfg(test)]
@@ -103,7 +82,7 @@ mod tests {
             &mut errors,
             none,
         );
-        selector(&"x".repeat(LONGEST_SELECTOR), &path, &mut errors);
+        selector("true", &path, &mut errors);
         selector(&"x".repeat(LONGEST_SELECTOR + 1), &path, &mut errors);
         assert_eq!(
             errors.message(),

@@ -5,13 +5,14 @@
 
 pub mod admission;
 mod declare;
+pub mod devices;
 mod format;
 mod quantity;
 
 pub use declare::{declare, declare_root, max_cardinality};
 pub use skiff_cel::{
     Activation, Compiled, Declared, Env, EvalError, Issues, Outcome, PER_CALL_LIMIT, Type, Value,
-    cost, declared, escape, library, value,
+    cost, declared, escape, library, regex, value,
 };
 
 use std::sync::LazyLock;

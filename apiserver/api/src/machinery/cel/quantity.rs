@@ -7,7 +7,7 @@ use std::any::Any;
 use std::cmp::Ordering;
 
 /// The name of its type.
-const TYPE: &str = "kubernetes.Quantity";
+pub const TYPE: &str = "kubernetes.Quantity";
 /// The most digits that upstream keeps in a machine word.
 const WORD_DIGITS: i32 = 18;
 

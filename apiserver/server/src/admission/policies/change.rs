@@ -82,7 +82,7 @@ pub fn check_known(kind: &Kind, object: &Json) -> Result<(), ChangeError> {
     let decoded = kind
         .conform(&mut copy)
         .map_err(|why| unreadable(&why.to_string()))?;
-    if decoded.unknown.is_empty() || kind.definition.is_some() {
+    if decoded.unknown.is_empty() || kind.definition().is_some() {
         return Ok(());
     }
     let unknown: Vec<String> = (decoded.unknown.iter())

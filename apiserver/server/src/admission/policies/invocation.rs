@@ -15,7 +15,12 @@ use super::{
     policy::{Binding, ParamKind, ParamRef, Policy, Which},
 };
 use crate::{
-    admission::{expressions, matching, plugin::Attributes, webhooks::Shown},
+    admission::{
+        expressions::{self, Asker, Input},
+        matching,
+        plugin::Attributes,
+        view::View,
+    },
     stored::{self, LabelsOf},
 };
 
@@ -26,6 +31,26 @@ pub struct Invocation<'h, D> {
     /// The version by which the policy means the write.
     pub kind: Arc<Kind>,
     pub params: Option<Value>,
+}
+
+impl<D> Invocation<'_, D> {
+    /// What its expressions are given.
+    pub fn input<'a>(
+        &'a self,
+        attributes: &Attributes<'_>,
+        view: &'a View,
+        namespace: Option<&'a Value>,
+        asker: &'a Asker,
+    ) -> Input<'a> {
+        Input {
+            object: view.object.as_ref(),
+            old: view.old.as_ref(),
+            request: view.request(attributes),
+            namespace,
+            params: self.params.as_ref(),
+            asker: Some(asker),
+        }
+    }
 }
 
 /// A policy that means the write and cannot be asked.
@@ -164,52 +189,6 @@ fn referred(
                 .map(|object| read(&object))
                 .collect()
         }
-    }
-}
-
-/// A write as the policies of one version see it.
-pub struct View {
-    pub shown: Shown,
-    pub request: Value,
-}
-
-/// What policies see of a write, made when it is asked for.
-#[derive(Default)]
-pub struct Views {
-    by_kind: Vec<View>,
-}
-
-impl Views {
-    /// The write at a version.
-    ///
-    /// # Errors
-    /// It cannot be shown so.
-    pub fn of(
-        &mut self,
-        attributes: &Attributes<'_>,
-        kind: &Arc<Kind>,
-    ) -> Result<&mut View, Status> {
-        let known = self
-            .by_kind
-            .iter()
-            .position(|view| Arc::ptr_eq(&view.shown.kind, kind));
-        let at = match known {
-            Some(at) => at,
-            None => {
-                self.by_kind.push(View {
-                    shown: Shown::of(attributes, kind)?,
-                    request: expressions::request(attributes, kind),
-                });
-                self.by_kind.len() - 1
-            }
-        };
-        Ok(&mut self.by_kind[at])
-    }
-
-    /// The object changed: what other versions show is to be made anew.
-    pub fn keep_only(&mut self, kind: &Arc<Kind>) {
-        self.by_kind
-            .retain(|view| Arc::ptr_eq(&view.shown.kind, kind));
     }
 }
 

@@ -16,14 +16,14 @@ use skiff_api::machinery::{
 
 use super::{
     change::{self, ChangeError},
-    invocation::{Invocation, View, Views, invocations, namespace},
+    invocation::{Invocation, invocations, namespace},
     known::Known,
 };
 use crate::admission::{
-    expressions::{Asker, Expression, Input, OutOfBudget, Unevaluated},
+    expressions::{Asker, Expression, OutOfBudget, Unevaluated},
     matching,
     plugin::{Attributes, Operation, Plugin},
-    webhooks::patch,
+    view::{self, View, Views},
 };
 
 const NAME: &str = "MutatingAdmissionPolicy";
@@ -156,25 +156,24 @@ fn run(
                 });
             }
         };
-        let view = views.of(attributes, &invocation.kind)?;
-        if !policy.conditions.is_empty() {
-            let input = input(view, invocation, None, &asker);
-            match policy.conditions.hold(&policy.activation(&input)) {
-                Ok(true) => {}
-                Ok(false) => continue,
-                Err(why) => {
-                    failed(why.0);
-                    continue;
-                }
+        let place = views.of(attributes, &invocation.kind)?;
+        let view = &mut views[place];
+        let input = invocation.input(attributes, view, None, &asker);
+        match policy.conditions_hold(&input) {
+            Ok(true) => {}
+            Ok(false) => continue,
+            Err(why) => {
+                failed(why.0);
+                continue;
             }
         }
         let key = key(invocation);
         if again && !attributes.rounds.of(NAME).is_due(&key) {
             continue;
         }
-        let before = view.shown.object.clone();
+        let before = view.object.clone();
         for mutation in &policy.does.mutations {
-            if view.shown.object.is_none() {
+            if view.object.is_none() {
                 break;
             }
             match one(
@@ -190,7 +189,7 @@ fn run(
                 Err(why) => failed(why.to_string()),
             }
         }
-        let changed = view.shown.object != before;
+        let changed = view.object != before;
         if changed {
             views.keep_only(&invocation.kind);
             attributes.rounds.of(NAME).changed();
@@ -215,22 +214,6 @@ fn key(invocation: &Invocation<'_, Mutations>) -> String {
     format!("{policy}/{binding}/{}/{}", at.0, at.1)
 }
 
-fn input<'a>(
-    view: &'a View,
-    invocation: &'a Invocation<'_, Mutations>,
-    namespace: Option<&'a Json>,
-    asker: &'a Asker,
-) -> Input<'a> {
-    Input {
-        object: view.shown.object.as_ref(),
-        old: view.shown.old.as_ref(),
-        request: &view.request,
-        namespace,
-        params: invocation.params.as_ref(),
-        asker: Some(asker),
-    }
-}
-
 /// Makes one mutation: of the object as it is shown, and of the one that is to be written.
 fn one(
     attributes: &mut Attributes<'_>,
@@ -240,12 +223,11 @@ fn one(
     namespace: Option<&Json>,
     asker: &Asker,
 ) -> Result<(), MutationError> {
-    let Some(object) = &view.shown.object else {
+    let Some(object) = &view.object else {
         return Ok(());
     };
-    let activation = invocation
-        .policy
-        .activation(&input(view, invocation, namespace, asker));
+    let input = invocation.input(attributes, view, namespace, asker);
+    let activation = invocation.policy.activation(&input);
     let mut budget = RUNTIME_BUDGET;
     let node = attributes.node_of_object(&invocation.kind);
     let changed = match mutation {
@@ -266,8 +248,8 @@ fn one(
             patched
         }
     };
-    let read = patch::read(attributes, &view.shown, changed).map_err(ChangeError::Unreadable)?;
-    view.shown.object = Some(read.shown);
+    let read = view::read(attributes, view, changed).map_err(ChangeError::Unreadable)?;
+    view.object = Some(read.shown);
     attributes.object = Some(read.own);
     Ok(())
 }

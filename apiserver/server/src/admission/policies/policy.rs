@@ -12,7 +12,7 @@ use skiff_api::machinery::{
 };
 
 use crate::admission::{
-    expressions::{Conditions, Expression, Input},
+    expressions::{Conditions, Expression, Input, Unevaluated},
     matching::Criteria,
 };
 
@@ -24,7 +24,7 @@ pub struct Policy<D> {
     /// What goes wrong refuses the write; else it is passed over.
     pub fails: bool,
     pub params: Option<ParamKind>,
-    pub conditions: Conditions,
+    conditions: Conditions,
     variables: Vec<(String, Expression)>,
     pub does: D,
 }
@@ -71,6 +71,21 @@ impl<D> Policy<D> {
             variables,
             does: compile(spec, &compiler),
         }
+    }
+
+    /// Whether its conditions hold for a write, whose namespace they do not see.
+    ///
+    /// # Errors
+    /// As those of [`Conditions::hold`].
+    pub fn conditions_hold(&self, input: &Input<'_>) -> Result<bool, Unevaluated> {
+        if self.conditions.is_empty() {
+            return Ok(true);
+        }
+        let outside = Input {
+            namespace: None,
+            ..*input
+        };
+        self.conditions.hold(&self.activation(&outside))
     }
 
     /// What its expressions are given, its variables among it.

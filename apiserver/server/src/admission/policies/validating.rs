@@ -18,7 +18,7 @@ use skiff_api::machinery::{
 };
 
 use super::{
-    invocation::{Invocation, View, Views, invocations, namespace},
+    invocation::{Misconfigured, invocations, namespace},
     known::Known,
     policy::{Binding, Policy},
 };
@@ -27,6 +27,7 @@ use crate::{
         expressions::{Asker, Expression, Input, OutOfBudget, Unevaluated},
         matching,
         plugin::{Attributes, Plugin},
+        view::Views,
     },
     audit::Level,
 };
@@ -148,21 +149,13 @@ impl Plugin for ValidatingAdmissionPolicy {
                 Ok(invocation) => invocation,
                 Err(wrong) => {
                     if wrong.policy.fails {
-                        let binding = wrong.binding.map(|binding| binding.name.as_str());
-                        refused.get_or_insert_with(|| {
-                            refusal(
-                                attributes,
-                                &wrong.policy.name,
-                                binding,
-                                &Denial::of(wrong.why),
-                            )
-                        });
+                        refused.get_or_insert_with(|| misconfigured(attributes, &wrong));
                     }
                     continue;
                 }
             };
-            let view = views.of(attributes, &invocation.kind)?;
-            let input = input(view, &invocation, namespace.as_ref(), &asker);
+            let place = views.of(attributes, &invocation.kind)?;
+            let input = invocation.input(attributes, &views[place], namespace.as_ref(), &asker);
             let verdict = judge(invocation.policy, &input);
             let (policy, binding) = (&invocation.policy.name, &invocation.binding.name);
             let mut refuse = |denial: &Denial| {
@@ -232,22 +225,6 @@ fn note_failure(attributes: &Attributes<'_>, binding: &Binding, policy: &str, de
     attributes.trail.note_at(Level::Metadata, key, said);
 }
 
-fn input<'a>(
-    view: &'a View,
-    invocation: &'a Invocation<'_, Validations>,
-    namespace: Option<&'a Json>,
-    asker: &'a Asker,
-) -> Input<'a> {
-    Input {
-        object: view.shown.object.as_ref(),
-        old: view.shown.old.as_ref(),
-        request: &view.request,
-        namespace,
-        params: invocation.params.as_ref(),
-        asker: Some(asker),
-    }
-}
-
 /// Why a write is refused.
 #[derive(Debug, PartialEq)]
 struct Denial {
@@ -284,18 +261,12 @@ fn judge(policy: &Policy<Validations>, input: &Input<'_>) -> Verdict {
     let mut verdict = Verdict::default();
     // what goes wrong is a denial, unless it is to be passed over
     let failed = |message: String| policy.fails.then(|| Denial::of(message));
-    if !policy.conditions.is_empty() {
-        let before = Input {
-            namespace: None,
-            ..*input
-        };
-        match policy.conditions.hold(&policy.activation(&before)) {
-            Ok(true) => {}
-            Ok(false) => return verdict,
-            Err(why) => {
-                verdict.denials.extend(failed(why.0));
-                return verdict;
-            }
+    match policy.conditions_hold(input) {
+        Ok(true) => {}
+        Ok(false) => return verdict,
+        Err(why) => {
+            verdict.denials.extend(failed(why.0));
+            return verdict;
         }
     }
     let mut budget = RUNTIME_BUDGET;
@@ -408,6 +379,13 @@ fn annotations(
         }
     }
     Ok((noted, wrong))
+}
+
+/// The answer to a write that a policy means which cannot be asked.
+fn misconfigured(attributes: &Attributes<'_>, wrong: &Misconfigured<'_, Validations>) -> Status {
+    let binding = wrong.binding.map(|binding| binding.name.as_str());
+    let denial = Denial::of(wrong.why.as_str());
+    refusal(attributes, &wrong.policy.name, binding, &denial)
 }
 
 fn refusal(

@@ -5,12 +5,11 @@
 use skiff_api::machinery::{names, status::Status};
 
 use super::{
-    Shown,
     failure::{CallError, Failure},
     hook::Hook,
     review::{self, Verdict},
 };
-use crate::admission::plugin::Attributes;
+use crate::admission::{plugin::Attributes, view::View};
 
 /// What a webhook says of a write.
 ///
@@ -19,7 +18,7 @@ use crate::admission::plugin::Attributes;
 pub async fn call(
     hook: &Hook,
     attributes: &Attributes<'_>,
-    shown: &Shown,
+    view: &View,
     mutating: bool,
 ) -> Result<Verdict, Failure> {
     if attributes.dry_run && !hook.allows_dry_run() {
@@ -33,7 +32,7 @@ pub async fn call(
     }
     let version = hook.version.ok_or(CallError::Versions)?;
     let uid = uuid::Uuid::new_v4().to_string();
-    let question = review::question(version, &uid, attributes, shown)?;
+    let question = review::question(version, &uid, attributes, view)?;
     let client = hook
         .client
         .as_ref()

@@ -14,24 +14,35 @@ use std::{
 
 use arc_swap::ArcSwap;
 use skiff_api::machinery::status::Status;
-use skiff_storage::{Error, EventKind, Object};
+use skiff_storage::Object;
 use tokio_util::sync::CancellationToken;
 
 use super::hook::{self, Hook};
-use crate::{core::Core, dial::Behind, stored};
+use crate::{
+    auth::{Change, Follow},
+    core::Core,
+    dial::Behind,
+    following::Following,
+    stored,
+};
 
 /// The webhooks of a configuration; or why it cannot be read.
 type Read = Result<Vec<Arc<Hook>>, Status>;
 
 /// What is known of the configurations of one kind.
-#[derive(Default)]
 pub struct Configurations {
     any: AtomicBool,
-    hooks: ArcSwap<Known>,
+    hooks: ArcSwap<Result<Arc<[Arc<Hook>]>, Status>>,
 }
 
-#[derive(Default)]
-struct Known(BTreeMap<String, Read>);
+impl Default for Configurations {
+    fn default() -> Configurations {
+        Configurations {
+            any: AtomicBool::default(),
+            hooks: ArcSwap::from_pointee(Ok(Arc::default())),
+        }
+    }
+}
 
 impl Configurations {
     pub fn any(&self) -> bool {
@@ -42,62 +53,66 @@ impl Configurations {
     ///
     /// # Errors
     /// A configuration cannot be read.
-    pub fn hooks(&self) -> Result<Vec<Arc<Hook>>, Status> {
-        let known = self.hooks.load();
-        let mut all = Vec::new();
-        for read in known.0.values() {
-            all.extend(read.as_ref().map_err(Status::clone)?.iter().cloned());
-        }
-        Ok(all)
+    pub fn hooks(&self) -> Result<Arc<[Arc<Hook>]>, Status> {
+        Result::clone(&self.hooks.load())
     }
 
     fn publish(&self, known: &BTreeMap<String, Read>) {
-        self.hooks.store(Arc::new(Known(known.clone())));
+        let read: Result<Vec<_>, Status> = known.values().cloned().collect();
+        let all = read.map(|configurations| configurations.concat().into());
+        self.hooks.store(Arc::new(all));
         self.any.store(!known.is_empty(), Ordering::Release);
     }
 }
 
 /// Reads all configurations of `resource`, and follows them until the server stops.
 pub fn follow(
-    core: &Arc<Core>,
-    resource: &'static str,
+    core: &Core,
+    resource: &str,
     configurations: Arc<Configurations>,
     behind: Option<Behind>,
     stopping: CancellationToken,
 ) {
-    let mut following = Following {
-        core: core.clone(),
-        resource,
+    let mut reader = Reader {
         configurations,
         behind,
         known: BTreeMap::new(),
-        revision: 0,
     };
-    following.load();
+    let mut changes = Following::new(&core.store, resource);
+    reader.take_in(changes.since());
     skiff_watching::task::spawn(async move {
-        tokio::select! {
-            () = following.run() => {}
-            () = stopping.cancelled() => {}
+        loop {
+            tokio::select! {
+                next = changes.next() => match next {
+                    Some(changes) => reader.take_in(changes),
+                    None => return,
+                },
+                () = stopping.cancelled() => return,
+            }
         }
     });
 }
 
-struct Following {
-    core: Arc<Core>,
-    resource: &'static str,
+/// Reads what changes, for those who ask.
+struct Reader {
     configurations: Arc<Configurations>,
     behind: Option<Behind>,
     known: BTreeMap<String, Read>,
-    revision: u64,
 }
 
-impl Following {
-    fn load(&mut self) {
-        let snapshot = self.core.store.snapshot(self.resource);
-        self.revision = snapshot.revision();
-        self.known.clear();
-        for object in snapshot.range(None, None) {
-            self.put(&object);
+impl Reader {
+    fn take_in(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            match change {
+                Change::All(objects) => {
+                    self.known.clear();
+                    objects.iter().for_each(|object| self.put(object));
+                }
+                Change::Put(object) => self.put(&object),
+                Change::Removed(object) => {
+                    self.known.remove(&*object.key.name);
+                }
+            }
         }
         self.configurations.publish(&self.known);
     }
@@ -111,35 +126,5 @@ impl Following {
             tracing::error!("writes are refused: {}", status.message);
         }
         self.known.insert(object.key.name.to_string(), read);
-    }
-
-    async fn run(mut self) {
-        loop {
-            let mut watch = match self.core.store.watch(self.resource, self.revision) {
-                Ok(watch) => watch,
-                Err(Error::Closed) => return,
-                // fallen behind: all is read again
-                Err(_) => {
-                    self.load();
-                    tokio::task::yield_now().await;
-                    continue;
-                }
-            };
-            loop {
-                let events = match watch.next_batch().await {
-                    Ok(events) => events,
-                    Err(Error::Closed) => return,
-                    Err(_) => break self.load(),
-                };
-                for event in events {
-                    self.revision = event.revision;
-                    match event.kind {
-                        EventKind::Deleted => drop(self.known.remove(&*event.object.key.name)),
-                        EventKind::Added | EventKind::Modified => self.put(&event.object),
-                    }
-                }
-                self.configurations.publish(&self.known);
-            }
-        }
     }
 }

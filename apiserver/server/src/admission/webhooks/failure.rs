@@ -5,7 +5,7 @@
 use skiff_api::machinery::{patch::json::JsonPatchError, status::Status};
 
 use super::review::InvalidAnswer;
-use crate::webhook::{AnswerError, ClientError, PostError};
+use crate::webhook::{AnswerError, AskError, ClientError};
 
 /// A webhook could not be asked, or its answer is none: what its failure policy is about.
 #[derive(thiserror::Error, Debug)]
@@ -21,7 +21,7 @@ pub enum CallError {
     #[error("could not get REST client: {0}")]
     Client(ClientError),
     #[error("failed to call webhook: {0}")]
-    Post(#[from] PostError),
+    Post(#[from] AskError),
     #[error("failed to call webhook: {0}")]
     Answer(#[from] AnswerError),
     #[error("received invalid webhook response: {0}")]
@@ -49,9 +49,4 @@ impl<E: Into<CallError>> From<E> for Failure {
     fn from(why: E) -> Failure {
         Failure::Calling(why.into())
     }
-}
-
-/// What is told of a webhook that could not be asked.
-pub fn failed(webhook: &str, why: &CallError) -> Status {
-    Status::internal(format!("failed calling webhook {webhook:?}: {why}"))
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 use skiff_api::machinery::{
-    cel::admission::Compiler, meta::Meta, read::Read, selector::SelectorError,
+    cel::admission::Compiler, meta::Meta, read::Read, selector::SelectorError, status::Status,
 };
 
-use super::{failure::CallError, review::Version};
+use super::{failure::Failure, review::Version};
 use crate::{
     admission::{expressions::Conditions, matching::Criteria},
     dial::Behind,
@@ -57,10 +57,20 @@ impl Hook {
         }
     }
 
-    /// Tells whoever runs the server that it was not asked, and that the write goes on.
-    pub fn passed_over(&self, why: &CallError) {
+    /// What follows when it refuses, or cannot be asked: the write is refused, or goes on, which whoever runs the server is told.
+    pub fn failed(&self, failure: Failure) -> Result<(), Status> {
+        let why = match failure {
+            Failure::Refused(status) => return Err(status),
+            Failure::Calling(why) => why,
+        };
         let (configuration, name) = (&self.configuration, &self.name);
-        tracing::warn!("Failed calling webhook, failing open {name} of {configuration}: {why}");
+        if self.ignores_failures {
+            tracing::warn!("Failed calling webhook, failing open {name} of {configuration}: {why}");
+            return Ok(());
+        }
+        Err(Status::internal(format!(
+            "failed calling webhook {name:?}: {why}"
+        )))
     }
 
     /// It may be asked about what is only tried.

@@ -13,24 +13,21 @@ mod configurations;
 mod failure;
 mod hook;
 mod mutating;
-pub(super) mod patch;
+mod patch;
 mod review;
 mod validating;
 
 use std::sync::Arc;
 
-use serde_json::Value;
-use skiff_api::{
-    kinds::{Kind, api_version},
-    machinery::{problem::Problem, schema::as_stored, status::Status},
-};
+use skiff_api::{kinds::Kind, machinery::status::Status};
 use tokio_util::sync::CancellationToken;
 
 use self::{configurations::Configurations, hook::Hook};
 use super::{
-    expressions::{self, Asker, Input},
+    expressions::{Asker, Input},
     matching,
     plugin::{Attributes, Plugin},
+    view::View,
 };
 use crate::{core::Core, dial::Behind};
 
@@ -83,20 +80,15 @@ fn meant(hook: &Hook, attributes: &Attributes<'_>) -> Result<Option<Arc<Kind>>, 
 }
 
 /// Whether all conditions of a webhook hold for a write that it means.
-fn conditions_hold(
-    hook: &Hook,
-    attributes: &Attributes<'_>,
-    shown: &Shown,
-) -> Result<bool, Status> {
+fn conditions_hold(hook: &Hook, attributes: &Attributes<'_>, view: &View) -> Result<bool, Status> {
     if hook.conditions.is_empty() {
         return Ok(true);
     }
-    let request = expressions::request(attributes, &shown.kind);
     let asker = Asker::of(attributes);
     let input = Input {
-        object: shown.object.as_ref(),
-        old: shown.old.as_ref(),
-        request: &request,
+        object: view.object.as_ref(),
+        old: view.old.as_ref(),
+        request: view.request(attributes),
         namespace: None,
         params: None,
         asker: Some(&asker),
@@ -109,42 +101,4 @@ fn conditions_hold(
             Err(Status::forbidden(group, plural, attributes.name, &why.0))
         }
     }
-}
-
-/// A write as one version of its objects shows it.
-pub(super) struct Shown {
-    pub kind: Arc<Kind>,
-    pub object: Option<Value>,
-    pub old: Option<Value>,
-}
-
-impl Shown {
-    pub fn of(attributes: &Attributes<'_>, kind: &Arc<Kind>) -> Result<Shown, Status> {
-        let shown = |value: &Value| show(attributes, kind, value.clone());
-        let failed = |why: Problem| Status::internal(why.0);
-        Ok(Shown {
-            kind: kind.clone(),
-            object: attributes
-                .object
-                .as_ref()
-                .map(shown)
-                .transpose()
-                .map_err(failed)?,
-            old: attributes.old.map(shown).transpose().map_err(failed)?,
-        })
-    }
-}
-
-/// An object of the write's own form, as `kind` shows it to clients.
-fn show(attributes: &Attributes<'_>, kind: &Arc<Kind>, mut value: Value) -> Result<Value, Problem> {
-    if !attributes.has_own_kind(kind) {
-        attributes.kind.convert(&mut value, kind)?;
-    }
-    if let Some(node) = attributes.node_of_object(kind) {
-        as_stored(&mut value, node);
-    }
-    let (group, version, name) = attributes.kind_of_object(kind);
-    value["apiVersion"] = api_version(group, version).into();
-    value["kind"] = name.into();
-    Ok(value)
 }

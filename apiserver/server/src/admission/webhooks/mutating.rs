@@ -6,23 +6,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use skiff_api::{
-    kinds::Kind,
-    machinery::{schema::to_ordered_json, status::Status},
-};
+use skiff_api::machinery::{schema::to_ordered_json, status::Status};
 
 use super::{
-    Shown,
-    call::call,
-    concerns, conditions_hold,
-    configurations::Configurations,
-    failure::{Failure, failed},
-    hook::Hook,
-    meant, patch,
-    review::Verdict,
+    call::call, concerns, conditions_hold, configurations::Configurations, hook::Hook, meant,
+    patch, review::Verdict,
 };
 use crate::{
-    admission::plugin::{Attributes, Plugin},
+    admission::{
+        plugin::{Attributes, Plugin},
+        view::{View, Views},
+    },
     audit::Level,
 };
 
@@ -45,20 +39,29 @@ impl Plugin for MutatingAdmissionWebhook {
         let again = attributes.rounds.is_again();
         let object = attributes.object.as_ref();
         attributes.rounds.of(NAME).begin(again, object);
-        let mut shown = None;
+        let mut views = Views::default();
         for (index, hook) in hooks.iter().enumerate() {
             let Some(kind) = meant(hook, attributes)? else {
                 continue;
             };
-            if !conditions_hold(hook, attributes, at(&mut shown, attributes, &kind)?)? {
+            let place = views.of(attributes, &kind)?;
+            if !conditions_hold(hook, attributes, &views[place])? {
                 continue;
             }
             // who was not asked in the first round is not asked in the second
             if again && !attributes.rounds.of(NAME).is_due(&hook.uid) {
                 continue;
             }
-            let place = format!("round_{}_index_{index}", u8::from(again));
-            one(hook, &place, attributes, &kind, &mut shown).await?;
+            let noted = format!("round_{}_index_{index}", u8::from(again));
+            let changed = one(hook, &noted, attributes, &mut views[place]).await?;
+            if changed {
+                views.keep_only(&kind);
+                attributes.rounds.of(NAME).changed();
+                attributes.rounds.want_another();
+            }
+            if hook.wants_another_round {
+                attributes.rounds.of(NAME).asked(&hook.uid);
+            }
         }
         let object = attributes.object.as_ref();
         attributes.rounds.of(NAME).end(object);
@@ -66,31 +69,17 @@ impl Plugin for MutatingAdmissionWebhook {
     }
 }
 
-/// The write as this version shows it, which is the last one's where that asked for the same.
-fn at<'s>(
-    shown: &'s mut Option<Shown>,
-    attributes: &Attributes<'_>,
-    kind: &Arc<Kind>,
-) -> Result<&'s mut Shown, Status> {
-    Ok(match shown.take() {
-        Some(same) if Arc::ptr_eq(&same.kind, kind) => shown.insert(same),
-        _ => shown.insert(Shown::of(attributes, kind)?),
-    })
-}
-
-/// Asks one webhook, and changes the object as it says. `shown` is the write as the last one saw it; `place` is where the webhook stands among all, as
-/// the audit log names it.
+/// Asks one webhook, and changes the object as it says; tells whether it is another one now. `place` is where the webhook stands among all, as the
+/// audit log names it.
 async fn one(
     hook: &Hook,
     place: &str,
     attributes: &mut Attributes<'_>,
-    kind: &Arc<Kind>,
-    shown: &mut Option<Shown>,
-) -> Result<(), Status> {
-    let shown = at(shown, attributes, kind)?;
-    let asked = call(hook, attributes, shown, true).await;
+    view: &mut View,
+) -> Result<bool, Status> {
+    let asked = call(hook, attributes, view, true).await;
     let patched = asked.and_then(|verdict| {
-        let changed = patch::apply(hook, attributes, shown, &verdict)?;
+        let changed = patch::apply(hook, attributes, view, &verdict)?;
         note_patch(hook, place, attributes, &verdict);
         Ok(changed)
     });
@@ -101,26 +90,15 @@ async fn one(
     attributes
         .trail
         .note_at(Level::Metadata, &key, || in_order(&said));
-    let changed = match patched {
+    match patched {
         Ok(changed) => Ok(changed),
-        Err(Failure::Refused(status)) => Err(status),
-        Err(Failure::Calling(why)) if hook.ignores_failures => {
-            hook.passed_over(&why);
+        Err(why) => {
+            hook.failed(why)?;
             let key = format!("failed-open.mutation.webhook.admission.k8s.io/{place}");
             attributes.trail.note(&key, hook.name.as_str());
             Ok(false)
         }
-        Err(Failure::Calling(why)) => Err(failed(&hook.name, &why)),
-    }?;
-    let rounds = &mut attributes.rounds;
-    if changed {
-        rounds.of(NAME).changed();
-        rounds.want_another();
     }
-    if hook.wants_another_round {
-        rounds.of(NAME).asked(&hook.uid);
-    }
-    Ok(())
 }
 
 /// What a webhook changed, for audit logs that hold what was sent.

@@ -15,9 +15,8 @@ use skiff_api::machinery::{
     status::{Cause, Details, Status},
 };
 
-use super::Shown;
 use crate::{
-    admission::{matching, plugin::Attributes},
+    admission::{matching, plugin::Attributes, view::View},
     auth::User,
     webhook::{self, AnswerError},
 };
@@ -100,14 +99,14 @@ pub fn question(
     version: Version,
     uid: &str,
     attributes: &Attributes<'_>,
-    shown: &Shown,
+    view: &View,
 ) -> serde_json::Result<Bytes> {
     let of_kind = |(group, version, kind)| GroupVersionKind {
         group,
         version,
         kind,
     };
-    let (kind, asked) = (&shown.kind, attributes.asked);
+    let (kind, asked) = (&view.kind, attributes.asked);
     let review = Review {
         kind: KIND,
         api_version: version.api_version(),
@@ -131,8 +130,8 @@ pub fn question(
             namespace: matching::namespace_of(attributes),
             operation: attributes.operation.name(),
             user_info: attributes.user,
-            object: shown.object.as_ref(),
-            old_object: shown.old.as_ref(),
+            object: view.object.as_ref(),
+            old_object: view.old.as_ref(),
             dry_run: attributes.dry_run,
             options: attributes.options(),
         },

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
+
 use super::token_file::TokenFileError;
 use crate::auth::{
-    ALL_AUTHENTICATED, ALL_UNAUTHENTICATED, ANONYMOUS, User, pki::PkiError, text::quote_list,
+    ALL_AUTHENTICATED, ALL_UNAUTHENTICATED, ANONYMOUS, Unauthorized, User, pki::PkiError,
+    text::quote_list,
 };
 
 #[derive(thiserror::Error, Debug)]
@@ -24,6 +27,17 @@ pub struct Holder {
     pub audiences: Vec<String>,
     /// For Warning headers.
     pub warnings: Vec<String>,
+}
+
+/// Somebody outside who knows whose tokens are whose.
+#[async_trait]
+pub trait RemoteTokens: Send + Sync {
+    /// Whose token this is, when it is good for one of these audiences; `None`: it is none that is known there.
+    async fn holder(
+        &self,
+        token: &str,
+        audiences: &[String],
+    ) -> Result<Option<Holder>, Unauthorized>;
 }
 
 /// Who asks, and what they are to be warned of.

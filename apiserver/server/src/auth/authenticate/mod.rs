@@ -23,7 +23,7 @@ use super::{
     pki::PeerCertificate, text::aggregate,
 };
 use identity::with_group;
-pub use identity::{ConfigError, Holder, Identity};
+pub use identity::{ConfigError, Holder, Identity, RemoteTokens};
 pub use request_header::FrontProxies;
 use service_account::verify::Verifier;
 use token_file::TokenFile;
@@ -49,8 +49,29 @@ pub struct Config {
     pub lookup: bool,
     /// `--enable-bootstrap-token-auth`.
     pub bootstrap_tokens: bool,
-    /// `--anonymous-auth`.
-    pub anonymous: bool,
+    pub anonymous: Anonymous,
+    /// Who is asked about tokens that nobody here knows, in this order.
+    pub remote: Vec<Arc<dyn RemoteTokens>>,
+}
+
+/// Who may be nobody.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Anonymous {
+    #[default]
+    No,
+    Yes,
+    /// Requests for these paths alone.
+    Paths(Vec<String>),
+}
+
+impl Anonymous {
+    fn may(&self, path: &str) -> bool {
+        match self {
+            Anonymous::No => false,
+            Anonymous::Yes => true,
+            Anonymous::Paths(paths) => paths.iter().any(|one| one == path),
+        }
+    }
 }
 
 pub struct Authenticator {
@@ -59,7 +80,8 @@ pub struct Authenticator {
     token_file: Option<TokenFile>,
     service_accounts: Option<Verifier>,
     bootstrap_tokens: bool,
-    anonymous: bool,
+    remote: Vec<Arc<dyn RemoteTokens>>,
+    anonymous: Anonymous,
     audiences: Vec<String>,
     objects: Arc<dyn Objects>,
     clock: SharedClock,
@@ -101,6 +123,7 @@ impl Authenticator {
                 .transpose()?,
             service_accounts,
             bootstrap_tokens: config.bootstrap_tokens,
+            remote: config.remote,
             anonymous: config.anonymous,
             audiences,
             objects,
@@ -116,10 +139,11 @@ impl Authenticator {
         }
     }
 
-    /// Who sends a request with these headers, over a connection with this certificate. `None`: nobody, and anonymous requests are off. Nothing
-    /// here waits.
-    pub fn identify(
+    /// Who sends a request for this path with these headers, over a connection with this certificate. `None`: nobody, where nobody may ask. Nothing
+    /// here waits but for those outside who know tokens that nobody here does.
+    pub async fn identify(
         &self,
+        path: &str,
         headers: &HeaderMap,
         peer: Option<&PeerCertificate>,
     ) -> Result<Option<Identity>, Unauthorized> {
@@ -153,11 +177,12 @@ impl Authenticator {
             bearer_token(headers, &mut warnings),
             websocket_token(headers),
         ] {
-            match token.and_then(|token| {
-                token
-                    .map(|token| self.token(&token, &self.audiences))
-                    .transpose()
-            }) {
+            let held = match token {
+                Ok(Some(token)) => self.token(&token, &self.audiences).await.map(Some),
+                Ok(None) => Ok(None),
+                Err(error) => Err(error),
+            };
+            match held {
                 Ok(Some(holder)) => {
                     return Ok(Some(Identity {
                         user: Arc::new(with_group(holder.user)),
@@ -172,14 +197,14 @@ impl Authenticator {
             tracing::debug!("unable to authenticate the request: {errors}");
             return Err(Unauthorized(errors));
         }
-        Ok(self.anonymous.then(|| Identity {
+        Ok(self.anonymous.may(path).then(|| Identity {
             user: Arc::new(User::new(ANONYMOUS, &[ALL_UNAUTHENTICATED])),
             warnings,
         }))
     }
 
     /// Whose token this is, when it is good for one of the audiences.
-    fn token(&self, token: &str, audiences: &[String]) -> Result<Holder, Unauthorized> {
+    async fn token(&self, token: &str, audiences: &[String]) -> Result<Holder, Unauthorized> {
         let mut errors = Vec::new();
         let shared: Vec<String> = self
             .audiences
@@ -216,13 +241,20 @@ impl Authenticator {
         {
             return Ok(holder(user));
         }
+        for remote in &self.remote {
+            match remote.holder(token, audiences).await {
+                Ok(Some(holder)) => return Ok(holder),
+                Ok(None) => {}
+                Err(error) => errors.push(error.0),
+            }
+        }
         Err(Unauthorized(
             aggregate(&errors).unwrap_or_else(|| "invalid bearer token".to_owned()),
         ))
     }
 
     /// What a TokenReview asks: whose token this is, for these audiences (empty: the API's).
-    pub fn review(&self, token: &str, audiences: &[String]) -> Result<Holder, Unauthorized> {
+    pub async fn review(&self, token: &str, audiences: &[String]) -> Result<Holder, Unauthorized> {
         let audiences = if audiences.is_empty() {
             &self.audiences
         } else {
@@ -233,7 +265,7 @@ impl Authenticator {
         let Some(token) = split_bearer(&format!("Bearer {token}"), &mut warnings) else {
             return Err(Unauthorized("invalid bearer token".to_owned()));
         };
-        let holder = self.token(&token, audiences)?;
+        let holder = self.token(&token, audiences).await?;
         Ok(Holder {
             user: with_group(holder.user),
             ..holder

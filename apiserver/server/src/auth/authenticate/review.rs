@@ -28,10 +28,12 @@ pub async fn token_review(authenticator: &Authenticator, spec: &Value) -> Result
             "token is required for TokenReview in authentication",
         ));
     }
-    Ok(match authenticator.review(&spec.token, &spec.audiences) {
-        Ok(holder) => {
-            json!({"authenticated": true, "user": holder.user, "audiences": holder.audiences})
-        }
-        Err(error) => json!({"user": {}, "error": error.to_string()}),
-    })
+    Ok(
+        match authenticator.review(&spec.token, &spec.audiences).await {
+            Ok(holder) => {
+                json!({"authenticated": true, "user": holder.user, "audiences": holder.audiences})
+            }
+            Err(error) => json!({"user": {}, "error": error.to_string()}),
+        },
+    )
 }

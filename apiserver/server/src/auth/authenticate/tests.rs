@@ -11,7 +11,7 @@ use super::{
 use crate::auth::{
     keys::SigningKey,
     pki::{Authority, tls},
-    testing::{Fake, StoppedClock},
+    testing::{Fake, StoppedClock, now},
 };
 
 const ISSUER: &str = "https://kubernetes.default.svc";
@@ -50,7 +50,8 @@ fn world_with(change: impl FnOnce(&mut Config)) -> World {
         audiences: vec![],
         lookup: true,
         bootstrap_tokens: true,
-        anonymous: true,
+        anonymous: Anonymous::Yes,
+        remote: Vec::new(),
     };
     change(&mut config);
     let authenticator = Authenticator::new(config, fake.clone(), clock.clone()).unwrap();
@@ -80,9 +81,7 @@ impl World {
                 HeaderValue::from_bytes(value.as_bytes()).unwrap(),
             );
         }
-        let identity = self
-            .authenticator
-            .identify(&map, peer)
+        let identity = now(self.authenticator.identify("/api", &map, peer))
             .map_err(|error| error.to_string())?;
         Ok(identity.map(|identity| Arc::unwrap_or_clone(identity.user)))
     }
@@ -157,7 +156,7 @@ fn headers_are_read_as_upstream_reads_them() {
         world.bearer("bob-token").unwrap().unwrap().groups,
         ["dev", "ops", "system:authenticated"]
     );
-    let closed = world_with(|config| config.anonymous = false);
+    let closed = world_with(|config| config.anonymous = Anonymous::No);
     assert_eq!(closed.ask(&[], None), Ok(None));
     assert_eq!(closed.bearer("wrong"), Err("invalid bearer token".into()));
 }
@@ -169,11 +168,9 @@ fn a_space_before_the_token_is_warned_of() {
         "authorization",
         HeaderValue::from_static("Bearer  alice-token"),
     );
-    let identity = world()
-        .authenticator
-        .identify(&headers, None)
-        .unwrap()
-        .unwrap();
+    let world = world();
+    let identity = now(world.authenticator.identify("/api", &headers, None));
+    let identity = identity.unwrap().unwrap();
     assert_eq!(identity.warnings, [SPACE_WARNING]);
 }
 
@@ -728,7 +725,7 @@ fn tokens_of_secrets_live_in_them() {
     ));
     put(json!({}), &token);
     world.fake.put("serviceaccounts", json!({"metadata": {"namespace": "a", "name": "robot", "uid": "u-robot"}, "secrets": [{"name": "old"}]}));
-    let holder = world.authenticator.review(&token, &[]).unwrap();
+    let holder = now(world.authenticator.review(&token, &[])).unwrap();
     assert_eq!(holder.warnings.len(), 1);
     world.fake.put(
         "serviceaccounts",
@@ -849,7 +846,7 @@ fn a_front_proxy_says_whom_it_speaks_for() {
     said.insert("x-remote-user", "anna".parse().unwrap());
     said.append("x-remote-group", "dev".parse().unwrap());
     let who = |headers: &HeaderMap, peer: Option<&PeerCertificate>| {
-        let identity = world.authenticator.identify(headers, peer);
+        let identity = now(world.authenticator.identify("/api", headers, peer));
         identity.map(|identity| identity.map(|identity| identity.user.name.clone()))
     };
     let proxy = shown(&front, "front-proxy-client");

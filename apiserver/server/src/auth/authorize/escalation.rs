@@ -16,7 +16,7 @@ use super::{
     rule,
 };
 use crate::auth::{
-    Attributes, Authorizer, PolicyRule, SYSTEM_MASTERS, User, null_is_default,
+    Attributes, PolicyRule, SYSTEM_MASTERS, User, null_is_default,
     text::{aggregate, quote, quote_list},
 };
 
@@ -92,7 +92,7 @@ struct Aggregation {
 
 /// Whether the user may write this role or binding, the right to write it at all aside. The error is the answer: 403, or 404 for a binding
 /// to a role that is absent.
-pub fn check(authorizers: &Authorizers, write: &Write) -> Result<(), Status> {
+pub async fn check(authorizers: &Authorizers, write: &Write<'_>) -> Result<(), Status> {
     if write.user.in_group(SYSTEM_MASTERS)
         || write
             .old
@@ -118,7 +118,9 @@ pub fn check(authorizers: &Authorizers, write: &Write) -> Result<(), Status> {
                 GROUP,
                 write.kind.resource(),
                 write.request_name,
-            ) {
+            )
+            .await
+            {
                 return Ok(());
             }
             holds(authorizers, write, &new.metadata.name, &new.rules)?;
@@ -147,8 +149,8 @@ pub fn check(authorizers: &Authorizers, write: &Write) -> Result<(), Status> {
                 "Role" => Some("roles"),
                 _ => None,
             };
-            if bindable.is_some_and(|resource| {
-                may(
+            if let Some(resource) = bindable
+                && may(
                     authorizers,
                     write,
                     "bind",
@@ -156,7 +158,8 @@ pub fn check(authorizers: &Authorizers, write: &Write) -> Result<(), Status> {
                     resource,
                     &reference.name,
                 )
-            }) {
+                .await
+            {
                 return Ok(());
             }
             let rules = authorizers
@@ -174,9 +177,9 @@ pub fn check(authorizers: &Authorizers, write: &Write) -> Result<(), Status> {
     }
 }
 
-fn may(
+async fn may(
     authorizers: &Authorizers,
-    write: &Write,
+    write: &Write<'_>,
     verb: &str,
     group: &str,
     resource: &str,
@@ -193,7 +196,7 @@ fn may(
         name: name.to_owned(),
         ..Attributes::default()
     };
-    authorizers.authorize(&attributes).allowed()
+    authorizers.decide(&attributes).await.allowed()
 }
 
 fn holds(
@@ -258,7 +261,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::auth::testing::Fake;
+    use crate::auth::testing::{Fake, now, of_modes};
 
     fn authorizers() -> Authorizers {
         let fake = Fake::default()
@@ -284,7 +287,7 @@ mod tests {
             .cluster_role("all", &["* | * | *", "* : *"])
             .cluster_bind("binder", "binder", &["User binder"])
             .cluster_bind("all", "all", &["User chief"]);
-        Authorizers::new(&["RBAC"], Arc::new(fake)).unwrap()
+        of_modes(&["RBAC"], Arc::new(fake))
     }
 
     fn try_write(user: &str, kind: Kind, new: Value, old: Option<Value>) -> Result<(), String> {
@@ -307,7 +310,7 @@ mod tests {
             new: &new,
             old: old.as_ref(),
         };
-        check(&authorizers(), &write).map_err(|error| error.to_string())
+        now(check(&authorizers(), &write)).map_err(|error| error.to_string())
     }
 
     fn role(name: &str, rule: &str) -> Value {

@@ -1,6 +1,6 @@
 //! May they? The authorizers by mode, asked one after another.
 //!
-//! Invariant: the first that allows or denies decides; when none does, the request is refused with the reasons of all. The group
+//! Invariant: the first that allows or denies decides, and nobody is asked after it; when none does, the request is refused with the reasons of all. The group
 //! `system:masters` is allowed everything, before any mode is asked; the server's own identity towards nodes is allowed their API in any mode.
 //! Follows `pkg/kubeapiserver/authorizer` and `staging/src/k8s.io/apiserver/pkg/authorization/union`.
 
@@ -16,12 +16,15 @@ pub mod rule;
 
 use std::{collections::HashSet, str::FromStr, sync::Arc};
 
+use arc_swap::ArcSwap;
 pub use forbidden::forbidden;
+use futures::FutureExt;
 use skiff_api::machinery::field::go_quoted as quote;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::{
-    Attributes, Authorizer, Decision, Objects, PolicyRule, Rules, SYSTEM_MASTERS, User,
-    text::quote_list,
+    Attributes, Authorizer, Decision, Objects, PolicyRule, RemoteAuthorizer, Rules, SYSTEM_MASTERS,
+    User, Verdict, text::quote_list,
 };
 
 /// One item of `--authorization-mode`.
@@ -39,7 +42,7 @@ pub enum ModeError {
     None,
     #[error("authorization-mode {} is not a valid mode", quote(.0))]
     Unknown(String),
-    #[error("authorization-mode {} is not supported: choose from Node, RBAC, AlwaysAllow, AlwaysDeny", quote(.0))]
+    #[error("authorization-mode {} is not supported: choose from Node, RBAC, AlwaysAllow, AlwaysDeny, Webhook", quote(.0))]
     Unsupported(String),
     #[error("authorization-mode {} has mode specified more than once", quote_list(.0))]
     Twice(Vec<String>),
@@ -54,84 +57,144 @@ impl FromStr for Mode {
             "RBAC" => Ok(Mode::Rbac),
             "AlwaysAllow" => Ok(Mode::AlwaysAllow),
             "AlwaysDeny" => Ok(Mode::AlwaysDeny),
-            "Webhook" | "ABAC" => Err(ModeError::Unsupported(text.to_owned())),
+            "ABAC" => Err(ModeError::Unsupported(text.to_owned())),
             _ => Err(ModeError::Unknown(text.to_owned())),
         }
     }
 }
 
+/// One that is asked.
+#[derive(Clone)]
+pub enum Step {
+    Mode(Mode),
+    Remote(Arc<dyn RemoteAuthorizer>),
+}
+
+#[derive(Clone)]
+enum Asked {
+    Local(Arc<dyn Authorizer>),
+    Remote(Arc<dyn RemoteAuthorizer>),
+}
+
 /// The authorizers of a server. RBAC is there in any mode, for the escalation check; it is asked only when its mode is on.
 #[derive(Clone)]
 pub struct Authorizers {
-    chain: Vec<Arc<dyn Authorizer>>,
+    chain: Arc<ArcSwap<Vec<Asked>>>,
     pub rbac: Arc<rbac::Rbac>,
+    objects: Arc<dyn Objects>,
+}
+
+/// The modes of a list, none of them twice.
+pub fn modes(names: &[impl AsRef<str>]) -> Result<Vec<Mode>, ModeError> {
+    if names.is_empty() {
+        return Err(ModeError::None);
+    }
+    let parsed = names
+        .iter()
+        .map(|name| name.as_ref().parse())
+        .collect::<Result<Vec<Mode>, _>>()?;
+    match parsed.iter().collect::<HashSet<_>>().len() == parsed.len() {
+        true => Ok(parsed),
+        false => Err(ModeError::twice(names)),
+    }
+}
+
+impl ModeError {
+    pub fn twice(names: &[impl AsRef<str>]) -> ModeError {
+        ModeError::Twice(names.iter().map(|name| name.as_ref().to_owned()).collect())
+    }
 }
 
 impl Authorizers {
-    /// `modes` as given with `--authorization-mode`, in the order of asking.
-    pub fn new(
-        modes: &[impl AsRef<str>],
-        objects: Arc<dyn Objects>,
-    ) -> Result<Authorizers, ModeError> {
-        if modes.is_empty() {
-            return Err(ModeError::None);
-        }
-        let parsed = modes
-            .iter()
-            .map(|mode| mode.as_ref().parse())
-            .collect::<Result<Vec<Mode>, _>>()?;
-        if parsed.iter().collect::<HashSet<_>>().len() != parsed.len() {
-            return Err(ModeError::Twice(
-                modes.iter().map(|mode| mode.as_ref().to_owned()).collect(),
-            ));
-        }
-        let rbac = Arc::new(rbac::Rbac::new(objects.clone()));
-        let chain: Vec<Arc<dyn Authorizer>> = parsed
-            .into_iter()
-            .map(|mode| -> Arc<dyn Authorizer> {
-                match mode {
-                    Mode::Node => Arc::new(node::NodeAuthorizer::new(objects.clone())),
-                    Mode::Rbac => rbac.clone(),
-                    Mode::AlwaysAllow => Arc::new(AlwaysAllow),
-                    Mode::AlwaysDeny => Arc::new(AlwaysDeny),
-                }
-            })
-            .collect();
-        let own: Arc<dyn Authorizer> = Arc::new(kubelet_client::KubeletClient::default());
-        Ok(Authorizers {
-            chain: [vec![own], chain].concat(),
-            rbac,
-        })
+    /// These, in the order of asking.
+    pub fn new(steps: &[Step], objects: Arc<dyn Objects>) -> Authorizers {
+        let authorizers = Authorizers {
+            chain: Arc::default(),
+            rbac: Arc::new(rbac::Rbac::new(objects.clone())),
+            objects,
+        };
+        authorizers.replace(steps);
+        authorizers
     }
-}
 
-impl Authorizer for Authorizers {
-    fn authorize(&self, attributes: &Attributes) -> Decision {
-        if attributes.user.in_group(SYSTEM_MASTERS) {
-            return Decision::Allow(String::new());
+    /// Others are asked from now on.
+    pub fn replace(&self, steps: &[Step]) {
+        let own: Arc<dyn Authorizer> = Arc::new(kubelet_client::KubeletClient::default());
+        let mut chain = vec![Asked::Local(own)];
+        chain.extend(steps.iter().map(|step| match step {
+            Step::Remote(remote) => Asked::Remote(remote.clone()),
+            Step::Mode(Mode::Node) => {
+                Asked::Local(Arc::new(node::NodeAuthorizer::new(self.objects.clone())))
+            }
+            Step::Mode(Mode::Rbac) => Asked::Local(self.rbac.clone()),
+            Step::Mode(Mode::AlwaysAllow) => Asked::Local(Arc::new(AlwaysAllow)),
+            Step::Mode(Mode::AlwaysDeny) => Asked::Local(Arc::new(AlwaysDeny)),
+        }));
+        self.chain.store(Arc::new(chain));
+    }
+
+    /// The same as [`Authorizers::decide`], for who cannot wait as tasks do (expressions that ask). Its thread waits if somebody outside is asked.
+    pub fn decide_here(&self, attributes: &Attributes) -> Verdict {
+        let remote = |asked: &Asked| matches!(asked, Asked::Remote(_));
+        let waits = self.chain.load().iter().any(remote);
+        let decided = self.decide(attributes);
+        match Handle::try_current() {
+            _ if !waits => {
+                if let Some(verdict) = decided.now_or_never() {
+                    return verdict;
+                }
+            }
+            Ok(handle) if handle.runtime_flavor() == RuntimeFlavor::MultiThread => {
+                return tokio::task::block_in_place(|| handle.block_on(decided));
+            }
+            _ => {}
         }
-        let mut reasons = Vec::new();
-        for authorizer in &self.chain {
-            match authorizer.authorize(attributes) {
-                Decision::NoOpinion(reason) if reason.is_empty() => {}
-                Decision::NoOpinion(reason) => reasons.push(reason),
-                decided => return decided,
+        Verdict {
+            decision: Decision::NoOpinion(String::new()),
+            errors: vec!["nobody outside can be asked from here".to_owned()],
+        }
+    }
+
+    /// What the first says that has an opinion.
+    pub async fn decide(&self, attributes: &Attributes) -> Verdict {
+        if attributes.user.in_group(SYSTEM_MASTERS) {
+            return Decision::Allow(String::new()).into();
+        }
+        let (mut reasons, mut errors) = (Vec::new(), Vec::new());
+        let chain = self.chain.load_full();
+        for asked in chain.iter() {
+            let verdict = match asked {
+                Asked::Local(authorizer) => authorizer.authorize(attributes).into(),
+                Asked::Remote(authorizer) => authorizer.authorize(attributes).await,
+            };
+            match verdict.decision {
+                Decision::NoOpinion(reason) => {
+                    reasons.extend(Some(reason).filter(|reason| !reason.is_empty()));
+                    errors.extend(verdict.errors);
+                }
+                _ => return verdict,
             }
         }
-        Decision::NoOpinion(reasons.join("\n"))
+        Verdict {
+            decision: Decision::NoOpinion(reasons.join("\n")),
+            errors,
+        }
     }
 
-    fn rules(&self, user: &User, namespace: &str) -> Rules {
-        self.chain
-            .iter()
-            .map(|authorizer| authorizer.rules(user, namespace))
-            .fold(Rules::default(), |mut all, one| {
-                all.resource.extend(one.resource);
-                all.non_resource.extend(one.non_resource);
-                all.errors.extend(one.errors);
-                all.incomplete |= one.incomplete;
-                all
-            })
+    /// What a user may do in a namespace, by all that can tell.
+    pub fn rules(&self, user: &User, namespace: &str) -> Rules {
+        let chain = self.chain.load();
+        let each = chain.iter().map(|asked| match asked {
+            Asked::Local(authorizer) => authorizer.rules(user, namespace),
+            Asked::Remote(authorizer) => authorizer.rules(user, namespace),
+        });
+        each.fold(Rules::default(), |mut all, one| {
+            all.resource.extend(one.resource);
+            all.non_resource.extend(one.non_resource);
+            all.errors.extend(one.errors);
+            all.incomplete |= one.incomplete;
+            all
+        })
     }
 }
 
@@ -176,7 +239,7 @@ impl Authorizer for AlwaysDeny {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::testing::Fake;
+    use crate::auth::testing::{Fake, now, of_modes};
 
     fn get_pods(user: User) -> Attributes {
         Attributes {
@@ -190,11 +253,7 @@ mod tests {
 
     #[test]
     fn modes_are_checked_by_name() {
-        let make = |modes: &[&str]| {
-            Authorizers::new(modes, Arc::new(Fake::default()))
-                .err()
-                .map(|e| e.to_string())
-        };
+        let make = |modes: &[&str]| super::modes(modes).err().map(|e| e.to_string());
         assert_eq!(make(&["Node", "RBAC"]), None);
         assert_eq!(
             make(&[]).unwrap(),
@@ -208,23 +267,17 @@ mod tests {
             make(&["RBAC", "RBAC"]).unwrap(),
             r#"authorization-mode ["RBAC" "RBAC"] has mode specified more than once"#
         );
-        for mode in ["Webhook", "ABAC"] {
-            assert_eq!(
-                make(&["RBAC", mode]).unwrap(),
-                format!(
-                    "authorization-mode \"{mode}\" is not supported: choose from Node, RBAC, AlwaysAllow, AlwaysDeny"
-                )
-            );
-        }
+        assert_eq!(
+            make(&["RBAC", "ABAC"]).unwrap(),
+            "authorization-mode \"ABAC\" is not supported: choose from Node, RBAC, AlwaysAllow, AlwaysDeny, Webhook"
+        );
     }
 
     #[test]
     fn the_first_opinion_counts() {
         let alice = || get_pods(User::new("alice", &["dev"]));
         let decide = |modes: &[&str], attributes: &Attributes| {
-            Authorizers::new(modes, Arc::new(Fake::default()))
-                .unwrap()
-                .authorize(attributes)
+            now(of_modes(modes, Arc::new(Fake::default())).decide(attributes)).decision
         };
         assert_eq!(
             decide(&["AlwaysDeny", "AlwaysAllow"], &alice()),

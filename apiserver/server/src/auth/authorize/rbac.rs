@@ -449,6 +449,10 @@ impl Authorizer for Rbac {
 }
 
 #[cfg(test)]
+#[path = "tests/rbac.rs"]
+mod cases;
+
+#[cfg(test)]
 mod tests {
     use serde_json::json;
 

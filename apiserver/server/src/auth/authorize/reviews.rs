@@ -13,8 +13,9 @@ use skiff_api::machinery::{
     status::Status,
 };
 
+use super::Authorizers;
 use crate::auth::text::aggregate;
-use crate::auth::{Attributes, Authorizer, Decision, User, null_is_default};
+use crate::auth::{Attributes, Decision, User, null_is_default};
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -68,7 +69,7 @@ struct Requirement {
 }
 
 /// The `status` of a SubjectAccessReview with this `spec`.
-pub fn subject_access(authorizer: &dyn Authorizer, spec: &Value) -> Result<Value, Status> {
+pub async fn subject_access(authorizers: &Authorizers, spec: &Value) -> Result<Value, Status> {
     let mut spec = read(spec)?;
     let user = User {
         name: std::mem::take(&mut spec.user),
@@ -76,21 +77,21 @@ pub fn subject_access(authorizer: &dyn Authorizer, spec: &Value) -> Result<Value
         groups: std::mem::take(&mut spec.groups),
         extra: std::mem::take(&mut spec.extra),
     };
-    evaluate(authorizer, Arc::new(user), spec)
+    evaluate(authorizers, Arc::new(user), spec).await
 }
 
 /// The `status` of a SelfSubjectAccessReview with this `spec`, sent by `user`.
-pub fn self_subject_access(
-    authorizer: &dyn Authorizer,
+pub async fn self_subject_access(
+    authorizers: &Authorizers,
     user: &Arc<User>,
     spec: &Value,
 ) -> Result<Value, Status> {
-    evaluate(authorizer, user.clone(), read(spec)?)
+    evaluate(authorizers, user.clone(), read(spec)?).await
 }
 
 /// The `status` of a LocalSubjectAccessReview with this `spec`; `request_namespace` is the path's, `object_namespace` that of its metadata.
-pub fn local_subject_access(
-    authorizer: &dyn Authorizer,
+pub async fn local_subject_access(
+    authorizers: &Authorizers,
     request_namespace: &str,
     object_namespace: &str,
     spec: &Value,
@@ -103,19 +104,19 @@ pub fn local_subject_access(
             "spec.resourceAttributes.namespace must match namespace: {request_namespace}"
         )));
     }
-    subject_access(authorizer, spec)
+    subject_access(authorizers, spec).await
 }
 
 /// The `status` of a SelfSubjectRulesReview, sent by `user`. Its `spec` is not repeated in the answer: upstream answers `spec: {}`.
 pub fn self_subject_rules(
-    authorizer: &dyn Authorizer,
+    authorizers: &Authorizers,
     user: &User,
     namespace: &str,
 ) -> Result<Value, Status> {
     if namespace.is_empty() {
         return Err(Status::bad_request("no namespace on request"));
     }
-    let rules = authorizer.rules(user, namespace);
+    let rules = authorizers.rules(user, namespace);
     let mut status = json!({"resourceRules": rules.resource, "nonResourceRules": rules.non_resource, "incomplete": rules.incomplete});
     // A rule of both kinds shows in each list with that list's fields alone.
     for (list, strange) in [
@@ -145,7 +146,7 @@ fn read(spec: &Value) -> Result<Spec, Status> {
         .map_err(|error| Status::internal(format!("cannot read the review: {error}")))
 }
 
-fn evaluate(authorizer: &dyn Authorizer, user: Arc<User>, spec: Spec) -> Result<Value, Status> {
+async fn evaluate(authorizers: &Authorizers, user: Arc<User>, spec: Spec) -> Result<Value, Status> {
     let mut errors = Vec::new();
     let attributes = match (spec.resource_attributes, spec.non_resource_attributes) {
         (Some(asked), _) => resource_attributes(user, asked, &mut errors),
@@ -161,14 +162,15 @@ fn evaluate(authorizer: &dyn Authorizer, user: Arc<User>, spec: Spec) -> Result<
             ));
         }
     };
-    let decision = authorizer.authorize(&attributes);
-    let mut status = Map::from_iter([("allowed".to_owned(), json!(decision.allowed()))]);
-    if matches!(decision, Decision::Deny(_)) {
+    let verdict = authorizers.decide(&attributes).await;
+    let mut status = Map::from_iter([("allowed".to_owned(), json!(verdict.allowed()))]);
+    if matches!(verdict.decision, Decision::Deny(_)) {
         status.insert("denied".to_owned(), json!(true));
     }
-    if !decision.reason().is_empty() {
-        status.insert("reason".to_owned(), json!(decision.reason()));
+    if !verdict.reason().is_empty() {
+        status.insert("reason".to_owned(), json!(verdict.reason()));
     }
+    errors.extend(verdict.error());
     if !errors.is_empty() {
         status.insert("evaluationError".to_owned(), json!(errors.join("; ")));
     }

@@ -4,8 +4,10 @@
 
 use std::{
     net::IpAddr,
+    panic::resume_unwind,
     path::{Path, PathBuf},
     sync::Arc,
+    thread::{self, ScopedJoinHandle},
 };
 
 use skiff_api::machinery::clock::SharedClock;
@@ -97,7 +99,8 @@ pub struct Pki {
 }
 
 impl Pki {
-    /// Reads the folder, and makes what it lacks. Some milliseconds when everything has to be made.
+    /// Reads the folder, and makes what it lacks. Some milliseconds when everything has to be made: every file waits for the disk, so what does
+    /// not need one another is made at once.
     pub fn open(
         folder: &Path,
         names: &ServingNames,
@@ -105,65 +108,83 @@ impl Pki {
         clock: SharedClock,
     ) -> Result<Pki, PkiError> {
         files::make_folder(folder)?;
-        let authority = Arc::new(files::ensure_authority(
-            folder,
-            ("ca", "kubernetes"),
-            &clock,
-        )?);
-        let (serving, serving_ca) = match (&given.tls_cert_file, &given.tls_private_key_file) {
-            (Some(certificate), Some(key)) => {
-                let serving = Issued {
-                    certificate: files::read(certificate)?,
-                    key: files::read(key)?,
-                };
-                files::check_pair(&serving).map_err(|source| PkiError::File {
-                    path: certificate.clone(),
-                    source: Box::new(source),
-                })?;
-                let trusted = serving.certificate.clone();
-                (serving, trusted)
-            }
-            (None, None) => {
-                let sans = names.sans();
-                let make = |authority: &Authority| authority.serving("kube-apiserver", &[], &sans);
-                let serving =
-                    files::ensure_certificate(folder, "apiserver", &authority, &sans, make)?;
-                (serving, authority.certificate_pem().to_owned())
-            }
-            _ => {
-                return Err(PkiError::Tls(
-                    "--tls-cert-file and --tls-private-key-file are to be given together"
-                        .to_owned(),
-                ));
-            }
-        };
-        let make = |authority: &Authority| authority.client(KUBELET_CLIENT, &[]);
-        let kubelet_client =
-            files::ensure_certificate(folder, "apiserver-kubelet-client", &authority, &[], make)?;
-        let front = files::ensure_authority(folder, (FRONT_PROXY_CA, FRONT_PROXY_CA), &clock)?;
-        let make = |authority: &Authority| authority.client(FRONT_PROXY_CLIENT, &[]);
-        let front_proxy_client =
-            files::ensure_certificate(folder, FRONT_PROXY_CLIENT, &front, &[], make)?;
-        let client_ca = match &given.client_ca_file {
-            Some(path) => files::read(path)?.into_bytes(),
-            None => authority.certificate_pem().as_bytes().to_vec(),
-        };
-        let service_account_key = files::ensure_service_account_key(folder)?;
-        Ok(Pki {
-            authority,
-            serving,
-            client_ca,
-            serving_ca,
-            service_account_key,
-            kubelet_client,
-            front_proxy_ca: front.certificate_pem().to_owned(),
-            front_proxy_client,
+        thread::scope(|scope| {
+            let front_proxy = scope.spawn(|| front_proxy(folder, &clock));
+            let service_account_key = scope.spawn(|| files::ensure_service_account_key(folder));
+            let names_of_files = ("ca", "kubernetes");
+            let authority = Arc::new(files::ensure_authority(folder, names_of_files, &clock)?);
+            let signer = authority.clone();
+            let kubelet_client = scope.spawn(move || {
+                let make = |authority: &Authority| authority.client(KUBELET_CLIENT, &[]);
+                files::ensure_certificate(folder, "apiserver-kubelet-client", &signer, &[], make)
+            });
+            let (serving, serving_ca) = serving(folder, names, given, &authority)?;
+            let client_ca = match &given.client_ca_file {
+                Some(path) => files::read(path)?.into_bytes(),
+                None => authority.certificate_pem().as_bytes().to_vec(),
+            };
+            let (front_proxy_ca, front_proxy_client) = made(front_proxy)?;
+            Ok(Pki {
+                authority,
+                serving,
+                client_ca,
+                serving_ca,
+                service_account_key: made(service_account_key)?,
+                kubelet_client: made(kubelet_client)?,
+                front_proxy_ca,
+                front_proxy_client,
+            })
         })
     }
 
     /// A client certificate for the person who runs the cluster: `kubernetes-admin`, of `system:masters`.
     pub fn admin(&self) -> Result<Issued, PkiError> {
         self.authority.client("kubernetes-admin", &[SYSTEM_MASTERS])
+    }
+}
+
+/// What a thread made.
+fn made<T>(thread: ScopedJoinHandle<'_, Result<T, PkiError>>) -> Result<T, PkiError> {
+    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+/// The certificate of the authority of front proxies, and how the server shows itself as one.
+fn front_proxy(folder: &Path, clock: &SharedClock) -> Result<(String, Issued), PkiError> {
+    let authority = files::ensure_authority(folder, (FRONT_PROXY_CA, FRONT_PROXY_CA), clock)?;
+    let make = |authority: &Authority| authority.client(FRONT_PROXY_CLIENT, &[]);
+    let client = files::ensure_certificate(folder, FRONT_PROXY_CLIENT, &authority, &[], make)?;
+    Ok((authority.certificate_pem().to_owned(), client))
+}
+
+/// How the server shows itself to clients, and what they verify that by.
+fn serving(
+    folder: &Path,
+    names: &ServingNames,
+    given: &Given,
+    authority: &Authority,
+) -> Result<(Issued, String), PkiError> {
+    match (&given.tls_cert_file, &given.tls_private_key_file) {
+        (Some(certificate), Some(key)) => {
+            let serving = Issued {
+                certificate: files::read(certificate)?,
+                key: files::read(key)?,
+            };
+            files::check_pair(&serving).map_err(|source| PkiError::File {
+                path: certificate.clone(),
+                source: Box::new(source),
+            })?;
+            let trusted = serving.certificate.clone();
+            Ok((serving, trusted))
+        }
+        (None, None) => {
+            let sans = names.sans();
+            let make = |authority: &Authority| authority.serving("kube-apiserver", &[], &sans);
+            let serving = files::ensure_certificate(folder, "apiserver", authority, &sans, make)?;
+            Ok((serving, authority.certificate_pem().to_owned()))
+        }
+        _ => Err(PkiError::Tls(
+            "--tls-cert-file and --tls-private-key-file are to be given together".to_owned(),
+        )),
     }
 }
 

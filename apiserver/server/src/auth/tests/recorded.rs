@@ -7,16 +7,16 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
 use super::{
-    Attributes, Authorizer, User,
+    Attributes, User,
     authenticate::review::token_review,
-    authenticate::{Authenticator, Config},
+    authenticate::{Anonymous, Authenticator, Config},
     authorize::{
         Authorizers, bootstrap, escalation, forbidden,
         rbac::{CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES},
         reviews,
     },
     impersonate::impersonate,
-    testing::{Fake, StoppedClock, recorded},
+    testing::{Fake, StoppedClock, of_modes, recorded},
 };
 
 /// As much of a request's path as access hangs on.
@@ -97,7 +97,8 @@ fn world(lines: &[Value]) -> (Authenticator, Authorizers) {
         audiences: vec![],
         lookup: true,
         bootstrap_tokens: true,
-        anonymous: true,
+        anonymous: Anonymous::Yes,
+        remote: Vec::new(),
     };
     let authenticator = Authenticator::new(
         config,
@@ -105,10 +106,7 @@ fn world(lines: &[Value]) -> (Authenticator, Authorizers) {
         StoppedClock::at("2026-01-01T00:00:00Z"),
     )
     .unwrap();
-    (
-        authenticator,
-        Authorizers::new(&["Node", "RBAC"], fake).unwrap(),
-    )
+    (authenticator, of_modes(&["Node", "RBAC"], fake))
 }
 
 fn headers(line: &Value) -> HeaderMap {
@@ -144,13 +142,13 @@ async fn answer(
     authorizers: &Authorizers,
 ) -> Option<Result<Value, Value>> {
     let headers = headers(line);
-    let Ok(identity) = authenticator.identify(&headers, None) else {
+    let (method, path) = (line["method"].as_str()?, line["path"].as_str()?);
+    let Ok(identity) = authenticator.identify(path, &headers, None).await else {
         return Some(Err(json!({"code": 401, "message": "Unauthorized"})));
     };
-    let (method, path) = (line["method"].as_str()?, line["path"].as_str()?);
     let asked = attributes(method, path, Arc::unwrap_or_clone(identity?.user));
     let refuse = |status: skiff_api::machinery::status::Status| Some(Err(status.to_value()));
-    let asked = match impersonate(&headers, &asked, authorizers) {
+    let asked = match impersonate(&headers, &asked, authorizers).await {
         Ok(Some(user)) => Attributes {
             user: Arc::new(user),
             ..asked
@@ -158,14 +156,16 @@ async fn answer(
         Ok(None) => asked,
         Err(status) => return refuse(status),
     };
-    let decision = authorizers.authorize(&asked);
-    if !decision.allowed() {
-        return refuse(forbidden(&asked, decision.reason()));
+    let verdict = authorizers.decide(&asked).await;
+    if !verdict.allowed() {
+        return refuse(forbidden(&asked, verdict.reason()));
     }
     let spec = &line["body"]["spec"];
     let status = match asked.resource.as_str() {
-        "subjectaccessreviews" => reviews::subject_access(authorizers, spec),
-        "selfsubjectaccessreviews" => reviews::self_subject_access(authorizers, &asked.user, spec),
+        "subjectaccessreviews" => reviews::subject_access(authorizers, spec).await,
+        "selfsubjectaccessreviews" => {
+            reviews::self_subject_access(authorizers, &asked.user, spec).await
+        }
         "selfsubjectrulesreviews" => reviews::self_subject_rules(
             authorizers,
             &asked.user,
@@ -186,6 +186,7 @@ async fn answer(
                 old: (asked.verb == "update").then_some(&empty),
             };
             return escalation::check(authorizers, &write)
+                .await
                 .err()
                 .and_then(refuse);
         }

@@ -5,11 +5,27 @@ use std::{
     sync::Arc,
 };
 
+use futures::FutureExt;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use skiff_storage::{Attributes, Key, Object};
 
-use super::{Change, Follow, Objects, authorize::rule};
+use super::{
+    Change, Follow, Objects,
+    authorize::{self, Authorizers, Step, rule},
+};
+
+/// Authorizers of these modes over these objects.
+pub fn of_modes(modes: &[&str], objects: Arc<dyn Objects>) -> Authorizers {
+    let modes = authorize::modes(modes).unwrap();
+    let steps: Vec<Step> = modes.into_iter().map(Step::Mode).collect();
+    Authorizers::new(&steps, objects)
+}
+
+/// What comes of something that waits for nobody.
+pub fn now<T>(future: impl Future<Output = T>) -> T {
+    future.now_or_never().unwrap()
+}
 
 #[derive(Default)]
 struct State {

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use skiff_api::{
     kinds::{Kind, Subresource, api_version},
-    machinery::{gonum, status::Status},
+    machinery::status::Status,
 };
 
+use super::streams;
 use crate::{
     admission::{Given, Operation},
     context::Context,
@@ -44,12 +45,7 @@ fn parameters(
     let mut out = json!({});
     match sub {
         Subresource::PortForward => {
-            let ports: Vec<i64> = query
-                .all("ports")
-                .flat_map(|text| text.split(','))
-                .map(gonum::int64)
-                .collect::<Result<_, _>>()
-                .map_err(Status::bad_request)?;
+            let ports = streams::ports(query)?;
             if !ports.is_empty() {
                 out["ports"] = ports.into();
             }

@@ -52,7 +52,7 @@ pub async fn serve(
             forward::serve(ctx, location, parts, body).await
         }
         _ => {
-            let location = streams::location(ctx, kind, sub)?;
+            let location = streams::location(ctx, kind, sub).await?;
             self::upgrade::serve(ctx, &location, &mut parts, &HeaderMap::new())
                 .await?
                 .ok_or_else(|| Status::bad_request("Upgrade request required"))

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header, request:
 use skiff_api::machinery::status::Status;
 
 use crate::{
-    auth::{authenticate, impersonate},
+    auth::{authenticate, front, impersonate},
     dial::location::Location,
 };
 
@@ -31,13 +31,6 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 ];
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-/// Whom a proxy in front of the server may say that it speaks for.
-const FRONT_PROXY: [&str; 4] = [
-    "x-remote-user",
-    "x-remote-uid",
-    "x-remote-group",
-    "x-remote-extra-",
-];
 
 pub fn request(
     method: &Method,
@@ -73,12 +66,7 @@ pub fn host_of(parts: &Parts) -> &str {
 pub fn onward(parts: &Parts) -> HeaderMap {
     let mut headers = parts.headers.clone();
     authenticate::strip_credentials(&mut headers);
-    let speaks_for = |name: &HeaderName| {
-        impersonate::is_header(name)
-            || FRONT_PROXY
-                .iter()
-                .any(|prefix| name.as_str().starts_with(prefix))
-    };
+    let speaks_for = |name: &HeaderName| impersonate::is_header(name) || front::is_header(name);
     let dropped: Vec<HeaderName> = headers
         .keys()
         .filter(|name| speaks_for(name))

@@ -13,14 +13,15 @@ use skiff_api::{
 
 use super::{live::live, node};
 use crate::dial::location::{Location, query_escaped};
-use crate::{
-    auth::{self, Authorizer, Decision},
-    context::Context,
-};
+use crate::{auth, context::Context, request::Query};
 
-pub fn location(ctx: &Context, kind: &Arc<Kind>, sub: Subresource) -> Result<Location, Status> {
+pub async fn location(
+    ctx: &Context,
+    kind: &Arc<Kind>,
+    sub: Subresource,
+) -> Result<Location, Status> {
     let query = parameters(ctx, sub)?;
-    ensure_create(ctx)?;
+    ensure_create(ctx).await?;
     let (namespace, name) = (ctx.info.namespace.as_str(), ctx.info.name_in_path());
     let pod = live(ctx, kind, namespace, name)?;
     let path = match sub {
@@ -42,7 +43,7 @@ pub fn location(ctx: &Context, kind: &Arc<Kind>, sub: Subresource) -> Result<Loc
     }
 }
 
-fn ensure_create(ctx: &Context) -> Result<(), Status> {
+async fn ensure_create(ctx: &Context) -> Result<(), Status> {
     if ctx.info.verb == "create" {
         return Ok(());
     }
@@ -50,13 +51,14 @@ fn ensure_create(ctx: &Context) -> Result<(), Status> {
         verb: "create".into(),
         ..ctx.asked.clone()
     };
-    match ctx.app.core.authorizers.authorize(&asked) {
-        Decision::Allow(_) => Ok(()),
-        decision => Err(Status::forbidden(
+    let verdict = ctx.app.core.authorizers.decide(&asked).await;
+    match verdict.allowed() {
+        true => Ok(()),
+        false => Err(Status::forbidden(
             &ctx.info.group,
             &ctx.info.resource,
             &ctx.info.name,
-            decision.reason(),
+            verdict.reason(),
         )),
     }
 }
@@ -96,18 +98,21 @@ pub fn container(pod: &Value, asked: &str) -> Result<String, Status> {
     }
 }
 
+/// The ports that a request wants forwarded.
+pub fn ports(query: &Query) -> Result<Vec<i64>, Status> {
+    let ports = query.all("ports").flat_map(|text| text.split(','));
+    ports
+        .map(gonum::int64)
+        .collect::<Result<_, _>>()
+        .map_err(Status::bad_request)
+}
+
 /// The parameters as a node's API names them.
 fn parameters(ctx: &Context, sub: Subresource) -> Result<String, Status> {
     let query = &ctx.query;
     let mut out: Vec<String> = Vec::new();
     if let Subresource::PortForward = sub {
-        let ports: Vec<i64> = query
-            .all("ports")
-            .flat_map(|text| text.split(','))
-            .map(gonum::int64)
-            .collect::<Result<_, _>>()
-            .map_err(Status::bad_request)?;
-        out.extend(ports.iter().map(|port| format!("port={port}")));
+        out.extend(ports(query)?.iter().map(|port| format!("port={port}")));
         return Ok(out.join("&"));
     }
     for (key, name) in [

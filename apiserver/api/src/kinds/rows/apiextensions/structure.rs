@@ -5,7 +5,7 @@
 //! Follows `pkg/apiserver/schema/{convert,validation,complete}.go` of apiextensions-apiserver.
 
 use crate::kinds::prelude::*;
-use crate::machinery::{problem::Problem, regexp, structural::supported};
+use crate::machinery::{cel::regex, problem::Problem, structural::supported};
 
 /// Where a schema stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -236,7 +236,7 @@ fn values(schema: &Value, skips: Skips, path: &Path, errors: &mut Errors) {
         nested(not, Skips::default(), &path.child("not"), errors);
     }
     let pattern = schema.text("pattern");
-    if let Err(problem) = regexp::check(pattern) {
+    if let Err(problem) = regex::check(pattern) {
         errors.invalid(
             &path.child("pattern"),
             pattern,

@@ -156,6 +156,85 @@ fn what_each_check_says() {
     }
 }
 
+/// One change of such a pod, of the words where `$` stands, and whether baseline and restricted let it in.
+const VERDICTS: &str = r#"
+    {"/volumes": [{"name": "v", "$": {}}]}                             | configMap csi downwardAPI emptyDir ephemeral image persistentVolumeClaim projected secret | yes | yes
+    {"/volumes": [{"name": "v", "$": {}}]}                             | gcePersistentDisk awsElasticBlockStore nfs iscsi glusterfs rbd cinder cephfs fc azureFile vsphereVolume azureDisk | yes | no
+    {"/volumes": [{"name": "v", "$": {}}]}                             | hostPath                                  | no  | no
+    {"/containers/0/securityContext/capabilities": {"add": ["$"], "drop": ["ALL"]}} | NET_BIND_SERVICE             | yes | yes
+    {"/containers/0/securityContext/capabilities": {"add": ["$"], "drop": ["ALL"]}} | AUDIT_WRITE CHOWN DAC_OVERRIDE FOWNER FSETID KILL MKNOD SETFCAP SETGID SETPCAP SETUID SYS_CHROOT | yes | no
+    {"/containers/1/securityContext/capabilities": {"add": ["$"], "drop": ["ALL"]}} | NET_RAW NET_ADMIN SYS_ADMIN SYS_PTRACE SYS_TIME ALL chown CAP_CHOWN | no | no
+    {"/initContainers/0/securityContext/capabilities": {"add": ["$"], "drop": ["ALL"]}} | SYS_MODULE BPF         | no  | no
+    {"/containers/0/securityContext/capabilities": {"drop": ["$"]}}    | ALL                                       | yes | yes
+    {"/containers/0/securityContext/capabilities": {"drop": ["$"]}}    | all NET_RAW KILL                          | yes | no
+    {"/securityContext/sysctls": [{"name": "$"}]}                      | kernel.shm_rmid_forced net.ipv4.ip_local_port_range net.ipv4.tcp_syncookies net.ipv4.ping_group_range net.ipv4.ip_unprivileged_port_start net.ipv4.ip_local_reserved_ports net.ipv4.tcp_keepalive_time net.ipv4.tcp_fin_timeout net.ipv4.tcp_keepalive_intvl net.ipv4.tcp_keepalive_probes net.ipv4.tcp_rmem net.ipv4.tcp_wmem | yes | yes
+    {"/securityContext/sysctls": [{"name": "$"}]}                      | kernel.msgmax net.core.somaxconn vm.overcommit_memory fs.file-max net.ipv4.ip_forward kernel.sem | no | no
+    {"/securityContext/seLinuxOptions": {"type": "$"}}                 | container_t container_init_t container_kvm_t container_engine_t | yes | yes
+    {"/securityContext/seLinuxOptions": {"type": "$"}}                 | spc_t unconfined_t super_t                | no  | no
+    {"/containers/0/securityContext/seLinuxOptions": {"$": "x"}}       | level                                     | yes | yes
+    {"/containers/0/securityContext/seLinuxOptions": {"$": "x"}}       | user role type                            | no  | no
+    {"/securityContext/seccompProfile": {"type": "$"}}                 | RuntimeDefault Localhost                  | yes | yes
+    {"/securityContext/seccompProfile": {"type": "$"}}                 | Unconfined                                | no  | no
+    {"/$/0/securityContext/seccompProfile": {"type": "Unconfined"}}    | containers initContainers                 | no  | no
+    {"/$/0/securityContext/seccompProfile": {"type": "Localhost"}}     | containers initContainers                 | yes | yes
+    {"/containers/0/securityContext/appArmorProfile": {"type": "$"}}   | RuntimeDefault Localhost                  | yes | yes
+    {"/containers/0/securityContext/appArmorProfile": {"type": "$"}}   | Unconfined odd                            | no  | no
+    {"@container.apparmor.security.beta.kubernetes.io/b": "$"}         | runtime/default localhost/mine            | yes | yes
+    {"@container.apparmor.security.beta.kubernetes.io/b": "$"}         | unconfined runtime/other local            | no  | no
+    {"/$": true}                                                       | hostPID hostIPC hostNetwork               | no  | no
+    {"/$": false}                                                      | hostPID hostIPC hostNetwork hostUsers     | yes | yes
+    {"/$": true}                                                       | hostUsers shareProcessNamespace automountServiceAccountToken enableServiceLinks | yes | yes
+    {"/$/0/ports": [{"containerPort": 80, "hostPort": 80}]}            | containers initContainers                 | no  | no
+    {"/$/0/ports": [{"containerPort": 80, "hostPort": 0}]}             | containers initContainers                 | yes | yes
+    {"/$/0/securityContext/privileged": true}                          | containers initContainers                 | no  | no
+    {"/$/0/securityContext/privileged": false}                         | containers initContainers                 | yes | yes
+    {"/ephemeralContainers": [{"name": "e", "securityContext": {"$": true}}]} | privileged                         | no  | no
+    {"/ephemeralContainers": [{"name": "e", "securityContext": {"$": true}}]} | readOnlyRootFilesystem allowPrivilegeEscalation | yes | no
+    {"/$/0/securityContext/allowPrivilegeEscalation": true}            | containers initContainers                 | yes | no
+    {"/$/0/securityContext/allowPrivilegeEscalation": null}            | containers initContainers                 | yes | no
+    {"/$/0/securityContext/readOnlyRootFilesystem": false}             | containers initContainers                 | yes | yes
+    {"/containers/0/$": {"httpGet": {"host": "10.0.0.1"}}}             | livenessProbe readinessProbe startupProbe | no  | no
+    {"/containers/0/$": {"tcpSocket": {"host": "10.0.0.1"}}}           | livenessProbe readinessProbe startupProbe | no  | no
+    {"/containers/0/$": {"httpGet": {"path": "/"}}}                    | livenessProbe readinessProbe startupProbe | yes | yes
+    {"/containers/0/lifecycle": {"$": {"httpGet": {"host": "h"}}}}     | postStart preStop                         | no  | no
+    {"/containers/0/lifecycle": {"$": {"exec": {"command": ["x"]}}}}   | postStart preStop                         | yes | yes
+    {"/containers/0/securityContext/procMount": "$"}                   | Default                                   | yes | yes
+    {"/containers/0/securityContext/procMount": "$"}                   | Unmasked odd                              | no  | no
+    {"/securityContext/windowsOptions": {"hostProcess": $}}            | true                                      | no  | no
+    {"/securityContext/windowsOptions": {"hostProcess": $}}            | false null                                | yes | yes
+    {"/securityContext/runAsNonRoot": $}                               | true                                      | yes | yes
+    {"/securityContext/runAsNonRoot": $}                               | false null                                | yes | no
+    {"/$/0/securityContext/runAsNonRoot": false}                       | containers initContainers                 | yes | no
+    {"/$/0/securityContext/runAsUser": 0}                              | containers initContainers                 | yes | no
+    {"/securityContext/runAsUser": $}                                  | 1 1000 65534                              | yes | yes
+    {"/securityContext/$": 0}                                          | runAsUser                                 | yes | no
+    {"/securityContext/$": 0}                                          | runAsGroup fsGroup                        | yes | yes
+"#;
+
+#[test]
+fn what_each_level_lets_in() {
+    let (mut counts, mut wrong) = ([0; 2], Vec::new());
+    for [change, words, baseline, restricted] in skiff_testing::table::rows(VERDICTS) {
+        for word in words.split_whitespace() {
+            let changes: Value = serde_json::from_str(&change.replace('$', word)).unwrap();
+            let pod = pod(&changes);
+            assert_eq!(told(&pod, Level::Privileged, u32::MAX), "", "{changes}");
+            for (level, verdict) in [(Level::Baseline, baseline), (Level::Restricted, restricted)] {
+                let wanted = verdict == "yes";
+                counts[usize::from(wanted)] += 1;
+                let found = told(&pod, level, u32::MAX);
+                if found.is_empty() != wanted {
+                    wrong.push(format!(
+                        "{changes} at {level:?} should be {verdict}: {found:?}"
+                    ));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(counts.iter().all(|count| *count >= 80), "{counts:?}");
+}
+
 #[test]
 fn every_check_has_a_name_of_its_own_and_stands_for_one_that_there_is() {
     for (index, check) in CHECKS.iter().enumerate() {

@@ -2,9 +2,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::*;
 use crate::auth::{
-    Attributes, Authorizer, User,
-    authorize::Authorizers,
-    testing::{Fake, recorded},
+    Attributes, User,
+    testing::{Fake, now, of_modes, recorded},
 };
 
 #[test]
@@ -107,7 +106,7 @@ fn the_policy_admits_whom_it_should() {
         role["rules"] = json!(rules);
         fake.put(CLUSTER_ROLES, role);
     }
-    let authorizers = Authorizers::new(&["RBAC"], Arc::new(fake)).unwrap();
+    let authorizers = of_modes(&["RBAC"], Arc::new(fake));
     let ask = |user: &str, groups: &[&str], verb: &str, what: &str, namespace: &str| {
         let (group, resource) = what.split_once(':').unwrap_or(("", what));
         let resource_request = !what.starts_with('/');
@@ -129,7 +128,7 @@ fn the_policy_admits_whom_it_should() {
             namespace: namespace.into(),
             ..Attributes::default()
         };
-        authorizers.authorize(&attributes).allowed()
+        now(authorizers.decide(&attributes)).allowed()
     };
     let table = skiff_testing::table::rows(
         r#"

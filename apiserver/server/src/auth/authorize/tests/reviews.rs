@@ -1,5 +1,5 @@
 use super::*;
-use crate::auth::{authorize::Authorizers, testing::Fake};
+use crate::auth::testing::{Fake, now, of_modes};
 
 fn authorizers(modes: &[&str]) -> Authorizers {
     let fake = Fake::default()
@@ -26,7 +26,7 @@ fn authorizers(modes: &[&str]) -> Authorizers {
         )
         .cluster_bind("health", "health", &["Group ops"])
         .cluster_bind("lost", "lost", &["User bob"]);
-    Authorizers::new(modes, Arc::new(fake)).unwrap()
+    of_modes(modes, Arc::new(fake))
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn reviews_answer_as_recorded() {
     let authorizers = authorizers(&["Node", "RBAC"]);
     for (spec, expected) in table {
         assert_eq!(
-            subject_access(&authorizers, &spec).unwrap(),
+            now(subject_access(&authorizers, &spec)).unwrap(),
             expected,
             "{spec}"
         );
@@ -123,7 +123,7 @@ fn selectors_that_cannot_be_read_are_said() {
     let authorizers = authorizers(&["RBAC"]);
     let ask = |field: Value| {
         let spec = json!({"user": "zed", "resourceAttributes": {"verb": "list", "resource": "pods", "fieldSelector": field}});
-        subject_access(&authorizers, &spec).unwrap()["evaluationError"].clone()
+        now(subject_access(&authorizers, &spec)).unwrap()["evaluationError"].clone()
     };
     assert_eq!(ask(json!({"rawSelector": "metadata.name=x"})), Value::Null);
     assert_eq!(
@@ -146,7 +146,7 @@ fn selectors_that_cannot_be_read_are_said() {
         "spec.resourceAttributes.fieldSelector partially ignored due to parse error"
     );
     let spec = json!({"user": "zed", "resourceAttributes": {"verb": "list", "resource": "pods", "labelSelector": {"rawSelector": "a in ("}}});
-    let status = subject_access(&authorizers, &spec).unwrap();
+    let status = now(subject_access(&authorizers, &spec)).unwrap();
     assert_eq!(
         status["evaluationError"],
         "spec.resourceAttributes.labelSelector ignored due to parse error"
@@ -158,7 +158,7 @@ fn a_node_may_be_asked_about_with_a_selector() {
     let authorizers = authorizers(&["Node"]);
     let ask = |selector: Value| {
         let spec = json!({"user": "system:node:n1", "groups": ["system:nodes"], "resourceAttributes": {"verb": "list", "resource": "pods", "fieldSelector": selector}});
-        subject_access(&authorizers, &spec).unwrap()["allowed"].clone()
+        now(subject_access(&authorizers, &spec)).unwrap()["allowed"].clone()
     };
     assert_eq!(ask(json!({"rawSelector": "spec.nodeName=n1"})), true);
     assert_eq!(
@@ -181,11 +181,11 @@ fn local_reviews_stay_in_their_namespace() {
     let authorizers = authorizers(&["RBAC"]);
     let spec = json!({"user": "alice", "resourceAttributes": {"namespace": "a", "verb": "get", "resource": "configmaps"}});
     assert_eq!(
-        local_subject_access(&authorizers, "a", "a", &spec).unwrap()["allowed"],
+        now(local_subject_access(&authorizers, "a", "a", &spec)).unwrap()["allowed"],
         true
     );
     let error = |namespace: &str| {
-        local_subject_access(&authorizers, namespace, "a", &spec)
+        now(local_subject_access(&authorizers, namespace, "a", &spec))
             .unwrap_err()
             .message
     };
@@ -241,11 +241,11 @@ fn oneself_is_whoever_asks() {
     let spec =
         json!({"resourceAttributes": {"namespace": "a", "verb": "get", "resource": "configmaps"}});
     let ask = |name: &str| {
-        self_subject_access(
+        now(self_subject_access(
             &authorizers(&["RBAC"]),
             &Arc::new(User::new(name, &[])),
             &spec,
-        )
+        ))
         .unwrap()["allowed"]
             .clone()
     };

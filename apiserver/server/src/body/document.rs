@@ -1,0 +1,195 @@
+//! Documents as they were sent: their encoding, their syntax, and what strict reading has against them before anybody knows what they are to be.
+//!
+//! Follows `staging/src/k8s.io/apimachinery/pkg/runtime/serializer/{json,protobuf,yaml}` and the texts of their errors.
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+use skiff_api::machinery::{
+    protobuf,
+    schema::{Node, parse_json, paths_of_json},
+    status::Status,
+    yaml,
+};
+
+use crate::negotiate::BodyType;
+
+const NO_JSON: &str = "couldn't get version/kind; json parse error: ";
+
+/// A body whose encoding could not be read, in the words of upstream's decoders.
+#[derive(thiserror::Error, Debug)]
+#[error("{0}")]
+pub struct Misread(String);
+
+impl Misread {
+    fn of(error: impl ToString) -> Misread {
+        Misread(error.to_string())
+    }
+
+    /// What is wrong with it as JSON, whatever was looked for in it.
+    pub fn as_json(&self) -> &str {
+        self.0.strip_prefix(NO_JSON).unwrap_or(&self.0)
+    }
+
+    pub fn status(&self) -> Status {
+        Status::bad_request(self.to_string())
+    }
+}
+
+/// An object in protobuf, whose type is at `node`.
+fn parse_protobuf(data: &[u8], node: Node) -> Result<Value, Misread> {
+    let envelope = protobuf::unwrap(data).map_err(Misread::of)?;
+    let name = node.as_type().map_or("", |of| &*of.name);
+    let read = protobuf::decode(envelope.raw, node.schema(), name)
+        .ok_or_else(|| Misread(format!("no protobuf form of {name:?} is known")))?;
+    let mut value = read.map_err(Misread::of)?;
+    for (field, given) in [
+        ("apiVersion", envelope.api_version),
+        ("kind", envelope.kind),
+    ] {
+        if !given.is_empty() {
+            value[field] = given.into();
+        }
+    }
+    Ok(value)
+}
+
+/// A document as it was sent, and what strict reading has against it before its type is looked at.
+#[derive(Default)]
+pub struct Document<'t> {
+    pub value: Value,
+    /// Paths of keys that stand twice.
+    duplicates: Vec<String>,
+    /// Whole sentences.
+    said: Vec<String>,
+    /// The JSON in whose order mistakes are told; other encodings are sorted before they are read.
+    pub json: Option<&'t [u8]>,
+}
+
+impl Document<'_> {
+    /// A value that no text stands behind.
+    pub fn of(value: Value) -> Self {
+        Document {
+            value,
+            ..Document::default()
+        }
+    }
+
+    /// What strict reading says, type or no type: keys that stand twice.
+    pub fn remarks(&self) -> Vec<String> {
+        self.said
+            .iter()
+            .cloned()
+            .chain(
+                self.duplicates
+                    .iter()
+                    .map(|path| format!("duplicate field {path:?}")),
+            )
+            .collect()
+    }
+
+    /// The same with fields that the type does not have, in the order of the document.
+    pub fn all_remarks(&self, unknown: &[String]) -> Vec<String> {
+        let name = |path: &str| format!("unknown field {path:?}");
+        let Some(text) = self
+            .json
+            .filter(|_| unknown.len() + self.duplicates.len() > 1)
+        else {
+            return self
+                .remarks()
+                .into_iter()
+                .chain(unknown.iter().map(|path| name(path)))
+                .collect();
+        };
+        let unknown: HashSet<&str> = unknown.iter().map(String::as_str).collect();
+        let mut told: HashSet<String> = HashSet::new();
+        let mut remarks = Vec::new();
+        for (path, again) in paths_of_json(text) {
+            // what is within an unknown field is not looked at
+            if again
+                && !path
+                    .match_indices(['.', '['])
+                    .any(|(end, _)| unknown.contains(&path[..end]))
+            {
+                remarks.push(format!("duplicate field {path:?}"));
+            }
+            if unknown.contains(path.as_str()) && told.insert(path.clone()) {
+                remarks.push(name(&path));
+            }
+        }
+        remarks
+    }
+}
+
+/// A body that should hold an object whose type is at `node`.
+pub fn parse_object<'t>(
+    data: &'t [u8],
+    kind: BodyType,
+    node: Option<Node>,
+) -> Result<Document<'t>, Misread> {
+    match (kind, node) {
+        (BodyType::Protobuf, Some(node)) => parse_protobuf(data, node).map(Document::of),
+        _ => parse(data, kind),
+    }
+}
+
+/// A document as text.
+pub fn parse(text: &[u8], kind: BodyType) -> Result<Document<'_>, Misread> {
+    match kind {
+        BodyType::Json => {
+            let parsed = parse_json(text).map_err(|error| Misread(format!("{NO_JSON}{error}")))?;
+            Ok(Document {
+                value: parsed.value,
+                duplicates: parsed.duplicates,
+                said: Vec::new(),
+                json: Some(text),
+            })
+        }
+        BodyType::Protobuf => Err(Misread("protobuf is no text".into())),
+        BodyType::Yaml => parse_yaml(text),
+    }
+}
+
+/// YAML, most of which is JSON: what clients apply was JSON before they sent it.
+fn parse_yaml(text: &[u8]) -> Result<Document<'_>, Misread> {
+    if text.trim_ascii_start().starts_with(b"{")
+        && let Ok(parsed) = parse_json(text)
+        && parsed.duplicates.is_empty()
+    {
+        return Ok(Document {
+            value: parsed.value,
+            duplicates: Vec::new(),
+            said: Vec::new(),
+            json: None,
+        });
+    }
+    let text = std::str::from_utf8(text)
+        .map_err(|_| Misread("yaml: invalid leading UTF-8 octet".into()))?;
+    let (value, repeated) = yaml::read_first(text).map_err(Misread::of)?;
+    let said = if repeated.is_empty() {
+        Vec::new()
+    } else {
+        vec![format!(
+            "yaml: unmarshal errors:\n  {}",
+            repeated.join("\n  ")
+        )]
+    };
+    Ok(Document {
+        value,
+        duplicates: Vec::new(),
+        said,
+        json: None,
+    })
+}
+
+/// The first bytes of a body that was not understood, as upstream shows them.
+pub fn shown(text: &[u8]) -> String {
+    const MOST: usize = 30;
+    let start = &text[..text.len().min(MOST)];
+    let more = if text.len() > MOST { " ..." } else { "" };
+    match text.first() {
+        None => "<empty>".into(),
+        Some(b'{') => format!("{}{more}", String::from_utf8_lossy(start)),
+        Some(_) => format!("{}{more}", hex::encode(start)),
+    }
+}

@@ -1,0 +1,317 @@
+//! Reads request bodies: size, encoding, syntax, and the strictness that `fieldValidation` asks for.
+//!
+//! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/handlers/create.go` and the codecs' error texts.
+
+mod document;
+mod type_meta;
+
+use std::{cell::OnceCell, collections::HashMap};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use serde_json::Value;
+use skiff_api::{
+    kinds::{Kind, Unread, api_version},
+    machinery::{
+        meta::Meta,
+        schema::{Decoded, Node, Schema, conform_as_written, paths_of_json},
+        status::Status,
+    },
+};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::{
+    context::Context,
+    limits::{deadline, heavy, remainder, room},
+    negotiate::{BodyType, body_type},
+};
+
+use self::{
+    document::shown,
+    type_meta::{check_type_meta, readable_type_meta},
+};
+pub use document::{Document, parse, parse_object};
+
+/// What a body may hold at the most, as upstream's `MaxRequestBodyBytes`.
+pub const MAX_BODY: usize = 3 * 1024 * 1024;
+
+/// Reads a body whole.
+pub async fn read(mut body: Body) -> Result<Bytes, Status> {
+    let mut parts: Vec<Bytes> = Vec::new();
+    let mut size = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| match remainder::is_late(&error) {
+            true => deadline::exceeded(),
+            false => Status::bad_request(format!("cannot read the request's body: {error}")),
+        })?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        size += data.len();
+        if size > MAX_BODY {
+            return Err(Status::too_large(format!(
+                "Request entity too large: limit is {MAX_BODY}"
+            )));
+        }
+        parts.push(data);
+    }
+    let whole: Bytes = match parts.len() {
+        0 | 1 => parts.pop().unwrap_or_default(),
+        _ => parts.concat().into(),
+    };
+    Ok(match room(whole.len()).await {
+        None => whole,
+        Some(room) => Bytes::from_owner(Large {
+            bytes: whole,
+            _room: room,
+        }),
+    })
+}
+
+/// A large body, with the room that working on it takes: its request has it for as long as it has the body.
+struct Large {
+    bytes: Bytes,
+    _room: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Large {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FieldValidation {
+    Ignore,
+    Warn,
+    Strict,
+}
+
+impl FieldValidation {
+    pub fn of(ctx: &Context) -> FieldValidation {
+        match ctx.query.text("fieldValidation") {
+            "Ignore" => FieldValidation::Ignore,
+            "Strict" => FieldValidation::Strict,
+            _ => FieldValidation::Warn,
+        }
+    }
+}
+
+/// Decodes a body that should hold an object of `expected` (group, version, kind), whose type is at `node`.
+/// Defaults are the caller's. Warnings and strict errors as the request asks.
+pub fn decode(
+    ctx: &Context,
+    text: &[u8],
+    body: BodyType,
+    expected: (&str, &str, &str),
+    of: As<'_>,
+) -> Result<Value, Status> {
+    heavy(text.len(), || decode_here(ctx, text, body, expected, of))
+}
+
+/// Reads a body that should hold an object that is no row's: what a subresource takes.
+pub async fn read_as(
+    ctx: &Context,
+    body: Body,
+    expected: (&str, &str, &str),
+) -> Result<Value, Status> {
+    let text = read(body).await?;
+    let (media, node) = (body_type(&ctx.headers)?, node_of(expected)?);
+    let value = decode(ctx, &text, media, expected, As::Type(node))?;
+    ctx.trail.sent(&value, Some(node));
+    Ok(value)
+}
+
+/// The type of a kind by its group, version and name.
+pub fn node_of((group, version, kind): (&str, &str, &str)) -> Result<Node<'static>, Status> {
+    Schema::builtin()
+        .of_kind(&api_version(group, version), kind)
+        .ok_or_else(|| Status::internal(format!("{kind} is not in the schema table")))
+}
+
+fn decode_here(
+    ctx: &Context,
+    text: &[u8],
+    body: BodyType,
+    expected: (&str, &str, &str),
+    of: As<'_>,
+) -> Result<Value, Status> {
+    let (group, version, kind) = expected;
+    let mut document = parse_object(text, body, of.node()).map_err(|error| {
+        Status::bad_request(format!(
+            "the object provided is unrecognized (must be of type {kind}): {error} ({})",
+            shown(text)
+        ))
+    })?;
+    if document.value.is_null() {
+        document.value = Value::Object(Default::default());
+    }
+    let given = readable_type_meta(&document.value, text, expected)?;
+    if let As::Kind(kind) = of
+        && kind.flags.untyped
+    {
+        return untyped(ctx, document, kind, given);
+    }
+    check_type_meta(&ctx.kinds, given, text, expected)?;
+    let mut value = finish(ctx, document, of).map_err(|error| match error {
+        Fault::Type(said) | Fault::Strict(said) => Status::bad_request(format!(
+            "{kind} in version {version:?} cannot be handled as a {kind}: {said}"
+        )),
+    })?;
+    value["apiVersion"] = api_version(group, version).into();
+    value["kind"] = kind.into();
+    Ok(value)
+}
+
+pub enum Fault {
+    Type(String),
+    Strict(String),
+}
+
+/// What a document is to be read as.
+#[derive(Clone, Copy)]
+pub enum As<'a> {
+    Kind(&'a Kind),
+    /// No row's object: what a subresource takes.
+    Type(Node<'a>),
+    /// An object of which nothing is known.
+    Nothing,
+}
+
+impl<'a> As<'a> {
+    fn node(self) -> Option<Node<'a>> {
+        match self {
+            As::Kind(kind) => Some(kind.node()),
+            As::Type(node) => Some(node),
+            As::Nothing => None,
+        }
+    }
+
+    fn conform(self, value: &mut Value, place: impl Fn(&str) -> usize) -> Result<Decoded, Unread> {
+        match self {
+            As::Kind(kind) => kind.conform_as_written(value, place),
+            As::Type(node) => conform_as_written(value, node, place).map_err(Unread::from),
+            As::Nothing => {
+                let fields = value
+                    .as_object()
+                    .into_iter()
+                    .flatten()
+                    .map(|(name, _)| name);
+                let known = ["apiVersion", "kind", "metadata"];
+                let unknown = fields.filter(|name| !known.contains(&name.as_str()));
+                Ok(Decoded {
+                    unknown: unknown.cloned().collect(),
+                })
+            }
+        }
+    }
+}
+
+/// Conforms a document to its type and answers for what it should not hold.
+pub fn finish(ctx: &Context, mut document: Document, of: As<'_>) -> Result<Value, Fault> {
+    let mut value = std::mem::take(&mut document.value);
+    let places: OnceCell<HashMap<String, usize>> = OnceCell::new();
+    let place = |path: &str| match document.json {
+        Some(text) => {
+            let places = places.get_or_init(|| {
+                paths_of_json(text)
+                    .into_iter()
+                    .enumerate()
+                    .map(|(at, (path, _))| (path, at))
+                    .collect()
+            });
+            places.get(path).copied().unwrap_or(usize::MAX)
+        }
+        None => 0,
+    };
+    let decoded = of
+        .conform(&mut value, place)
+        .map_err(|error| Fault::Type(error.to_string()))?;
+    let validation = FieldValidation::of(ctx);
+    if validation == FieldValidation::Ignore {
+        return Ok(value);
+    }
+    let said = document.all_remarks(&decoded.unknown);
+    if validation == FieldValidation::Strict && !said.is_empty() {
+        return Err(Fault::Strict(format!(
+            "strict decoding error: {}",
+            said.join(", ")
+        )));
+    }
+    said.into_iter().for_each(|text| ctx.warn(text));
+    Ok(value)
+}
+
+/// An object of a kind that has no Go type: of whatever kind it says it is, and in whichever version of the group.
+/// Follows `unstructuredNegotiatedSerializer` of `apiextensions-apiserver/pkg/apiserver/customresource_handler.go` and `pkg/apiserver/conversion`.
+fn untyped(
+    ctx: &Context,
+    document: Document<'_>,
+    kind: &Kind,
+    (given_version, given_kind): (String, String),
+) -> Result<Value, Status> {
+    let want = kind.api_version();
+    let (group, bare) = given_version
+        .rsplit_once('/')
+        .unwrap_or(("", &given_version));
+    let handled = |why: String| {
+        Status::bad_request(format!(
+            "{given_kind} in version {bare:?} cannot be handled as a {}: {why}",
+            kind.kind
+        ))
+    };
+    let said = |fault: Fault| match fault {
+        Fault::Type(said) | Fault::Strict(said) => handled(said),
+    };
+    if group != kind.group {
+        return Err(handled(format!(
+            "{given_version}, Kind={given_kind} is unstructured and is not suitable for converting to {want:?}"
+        )));
+    }
+    if given_version != want {
+        // it is read by the version that it names, of which nothing may be known
+        let of = ctx.kinds.find(group, bare, kind.plural);
+        finish(ctx, document, of.map_or(As::Nothing, |kind| As::Kind(kind))).map_err(said)?;
+        return Err(Status::bad_request(format!(
+            "the API version in the data ({given_version}) does not match the expected API version ({want})"
+        )));
+    }
+    let mut value = finish(ctx, document, As::Kind(kind)).map_err(said)?;
+    value["apiVersion"] = given_version.into();
+    value["kind"] = given_kind.into();
+    Ok(value)
+}
+
+/// Decodes an object of `kind` and gives it its defaults.
+pub fn decode_kind(
+    ctx: &Context,
+    text: &[u8],
+    body: BodyType,
+    kind: &Kind,
+) -> Result<Value, Status> {
+    let mut value = decode(
+        ctx,
+        text,
+        body,
+        (kind.group, kind.version, kind.kind),
+        As::Kind(kind),
+    )?;
+    kind.defaults(&mut value);
+    ctx.trail.sent(&value, Some(kind.node()));
+    Ok(value)
+}
+
+/// The name of the body is that of the path.
+pub fn check_name(ctx: &Context, value: &Value) -> Result<(), Status> {
+    let url = ctx.info.name_in_path();
+    match value.name() {
+        "" => Err(Status::bad_request(format!(
+            "the name of the object ({url} based on URL) was undeterminable: name must be provided"
+        ))),
+        name if name != url => Err(Status::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({url})"
+        ))),
+        _ => Ok(()),
+    }
+}
