@@ -101,6 +101,7 @@ impl Context {
             options,
             warnings: &self.warnings,
             trail: &self.trail,
+            conversions: Default::default(),
         }
     }
 

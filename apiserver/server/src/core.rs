@@ -5,8 +5,13 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use async_trait::async_trait;
 use jiff::Timestamp;
-use skiff_api::{kinds::Registry, machinery::clock::SharedClock};
+use serde_json::Value;
+use skiff_api::{
+    kinds::{Kind, Registry},
+    machinery::{clock::SharedClock, status::Status},
+};
 use skiff_storage::{Key, Object, Store};
 
 use crate::{
@@ -20,6 +25,19 @@ pub struct Core {
     pub store: Arc<dyn Store>,
     pub clock: SharedClock,
     pub authorizers: Authorizers,
+    pub converter: Box<dyn Converter>,
+}
+
+/// Has objects of definitions converted by their webhooks.
+#[async_trait]
+pub trait Converter: Send + Sync {
+    /// Objects of other versions as `to` has them, in their order.
+    async fn convert(
+        &self,
+        core: &Core,
+        to: &Kind,
+        objects: Vec<Value>,
+    ) -> Result<Vec<Value>, Status>;
 }
 
 impl Core {

@@ -7,8 +7,8 @@
 //! 1. `auth`: who asks, and may they; knows objects, not requests. `request`, `negotiate`, `limits`, `groups`, `names`, `dial`: readings of
 //!    HTTP and of the kinds that need no state.
 //! 2. `following`: what happens to a resource; `core`: the kinds that are served, the store, the clock, the authorizers; `stored`: objects as
-//!    bytes; `encryption`: as they are on disk; `services`: where they are reached; `webhook`: how webhooks are asked; `access`: who asks and who
-//!    may, as others say it; `audit`: what is told of requests, and to whom.
+//!    bytes; `encryption`: as they are on disk; `services`: where they are reached; `webhook`: how webhooks are asked; `conversion`: objects whose
+//!    versions one of them converts; `access`: who asks and who may, as others say it; `audit`: what is told of requests, and to whom.
 //! 3. `admission`, `allocate`, then `write`: what a write is (`write::Call`: who asks, with which options), and the one way to do it.
 //! 4. `own`: the server's own writes, and on it `addresses`, `definitions`, `aggregation`, `legacy_tokens`, `bootstrap`. Nothing up to here knows of
 //!    requests.
@@ -29,6 +29,7 @@ mod body;
 mod bootstrap;
 mod chain;
 mod context;
+mod conversion;
 mod core;
 mod definitions;
 mod delegate;

@@ -72,6 +72,7 @@ impl Own {
             options,
             warnings: &self.warnings,
             trail: &self.trail,
+            conversions: Default::default(),
         }
     }
 

@@ -19,6 +19,7 @@ use skiff_storage::Object;
 
 use crate::{
     context::{Answer, Context},
+    conversion,
     negotiate::{Accept, Form},
     stored,
     write::Written,
@@ -51,7 +52,7 @@ pub fn too_large_revision(asked: u64, newest: u64) -> Status {
     status
 }
 
-pub fn written(
+pub async fn written(
     ctx: &Context,
     accept: &Accept,
     kind: &Arc<Kind>,
@@ -59,23 +60,24 @@ pub fn written(
     written: Written,
 ) -> Answer {
     match written {
-        Written::Stored(stored) => object(ctx, accept, kind, code, &stored),
+        Written::Stored(stored) => object(ctx, accept, kind, code, stored).await,
         Written::Unstored(value) => self::value(ctx, accept, kind, code, value),
     }
 }
 
 /// A stored object.
-pub fn object(
+pub async fn object(
     ctx: &Context,
     accept: &Accept,
     kind: &Arc<Kind>,
     code: u16,
-    object: &Object,
+    object: Arc<Object>,
 ) -> Answer {
-    if accept.form == Form::Object && stored::is_shown_as_stored(kind, object) {
+    let object = conversion::shown(&ctx.app.core, kind, object).await?;
+    if accept.form == Form::Object && stored::is_shown_as_stored(kind, &object) {
         return ctx.json_bytes(code, accept, object.bytes.whole());
     }
-    value(ctx, accept, kind, code, stored::decoded(kind, object)?)
+    value(ctx, accept, kind, code, stored::decoded(kind, &object)?)
 }
 
 /// An object as `kind` shows it.

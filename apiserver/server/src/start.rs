@@ -23,7 +23,7 @@ use crate::{
         authorize::{Authorizers, Mode},
         pki::{self, Pki, tls},
     },
-    bootstrap,
+    bootstrap, conversion,
     core::{Core, StoredObjects},
     definitions::Definitions,
     dial::{Behind, Transports},
@@ -257,6 +257,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         clock: config.clock.clone(),
         authorizers,
         store,
+        converter: Box::new(conversion::Webhooks::new(config.behind.clone())),
     });
     let webhooks = admission::Webhooks::default();
     let writer = Arc::new(Writer {

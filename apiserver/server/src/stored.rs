@@ -100,7 +100,31 @@ pub fn value(object: &Object) -> Result<Value, Status> {
     })
 }
 
-/// The object as `kind` shows it.
+/// The object is stored in the version of `kind`.
+pub fn is_of(kind: &Kind, object: &Object) -> bool {
+    object.bytes.read().starts_with(type_meta(kind).as_bytes())
+}
+
+/// The object would be stored again as it is: in the version of `row`, and by the schema that this has now.
+pub fn is_current(row: &Kind, object: &Object) -> Result<bool, Status> {
+    let Some(definition) = row.definition() else {
+        return Ok(true);
+    };
+    if !is_of(row, object) {
+        return Ok(false);
+    }
+    if row.shows_as_stored(object.revision) {
+        return Ok(true);
+    }
+    let stored = value(object)?;
+    let mut shaped = stored.clone();
+    definition
+        .reshape(&mut shaped)
+        .map_err(|why| Status::internal_plain(why.0))?;
+    Ok(shaped == stored)
+}
+
+/// The object as `kind` shows it; of a kind whose versions a webhook converts it is in that version already.
 pub fn decoded(kind: &Kind, object: &Object) -> Result<Value, Status> {
     let mut value = value(object)?;
     if !kind.shows_as_stored(object.revision) {
@@ -111,15 +135,18 @@ pub fn decoded(kind: &Kind, object: &Object) -> Result<Value, Status> {
     Ok(value)
 }
 
-/// How much of the bytes of an object in a list is left out: `"kind":"Pod","apiVersion":"v1",` after the brace.
+/// How the bytes of objects of a kind begin: as Go writes its structs, or maps.
+fn type_meta(kind: &Kind) -> String {
+    let (version, kind, untyped) = (kind.api_version(), kind.kind, kind.flags.untyped);
+    match untyped {
+        false => format!(r#"{{"kind":"{kind}","apiVersion":"{version}","#),
+        true => format!(r#"{{"apiVersion":"{version}","kind":"{kind}","#),
+    }
+}
+
+/// How much of the bytes of an object in a list is left out: what they begin with, after the brace.
 pub fn type_meta_len(kind: &Kind) -> usize {
-    format!(
-        "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",",
-        kind.kind,
-        kind.api_version()
-    )
-    .len()
-        - 1
+    type_meta(kind).len() - 1
 }
 
 /// Makes the draft of a value of `kind`. The resourceVersion that the value bears is left out; the writer puts its own.

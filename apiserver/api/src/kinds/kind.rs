@@ -8,7 +8,10 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Definition, Flags, Printer, Scale, Source, Strategy, Subresource, Verbs};
+use super::{
+    Definition, Flags, Printer, Scale, Source, Strategy, Subresource, Verbs,
+    definition::ConversionWebhook,
+};
 use crate::machinery::{
     jsonpath::{self, JsonPath},
     read::Read as _,
@@ -264,13 +267,18 @@ impl Kind {
         }
     }
 
+    /// The webhook that brings objects of other versions into this one; `None` where that takes no question.
+    pub fn converter(&self) -> Option<&ConversionWebhook> {
+        self.definition()?.webhook.as_deref()
+    }
+
     /// Turns a value as it is stored, whatever version it says it is, into one of this kind.
     ///
     /// # Errors
     /// What of it the kind's definition cannot read.
     pub fn show(&self, value: &mut Value) -> Result<(), Problem> {
         if let Some(definition) = self.definition() {
-            return definition.reshape(value);
+            return definition.show(value);
         }
         if let Some(alias) = self.stored_as {
             (alias.from_stored)(value);

@@ -15,7 +15,7 @@ use crate::{
         location::{clean, escaped},
     },
     services::Unresolved,
-    webhook::{AskError, Endpoint, Reply, Target, place_of},
+    webhook::{AskError, Endpoint, LONGEST_ANSWER, Reply, Target, place_of},
 };
 
 /// How the server shows itself, in upstream's words.
@@ -152,6 +152,8 @@ impl Client {
             url: &format!("{}{path}", self.base),
             place: &|| Ok::<_, Unresolved>(self.place.clone()),
         };
-        self.endpoint.call(request, &target, patience).await
+        self.endpoint
+            .call(request, &target, patience, LONGEST_ANSWER)
+            .await
     }
 }

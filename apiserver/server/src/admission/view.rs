@@ -16,7 +16,6 @@ use skiff_api::{
     machinery::{
         managed_fields,
         meta::Meta,
-        problem::Problem,
         read::Read,
         schema::{self, as_stored},
         status::Status,
@@ -24,6 +23,7 @@ use skiff_api::{
 };
 
 use super::{expressions, plugin::Attributes};
+use crate::conversion;
 
 /// A write as one version of its objects shows it.
 pub struct View {
@@ -34,14 +34,11 @@ pub struct View {
 }
 
 impl View {
-    fn new(attributes: &Attributes<'_>, kind: &Arc<Kind>) -> Result<View, Status> {
-        let shown = |value: &Value| show(attributes, kind, value.clone());
-        let failed = |why: Problem| Status::internal(why.0);
-        let (object, old) = (attributes.object.as_ref(), attributes.old);
+    async fn new(attributes: &Attributes<'_>, kind: &Arc<Kind>) -> Result<View, Status> {
         Ok(View {
             kind: kind.clone(),
-            object: object.map(shown).transpose().map_err(failed)?,
-            old: old.map(shown).transpose().map_err(failed)?,
+            object: show(attributes, kind, attributes.object.as_ref()).await?,
+            old: show(attributes, kind, attributes.old).await?,
             request: OnceLock::new(),
         })
     }
@@ -62,12 +59,16 @@ impl Views {
     ///
     /// # Errors
     /// It cannot be shown so.
-    pub fn of(&mut self, attributes: &Attributes<'_>, kind: &Arc<Kind>) -> Result<usize, Status> {
+    pub async fn of(
+        &mut self,
+        attributes: &Attributes<'_>,
+        kind: &Arc<Kind>,
+    ) -> Result<usize, Status> {
         let known = self.0.iter().position(|view| Arc::ptr_eq(&view.kind, kind));
         if let Some(place) = known {
             return Ok(place);
         }
-        self.0.push(View::new(attributes, kind)?);
+        self.0.push(View::new(attributes, kind).await?);
         Ok(self.0.len() - 1)
     }
 
@@ -91,9 +92,18 @@ impl IndexMut<usize> for Views {
 }
 
 /// An object of the write's own form, as `kind` shows it to clients.
-fn show(attributes: &Attributes<'_>, kind: &Arc<Kind>, mut value: Value) -> Result<Value, Problem> {
+async fn show(
+    attributes: &Attributes<'_>,
+    kind: &Arc<Kind>,
+    value: Option<&Value>,
+) -> Result<Option<Value>, Status> {
+    let Some(mut value) = value.cloned() else {
+        return Ok(None);
+    };
     if !attributes.has_own_kind(kind) {
-        attributes.kind.convert(&mut value, kind)?;
+        value = conversion::convert(attributes.core, attributes.kind, kind, value)
+            .await
+            .map_err(|status| Status::internal(status.message))?;
     }
     if let Some(node) = attributes.node_of_object(kind) {
         as_stored(&mut value, node);
@@ -101,7 +111,7 @@ fn show(attributes: &Attributes<'_>, kind: &Arc<Kind>, mut value: Value) -> Resu
     let (group, version, name) = attributes.kind_of_object(kind);
     value["apiVersion"] = api_version(group, version).into();
     value["kind"] = name.into();
-    Ok(value)
+    Ok(Some(value))
 }
 
 /// An object as it was patched.
@@ -117,7 +127,11 @@ pub struct Patched {
 ///
 /// # Errors
 /// It is none of its kind any more.
-pub fn read(attributes: &Attributes<'_>, view: &View, mut value: Value) -> Result<Patched, Status> {
+pub async fn read(
+    attributes: &Attributes<'_>,
+    view: &View,
+    mut value: Value,
+) -> Result<Patched, Status> {
     let kind = &view.kind;
     let (group, version, name) = attributes.kind_of_object(kind);
     let same =
@@ -160,12 +174,11 @@ pub fn read(attributes: &Attributes<'_>, view: &View, mut value: Value) -> Resul
     }
     kind.defaults(&mut value);
     let shown = stored(&value);
-    kind.convert(&mut value, attributes.kind)
-        .map_err(|why| Status::internal_plain(why.0))?;
+    let own = conversion::convert(attributes.core, kind, attributes.kind, value).await?;
     Ok(Patched {
         as_read,
         shown,
-        own: value,
+        own,
     })
 }
 

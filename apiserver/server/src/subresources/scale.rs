@@ -22,6 +22,7 @@ use skiff_api::{
 use crate::{
     body,
     context::{Answer, Context},
+    conversion,
     negotiate::{self, BodyType, Offers},
     stored,
     write::{self, Call, Part, Seen, Update, Written, managed},
@@ -84,17 +85,13 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let name = ctx.info.name_in_path();
     let key = stored::key_of(kind, &ctx.info.namespace, name);
     if ctx.info.verb == "get" {
-        let object = ctx
-            .app
-            .core
+        let core = &ctx.app.core;
+        let object = core
             .store
             .get(&key)
             .ok_or_else(|| Status::not_found(kind.group, kind.plural, name))?;
-        return ctx.value(
-            200,
-            &accept,
-            &scale_of(scale, &stored::decoded(kind, &object)?)?,
-        );
+        let value = conversion::read(core, kind, &object).await?;
+        return ctx.value(200, &accept, &scale_of(scale, &value)?);
     }
     let call = ctx.call(match ctx.info.verb.as_str() {
         "update" => "UpdateOptions",
@@ -120,7 +117,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     })
     .await?;
     let value = match written {
-        Written::Stored(object) => stored::decoded(kind, &object)?,
+        Written::Stored(object) => call.read(kind, &object).await?,
         Written::Unstored(value) => value,
     };
     ctx.value(200, &accept, &scale_of(scale, &value)?)

@@ -21,5 +21,5 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let call = ctx.call("CreateOptions")?;
     let value = body::decode_kind(ctx, &text, media, kind)?;
     let written = write::create(&call, kind, &ctx.info.namespace, value).await?;
-    respond::written(ctx, &accept, kind, 201, written)
+    respond::written(ctx, &accept, kind, 201, written).await
 }

@@ -16,10 +16,14 @@ use skiff_api::{
     },
 };
 
-use super::{list::ListOptions, selection::Selection};
+use super::{
+    list::{self, ListOptions},
+    selection::Selection,
+};
 use crate::{
     body,
     context::{Answer, Context},
+    conversion,
     negotiate::{self, Accept, Offers},
     respond,
     write::{self, DeleteOptions, Deleted},
@@ -114,16 +118,15 @@ pub async fn collection(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let text = body::read(body).await?;
     let options = read(ctx, &text)?;
     let selection = Selection::of(ctx, kind)?;
-    let list = ListOptions::of(ctx, kind)?;
-    let namespace = Some(ctx.info.namespace.as_str())
-        .filter(|namespace| kind.namespaced && !namespace.is_empty());
-    let snapshot = super::list::snapshot(ctx, kind, &list).await?;
+    let options_of_list = ListOptions::of(ctx, kind)?;
+    let snapshot = list::snapshot(ctx, kind, &options_of_list).await?;
+    let mut all: Vec<_> = snapshot.range(list::within(ctx, kind), None).collect();
+    if !selection.is_everything() {
+        all = conversion::all_shown(&ctx.app.core, kind, all).await?;
+    }
     let call = ctx.call_with(write::Options::default());
     let mut items = Vec::new();
-    for object in snapshot
-        .range(namespace, None)
-        .filter(|object| selection.matches(object))
-    {
+    for object in all.iter().filter(|object| selection.matches(object)) {
         let key = &object.key;
         match write::delete(&call, kind, &key.namespace, &key.name, &options).await {
             Ok(Deleted::Gone(value) | Deleted::Marked(value)) => items.push(value),

@@ -40,5 +40,5 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
         .store
         .get(&key)
         .ok_or_else(|| Status::not_found(kind.group, kind.plural, &ctx.info.name))?;
-    respond::object(ctx, &accept, kind, 200, &object)
+    respond::object(ctx, &accept, kind, 200, object).await
 }

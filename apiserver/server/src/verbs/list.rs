@@ -24,6 +24,7 @@ use skiff_storage::{Error, Object, Snapshot};
 use super::selection::Selection;
 use crate::{
     context::{Answer, Context},
+    conversion,
     limits::{heavy, room},
     negotiate::{self, Accept, Encoding, Form, Offers},
     respond, stored,
@@ -251,48 +252,83 @@ struct Page {
     remaining: Option<usize>,
 }
 
-fn page(
-    snapshot: &Snapshot,
-    namespace: Option<&str>,
-    options: &ListOptions,
-    selection: &Selection,
-) -> Result<Page, Status> {
-    let after = options
-        .start
-        .as_ref()
-        .map(|(namespace, name)| (namespace.as_str(), name.as_str()));
-    let mut objects = Vec::new();
-    let mut more = false;
-    for object in snapshot.range(namespace, after) {
-        if !selection.matches(&object) {
-            continue;
+impl Page {
+    /// The first objects of a snapshot that are selected.
+    async fn of(
+        ctx: &Context,
+        kind: &Kind,
+        snapshot: &Snapshot,
+        options: &ListOptions,
+        selection: &Selection,
+    ) -> Result<Page, Status> {
+        let namespace = within(ctx, kind);
+        let after = options
+            .start
+            .as_ref()
+            .map(|(namespace, name)| (namespace.as_str(), name.as_str()));
+        let mut page = Page {
+            objects: Vec::new(),
+            token: None,
+            remaining: None,
+        };
+        let mut range = snapshot.range(namespace, after);
+        let more = match kind.converter() {
+            None => page.fill(&mut range, options, selection)?,
+            Some(_) => loop {
+                // who selects sees what the webhook makes of an object
+                let some = match options.limit {
+                    0 => range.by_ref().collect(),
+                    limit => range.by_ref().take(limit + 1).collect::<Vec<_>>(),
+                };
+                if some.is_empty() {
+                    break false;
+                }
+                let some = conversion::all_shown(&ctx.app.core, kind, some).await?;
+                if page.fill(&mut some.into_iter(), options, selection)? {
+                    break true;
+                }
+            },
+        };
+        if let (true, Some(last)) = (more, page.objects.last()) {
+            page.token = Some(encode_token(
+                i64::try_from(snapshot.revision()).unwrap_or(i64::MAX),
+                &last.key.namespace,
+                &last.key.name,
+            ));
+            if selection.is_everything() {
+                let after = Some((&*last.key.namespace, &*last.key.name));
+                page.remaining = Some(snapshot.remaining(namespace, after));
+            }
         }
-        if options.limit > 0 && objects.len() == options.limit {
-            more = true;
-            break;
-        }
-        if !selection.is_everything() && object.attributes().is_unreadable() {
-            stored::value(&object)?;
-        }
-        objects.push(object);
+        Ok(page)
     }
-    let mut page = Page {
-        objects,
-        token: None,
-        remaining: None,
-    };
-    if let (true, Some(last)) = (more, page.objects.last()) {
-        page.token = Some(encode_token(
-            i64::try_from(snapshot.revision()).unwrap_or(i64::MAX),
-            &last.key.namespace,
-            &last.key.name,
-        ));
-        if selection.is_everything() {
-            page.remaining =
-                Some(snapshot.remaining(namespace, Some((&last.key.namespace, &last.key.name))));
+
+    /// Takes what is selected of some objects; tells whether there was one too many.
+    fn fill(
+        &mut self,
+        objects: &mut dyn Iterator<Item = Arc<Object>>,
+        options: &ListOptions,
+        selection: &Selection,
+    ) -> Result<bool, Status> {
+        for object in objects {
+            if !selection.matches(&object) {
+                continue;
+            }
+            if options.limit > 0 && self.objects.len() == options.limit {
+                return Ok(true);
+            }
+            if !selection.is_everything() && object.attributes().is_unreadable() {
+                stored::value(&object)?;
+            }
+            self.objects.push(object);
         }
+        Ok(false)
     }
-    Ok(page)
+}
+
+/// The namespace in which a request looks; `None`: all of them.
+pub fn within<'c>(ctx: &'c Context, kind: &Kind) -> Option<&'c str> {
+    Some(ctx.info.namespace.as_str()).filter(|namespace| kind.namespaced && !namespace.is_empty())
 }
 
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
@@ -303,9 +339,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
     let options = ListOptions::of(ctx, kind)?;
     let selection = Selection::of(ctx, kind)?;
     let snapshot = snapshot(ctx, kind, &options).await?;
-    let namespace = Some(ctx.info.namespace.as_str())
-        .filter(|namespace| kind.namespaced && !namespace.is_empty());
-    let page = page(&snapshot, namespace, &options, &selection)?;
+    let page = Page::of(ctx, kind, &snapshot, &options, &selection).await?;
     let mut metadata = json!({"resourceVersion": snapshot.revision().to_string()});
     if kind.flags.untyped && accept.form == Form::Object {
         metadata["continue"] = "".into();

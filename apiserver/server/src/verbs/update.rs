@@ -42,5 +42,5 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, part: Part, body: Body) -> A
             Ok(new)
         })
         .await?;
-    respond::written(ctx, &accept, kind, if created { 201 } else { 200 }, written)
+    respond::written(ctx, &accept, kind, if created { 201 } else { 200 }, written).await
 }

@@ -18,12 +18,13 @@ use skiff_api::{
         status::Status,
     },
 };
-use skiff_storage::{Error, Event, EventKind, Object, Range, Watch};
+use skiff_storage::{Error, Event, EventKind, Object, Watch};
 
 use super::selection::Selection;
 use crate::{
     app::App,
     context::{Answer, Context, json_of},
+    conversion,
     negotiate::{self, Encoding, Form, Offers},
     respond, stored,
 };
@@ -192,6 +193,8 @@ fn options(ctx: &Context) -> Result<Options, Status> {
     })
 }
 
+type Objects = Box<dyn Iterator<Item = Arc<Object>> + Send + Sync>;
+
 /// One watcher's way through the ring.
 struct Stream {
     rendering: Rendering,
@@ -203,7 +206,7 @@ struct Stream {
     deadline: tokio::time::Instant,
     next_bookmark: tokio::time::Instant,
     /// What there is and was not told yet, and what is said after it.
-    initial: Option<Range>,
+    initial: Option<Objects>,
     initial_end: Option<Bytes>,
     /// Events that are to be told next, and the line before them that did not fit.
     pending: VecDeque<Arc<Event>>,
@@ -218,6 +221,37 @@ impl Stream {
         self.namespace
             .as_deref()
             .is_none_or(|namespace| &*object.key.namespace == namespace)
+    }
+
+    /// The events that this watcher may be told of, their objects in the version that is watched.
+    async fn shown(&self, events: Vec<Arc<Event>>) -> Result<Vec<Arc<Event>>, Status> {
+        let Rendering { kind, app, .. } = &self.rendering;
+        if kind.converter().is_none() {
+            return Ok(events);
+        }
+        let events: Vec<_> = events
+            .into_iter()
+            .filter(|event| self.in_scope(&event.object))
+            .collect();
+        // what was before is looked at by who selects
+        let before = |event: &Event| match self.selection.is_everything() {
+            true => None,
+            false => event.previous.clone(),
+        };
+        let objects = events
+            .iter()
+            .flat_map(|event| [Some(event.object.clone()), before(event)])
+            .flatten()
+            .collect();
+        let mut objects = conversion::all_shown(&app.core, kind, objects)
+            .await?
+            .into_iter();
+        let shown = events.iter().filter_map(|event| {
+            let object = objects.next()?;
+            let previous = before(event).and_then(|_| objects.next());
+            Some(Arc::new(Event::new(event.kind, object, previous)))
+        });
+        Ok(shown.collect())
     }
 
     /// What the event is to this watcher.
@@ -355,7 +389,13 @@ impl Stream {
                 }
             };
             match batch {
-                Ok(events) => self.pending = events.into(),
+                Ok(events) => match self.shown(events).await {
+                    Ok(events) => self.pending = events.into(),
+                    Err(status) => {
+                        self.ended = true;
+                        return Some(error_line(&status));
+                    }
+                },
                 Err(error) => {
                     self.ended = true;
                     return match error {
@@ -431,7 +471,14 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
     let after = match options.from {
         Start::State => {
             let snapshot = store.snapshot(&resource);
-            initial = Some(snapshot.range(namespace.as_deref(), None));
+            let range = snapshot.range(namespace.as_deref(), None);
+            initial = Some(match kind.converter() {
+                None => Box::new(range) as Objects,
+                Some(_) => {
+                    let shown = conversion::all_shown(&ctx.app.core, kind, range.collect()).await?;
+                    Box::new(shown.into_iter())
+                }
+            });
             initial_end = options
                 .initial_end
                 .then(|| rendering.bookmark(snapshot.revision(), true))

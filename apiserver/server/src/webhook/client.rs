@@ -84,7 +84,7 @@ impl Client {
         })
     }
 
-    /// Sends a document and gives the answer's.
+    /// Sends a document and gives the answer's, which may be `longest` bytes long.
     ///
     /// # Errors
     /// There is none within `patience`, or one that refuses.
@@ -93,6 +93,7 @@ impl Client {
         core: &Core,
         document: Bytes,
         patience: Duration,
+        longest: usize,
     ) -> Result<Bytes, AskError> {
         let seconds = patience.as_millis().div_ceil(1000);
         let target = format!("{}?timeout={seconds}s", self.path);
@@ -101,7 +102,10 @@ impl Client {
             url: &format!("https://{}{target}", self.authority),
             place: &|| self.resolved(core),
         };
-        let reply = self.endpoint.call(request, &target, patience).await?;
+        let reply = self
+            .endpoint
+            .call(request, &target, patience, longest)
+            .await?;
         reply.document()
     }
 

@@ -27,9 +27,6 @@ use crate::{
 const REST: Duration = Duration::from_secs(90);
 /// What is kept of connections at the most.
 const MOST_RESTING: usize = 64;
-/// The longest answer, in bytes.
-const LONGEST_ANSWER: usize = 16 * 1024 * 1024;
-
 /// Why there is no answer, in the words of Go's client.
 #[derive(thiserror::Error, Debug)]
 pub enum AskError {
@@ -134,15 +131,16 @@ impl Endpoint {
         }
     }
 
-    /// Sends a request and gives the whole answer.
+    /// Sends a request and gives the whole answer, which may be `longest` bytes long.
     ///
     /// # Errors
-    /// There is none within `patience`.
+    /// There is none within `patience`, or a longer one.
     pub async fn call(
         &self,
         request: Request<Full<Bytes>>,
         target: &Target<'_>,
         patience: Duration,
+        longest: usize,
     ) -> Result<Reply, AskError> {
         let begun = Instant::now();
         let method = go_method(&request);
@@ -153,7 +151,7 @@ impl Endpoint {
         })??;
         let (head, body) = head.into_parts();
         let left = patience.saturating_sub(begun.elapsed());
-        let body = Limited::new(body, LONGEST_ANSWER).collect();
+        let body = Limited::new(body, longest).collect();
         let body = match tokio::time::timeout(left, body).await {
             Err(_) => return Err(AskError::Body("context deadline exceeded".into())),
             Ok(Err(error)) => return Err(AskError::Body(error.to_string())),

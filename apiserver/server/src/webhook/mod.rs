@@ -6,9 +6,14 @@
 mod answer;
 mod client;
 mod endpoint;
+mod version;
 
 pub use self::{
     answer::{AnswerError, decoded},
     client::{Client, ClientError},
     endpoint::{AskError, Endpoint, Reply, Target, place_of},
+    version::Version,
 };
+
+/// The longest answer to a question of usual length, in bytes.
+pub const LONGEST_ANSWER: usize = 16 * 1024 * 1024;

@@ -13,13 +13,14 @@ use skiff_api::{
     kinds::{Kind, Registry, Subresource},
     machinery::status::Status,
 };
-use skiff_storage::{Object, Store};
+use skiff_storage::{Draft, Object, Store};
 
 use crate::{
-    admission::{Attributes, Chain, Given, Operation, Rounds, Statuses},
+    admission::{Attributes, Chain, Compute, Given, Operation, Rounds, Statuses},
     allocate::Allocator,
     audit::Trail,
     auth,
+    conversion::{self, Memo},
     core::Core,
 };
 
@@ -78,6 +79,8 @@ pub struct Call<'a> {
     pub options: Options,
     pub warnings: &'a Warnings,
     pub trail: &'a Trail,
+    /// What was converted for those who say who owns which fields.
+    pub conversions: Memo,
 }
 
 impl<'a> Call<'a> {
@@ -88,6 +91,7 @@ impl<'a> Call<'a> {
                 admitted: true,
                 ..self.options.clone()
             },
+            conversions: Memo::default(),
             ..*self
         }
     }
@@ -98,6 +102,30 @@ impl<'a> Call<'a> {
 
     pub fn now(&self) -> Timestamp {
         self.writer.core.now()
+    }
+
+    /// A stored object in the version of `kind`.
+    pub async fn read(&self, kind: &Kind, object: &Arc<Object>) -> Result<Value, Status> {
+        conversion::read(&self.writer.core, kind, object).await
+    }
+
+    /// A value of `kind` as it is to be stored.
+    pub async fn draft(&self, kind: &Arc<Kind>, value: &Value) -> Result<Draft, Status> {
+        conversion::draft(&self.writer.core, self.kinds, kind, value).await
+    }
+
+    /// What `compute` makes of a live object. It is asked again when it wanted to see objects in versions that a webhook was to be asked for.
+    pub async fn computed(
+        &self,
+        live: Option<&Value>,
+        compute: Compute<'_>,
+    ) -> Result<Value, Status> {
+        loop {
+            let new = compute(live);
+            if !self.conversions.learn(&self.writer.core).await {
+                return new;
+            }
+        }
     }
 
     /// The write as admission plugins see it, its object still to be put in.

@@ -114,7 +114,7 @@ pub(super) async fn create_tracked(
         if dry {
             return match call.store().get(&key) {
                 Some(_) => Err(Status::already_exists(kind.group, kind.plural, &name)),
-                None => unstored(call, shown, kind, value),
+                None => unstored(call, shown, kind, value).await,
             };
         }
         // a question of the store, which a dry run does not come to
@@ -124,7 +124,7 @@ pub(super) async fn create_tracked(
             ));
         }
         settle(shown, kind, &mut value);
-        let draft = stored::draft(call.kinds, kind, &value)?;
+        let draft = call.draft(kind, &value).await?;
         let write = Write {
             key,
             expect: Expect::Absent,

@@ -166,7 +166,7 @@ pub async fn delete(
             .store()
             .get(&key)
             .ok_or_else(|| Status::not_found(kind.group, kind.plural, name))?;
-        let live = stored::decoded(kind, &object)?;
+        let live = call.read(kind, &object).await?;
         preconditions(kind, name, options, &live)?;
         // who deletes many names none
         let named = if call.asked.verb == "deletecollection" {
@@ -402,7 +402,7 @@ async fn carry_out(
         Plan::Mark(value) => (value, false),
         Plan::Remove(value) => (value, true),
     };
-    let draft = stored::draft(call.kinds, kind, &value)?;
+    let draft = call.draft(kind, &value).await?;
     let (draft, last) = if removal {
         (None, Some(draft))
     } else {
@@ -422,7 +422,7 @@ async fn carry_out(
             }
             Ok(Some(Deleted::Gone(value)))
         }
-        Ok(object) => Ok(Some(Deleted::Marked(stored::decoded(kind, &object)?))),
+        Ok(object) => Ok(Some(Deleted::Marked(call.read(kind, &object).await?))),
         Err(Error::Conflict(_)) => Ok(None),
         Err(error) => Err(store_error(kind, live.name(), error)),
     }

@@ -16,6 +16,7 @@ use skiff_api::{
 };
 
 use super::call::{Call, Part};
+use crate::conversion::Memo;
 
 /// The fields that a write of this part leaves alone, whoever sends them.
 fn reset_fields(kind: &Kind, part: Part) -> ResetFields {
@@ -31,14 +32,20 @@ fn reset_fields(kind: &Kind, part: Part) -> ResetFields {
     }
 }
 
-/// The versions at which the objects of a row can be seen.
-struct Rows<'a>(&'a Registry, &'a Kind);
+/// The versions at which the objects of a kind can be seen.
+struct Rows<'a> {
+    kinds: &'a Registry,
+    kind: &'a Kind,
+    conversions: &'a Memo,
+}
 
 impl Versions for Rows<'_> {
     fn at<'v>(&'v self, object: &Value, api_version: &str) -> Option<(Value, Node<'v>)> {
-        let row = self.0.at_version(self.1, api_version)?;
-        let mut other = object.clone();
-        self.1.convert(&mut other, row).ok()?;
+        let row = self.kinds.at_version(self.kind, api_version)?;
+        // what was brought into another version says so
+        let from = self.kinds.at_version(self.kind, object.text("apiVersion"));
+        let from = from.map_or(self.kind, |from| from);
+        let other = self.conversions.get(from, row, object)?;
         Some((other, row.node()))
     }
 }
@@ -92,7 +99,9 @@ impl Managed<'_> {
             reset: &self.reset,
             versions: self.versions,
         };
-        managed_fields::apply(live, config, &apply).map_err(|error| error.status())
+        let applied = managed_fields::apply(live, config, &apply);
+        call.conversions.check()?;
+        applied.map_err(|error| error.status())
     }
 }
 
@@ -102,7 +111,11 @@ fn unreadable(error: impl std::fmt::Display) -> Status {
 
 /// Does something with what is managed of a kind.
 fn with<T>(call: &Call<'_>, kind: &Kind, part: Part, work: impl FnOnce(&Managed<'_>) -> T) -> T {
-    let rows = Rows(call.kinds, kind);
+    let rows = Rows {
+        kinds: call.kinds,
+        kind,
+        conversions: &call.conversions,
+    };
     let others = call.kinds.has_other_versions(kind);
     work(&Managed {
         subresource: part.name(),

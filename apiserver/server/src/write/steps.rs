@@ -18,6 +18,7 @@ use super::call::{Call, Written};
 use crate::{
     allocate::{Allocation, allocate},
     auth::authorize::escalation,
+    conversion,
 };
 
 /// Maps what the store refused.
@@ -65,7 +66,7 @@ pub(super) fn warn_of_no_effect(call: &Call<'_>, kind: &Kind, value: &Value) {
 }
 
 /// What a dry run would have stored, in the form that its client knows.
-pub(super) fn unstored(
+pub(super) async fn unstored(
     call: &Call<'_>,
     shown: &Arc<Kind>,
     kind: &Arc<Kind>,
@@ -74,8 +75,9 @@ pub(super) fn unstored(
     as_stored(&mut value, kind.node());
     // what is stored in another form loses what that form does not have
     let stored = call.kinds.stored_row(kind);
-    kind.convert(&mut value, stored).map_err(unconverted)?;
-    stored.convert(&mut value, shown).map_err(unconverted)?;
+    let core = &call.writer.core;
+    let value = conversion::convert(core, kind, stored, value).await?;
+    let value = conversion::convert(core, stored, shown, value).await?;
     Ok(Written::Unstored(value))
 }
 

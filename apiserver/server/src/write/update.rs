@@ -92,16 +92,16 @@ pub async fn update(
             if !how.create {
                 return Err(Status::not_found(kind.group, kind.plural, name));
             }
-            let mut value = compute(None)?;
+            let mut value = call.computed(None, &mut *compute).await?;
             check_namespace(kind, namespace, &mut value)?;
             dedup_owners(call, &mut value);
             return create_tracked(call, kind, namespace, value, false)
                 .await
                 .map(|written| (written, true));
         };
-        let live = stored::decoded(kind, &object)?;
+        let live = call.read(kind, &object).await?;
         check_preconditions(kind, &key, &how, &live, dry)?;
-        let new = compute(Some(&live))?;
+        let new = call.computed(Some(&live), &mut *compute).await?;
         match attempt.run(&object, live, new).await? {
             Some(written) => return Ok((written, false)),
             None => continue,
@@ -202,7 +202,7 @@ impl Attempt<'_> {
             warn_of_no_effect(call, kind, &new);
         }
         if call.options.dry_run {
-            return unstored(call, shown, kind, new).map(Some);
+            return unstored(call, shown, kind, new).await.map(Some);
         }
         self.store(object, live, new, allocation).await
     }
@@ -240,14 +240,18 @@ impl Attempt<'_> {
         } = *self;
         settle(shown, kind, &mut new);
         let removal = ends_deletion(kind, &new, live);
-        if !removal && same_but_for_times(&new, live) && !call.store().is_stale(object) {
+        if !removal
+            && same_but_for_times(&new, live)
+            && !call.store().is_stale(object)
+            && stored::is_current(call.kinds.stored_row(kind), object)?
+        {
             return Ok(Some(Written::Stored(object.clone())));
         }
         // watchers of what goes are shown what was stored before
         let (draft, last) = if removal {
-            (None, Some(stored::draft(call.kinds, kind, live)?))
+            (None, Some(call.draft(kind, live).await?))
         } else {
-            (Some(stored::draft(call.kinds, kind, &new)?), None)
+            (Some(call.draft(kind, &new).await?), None)
         };
         let write = Write {
             key: key.clone(),

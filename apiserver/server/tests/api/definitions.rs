@@ -283,27 +283,6 @@ async fn each_version_shows_the_same_objects() {
     );
 }
 
-/// What only a webhook could convert is an error, not a guess.
-#[tokio::test]
-async fn versions_that_a_webhook_converts_are_not_guessed() {
-    let server = Server::start().await;
-    let mut definition = boats();
-    definition["spec"]["conversion"] = json!({"strategy": "Webhook", "webhook": {
-        "conversionReviewVersions": ["v1"], "clientConfig": {"url": "https://localhost:1/convert"}}});
-    establish(&server, &definition).await;
-    server.make(BOATS, &boat("a", json!({}))).await;
-    server.get(&format!("{BOATS}/a")).await.is(200);
-    let refused = server
-        .get("/apis/sea.example.com/v1beta1/namespaces/default/boats/a")
-        .await
-        .is(500)
-        .message();
-    assert!(
-        refused.contains("conversion webhook for sea.example.com/v1, Kind=Boat failed"),
-        "{refused}"
-    );
-}
-
 #[tokio::test]
 async fn fields_that_are_selectable_select() {
     let server = sailing().await;

@@ -10,6 +10,7 @@ mod apply;
 mod audit;
 mod beyond_writing;
 mod checked;
+mod conversion;
 mod definitions;
 mod deletion;
 #[path = "../support/differences.rs"]

@@ -59,7 +59,7 @@ impl Webhook {
                 Reply::Never => None,
                 Reply::Response(mut response) => {
                     response["uid"] = request["uid"].clone();
-                    let review = json!({"kind": "AdmissionReview", "apiVersion": review["apiVersion"], "response": response});
+                    let review = json!({"kind": review["kind"], "apiVersion": review["apiVersion"], "response": response});
                     Some((200, review.to_string().into_bytes()))
                 }
             }

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
-use super::{Definition, Written, is_condition, scale::ScalePaths};
+use super::{ConversionWebhook, Definition, Written, is_condition, scale::ScalePaths};
 use crate::kinds::{
     Alias, Flags, Generation, Kind, PathColumn, Printer, Scale, SchemaOf, SelectableField,
     Strategy, Subresource, Verbs, default_columns, name,
@@ -37,6 +37,7 @@ pub fn kinds_of(definition: &Value, written: &Written, since: u64) -> Result<Bro
         .ok_or_else(|| Problem::from("no version is stored"))?
         .text("name");
     let mut brought = Brought::default();
+    let webhook = ConversionWebhook::of(definition).map(Arc::new);
     for version in versions {
         let is_stored = version.text("name") == stored;
         if !version.flag("served") && !is_stored {
@@ -46,6 +47,7 @@ pub fn kinds_of(definition: &Value, written: &Written, since: u64) -> Result<Bro
             definition,
             written,
             since,
+            webhook: &webhook,
         };
         let mut kind = kind_of(&held, version)?;
         let names = (kind.group, kind.version, kind.kind);
@@ -68,11 +70,12 @@ pub fn kinds_of(definition: &Value, written: &Written, since: u64) -> Result<Bro
     Ok(brought)
 }
 
-/// A definition, its bytes, and since when it says what it says.
+/// A definition, its bytes, since when it says what it says, and what converts between its versions.
 struct Held<'d> {
     definition: &'d Value,
     written: &'d Written,
     since: u64,
+    webhook: &'d Option<Arc<ConversionWebhook>>,
 }
 
 fn kind_of(held: &Held<'_>, version: &Value) -> Result<Kind, Problem> {
@@ -114,7 +117,7 @@ fn kind_of(held: &Held<'_>, version: &Value) -> Result<Kind, Problem> {
         api_version: name(&kind.api_version()),
         kind: kind.kind,
         scale,
-        by_webhook: spec.at("conversion").text("strategy") == "Webhook",
+        webhook: held.webhook.clone(),
     }));
     Ok(kind)
 }

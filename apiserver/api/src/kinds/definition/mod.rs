@@ -1,7 +1,7 @@
 //! Kinds that a CustomResourceDefinition brings: what it says of names, columns and subresources becomes [`Kind`]s, and its schema becomes what their
 //! objects are held to.
 //!
-//! `bring` makes the kinds, `checks` holds their objects to what it says, `rules` to its rules in CEL.
+//! `bring` makes the kinds, `conversion` reads what converts between them, `checks` holds their objects to what it says, `rules` to its rules in CEL.
 //!
 //! Invariant: a definition's kinds come by the same door as those that are built in; all that is particular to them stands in [`Definition`].
 //! Follows `staging/src/k8s.io/apiextensions-apiserver/pkg/apiserver/customresource_handler.go` (what is made of a definition) and
@@ -10,6 +10,7 @@
 mod bring;
 mod checks;
 mod conditions;
+mod conversion;
 pub(crate) mod rules;
 mod scale;
 
@@ -23,6 +24,7 @@ use serde_json::{Value, json};
 pub use bring::{Brought, kinds_of};
 pub(super) use checks::finalizer_warnings;
 pub use conditions::{CLEANUP, find, is_condition, set, terminate};
+pub use conversion::ConversionWebhook;
 
 use self::{rules::Rules, scale::ScalePaths};
 use crate::machinery::{
@@ -50,8 +52,8 @@ pub struct Definition {
     api_version: &'static str,
     kind: &'static str,
     scale: Option<ScalePaths>,
-    /// A webhook converts between its versions.
-    by_webhook: bool,
+    /// What converts between its versions; `None`: they differ in their names alone.
+    pub webhook: Option<Arc<ConversionWebhook>>,
 }
 
 impl fmt::Debug for Definition {
@@ -159,22 +161,33 @@ impl Definition {
         self.structural().default(value);
     }
 
-    /// Makes what was stored by another schema what it is by this one.
+    /// Makes what was stored by another schema, or in another version that differs in its name alone, what it is by this one.
     ///
     /// # Errors
-    /// Those of [`Definition::coerce`], but for metadata: what of that cannot be read is let go. It is of another version, which a webhook would convert.
+    /// Those of [`Definition::coerce`], but for metadata: what of that cannot be read is let go.
     pub fn reshape(&self, value: &mut Value) -> Result<(), Problem> {
-        let given = value.text("apiVersion");
-        if self.by_webhook && given != self.api_version {
-            return Err(problem!(
-                "conversion webhook for {given}, Kind={} failed: this server asks no conversion webhooks",
-                self.kind
-            ));
-        }
         value["apiVersion"] = self.api_version.into();
         value["kind"] = self.kind.into();
         self.structural().coerce(value, Malformed::Dropped)?;
         self.structural().default(value);
         Ok(())
+    }
+
+    /// The same of a value that may be of another version. Where a webhook converts, whoever takes objects out of the store asks it first, and there is
+    /// nothing more to be done.
+    ///
+    /// # Errors
+    /// As [`Definition::reshape`], or the webhook was not asked.
+    pub fn show(&self, value: &mut Value) -> Result<(), Problem> {
+        if self.webhook.is_none() {
+            return self.reshape(value);
+        }
+        match value.text("apiVersion") {
+            given if given == self.api_version => Ok(()),
+            given => Err(problem!(
+                "conversion webhook for {given}, Kind={} failed: it was not asked",
+                self.kind
+            )),
+        }
     }
 }

@@ -40,7 +40,7 @@ pub fn selector(expression: &str, path: &Path, errors: &mut Errors) {
     match devices::compile(expression) {
         Ok(_) => {}
         Err(fault @ devices::Fault::Uninstantiated(_)) => errors.internal(path, fault.to_string()),
-        Err(fault @ devices::Fault::Costly) => errors.forbidden(path, &fault.to_string()),
+        Err(fault @ devices::Fault::Costly) => errors.forbidden(path, fault.to_string()),
         Err(fault) => errors.invalid(path, expression, fault.to_string()),
     }
 }

@@ -9,6 +9,7 @@ use skiff_api::{
     kinds::Kind,
     machinery::{problem::Problem, status::Status},
 };
+use skiff_storage::Object;
 
 use super::{
     known::Hook,
@@ -21,6 +22,7 @@ use crate::{
         plugin::Attributes,
         view::View,
     },
+    conversion,
     stored::{self, LabelsOf},
 };
 
@@ -65,7 +67,10 @@ pub struct Misconfigured<'h, D> {
 pub type Met<'h, D> = Result<Invocation<'h, D>, Misconfigured<'h, D>>;
 
 /// All bound policies that mean a write, in the order in which they are asked.
-pub fn invocations<'h, D>(hooks: &'h [Hook<D>], attributes: &Attributes<'_>) -> Vec<Met<'h, D>> {
+pub async fn invocations<'h, D>(
+    hooks: &'h [Hook<D>],
+    attributes: &Attributes<'_>,
+) -> Vec<Met<'h, D>> {
     let mut met = Vec::new();
     for hook in hooks {
         let policy = &*hook.policy;
@@ -97,7 +102,7 @@ pub fn invocations<'h, D>(hooks: &'h [Hook<D>], attributes: &Attributes<'_>) -> 
             }
         };
         for binding in &hook.bindings {
-            match params(binding, param_kind, attributes) {
+            match params(binding, param_kind, attributes).await {
                 Ok(found) => met.extend(found.into_iter().map(|params| {
                     Ok(Invocation {
                         policy,
@@ -128,7 +133,7 @@ fn served<'k>(of: &ParamKind, attributes: &Attributes<'k>) -> Result<&'k Arc<Kin
 }
 
 /// The parameters of a binding that means a write, one after another; `None` stands for none at all.
-fn params(
+async fn params(
     binding: &Binding,
     kind: Option<&Arc<Kind>>,
     attributes: &Attributes<'_>,
@@ -142,7 +147,7 @@ fn params(
     let (Some(_), Some(kind), Some(reference)) = (&means, kind, &binding.params) else {
         return Ok(means.map(|_| None).into_iter().collect());
     };
-    let found = referred(reference, kind, attributes)?;
+    let found = referred(reference, kind, attributes).await?;
     if found.is_empty() && reference.must_exist {
         return Err(Problem(
             "no params found for policy binding with `Deny` parameterNotFoundAction".into(),
@@ -152,7 +157,7 @@ fn params(
 }
 
 /// The objects that a reference means.
-fn referred(
+async fn referred(
     reference: &ParamRef,
     kind: &Kind,
     attributes: &Attributes<'_>,
@@ -172,22 +177,27 @@ fn referred(
         }
     };
     let resource = kind.stored_resource();
-    let read = |object: &skiff_storage::Object| {
-        stored::decoded(kind, object).map_err(|status| Problem(status.message))
-    };
-    match &reference.which {
-        Which::Named(name) => {
-            let found = attributes.stored(&resource, namespace, name);
-            found.iter().map(|object| read(object)).collect()
-        }
-        Which::Selected(selector) => {
-            let selector = selector.as_ref().map_err(|why| Problem(why.to_string()))?;
+    let objects: Vec<_> = match &reference.which {
+        Which::Named(name) => (attributes.stored(&resource, namespace, name))
+            .into_iter()
+            .collect(),
+        Which::Selected(_) => {
             let among = kind.namespaced.then_some(namespace);
             let snapshot = attributes.core.store.snapshot(&resource);
-            (snapshot.range(among, None))
-                .filter(|object| selector.matches(&LabelsOf(object.attributes())))
-                .map(|object| read(&object))
-                .collect()
+            snapshot.range(among, None).collect()
+        }
+    };
+    let told = |status: Status| Problem(status.message);
+    let objects = conversion::all_shown(attributes.core, kind, objects)
+        .await
+        .map_err(told)?;
+    let read = |object: &Arc<Object>| stored::decoded(kind, object).map_err(told);
+    match &reference.which {
+        Which::Named(_) => objects.iter().map(read).collect(),
+        Which::Selected(selector) => {
+            let selector = selector.as_ref().map_err(|why| Problem(why.to_string()))?;
+            let selected = |object: &&Arc<Object>| selector.matches(&LabelsOf(object.attributes()));
+            objects.iter().filter(selected).map(read).collect()
         }
     }
 }

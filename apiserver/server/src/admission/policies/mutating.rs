@@ -100,7 +100,7 @@ impl Plugin for MutatingAdmissionPolicy {
 
     async fn admit(&self, attributes: &mut Attributes<'_>) -> Result<(), Status> {
         let hooks = self.0.hooks(attributes.core)?;
-        let met = invocations(&hooks, attributes);
+        let met = invocations(&hooks, attributes).await;
         if met.is_empty() {
             return Ok(());
         }
@@ -122,7 +122,7 @@ impl Plugin for MutatingAdmissionPolicy {
             }
         }
         if !all.is_empty() {
-            run(attributes, &all, &mut told)?;
+            run(attributes, &all, &mut told).await?;
         }
         failures.extend(told);
         refusal(attributes, failures).map_or(Ok(()), Err)
@@ -136,7 +136,7 @@ struct Failure {
 }
 
 /// Changes the object by all of these.
-fn run(
+async fn run(
     attributes: &mut Attributes<'_>,
     all: &[Invocation<'_, Mutations>],
     failures: &mut Vec<Failure>,
@@ -156,7 +156,7 @@ fn run(
                 });
             }
         };
-        let place = views.of(attributes, &invocation.kind)?;
+        let place = views.of(attributes, &invocation.kind).await?;
         let view = &mut views[place];
         let input = invocation.input(attributes, view, None, &asker);
         match policy.conditions_hold(&input) {
@@ -173,18 +173,14 @@ fn run(
         }
         let before = view.object.clone();
         for mutation in &policy.does.mutations {
-            if view.object.is_none() {
-                break;
-            }
-            match one(
-                attributes,
-                view,
-                invocation,
-                mutation,
-                namespace.as_ref(),
-                &asker,
-            ) {
-                Ok(()) => {}
+            let namespace = namespace.as_ref();
+            match made(attributes, view, invocation, mutation, namespace, &asker) {
+                Ok(Some(changed)) => {
+                    let read = view::read(attributes, view, changed).await?;
+                    view.object = Some(read.shown);
+                    attributes.object = Some(read.own);
+                }
+                Ok(None) => break,
                 Err(MutationError::Change(ChangeError::Unreadable(status))) => return Err(status),
                 Err(why) => failed(why.to_string()),
             }
@@ -214,17 +210,17 @@ fn key(invocation: &Invocation<'_, Mutations>) -> String {
     format!("{policy}/{binding}/{}/{}", at.0, at.1)
 }
 
-/// Makes one mutation: of the object as it is shown, and of the one that is to be written.
-fn one(
-    attributes: &mut Attributes<'_>,
-    view: &mut View,
+/// What one mutation makes of the object as it is shown; `None`: there is no object.
+fn made(
+    attributes: &Attributes<'_>,
+    view: &View,
     invocation: &Invocation<'_, Mutations>,
     mutation: &Mutation,
     namespace: Option<&Json>,
     asker: &Asker,
-) -> Result<(), MutationError> {
+) -> Result<Option<Json>, MutationError> {
     let Some(object) = &view.object else {
-        return Ok(());
+        return Ok(None);
     };
     let input = invocation.input(attributes, view, namespace, asker);
     let activation = invocation.policy.activation(&input);
@@ -248,10 +244,7 @@ fn one(
             patched
         }
     };
-    let read = view::read(attributes, view, changed).map_err(ChangeError::Unreadable)?;
-    view.object = Some(read.shown);
-    attributes.object = Some(read.own);
-    Ok(())
+    Ok(Some(changed))
 }
 
 fn told_of(policy: &str, binding: Option<&str>, why: &str) -> String {

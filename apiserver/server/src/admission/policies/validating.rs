@@ -132,7 +132,7 @@ impl Plugin for ValidatingAdmissionPolicy {
 
     async fn validate(&self, attributes: &Attributes<'_>) -> Result<(), Status> {
         let hooks = self.0.hooks(attributes.core)?;
-        let met = invocations(&hooks, attributes);
+        let met = invocations(&hooks, attributes).await;
         if met.is_empty() {
             return Ok(());
         }
@@ -154,7 +154,7 @@ impl Plugin for ValidatingAdmissionPolicy {
                     continue;
                 }
             };
-            let place = views.of(attributes, &invocation.kind)?;
+            let place = views.of(attributes, &invocation.kind).await?;
             let input = invocation.input(attributes, &views[place], namespace.as_ref(), &asker);
             let verdict = judge(invocation.policy, &input);
             let (policy, binding) = (&invocation.policy.name, &invocation.binding.name);

@@ -9,7 +9,10 @@ use super::{
     hook::Hook,
     review::{self, Verdict},
 };
-use crate::admission::{plugin::Attributes, view::View};
+use crate::{
+    admission::{plugin::Attributes, view::View},
+    webhook::LONGEST_ANSWER,
+};
 
 /// What a webhook says of a write.
 ///
@@ -38,7 +41,7 @@ pub async fn call(
         .as_ref()
         .map_err(|why| CallError::Client(why.clone()))?;
     let answer = client
-        .post(attributes.core, question, hook.patience)
+        .post(attributes.core, question, hook.patience, LONGEST_ANSWER)
         .await?;
     let answer = review::read(version, &answer)?;
     let verdict = review::verdict(version, &uid, mutating, &answer)?;

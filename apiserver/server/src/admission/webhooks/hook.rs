@@ -9,11 +9,11 @@ use skiff_api::machinery::{
     cel::admission::Compiler, meta::Meta, read::Read, selector::SelectorError, status::Status,
 };
 
-use super::{failure::Failure, review::Version};
+use super::failure::Failure;
 use crate::{
     admission::{expressions::Conditions, matching::Criteria},
     dial::Behind,
-    webhook::{Client, ClientError},
+    webhook::{Client, ClientError, Version},
 };
 
 /// What is waited for at the most, where a configuration does not say.

@@ -44,12 +44,12 @@ impl Plugin for MutatingAdmissionWebhook {
             let Some(kind) = meant(hook, attributes)? else {
                 continue;
             };
-            let place = views.of(attributes, &kind)?;
-            if !conditions_hold(hook, attributes, &views[place])? {
-                continue;
-            }
             // who was not asked in the first round is not asked in the second
             if again && !attributes.rounds.of(NAME).is_due(&hook.uid) {
+                continue;
+            }
+            let place = views.of(attributes, &kind).await?;
+            if !conditions_hold(hook, attributes, &views[place])? {
                 continue;
             }
             let noted = format!("round_{}_index_{index}", u8::from(again));
@@ -77,12 +77,16 @@ async fn one(
     attributes: &mut Attributes<'_>,
     view: &mut View,
 ) -> Result<bool, Status> {
-    let asked = call(hook, attributes, view, true).await;
-    let patched = asked.and_then(|verdict| {
-        let changed = patch::apply(hook, attributes, view, &verdict)?;
-        note_patch(hook, place, attributes, &verdict);
-        Ok(changed)
-    });
+    let patched = match call(hook, attributes, view, true).await {
+        Ok(verdict) => {
+            let applied = patch::apply(hook, attributes, view, &verdict).await;
+            if applied.is_ok() {
+                note_patch(hook, place, attributes, &verdict);
+            }
+            applied
+        }
+        Err(why) => Err(why),
+    };
     let changed = *patched.as_ref().unwrap_or(&false);
     let key = format!("mutation.webhook.admission.k8s.io/{place}");
     let said =

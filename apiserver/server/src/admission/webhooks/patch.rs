@@ -16,7 +16,7 @@ use crate::admission::{
 };
 
 /// Changes the object as a verdict says, in its own form and as it is shown; tells whether it is another one now.
-pub fn apply(
+pub async fn apply(
     hook: &Hook,
     attributes: &mut Attributes<'_>,
     view: &mut View,
@@ -47,7 +47,9 @@ pub fn apply(
     patch
         .apply(&mut patched)
         .map_err(|why| Failure::Refused(Status::internal(why)))?;
-    let patched = view::read(attributes, view, patched).map_err(Failure::Refused)?;
+    let patched = view::read(attributes, view, patched)
+        .await
+        .map_err(Failure::Refused)?;
     let changed = patched.as_read != *object;
     view.object = Some(patched.shown);
     attributes.object = Some(patched.own);

@@ -18,41 +18,17 @@ use skiff_api::machinery::{
 use crate::{
     admission::{matching, plugin::Attributes, view::View},
     auth::User,
-    webhook::{self, AnswerError},
+    webhook::{self, AnswerError, Version},
 };
 
+const GROUP: &str = "admission.k8s.io";
 const KIND: &str = "AdmissionReview";
-
-/// The versions of the question that the server knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Version {
-    V1,
-    V1Beta1,
-}
-
-impl Version {
-    /// The first of these that the server knows.
-    pub fn first_of<'t>(names: impl IntoIterator<Item = &'t str>) -> Option<Version> {
-        names.into_iter().find_map(|name| match name {
-            "v1" => Some(Version::V1),
-            "v1beta1" => Some(Version::V1Beta1),
-            _ => None,
-        })
-    }
-
-    fn api_version(self) -> &'static str {
-        match self {
-            Version::V1 => "admission.k8s.io/v1",
-            Version::V1Beta1 => "admission.k8s.io/v1beta1",
-        }
-    }
-}
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Review<'a> {
     kind: &'static str,
-    api_version: &'static str,
+    api_version: String,
     request: Request<'a>,
 }
 
@@ -109,7 +85,7 @@ pub fn question(
     let (kind, asked) = (&view.kind, attributes.asked);
     let review = Review {
         kind: KIND,
-        api_version: version.api_version(),
+        api_version: version.of_group(GROUP),
         request: Request {
             uid,
             kind: of_kind(attributes.kind_of_object(kind)),
@@ -182,15 +158,11 @@ pub struct Verdict {
 /// # Errors
 /// It is no review of this version.
 pub fn read(version: Version, document: &[u8]) -> Result<Value, AnswerError> {
-    let asked = version.api_version();
-    let other = match version {
-        Version::V1 => Version::V1Beta1,
-        Version::V1Beta1 => Version::V1,
-    };
+    let (asked, other) = (version.of_group(GROUP), version.other().of_group(GROUP));
     let node = Schema::builtin()
         .get("admission.v1.AdmissionReview")
         .unwrap_or_else(|| panic!("AdmissionReview is not in the schema table"));
-    webhook::decoded(document, KIND, &[asked, other.api_version()], node)
+    webhook::decoded(document, KIND, &[&asked, &other], node)
 }
 
 /// What an answer says.
@@ -237,7 +209,7 @@ fn check_origin(uid: &str, review: &Value, response: &Value) -> Result<(), Inval
         });
     }
     let (api_version, kind) = (review.text("apiVersion"), review.text("kind"));
-    if (api_version, kind) != (Version::V1.api_version(), KIND) {
+    if (api_version, kind) != (Version::V1.of_group(GROUP).as_str(), KIND) {
         return Err(InvalidAnswer::Kind {
             group_version: match api_version.contains('/') {
                 true => api_version.into(),

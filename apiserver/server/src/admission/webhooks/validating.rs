@@ -36,7 +36,7 @@ impl Plugin for ValidatingAdmissionWebhook {
             let Some(kind) = meant(hook, attributes)? else {
                 continue;
             };
-            let place = views.of(attributes, &kind)?;
+            let place = views.of(attributes, &kind).await?;
             if conditions_hold(hook, attributes, &views[place])? {
                 relevant.push((hook, place));
             }

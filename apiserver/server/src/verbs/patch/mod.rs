@@ -79,7 +79,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, part: Part, body: Body) -> A
         },
     )
     .await?;
-    respond::written(ctx, &accept, kind, if created { 201 } else { 200 }, written)
+    respond::written(ctx, &accept, kind, if created { 201 } else { 200 }, written).await
 }
 
 fn check_options(ctx: &Context, patch_type: PatchType) -> Result<Call<'_>, Status> {

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::auth::{
-    authorize::{Authorizers, bootstrap},
-    testing::Fake,
+    authorize::bootstrap,
+    testing::{Fake, now, of_modes},
 };
 
 /// The default policy, and a few teams.
@@ -177,7 +177,7 @@ fn cases() -> Vec<(&'static str, &'static str, bool)> {
 
 #[test]
 fn who_may_do_what() {
-    let authorizers = Authorizers::new(&["RBAC"], Arc::new(world())).unwrap();
+    let authorizers = of_modes(&["RBAC"], Arc::new(world()));
     let cases = cases();
     let count = |verdict| cases.iter().filter(|case| case.2 == verdict).count();
     assert!(
@@ -193,7 +193,7 @@ fn who_may_do_what() {
                 who,
                 text,
                 verdict,
-                authorizers.authorize(&request(who, text)),
+                now(authorizers.decide(&request(who, text))).decision,
             )
         })
         .filter(|(_, _, verdict, decision)| decision.allowed() != **verdict)
@@ -329,16 +329,16 @@ proptest! {
                 fake = fake.bind(namespace, &name, "Role", &name, subjects);
             }
         }
-        let authorizers = Authorizers::new(&["Node", "RBAC"], Arc::new(fake)).unwrap();
-        let bare = Authorizers::new(&["Node", "RBAC"], Arc::new(Fake::default())).unwrap();
+        let authorizers = of_modes(&["Node", "RBAC"], Arc::new(fake));
+        let bare = of_modes(&["Node", "RBAC"], Arc::new(Fake::default()));
         for asked in &requests {
             let wanted = grants.iter().any(|(namespace, rules, subjects)| {
                 (namespace.is_empty() || *namespace == asked.namespace)
                     && subjects.iter().any(|subject| is_subject(subject, &asked.user))
                     && rules.iter().any(|rule| permits(rule, asked))
             });
-            prop_assert_eq!(authorizers.authorize(asked).allowed(), wanted, "{:?}", asked);
-            prop_assert!(!bare.authorize(asked).allowed(), "{:?}", asked);
+            prop_assert_eq!(now(authorizers.decide(asked)).decision.allowed(), wanted, "{:?}", asked);
+            prop_assert!(!now(bare.decide(asked)).decision.allowed(), "{:?}", asked);
         }
     }
 }
