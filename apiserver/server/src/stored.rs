@@ -76,8 +76,25 @@ impl Labels for LabelsOf<'_> {
     }
 }
 
+/// What a client is sent of the object are its bytes.
+pub fn is_shown_as_stored(kind: &Kind, object: &Object) -> bool {
+    kind.shows_as_stored(object.revision) && object.sealed().is_none()
+}
+
+/// What a list is answered with that holds an object which could not be decrypted.
+pub fn sealed_in_list(object: &Object) -> Result<(), Status> {
+    object.sealed().map_or(Ok(()), |why| {
+        let place = etcd_place(&object.key, false);
+        let said = format!("unable to transform key {place:?}: {why}");
+        Err(Status::internal(said))
+    })
+}
+
 /// The object as it is stored.
 pub fn value(object: &Object) -> Result<Value, Status> {
+    if let Some(why) = object.sealed() {
+        return Err(Status::internal(why));
+    }
     serde_json::from_slice(&object.bytes.read()).map_err(|error| {
         Status::internal(format!("cannot read the stored {:?}: {error}", object.key))
     })

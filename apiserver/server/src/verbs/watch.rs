@@ -52,7 +52,7 @@ impl Rendering {
         out.extend_from_slice(b"{\"type\":\"");
         out.extend_from_slice(what.as_bytes());
         out.extend_from_slice(b"\",\"object\":");
-        if self.form == Form::Object && self.kind.shows_as_stored(object.revision) {
+        if self.form == Form::Object && stored::is_shown_as_stored(&self.kind, object) {
             object.bytes.put_after(0, &mut out);
         } else {
             let value = stored::decoded(&self.kind, object)?;
