@@ -145,3 +145,65 @@ fn begins_a_status(json: &[u8]) -> bool {
     let letters = json.iter().filter(|byte| !byte.is_ascii_whitespace());
     letters.take(BEGINNING.len()).eq(BEGINNING)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use skiff_api::machinery::clock;
+
+    use super::*;
+    use crate::{
+        audit::{Audit, Options, Request},
+        auth::Attributes,
+    };
+
+    /// The stages and codes that are told of a request for this path.
+    async fn told(long_running: bool, work: impl Future<Output = Response<Body>>) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let (policy, log) = (folder.path().join("policy"), folder.path().join("log"));
+        let rules = json!({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [{"level": "Metadata"}]});
+        std::fs::write(&policy, rules.to_string()).unwrap();
+        let mut options = Options {
+            policy_file: Some(policy),
+            ..Options::default()
+        };
+        options.log.path = log.display().to_string();
+        let audit = Arc::new(Audit::open(&options, clock::system()).unwrap().unwrap());
+        let request = Request {
+            audit_id: "one",
+            uri: "/version",
+            user_agent: "",
+            source_ips: Vec::new(),
+            received: clock::system().now(),
+            asked: &Attributes::default(),
+            known: true,
+        };
+        let trail = Trail::begin(&audit, request);
+        let watching = watched(trail, long_running, false, work);
+        let patience = std::time::Duration::from_millis(50);
+        // dropped, its answer is given up
+        drop(tokio::time::timeout(patience, AssertUnwindSafe(watching).catch_unwind()).await);
+        let text = std::fs::read_to_string(&log).unwrap();
+        text.lines()
+            .map(|line| {
+                let event: Value = serde_json::from_str(line).unwrap();
+                let code = &event["responseStatus"]["code"];
+                format!("{} {code}", event["stage"].as_str().unwrap())
+            })
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn ends() {
+        let answered = async { Response::new(Body::from("x")) };
+        assert_eq!(told(false, answered).await, ["ResponseComplete 200"]);
+        let streamed = async { Response::new(Body::from("x")) };
+        let stages = ["ResponseStarted 200", "ResponseComplete 200"];
+        assert_eq!(told(true, streamed).await, stages);
+        let broken = async { panic!("as if") };
+        assert_eq!(told(false, broken).await, ["Panic 500"]);
+        let late = std::future::pending();
+        assert_eq!(told(false, late).await, ["ResponseComplete 504"]);
+    }
+}
