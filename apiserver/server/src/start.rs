@@ -145,6 +145,8 @@ pub enum StartError {
     Audit(#[from] audit::AuditError),
     #[error(transparent)]
     Encryption(#[from] encryption::ConfigError),
+    #[error(transparent)]
+    OwnKey(#[from] encryption::OwnKeyError),
     #[error("cannot make the default objects: {0}")]
     Bootstrap(#[from] Status),
 }
@@ -196,7 +198,9 @@ pub fn client(app: &Arc<App>, user: User) -> Client {
 /// Opens the store, makes what is missing, listens.
 pub async fn start(config: Config) -> Result<Running, StartError> {
     let audit = audit::Audit::open(&config.audit, config.clock.clone())?;
-    let encryption = Arc::new(Encryption::open(config.encryption.file.as_deref())?);
+    let keys = matches!(config.data, Data::Folder(_)).then_some(&*config.cert_dir);
+    let (encryption, own_key) = Encryption::open(config.encryption.file.as_deref(), keys)?;
+    let encryption = Arc::new(encryption);
     let options = skiff_storage::Options {
         indexer: Some(stored::indexer()),
         cipher: Some(encryption.clone()),
@@ -206,6 +210,9 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         Data::Memory => Arc::new(memory::open(options)?),
         Data::Folder(folder) => Arc::new(redb::open(folder, options)?),
     };
+    if let Some(key) = own_key {
+        key.keep(&*store)?;
+    }
     let mut listeners = Vec::new();
     let mut first_port = 0;
     for address in &config.listen {

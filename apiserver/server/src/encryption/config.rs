@@ -57,6 +57,8 @@ pub enum ConfigError {
         "error while building transformers: the provider kms cannot be used yet; use aesgcm, aescbc or secretbox"
     )]
     Kms,
+    #[error("unable to read sufficient random bytes")]
+    Random,
 }
 
 /// Reads a file.
@@ -69,10 +71,19 @@ pub fn read(path: &File) -> Result<Providers, ConfigError> {
         path: shown(),
         source,
     })?;
+    of(&text, path)
+}
+
+/// The same of a text that is, or will be, at `path`.
+///
+/// # Errors
+/// It asks for what cannot be.
+pub fn of(text: &str, path: &File) -> Result<Providers, ConfigError> {
+    let shown = || path.display().to_string();
     if text.is_empty() {
         return Err(ConfigError::Empty(shown()));
     }
-    let config = parse(&text).map_err(|why| ConfigError::Text { path: shown(), why })?;
+    let config = parse(text).map_err(|why| ConfigError::Text { path: shown(), why })?;
     let errors = validate(&config);
     if !errors.is_empty() {
         return Err(ConfigError::Content(errors.message()));

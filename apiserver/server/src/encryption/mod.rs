@@ -1,11 +1,14 @@
 //! Encryption at rest: what of the cluster's objects lies on disk as cipher text.
 //!
+//! Where no configuration says otherwise, Secrets are encrypted by a key that the server makes for itself.
+//!
 //! Invariant: the first provider of a resource writes and all of them read; what is encrypted says by whom and by which key. Objects that no
 //! configuration names are plain, and what is encrypted is never taken for plain.
 //! Follows `staging/src/k8s.io/apiserver/pkg/server/options/encryptionconfig` and `.../pkg/storage/value`.
 
 mod config;
 mod keys;
+mod own;
 
 use std::{
     borrow::Cow,
@@ -24,8 +27,8 @@ use skiff_api::kinds::Registry;
 use skiff_storage::{Cipher, CipherError, Key, Store};
 use tokio_util::sync::CancellationToken;
 
-pub use self::config::ConfigError;
-use self::keys::Provider;
+pub use self::{config::ConfigError, own::OwnKeyError};
+use self::{keys::Provider, own::OwnKey};
 use crate::stored;
 
 /// What all that is encrypted begins with.
@@ -72,6 +75,8 @@ impl Providers {
 #[derive(Default)]
 pub struct Encryption {
     providers: ArcSwap<Providers>,
+    /// Read what these cannot.
+    before: Providers,
     /// Revisions of objects that were found to be written by another provider or key than the first.
     stale: Mutex<HashSet<u64>>,
     /// The newest revision that another configuration may have written.
@@ -79,16 +84,35 @@ pub struct Encryption {
 }
 
 impl Encryption {
-    /// As a file says; without one, nothing is encrypted.
+    /// As a file says, or else by the server's own key in `folder`: that is to be kept then before anything is written. Without either, nothing is
+    /// encrypted.
     ///
     /// # Errors
-    /// The file cannot be read, or asks for what cannot be.
-    pub fn open(file: Option<&Path>) -> Result<Encryption, ConfigError> {
-        let providers = file.map(config::read).transpose()?.unwrap_or_default();
-        Ok(Encryption {
+    /// A file cannot be read, or asks for what cannot be.
+    pub fn open(
+        file: Option<&Path>,
+        folder: Option<&Path>,
+    ) -> Result<(Encryption, Option<OwnKey>), ConfigError> {
+        let (mut own, mut before) = (None, None);
+        let providers = match (file, folder) {
+            (Some(file), folder) => {
+                // what was encrypted before there was a file
+                before = folder.map(OwnKey::read).transpose()?.flatten();
+                config::read(file)?
+            }
+            (None, Some(folder)) => {
+                let (key, providers) = OwnKey::open(folder)?;
+                own = Some(key);
+                providers
+            }
+            (None, None) => Providers::default(),
+        };
+        let encryption = Encryption {
             providers: ArcSwap::from_pointee(providers),
+            before: before.unwrap_or_default(),
             ..Encryption::default()
-        })
+        };
+        Ok((encryption, own))
     }
 
     /// Follows the file; one that cannot be used changes nothing.
@@ -156,14 +180,22 @@ impl Cipher for Encryption {
     ) -> Result<Cow<'b, [u8]>, CipherError> {
         let providers = self.providers.load();
         let opened = match providers.of(&key.resource) {
-            [] => keys::plain(kept),
-            providers => keys::open(providers, kept, || place(key)).map(|(opened, first)| {
-                if !first {
-                    self.stale.lock().insert(revision);
-                }
-                opened
-            }),
+            [] => keys::plain(kept).map(|plain| (plain, true)),
+            providers => keys::open(providers, kept, || place(key)),
         };
+        let opened = opened.or_else(|why| match self.before.of(&key.resource) {
+            [] => Err(why),
+            before => match keys::open(before, kept, || place(key)) {
+                Ok((opened, _)) => Ok((opened, false)),
+                Err(_) => Err(why),
+            },
+        });
+        let opened = opened.map(|(opened, first)| {
+            if !first {
+                self.stale.lock().insert(revision);
+            }
+            opened
+        });
         opened.inspect_err(|why| {
             let place = place(key);
             tracing::error!("unable to transform key {place:?}: {why}");
@@ -171,7 +203,8 @@ impl Cipher for Encryption {
     }
 
     fn is_stale(&self, key: &Key, revision: u64) -> bool {
-        let known = !self.providers.load().of(&key.resource).is_empty();
+        let known = !self.providers.load().of(&key.resource).is_empty()
+            || !self.before.of(&key.resource).is_empty();
         known
             && (revision <= self.reloaded.load(Ordering::Acquire)
                 || self.stale.lock().contains(&revision))

@@ -21,7 +21,9 @@ fn loaded(resources: &str) -> Result<Encryption, String> {
         "apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources: {resources}"
     );
     std::fs::write(&file, text).unwrap();
-    Encryption::open(Some(&file)).map_err(|error| error.to_string())
+    Encryption::open(Some(&file), None)
+        .map(|(encryption, _)| encryption)
+        .map_err(|error| error.to_string())
 }
 
 fn of_secrets(providers: &str) -> Encryption {
@@ -253,7 +255,7 @@ fn a_file_that_became_wrong_changes_nothing() {
         std::fs::write(&file, text).unwrap();
     };
     write("a");
-    let encryption = Encryption::open(Some(&file)).unwrap();
+    let (encryption, _) = Encryption::open(Some(&file), None).unwrap();
     let begins = |with: &str| {
         let sealed = encryption.seal(&key("secrets", "x"), b"{}").unwrap();
         sealed.starts_with(format!("k8s:enc:aescbc:v1:{with}:").as_bytes())

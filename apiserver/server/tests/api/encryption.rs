@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use skiff_server::Data;
+use skiff_server::{Config, Data};
 
 use crate::server::Server;
 
@@ -31,12 +31,36 @@ impl Disk {
             "apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n- resources: [{resources}]\n  providers: [{providers}]\n"
         );
         std::fs::write(&file, text).unwrap();
-        let data = self.data();
         Server::with(|config| {
-            config.data = Data::Folder(data);
+            self.lead(config);
             config.encryption.file = Some(file);
         })
         .await
+    }
+
+    /// A server on it, of which nobody said what it encrypts.
+    async fn serve_alone(&self) -> Server {
+        Server::with(|config| self.lead(config)).await
+    }
+
+    fn lead(&self, config: &mut Config) {
+        config.data = Data::Folder(self.data());
+        config.cert_dir = self.0.path().join("pki");
+    }
+
+    /// Why no server starts on it.
+    async fn refusal(&self) -> String {
+        let mut config = Config::new(Data::Memory, PathBuf::new());
+        self.lead(&mut config);
+        match skiff_server::start(config).await {
+            Ok(_) => panic!("it started"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    /// The key that a server made.
+    fn own_key(&self) -> PathBuf {
+        self.0.path().join("pki/encryption-config.yaml")
     }
 
     /// How many files hold this text.
@@ -73,7 +97,6 @@ fn secret_of(answer: &Value) -> String {
 
 #[tokio::test]
 async fn what_is_secret_is_not_on_disk() {
-    let disk = Disk::new();
     for (at, method) in ["aescbc", "aesgcm", "secretbox"].into_iter().enumerate() {
         let by = format!("{{{method}: {{keys: [{A}]}}}}, {{identity: {{}}}}");
         let disk = Disk::new();
@@ -118,11 +141,6 @@ async fn what_is_secret_is_not_on_disk() {
             "{method}"
         );
     }
-    // without a configuration
-    let server = Server::with(|config| config.data = Data::Folder(disk.data())).await;
-    server.make(SECRETS, &object("one", "open-sesame")).await;
-    server.stop().await;
-    assert_ne!(disk.holds("b3Blbi1zZXNhbWU"), 0);
 }
 
 #[tokio::test]
@@ -237,13 +255,9 @@ async fn a_missing_key_is_told_of_where_it_is_missed() {
             .await;
         server.stop().await;
     }
-    let server = Server::with(|config| config.data = Data::Folder(disk.data())).await;
-    let said = server.get(&path).await.is(500).message();
-    assert_eq!(
-        said,
-        "Internal error occurred: identity transformer tried to read encrypted data"
-    );
-    server.stop().await;
+    // who forgot to name the file does not go on by a key that is made now
+    let refused = disk.refusal().await;
+    assert!(refused.contains("no matching prefix found"), "{refused}");
     // and nothing of it was lost
     let server = disk
         .serve("secrets", &format!("{{aesgcm: {{keys: [{A}]}}}}"))
@@ -300,5 +314,67 @@ async fn a_server_without_any_of_its_keys_still_starts() {
         .serve("'*.*'", &format!("{{secretbox: {{keys: [{A}]}}}}"))
         .await;
     server.get(&format!("{MAPS}/one")).await.is(200);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn secrets_are_encrypted_where_nobody_says_anything() {
+    let disk = Disk::new();
+    let server = disk.serve_alone().await;
+    server.make(SECRETS, &object("one", "open-sesame")).await;
+    server.make(MAPS, &map("two", "in-the-clear")).await;
+    server.stop().await;
+    assert_eq!(
+        (disk.holds("open-sesame"), disk.holds("b3Blbi1zZXNhbWU")),
+        (0, 0)
+    );
+    assert_ne!(disk.holds("k8s:enc:secretbox:v1:own:"), 0);
+    assert_ne!(disk.holds("in-the-clear"), 0);
+    let mode = std::fs::metadata(disk.own_key()).unwrap().permissions();
+    assert_eq!(
+        std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777,
+        0o600
+    );
+    let one = format!("{SECRETS}/one");
+    let server = disk.serve_alone().await;
+    assert_eq!(
+        secret_of(&server.get(&one).await.is(200).json()),
+        "b3Blbi1zZXNhbWU="
+    );
+    server.stop().await;
+    // who says something later still reads what was before, and writes it anew
+    let by = format!("{{aescbc: {{keys: [{A}]}}}}, {{identity: {{}}}}");
+    let server = disk.serve("secrets", &by).await;
+    let found = server.get(&one).await.is(200).json();
+    assert_eq!(secret_of(&found), "b3Blbi1zZXNhbWU=");
+    server.put(&one, &found).await.is(200);
+    server.stop().await;
+    assert_ne!(disk.holds("k8s:enc:aescbc:v1:a:"), 0);
+}
+
+#[tokio::test]
+async fn no_server_starts_without_the_key_of_its_secrets() {
+    let disk = Disk::new();
+    let server = disk.serve_alone().await;
+    server.make(SECRETS, &object("one", "open-sesame")).await;
+    server.stop().await;
+    let (key, aside) = (disk.own_key(), disk.0.path().join("aside"));
+    std::fs::rename(&key, &aside).unwrap();
+    let gone = disk.refusal().await;
+    assert!(
+        gone.contains("default/one among them: ") && gone.contains("There is no "),
+        "{gone}"
+    );
+    assert!(gone.contains(key.to_str().unwrap()), "{gone}");
+    assert!(!key.exists(), "no other is made");
+    let other = Disk::new();
+    other.serve_alone().await.stop().await;
+    std::fs::copy(other.own_key(), &key).unwrap();
+    let wrong = disk.refusal().await;
+    assert!(wrong.contains("is not their key"), "{wrong}");
+    std::fs::rename(&aside, &key).unwrap();
+    let server = disk.serve_alone().await;
+    let found = server.get(&format!("{SECRETS}/one")).await.is(200).json();
+    assert_eq!(secret_of(&found), "b3Blbi1zZXNhbWU=");
     server.stop().await;
 }

@@ -16,7 +16,7 @@ pub mod tls;
 pub use authority::{Authority, Issued};
 pub use certificate::{Facts, Request, San, Usages};
 pub use error::PkiError;
-pub use files::write as write_file;
+pub use files::{make_folder, write as write_file};
 pub use folder::{
     FRONT_PROXY_CLIENT, Given, Pki, ServingNames, read_public_keys, read_signing_key,
 };
