@@ -70,6 +70,10 @@ impl Allocated {
         held
     }
 
+    fn is_empty(&self) -> bool {
+        self.ips.is_empty() && self.ports.is_empty()
+    }
+
     fn extend(&mut self, other: Allocated) {
         self.ips.extend(other.ips);
         self.ports.extend(other.ports);
@@ -89,13 +93,16 @@ impl Allocated {
 pub struct Allocator {
     pub cidr: IpNet,
     used: Mutex<Allocated>,
+    /// Some service could not be decrypted: nobody knows what it has, so nothing is handed out.
+    partial: bool,
 }
 
 impl Allocator {
     /// Learns from the stored services what is in use.
     pub fn new(cidr: IpNet, store: &dyn Store) -> Allocator {
-        let mut used = Allocated::default();
+        let (mut used, mut partial) = (Allocated::default(), false);
         for object in store.snapshot("services").range(None, None) {
+            partial |= object.sealed().is_some();
             used.extend(match stored::value(&object) {
                 Ok(service) => Allocated::of(&service),
                 Err(status) => {
@@ -110,6 +117,7 @@ impl Allocator {
         Allocator {
             cidr,
             used: Mutex::new(used),
+            partial,
         }
     }
 
@@ -251,6 +259,11 @@ pub fn allocate(
             kind.kind,
             value.name(),
             &errors,
+        ));
+    }
+    if allocator.partial && !allocation.taken.is_empty() {
+        return Err(Status::internal(
+            "no addresses and ports are handed out, since some services could not be decrypted",
         ));
     }
     if dry {

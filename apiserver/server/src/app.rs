@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     aggregation::Aggregation,
+    audit::Audit,
     auth::{
         User,
         authenticate::{Authenticator, service_account::Issuer},
@@ -34,6 +35,8 @@ pub struct App {
     /// Host and port under which the server says that it is reached from elsewhere.
     pub external_address: String,
     pub in_flight: InFlight,
+    /// Who is told of requests, if anybody.
+    pub audit: Option<Arc<Audit>>,
     /// `--request-timeout`.
     pub request_timeout: Duration,
     /// Ends watches and other long answers when the server stops.

@@ -39,6 +39,25 @@ const PRIORITY_CLASSES: [(&str, i64, &str); 2] = [
     ),
 ];
 
+/// A step of these; one that fails where objects could not be decrypted does not keep the server from starting, as somebody is to mend that.
+fn done(own: &Own, step: Result<(), Status>) -> Result<(), Status> {
+    let store = &own.writer.core.store;
+    let any_sealed = || {
+        let resources = store.resources();
+        let mut all = resources
+            .iter()
+            .flat_map(|resource| store.snapshot(resource).range(None, None));
+        all.any(|object| object.sealed().is_some())
+    };
+    match step {
+        Err(status) if any_sealed() => {
+            tracing::error!("a default object was not looked after: {}", status.message);
+            Ok(())
+        }
+        step => step,
+    }
+}
+
 /// Makes what is missing: namespaces, then all else at once, so that few commits wait for the disk.
 pub async fn run(writer: &Arc<Writer>, advertised: &[SocketAddr], pki: &Pki) -> Result<(), Status> {
     let own = &Own::new(writer);
@@ -47,7 +66,7 @@ pub async fn run(writer: &Arc<Writer>, advertised: &[SocketAddr], pki: &Pki) -> 
         own.ensure("namespaces", namespace)
     });
     try_join_all(namespaces).await?;
-    tokio::try_join!(
+    let steps = tokio::join!(
         default_policy(own),
         priority_classes(own),
         flow_control::run(writer),
@@ -56,14 +75,22 @@ pub async fn run(writer: &Arc<Writer>, advertised: &[SocketAddr], pki: &Pki) -> 
         legacy_tokens::track(own),
         service_cidr(own),
         kubernetes_service(own, advertised),
-    )?;
-    addresses::repair(own).await
+    );
+    let (policy, classes, flows, services, access, tokens, cidr, kubernetes) = steps;
+    for step in [
+        policy, classes, flows, services, access, tokens, cidr, kubernetes,
+    ] {
+        done(own, step)?;
+    }
+    done(own, addresses::repair(own).await)
 }
 
 async fn default_policy(own: &Own) -> Result<(), Status> {
     stream::iter(bootstrap_objects())
         // their namespaces stand in them
-        .map(|(resource, _, value)| reconciled(own, resource, value))
+        .map(
+            |(resource, _, value)| async move { done(own, reconciled(own, resource, value).await) },
+        )
         .buffer_unordered(64)
         .try_collect()
         .await

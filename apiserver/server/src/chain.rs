@@ -3,7 +3,7 @@
 //! Invariant: nothing answers before authentication and authorization have passed.
 //! Follows the handler chain of `staging/src/k8s.io/apiserver/pkg/server/config.go`.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, net::Ipv4Addr, sync::Arc};
 
 use axum::body::Body;
 use http::{HeaderValue, Request, Response, header};
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::{
     app::{App, InProcess},
+    audit::{self, AUDIT_ID, Audit, Stage, Trail},
     auth::{self, User, pki::PeerCertificate},
     context::Context,
     delegate, discovery,
@@ -23,6 +24,7 @@ use crate::{
     metrics::Labels,
     non_resource,
     request::{Query, RequestInfo},
+    subresources::connect::Peer,
     verbs,
     write::Warnings,
 };
@@ -32,6 +34,10 @@ enum Refusal {
     Status(Status),
     /// Too many are being answered already.
     Full,
+    /// Nobody knows who asks.
+    Unauthenticated,
+    /// Somebody must be told of it, and could not be.
+    Untold,
     /// Whoever should say whether it may be could not be asked.
     Unknown(String),
 }
@@ -48,7 +54,8 @@ impl App {
         self: Arc<Self>,
         request: Request<Body>,
     ) -> Result<Response<Body>, Infallible> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        let audit_id = self.audit_id(&mut parts);
         let query = Query::read(parts.uri.query());
         let info = RequestInfo::read(&parts.method, parts.uri.path(), &query);
         let due = deadline::of(&info, &query, self.request_timeout);
@@ -62,8 +69,9 @@ impl App {
             query,
             headers: parts.headers.clone(),
             warnings: Warnings::default(),
+            trail: Trail::default(),
         };
-        let response = match due {
+        let mut response = match due {
             Ok(due) => within(due, ctx, parts, body).await,
             Err(status) => {
                 drop(body);
@@ -73,7 +81,54 @@ impl App {
         if let Some(loan) = loan {
             loan.discard(expects).await;
         }
+        if let Some(id) = audit_id {
+            response.headers_mut().entry(AUDIT_ID).or_insert(id);
+        }
         Ok(response)
+    }
+
+    /// The name of a request in what is told of it: the client's, or a new one, which what is behind this server sees, too. What this process asks
+    /// of itself has one where somebody is told.
+    fn audit_id(&self, parts: &mut http::request::Parts) -> Option<HeaderValue> {
+        if self.audit.is_none() && parts.extensions.get::<InProcess>().is_some() {
+            return None;
+        }
+        let given = parts.headers.get(AUDIT_ID).filter(|id| !id.is_empty());
+        if let Some(given) = given {
+            return Some(given.clone());
+        }
+        let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
+        let id = HeaderValue::from_str(&id.to_string()).ok()?;
+        parts.headers.insert(AUDIT_ID, id.clone());
+        Some(id)
+    }
+
+    /// Begins to tell of a request; false: it was not taken.
+    async fn tell(
+        &self,
+        audit: &Arc<Audit>,
+        ctx: &mut Context,
+        parts: &http::request::Parts,
+        known: bool,
+    ) -> bool {
+        let peer = match parts.extensions.get::<InProcess>() {
+            Some(_) => Some(Ipv4Addr::LOCALHOST.into()),
+            None => parts.extensions.get::<Peer>().map(|peer| peer.0.ip()),
+        };
+        let uri = &parts.uri;
+        ctx.trail = Trail::begin(
+            audit,
+            audit::Request {
+                audit_id: ctx.header(AUDIT_ID.as_str()),
+                uri: uri.path_and_query().map_or(uri.path(), |uri| uri.as_str()),
+                user_agent: ctx.header("user-agent"),
+                source_ips: audit::source_ips(&parts.headers, peer),
+                received: self.core.clock.now(),
+                asked: &ctx.asked,
+                known,
+            },
+        );
+        !known || ctx.trail.reach(Stage::RequestReceived).await
     }
 
     /// Authentication, a place among the requests in flight, impersonation, authorization.
@@ -82,43 +137,38 @@ impl App {
         ctx: &mut Context,
         parts: &http::request::Parts,
     ) -> Result<Place, Refusal> {
-        let (user, place) = match parts.extensions.get::<InProcess>() {
-            // what this process asks of itself, it asks as often as it needs to
-            Some(InProcess(user)) => (user.clone(), Place::default()),
-            None => {
-                let peer = parts
-                    .extensions
-                    .get::<Arc<PeerCertificate>>()
-                    .map(|peer| &**peer);
-                let identity = self
-                    .authenticator
-                    .identify(&ctx.info.path, &parts.headers, peer);
-                let Ok(Some(identity)) = identity.await else {
-                    return Err(Status::unauthorized().into());
-                };
-                identity
-                    .warnings
-                    .into_iter()
-                    .for_each(|text| ctx.warnings.add(text));
-                let user = identity.user;
-                let place = match deadline::long_running(&ctx.info) {
-                    true => Place::default(),
-                    false => self
-                        .in_flight
-                        .enter(&ctx.info, &user)
-                        .ok_or(Refusal::Full)?,
-                };
-                (user, place)
-            }
+        let in_process = parts.extensions.get::<InProcess>();
+        let user = match in_process {
+            Some(InProcess(user)) => Some(user.clone()),
+            None => self.identified(ctx, parts).await,
         };
-        ctx.asked = asked(user, &ctx.info, &ctx.query);
+        let known = user.is_some();
+        ctx.asked = asked(user.unwrap_or_default(), &ctx.info, &ctx.query);
+        if let Some(audit) = &self.audit
+            && !self.tell(audit, ctx, parts, known).await
+        {
+            return Err(Refusal::Untold);
+        }
+        if !known {
+            return Err(Refusal::Unauthenticated);
+        }
+        // what this process asks of itself, it asks as often as it needs to
+        let place = match in_process.is_some() || deadline::long_running(&ctx.info) {
+            true => Place::default(),
+            false => self
+                .in_flight
+                .enter(&ctx.info, &ctx.asked.user)
+                .ok_or(Refusal::Full)?,
+        };
         let authorizers = &self.core.authorizers;
         if let Some(other) =
             auth::impersonate::impersonate(&parts.headers, &ctx.asked, authorizers).await?
         {
             ctx.asked.user = Arc::new(other);
+            ctx.trail.impersonated(&ctx.asked.user);
         }
         let verdict = authorizers.decide(&ctx.asked).await;
+        note_verdict(&ctx.trail, &verdict);
         if verdict.allowed() {
             return Ok(place);
         }
@@ -133,6 +183,21 @@ impl App {
             tracing::warn!("{}", refused.message);
         }
         Err(refused.into())
+    }
+
+    /// Who asks over the network; `None`: nobody who may.
+    async fn identified(&self, ctx: &Context, parts: &http::request::Parts) -> Option<Arc<User>> {
+        let peer = parts.extensions.get::<Arc<PeerCertificate>>();
+        let identity = self
+            .authenticator
+            .identify(&ctx.info.path, &parts.headers, peer.map(|peer| &**peer))
+            .await
+            .ok()??;
+        identity
+            .warnings
+            .into_iter()
+            .for_each(|text| ctx.warnings.add(text));
+        Some(identity.user)
     }
 }
 
@@ -186,14 +251,48 @@ async fn answered(
     labels: Option<Labels>,
 ) -> Response<Body> {
     let app = ctx.app.clone();
-    let place = match app.admit(&mut ctx, &parts).await {
+    let admitted = app.admit(&mut ctx, &parts).await;
+    let trail = ctx.trail.clone();
+    if !trail.is_on() || matches!(admitted, Err(Refusal::Untold)) {
+        return answered_to(ctx, admitted, parts, body, labels).await;
+    }
+    let long = deadline::long_running(&ctx.info);
+    let refused = matches!(admitted, Err(Refusal::Unauthenticated));
+    let work = Box::pin(answered_to(ctx, admitted, parts, body, labels));
+    audit::watched(trail, long, refused, work).await
+}
+
+/// What the authorizers said, for the audit log.
+fn note_verdict(trail: &Trail, verdict: &auth::Verdict) {
+    const REASON: &str = "authorization.k8s.io/reason";
+    let allowed = verdict.allowed();
+    if !allowed && verdict.error().is_some() {
+        return trail.note(REASON, "internal error");
+    }
+    let said = if allowed { "allow" } else { "forbid" };
+    trail.note("authorization.k8s.io/decision", said);
+    trail.note(REASON, verdict.reason());
+}
+
+fn internal(ctx: &Context, parts: &http::request::Parts, why: &str) -> Response<Body> {
+    let uri = go_quoted(&parts.uri.to_string());
+    ctx.text(500, format!("Internal Server Error: {uri}: {why}\n"))
+}
+
+async fn answered_to(
+    ctx: Context,
+    admitted: Result<Place, Refusal>,
+    parts: http::request::Parts,
+    body: Body,
+    labels: Option<Labels>,
+) -> Response<Body> {
+    let app = ctx.app.clone();
+    let place = match admitted {
         Ok(place) => place,
         Err(Refusal::Status(status)) => return ctx.failure(&status),
-        Err(Refusal::Unknown(why)) => {
-            let uri = parts.uri.to_string();
-            let text = format!("Internal Server Error: {}: {why}\n", go_quoted(&uri));
-            return ctx.text(500, &text);
-        }
+        Err(Refusal::Unauthenticated) => return ctx.failure(&Status::unauthorized()),
+        Err(Refusal::Untold) => return internal(&ctx, &parts, "failed to store audit event"),
+        Err(Refusal::Unknown(why)) => return internal(&ctx, &parts, &why),
         Err(Refusal::Full) => {
             if let Some(labels) = labels {
                 app.metrics.count(labels, 429);

@@ -22,6 +22,7 @@ use skiff_api::{
 
 use crate::{
     app::App,
+    audit::{Negotiated, Trail},
     auth,
     negotiate::{Accept, Encoding},
     request::{Query, RequestInfo},
@@ -54,6 +55,8 @@ pub struct Context {
     pub query: Query,
     pub headers: HeaderMap,
     pub warnings: Warnings,
+    /// What is told of the request.
+    pub trail: Trail,
 }
 
 impl Context {
@@ -97,6 +100,7 @@ impl Context {
             asked: &self.asked,
             options,
             warnings: &self.warnings,
+            trail: &self.trail,
             conversions: Default::default(),
         }
     }
@@ -147,7 +151,7 @@ impl Context {
             let mut line = Vec::with_capacity(bytes.len() + 1);
             line.extend_from_slice(&bytes);
             line.push(b'\n');
-            return Ok(self.finish(code, Encoding::Json.media_type(), Body::from(line)));
+            return Ok(self.finish_object(code, Encoding::Json.media_type(), Body::from(line)));
         }
         let value: Value = serde_json::from_slice(&bytes)
             .map_err(|error| Status::internal(format!("cannot read what is stored: {error}")))?;
@@ -166,7 +170,7 @@ impl Context {
                 line
             }
         };
-        Ok(self.finish(code, accept.encoding.media_type(), Body::from(text)))
+        Ok(self.finish_object(code, accept.encoding.media_type(), Body::from(text)))
     }
 
     pub fn failure(&self, status: &Status) -> Response<Body> {
@@ -194,6 +198,15 @@ impl Context {
 
     pub fn text(&self, code: u16, text: impl Into<String>) -> Response<Body> {
         self.finish(code, "text/plain; charset=utf-8", Body::from(text.into()))
+    }
+
+    /// An answer that is an object of the API.
+    pub fn finish_object(&self, code: u16, media_type: &'static str, body: Body) -> Response<Body> {
+        let mut response = self.finish(code, media_type, body);
+        if self.trail.is_on() {
+            response.extensions_mut().insert(Negotiated);
+        }
+        response
     }
 
     pub fn finish(&self, code: u16, media_type: &'static str, body: Body) -> Response<Body> {

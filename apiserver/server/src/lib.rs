@@ -7,8 +7,8 @@
 //! 1. `auth`: who asks, and may they; knows objects, not requests. `request`, `negotiate`, `limits`, `groups`, `names`, `dial`: readings of
 //!    HTTP and of the kinds that need no state.
 //! 2. `following`: what happens to a resource; `core`: the kinds that are served, the store, the clock, the authorizers; `stored`: objects as
-//!    bytes; `services`: where they are reached; `webhook`: how webhooks are asked; `conversion`: objects whose versions one of them converts;
-//!    `access`: who asks and who may, as others say it.
+//!    bytes; `encryption`: as they are on disk; `services`: where they are reached; `webhook`: how webhooks are asked; `conversion`: objects whose
+//!    versions one of them converts; `access`: who asks and who may, as others say it; `audit`: what is told of requests, and to whom.
 //! 3. `admission`, `allocate`, then `write`: what a write is (`write::Call`: who asks, with which options), and the one way to do it.
 //! 4. `own`: the server's own writes, and on it `addresses`, `definitions`, `aggregation`, `legacy_tokens`, `bootstrap`. Nothing up to here knows of
 //!    requests.
@@ -23,6 +23,7 @@ pub mod admission;
 mod aggregation;
 mod allocate;
 mod app;
+pub mod audit;
 pub mod auth;
 mod body;
 mod bootstrap;
@@ -34,6 +35,7 @@ mod definitions;
 mod delegate;
 mod dial;
 mod discovery;
+pub mod encryption;
 mod following;
 mod groups;
 mod legacy_tokens;

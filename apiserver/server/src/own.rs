@@ -13,6 +13,7 @@ use skiff_api::{
 
 use crate::{
     admission::{Compute, Statuses},
+    audit::Trail,
     auth::{Attributes, SYSTEM_MASTERS, User},
     stored,
     write::{self, Call, Options, Part, Update, Warnings, Writer, managed},
@@ -34,6 +35,8 @@ pub struct Own {
     asked: Attributes,
     /// Nobody is warned.
     warnings: Warnings,
+    /// Nor told.
+    trail: Trail,
 }
 
 impl Own {
@@ -52,6 +55,7 @@ impl Own {
                 ..Attributes::default()
             },
             warnings: Warnings::default(),
+            trail: Trail::default(),
         }
     }
 
@@ -67,6 +71,7 @@ impl Own {
             asked: &self.asked,
             options,
             warnings: &self.warnings,
+            trail: &self.trail,
             conversions: Default::default(),
         }
     }

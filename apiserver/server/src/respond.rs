@@ -74,7 +74,7 @@ pub async fn object(
     object: Arc<Object>,
 ) -> Answer {
     let object = conversion::shown(&ctx.app.core, kind, object).await?;
-    if accept.form == Form::Object && kind.shows_as_stored(object.revision) {
+    if accept.form == Form::Object && stored::is_shown_as_stored(kind, &object) {
         return ctx.json_bytes(code, accept, object.bytes.whole());
     }
     value(ctx, accept, kind, code, stored::decoded(kind, &object)?)

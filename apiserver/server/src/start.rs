@@ -16,6 +16,7 @@ use crate::{
     aggregation::{self, Aggregation},
     allocate::Allocator,
     app::{App, InProcess},
+    audit,
     auth::{
         Objects, User,
         authenticate::{self, Anonymous, Authenticator, FrontProxies, service_account::Issuer},
@@ -26,6 +27,7 @@ use crate::{
     core::{Core, StoredObjects},
     definitions::Definitions,
     dial::{Behind, Transports},
+    encryption::{self, Encryption},
     legacy_tokens,
     limits::{
         deadline,
@@ -79,6 +81,10 @@ pub struct Config {
     pub bootstrap_tokens: bool,
     /// Clients are warned when they write what is stored and not acted upon.
     pub warns_of_no_effect: bool,
+    /// `--audit-…`.
+    pub audit: audit::Options,
+    /// `--encryption-provider-config…`.
+    pub encryption: encryption::Options,
 }
 
 impl Config {
@@ -106,6 +112,8 @@ impl Config {
             request_timeout: deadline::LONGEST,
             bootstrap_tokens: true,
             warns_of_no_effect: true,
+            audit: audit::Options::default(),
+            encryption: encryption::Options::default(),
         }
     }
 }
@@ -133,6 +141,10 @@ pub enum StartError {
     Authentication(#[from] authenticate::ConfigError),
     #[error(transparent)]
     Admission(#[from] admission::SelectionError),
+    #[error(transparent)]
+    Audit(#[from] audit::AuditError),
+    #[error(transparent)]
+    Encryption(#[from] encryption::ConfigError),
     #[error("cannot make the default objects: {0}")]
     Bootstrap(#[from] Status),
 }
@@ -161,6 +173,9 @@ impl Running {
             // one that panicked has ended, too
             let _ = listener.await;
         }
+        if let Some(audit) = &self.app.audit {
+            audit.close().await;
+        }
         self.app.core.store.close().await;
     }
 }
@@ -180,8 +195,11 @@ pub fn client(app: &Arc<App>, user: User) -> Client {
 
 /// Opens the store, makes what is missing, listens.
 pub async fn start(config: Config) -> Result<Running, StartError> {
+    let audit = audit::Audit::open(&config.audit, config.clock.clone())?;
+    let encryption = Arc::new(Encryption::open(config.encryption.file.as_deref())?);
     let options = skiff_storage::Options {
         indexer: Some(stored::indexer()),
+        cipher: Some(encryption.clone()),
         ..Default::default()
     };
     let store: Arc<dyn Store> = match &config.data {
@@ -258,6 +276,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         ),
         config.behind.clone(),
     )?);
+    if let Some(file) = config.encryption.file.filter(|_| config.encryption.reload) {
+        let following = encryption.follow(file, core.store.clone(), stopping.clone());
+        skiff_watching::task::spawn(following);
+    }
     let definitions = Definitions::load(&core);
     bootstrap::run(&writer, &advertised, &pki).await?;
     webhooks.follow(&core, config.behind.as_ref(), &stopping);
@@ -280,6 +302,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
             .map(SocketAddr::to_string)
             .unwrap_or_default(),
         in_flight: InFlight::new(config.limits),
+        audit: audit.map(Arc::new),
         request_timeout: config.request_timeout,
         stopping: stopping.clone(),
     });

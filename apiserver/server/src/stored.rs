@@ -76,16 +76,38 @@ impl Labels for LabelsOf<'_> {
     }
 }
 
+/// What a client is sent of the object are its bytes.
+pub fn is_shown_as_stored(kind: &Kind, object: &Object) -> bool {
+    kind.shows_as_stored(object.revision) && object.sealed().is_none()
+}
+
+/// What a list is answered with that holds an object which could not be decrypted.
+pub fn sealed_in_list(object: &Object) -> Result<(), Status> {
+    object.sealed().map_or(Ok(()), |why| {
+        let place = etcd_place(&object.key, false);
+        let said = format!("unable to transform key {place:?}: {why}");
+        Err(Status::internal(said))
+    })
+}
+
 /// The object as it is stored.
 pub fn value(object: &Object) -> Result<Value, Status> {
+    if let Some(why) = object.sealed() {
+        return Err(Status::internal(why));
+    }
     serde_json::from_slice(&object.bytes.read()).map_err(|error| {
         Status::internal(format!("cannot read the stored {:?}: {error}", object.key))
     })
 }
 
 /// The object is stored in the version of `kind`.
-pub fn is_of(kind: &Kind, object: &Object) -> bool {
-    object.bytes.read().starts_with(type_meta(kind).as_bytes())
+///
+/// # Errors
+/// It cannot be read.
+pub fn is_of(kind: &Kind, object: &Object) -> Result<bool, Status> {
+    // a custom object may have fields that stand before
+    Ok(object.bytes.read().starts_with(type_meta(kind).as_bytes())
+        || value(object)?.text("apiVersion") == kind.api_version())
 }
 
 /// The object would be stored again as it is: in the version of `row`, and by the schema that this has now.
@@ -93,7 +115,7 @@ pub fn is_current(row: &Kind, object: &Object) -> Result<bool, Status> {
     let Some(definition) = row.definition() else {
         return Ok(true);
     };
-    if !is_of(row, object) {
+    if !is_of(row, object)? {
         return Ok(false);
     }
     if row.shows_as_stored(object.revision) {

@@ -7,6 +7,7 @@
 //! Only this crate names a database. `redb` is the durable one, `memory` serves tests.
 
 mod attributes;
+mod cipher;
 mod codec;
 mod interest;
 mod limits;
@@ -28,6 +29,7 @@ mod watch;
 mod writer;
 
 pub use attributes::Attributes;
+pub use cipher::{Cipher, CipherError};
 pub use interest::Interest;
 pub use limits::History;
 pub use objects::{Range, Snapshot};

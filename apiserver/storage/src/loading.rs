@@ -4,10 +4,11 @@
 //! Invariant: no JSON is parsed; revisions have no gap, or the database is damaged.
 //! Follows `staging/src/k8s.io/apiserver/pkg/storage/cacher/reflector.go` in its purpose (a cache filled before it serves).
 
-use std::{sync::Arc, time::Instant};
+use std::{borrow::Cow, sync::Arc, time::Instant};
 
 use crate::{
-    Error, Indexer, Key, Object, Options,
+    Cipher, Error, Indexer, Key, Object, Options,
+    cipher::sealed,
     codec::{self, Change, Damage, Record},
     log::{Loaded, Log},
     objects::Objects,
@@ -21,6 +22,7 @@ use crate::{
 pub(crate) fn load(mut log: Box<dyn Log>, options: Options) -> Result<Writer, Error> {
     let mut loading = Loading {
         indexer: options.indexer,
+        cipher: options.cipher.clone(),
         past: Past::new(options.history),
         ..Loading::default()
     };
@@ -33,6 +35,7 @@ pub(crate) fn load(mut log: Box<dyn Log>, options: Options) -> Result<Writer, Er
         log,
         loading.past,
         loading.names,
+        options.cipher,
         options.retry,
     ))
 }
@@ -40,6 +43,7 @@ pub(crate) fn load(mut log: Box<dyn Log>, options: Options) -> Result<Writer, Er
 #[derive(Default)]
 struct Loading {
     indexer: Option<Indexer>,
+    cipher: Option<Arc<dyn Cipher>>,
     names: Names,
     pieces: Pieces,
     past: Past,
@@ -72,7 +76,7 @@ impl Loading {
                     self.finish_objects();
                 }
                 let object = self.object((resource, namespace, name), revision, bytes);
-                self.past.live += bytes.len();
+                self.past.live += object.bytes.len();
                 self.current.push(Arc::new(object));
             }
             Loaded::Batch { first, bytes } => {
@@ -94,10 +98,16 @@ impl Loading {
             namespace: self.names.one(namespace),
             name: name.into(),
         };
+        let opened = match &self.cipher {
+            None => Cow::Borrowed(bytes),
+            Some(cipher) => cipher
+                .open(&key, revision, bytes)
+                .unwrap_or_else(|why| Cow::Owned(sealed(&why))),
+        };
         Object::stored(
             key,
             revision,
-            Text::of(bytes, &mut self.pieces),
+            Text::of(&opened, &mut self.pieces),
             self.indexer.clone(),
         )
     }

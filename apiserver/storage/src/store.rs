@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use crate::{
-    Error, History, Indexer, Interest, Key, Object, Snapshot, Watch, Write, loading, log::Log,
-    state::Shared, writer::Queue,
+    Cipher, Error, History, Indexer, Interest, Key, Object, Snapshot, Watch, Write, loading,
+    log::Log, state::Shared, writer::Queue,
 };
 
 /// The cluster's state, with one revision counter for all resources. Reads never wait; `resource` is `plural.group`.
@@ -31,6 +31,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Waits until readers see at least `revision`. [`Error::Future`] after `timeout`.
     async fn wait_for(&self, revision: u64, timeout: Duration) -> Result<(), Error>;
+
+    /// The object lies on disk in another way than it would be written now: by an old key, or plain. One that was written unchanged is not.
+    fn is_stale(&self, object: &Object) -> bool;
 
     /// Does one write and answers the new version, for a removal the last state as watchers see it. When this is cancelled the
     /// write may or may not happen.
@@ -63,6 +66,8 @@ pub trait Store: Send + Sync + 'static {
 pub struct Options {
     /// Makes the attributes of objects that were read from disk.
     pub indexer: Option<Indexer>,
+    /// Turns objects into what lies on disk; `None`: they lie there as they are.
+    pub cipher: Option<Arc<dyn Cipher>>,
     pub history: History,
     /// Bytes that the database may use as a cache. Reads never go to it, so it can be small.
     pub cache_bytes: usize,
@@ -74,6 +79,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             indexer: None,
+            cipher: None,
             history: History::default(),
             cache_bytes: 4 << 20,
             retry: Duration::from_secs(1),
@@ -87,11 +93,13 @@ pub struct LocalStore {
     shared: Arc<Shared>,
     queue: Arc<Queue>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    cipher: Option<Arc<dyn Cipher>>,
 }
 
 impl LocalStore {
     /// Loads what `log` holds and starts the writer.
     pub(crate) fn start(log: Box<dyn Log>, options: Options) -> Result<Self, Error> {
+        let cipher = options.cipher.clone();
         let writer = loading::load(log, options)?;
         let (shared, queue) = (writer.shared.clone(), writer.queue.clone());
         let thread = std::thread::Builder::new()
@@ -105,6 +113,7 @@ impl LocalStore {
             shared,
             queue,
             writer: Mutex::new(Some(thread)),
+            cipher,
         })
     }
 }
@@ -137,6 +146,11 @@ impl Store for LocalStore {
 
     fn get(&self, key: &Key) -> Option<Arc<Object>> {
         self.shared.get(key)
+    }
+
+    fn is_stale(&self, object: &Object) -> bool {
+        let cipher = self.cipher.as_ref();
+        cipher.is_some_and(|cipher| cipher.is_stale(&object.key, object.revision))
     }
 
     async fn wait_for(&self, revision: u64, timeout: Duration) -> Result<(), Error> {

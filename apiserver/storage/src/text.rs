@@ -12,6 +12,8 @@ use std::{
 use bytes::{BufMut, Bytes};
 use memchr::memmem::{self, Finder};
 
+use crate::cipher::why_sealed;
+
 /// Canonical JSON of an object.
 #[derive(Clone, Default)]
 pub struct Text {
@@ -51,6 +53,11 @@ impl Text {
             at: piece.start,
             shared: Some(pieces.one(&bytes[piece])),
         }
+    }
+
+    /// Why there are no bytes: see [`crate::Object::sealed`].
+    pub(crate) fn sealed(&self) -> Option<String> {
+        why_sealed(&self.own).map(|why| why.into_owned())
     }
 
     pub fn len(&self) -> usize {

@@ -79,6 +79,11 @@ impl Object {
         }
     }
 
+    /// Why the object cannot be read: what lies on disk could not be opened when the store was.
+    pub fn sealed(&self) -> Option<String> {
+        self.bytes.sealed()
+    }
+
     /// What the server looks at in the object. Made from the bytes at most once; empty when the store was opened without an [`Indexer`].
     pub fn attributes(&self) -> &Attributes {
         self.attributes.get_or_init(|| {

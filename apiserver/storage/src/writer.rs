@@ -6,6 +6,7 @@
 //! Follows `staging/src/k8s.io/apiserver/pkg/storage/etcd3/store.go` (compare and set) and etcd's own batching.
 
 use std::{
+    borrow::Cow,
     collections::VecDeque,
     ops::Range,
     sync::Arc,
@@ -17,7 +18,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use crate::{
-    Draft as Drafted, Error, Expect, Key, Object, Write,
+    Cipher, Draft as Drafted, Error, Expect, Key, Object, Write,
     codec::{self, BatchWriter, Change},
     log::Log,
     past::Past,
@@ -143,6 +144,7 @@ pub(crate) struct Writer {
     past: Past,
     names: Names,
     pieces: Pieces,
+    cipher: Option<Arc<dyn Cipher>>,
     /// Time between two attempts to recover the log.
     retry: Duration,
     health: Health,
@@ -167,6 +169,7 @@ impl Writer {
         log: Box<dyn Log>,
         past: Past,
         names: Names,
+        cipher: Option<Arc<dyn Cipher>>,
         retry: Duration,
     ) -> Self {
         Self {
@@ -176,6 +179,7 @@ impl Writer {
             past,
             names,
             pieces: Pieces::default(),
+            cipher,
             retry,
             health: Health::Sound,
             untidy: true,
@@ -273,9 +277,9 @@ impl Writer {
             (None, None) => Err(Error::NotFound),
             (Some(new), stored) => {
                 let key = self.key(&write.key, stored.as_deref());
-                Ok(self.put(key, new, piece.as_ref(), draft, records))
+                self.put(key, new, piece.as_ref(), draft, records)
             }
-            (None, Some(stored)) => Ok(remove(stored, write.last.as_ref(), draft, records)),
+            (None, Some(stored)) => self.remove(stored, write.last.as_ref(), draft, records),
         }
     }
 
@@ -298,17 +302,58 @@ impl Writer {
         piece: Option<&Range<usize>>,
         draft: &mut Draft,
         records: &mut BatchWriter,
-    ) -> Arc<Object> {
+    ) -> Result<Arc<Object>, Error> {
         let revision = draft.revision + 1;
         let bytes = new.splice(revision);
-        records.push(Change::Put, &key, &bytes);
+        records.push(Change::Put, &key, &self.sealed(&key, &bytes)?);
         let bytes = match piece.and_then(|piece| new.spliced(piece, bytes.len())) {
             Some(piece) => Text::sharing(&bytes, piece, &mut self.pieces),
             None => Bytes::from(bytes).into(),
         };
         let object = Arc::new(Object::of(key, revision, bytes, new.attributes.clone()));
         draft.put(object.clone());
-        object
+        Ok(object)
+    }
+
+    /// The bytes of an object as they are to lie on disk.
+    fn sealed<'b>(&self, key: &Key, bytes: &'b [u8]) -> Result<Cow<'b, [u8]>, Error> {
+        let Some(cipher) = &self.cipher else {
+            return Ok(Cow::Borrowed(bytes));
+        };
+        cipher.seal(key, bytes).map_err(|why| Error::Database {
+            what: "encrypt an object",
+            reason: why.0,
+        })
+    }
+
+    fn remove(
+        &self,
+        stored: Arc<Object>,
+        last: Option<&Drafted>,
+        draft: &mut Draft,
+        records: &mut BatchWriter,
+    ) -> Result<Arc<Object>, Error> {
+        let revision = draft.revision + 1;
+        let last = match last {
+            Some(last) => {
+                let bytes = last.splice(revision);
+                let kept = self.sealed(&stored.key, &bytes)?;
+                records.push(Change::Remove, &stored.key, &kept);
+                Object::new(
+                    stored.key.clone(),
+                    revision,
+                    bytes.into(),
+                    last.attributes.clone(),
+                )
+            }
+            None => {
+                records.push(Change::RemoveAsStored, &stored.key, &[]);
+                stored.at(revision)
+            }
+        };
+        let last = Arc::new(last);
+        draft.remove(stored, last.clone());
+        Ok(last)
     }
 
     /// Folds one slice of the log into the objects if that is due. True when it did.
@@ -388,34 +433,6 @@ impl Writer {
         }
         while self.queue.is_empty() && self.recover().is_ok() && self.fold(true) {}
     }
-}
-
-fn remove(
-    stored: Arc<Object>,
-    last: Option<&Drafted>,
-    draft: &mut Draft,
-    records: &mut BatchWriter,
-) -> Arc<Object> {
-    let revision = draft.revision + 1;
-    let last = match last {
-        Some(last) => {
-            let bytes = last.splice(revision);
-            records.push(Change::Remove, &stored.key, &bytes);
-            Object::new(
-                stored.key.clone(),
-                revision,
-                bytes.into(),
-                last.attributes.clone(),
-            )
-        }
-        None => {
-            records.push(Change::RemoveAsStored, &stored.key, &[]);
-            stored.at(revision)
-        }
-    };
-    let last = Arc::new(last);
-    draft.remove(stored, last.clone());
-    last
 }
 
 fn refuse(batch: Vec<Waiting>, error: &Error) {

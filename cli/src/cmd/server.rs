@@ -1,6 +1,8 @@
 //! `skiff server`: the control plane alone.
 //! Invariant: a flag that kube-apiserver or kube-controller-manager has too means the same; one that has no meaning here is refused.
 
+mod audit;
+
 use anyhow::Context;
 use skiff_server::auth::pki::Authority;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -27,12 +29,6 @@ pub static COMMAND: Command = Command {
     refused: &[
         Refused::value("etcd-servers", NO_ETCD),
         Refused::value("etcd-cafile", NO_ETCD),
-        Refused::value("audit-log-path", "there is no audit log yet"),
-        Refused::value("audit-policy-file", "there is no audit log yet"),
-        Refused::value(
-            "encryption-provider-config",
-            "stored objects are not encrypted",
-        ),
         Refused::value(
             "authorization-policy-file",
             "the authorizer ABAC is not there; RBAC is",
@@ -156,6 +152,14 @@ struct Flags {
     /// Write the admin context into this file
     #[arg(long)]
     kubeconfig: String,
+    /// File that says what is encrypted on disk: an EncryptionConfiguration of apiserver.config.k8s.io/v1
+    #[arg(long)]
+    encryption_provider_config: String,
+    /// Follow changes of that file
+    #[arg(long)]
+    encryption_provider_config_automatic_reload: bool,
+    #[command(flatten)]
+    audit: audit::Flags,
 }
 
 fn run(flags: Flags, line: Line) -> i32 {
@@ -219,6 +223,11 @@ fn plan(flags: &Flags, folders: &Folders) -> anyhow::Result<Plan> {
         flags.allow_privileged,
         "--allow-privileged=false is not supported: pods are not refused for what their containers may do"
     );
+    server.audit = flags.audit.options()?;
+    server.encryption = skiff_server::encryption::Options {
+        file: path(&flags.encryption_provider_config),
+        reload: flags.encryption_provider_config_automatic_reload,
+    };
     server.admission.enable = flags.enable_admission_plugins.list();
     server.admission.disable = flags.disable_admission_plugins.list();
     controllers(flags, &mut plan)?;

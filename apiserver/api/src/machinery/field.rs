@@ -264,12 +264,11 @@ impl Errors {
         detail: impl std::fmt::Display,
     ) {
         let shown = to_json(value, Schema::builtin().get(type_name));
-        self.push(
-            Kind::Invalid,
-            path,
-            None,
-            format!("{}: {detail}", String::from_utf8_lossy(&shown)),
-        );
+        self.invalid_shown(path, &String::from_utf8_lossy(&shown), detail);
+    }
+    /// Shows a value as the caller does.
+    pub fn invalid_shown(&mut self, path: &Path, shown: &str, detail: impl std::fmt::Display) {
+        self.push(Kind::Invalid, path, None, format!("{shown}: {detail}"));
     }
     /// The same of a list.
     pub fn invalid_list(

@@ -102,6 +102,14 @@ impl Client {
     /// # Errors
     /// There is no answer in time, or one that refuses.
     pub async fn post(&self, document: Bytes, patience: Duration) -> Result<Bytes, AskError> {
+        self.send(document, patience).await?.document()
+    }
+
+    /// The same, whatever the answer is.
+    ///
+    /// # Errors
+    /// There is no answer in time.
+    pub async fn send(&self, document: Bytes, patience: Duration) -> Result<Reply, AskError> {
         let nanos = i64::try_from(patience.as_nanos()).unwrap_or(i64::MAX);
         let told = skiff_api::machinery::gonum::duration_text(nanos);
         let mark = if self.path.contains('?') { '&' } else { '?' };
@@ -115,7 +123,7 @@ impl Client {
         if let Some(allowed) = self.allowed()? {
             request.headers_mut().insert(header::AUTHORIZATION, allowed);
         }
-        self.call(request, &path, patience).await?.document()
+        self.call(request, &path, patience).await
     }
 
     fn allowed(&self) -> Result<Option<HeaderValue>, AskError> {

@@ -12,6 +12,6 @@ mod file;
 mod kubeconfig;
 mod retry;
 
-pub use client::ClientError;
+pub use client::{Client, ClientError};
 pub use file::FileError;
-pub use kubeconfig::KubeconfigError;
+pub use kubeconfig::{KubeconfigError, client as client_of_kubeconfig};

@@ -18,7 +18,7 @@ use skiff_api::{
 use skiff_storage::{Key, Object};
 
 use super::rounds::Rounds;
-use crate::{auth::User, core::Core, stored};
+use crate::{audit::Trail, auth::User, core::Core, stored};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
@@ -61,6 +61,8 @@ pub struct Attributes<'a> {
     pub dry_run: bool,
     /// Texts for Warning headers.
     pub warnings: Mutex<Vec<String>>,
+    /// What is told of the request, which plugins add annotations to.
+    pub trail: &'a Trail,
     /// For plugins that keep account in the status of other objects.
     pub statuses: &'a dyn Statuses,
     /// What the client said besides.

@@ -118,7 +118,9 @@ pub async fn read_as(
 ) -> Result<Value, Status> {
     let text = read(body).await?;
     let (media, node) = (body_type(&ctx.headers)?, node_of(expected)?);
-    decode(ctx, &text, media, expected, As::Type(node))
+    let value = decode(ctx, &text, media, expected, As::Type(node))?;
+    ctx.trail.sent(&value, Some(node));
+    Ok(value)
 }
 
 /// The type of a kind by its group, version and name.
@@ -296,6 +298,7 @@ pub fn decode_kind(
         As::Kind(kind),
     )?;
     kind.defaults(&mut value);
+    ctx.trail.sent(&value, Some(kind.node()));
     Ok(value)
 }
 

@@ -72,7 +72,7 @@ async fn converted(
     let kinds = core.kinds.load_full();
     let (mut places, mut values) = (Vec::new(), Vec::new());
     for (place, object) in objects.iter_mut().enumerate() {
-        if kind.shows_as_stored(object.revision) && stored::is_of(kind, object) {
+        if kind.shows_as_stored(object.revision) && stored::is_of(kind, object)? {
             continue;
         }
         let mut value = stored::value(object)?;

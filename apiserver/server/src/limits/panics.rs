@@ -20,12 +20,15 @@ pub async fn caught(what: &Request, work: impl Future<Output = Response<Body>>) 
     }
 }
 
+/// What a panic says of itself.
+pub fn said(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("")
+}
+
 pub fn answer(what: &Request, panic: &(dyn Any + Send)) -> Response<Body> {
-    let said = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("");
+    let said = said(panic);
     tracing::error!(method = %what.0, uri = %what.1, panic = said, "a request caused a panic");
     let mut response = Response::new(Body::from(
         "This request caused apiserver to panic. Look in the logs for details.\n",

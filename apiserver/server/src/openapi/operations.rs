@@ -22,6 +22,9 @@ const PATCHES: [&str; 4] = [
     "application/apply-patch+yaml",
 ];
 
+/// Of kinds that definitions bring: nobody knows by which keys their lists are merged.
+const PATCHES_OF_CUSTOM: [&str; 3] = [PATCHES[0], PATCHES[1], PATCHES[3]];
+
 /// Query parameters: name, type, what they are for.
 static PARAMETERS: LazyLock<Vec<[&str; 3]>> = LazyLock::new(|| {
     let lines = include_str!("parameters.txt").lines();
@@ -178,11 +181,15 @@ impl Maker<'_> {
     ) {
         let (_, tag) = group_words(self.row.group, self.row.version);
         let meta = |name: &str| reference(&format!("{META}.{name}"));
-        let (body, consumes): (_, &[&str]) = match shape.body {
-            Body::None => (None, &["*/*"]),
-            Body::Object => (Some(body(self.object.clone(), true)), &["*/*"]),
-            Body::Patch => (Some(body(meta("Patch"), true)), &PATCHES),
-            Body::DeleteOptions => (Some(body(meta("DeleteOptions"), false)), &["*/*"]),
+        let (patches, others): (&[&str], &[&str]) = match self.row.flags.untyped {
+            true => (&PATCHES_OF_CUSTOM, &PRODUCES),
+            false => (&PATCHES, &["*/*"]),
+        };
+        let (body, consumes) = match shape.body {
+            Body::None => (None, others),
+            Body::Object => (Some(body(self.object.clone(), true)), others),
+            Body::Patch => (Some(body(meta("Patch"), true)), patches),
+            Body::DeleteOptions => (Some(body(meta("DeleteOptions"), false)), others),
         };
         let mut parameters: Vec<Value> = body.into_iter().collect();
         parameters.extend(queries(shape.query));

@@ -98,6 +98,9 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
         _ => "PatchOptions",
     })?;
     let text = body::read(body).await?;
+    if ctx.info.verb == "patch" {
+        ctx.trail.patched(&text);
+    }
     let change = Change {
         ctx,
         call: &call,
@@ -234,13 +237,13 @@ impl Change<'_> {
     }
 
     fn put(&self) -> Result<Value, Status> {
-        body::decode(
-            self.ctx,
-            self.text,
+        let (media, node) = (
             negotiate::body_type(&self.ctx.headers)?,
-            EXPECTED,
-            body::As::Type(body::node_of(EXPECTED)?),
-        )
+            body::node_of(EXPECTED)?,
+        );
+        let value = body::decode(self.ctx, self.text, media, EXPECTED, body::As::Type(node))?;
+        self.ctx.trail.sent(&value, Some(node));
+        Ok(value)
     }
 
     fn patched(&self, now: &Value) -> Result<Value, Status> {

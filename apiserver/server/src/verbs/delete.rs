@@ -81,6 +81,7 @@ fn from_body(ctx: &Context, text: &[u8]) -> Result<Value, Status> {
             "DeleteOptions in version \"v1\" cannot be handled as a DeleteOptions: {error}"
         ))
     })?;
+    ctx.trail.sent(&value, Some(node));
     Ok(value)
 }
 

@@ -360,6 +360,9 @@ async fn answer(
     metadata: Value,
     objects: Vec<Arc<Object>>,
 ) -> Answer {
+    objects
+        .iter()
+        .try_for_each(|object| stored::sealed_in_list(object))?;
     if accept.form == Form::Object
         && accept.encoding == Encoding::Json
         && !ctx.wants_pretty(accept)
@@ -367,7 +370,7 @@ async fn answer(
             .iter()
             .all(|object| kind.shows_as_stored(object.revision))
     {
-        return Ok(ctx.finish(
+        return Ok(ctx.finish_object(
             200,
             Encoding::Json.media_type(),
             walk(kind, &metadata, objects),

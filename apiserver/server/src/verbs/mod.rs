@@ -63,6 +63,7 @@ async fn route(ctx: &Context, parts: Parts, body: Body) -> Answer {
     }
     if let Some(warning) = kind.flags.deprecation {
         ctx.warn(warning);
+        ctx.trail.note("k8s.io/deprecated", "true");
     }
     if !info.subresource.is_empty() {
         let sub = kind

@@ -52,7 +52,7 @@ impl Rendering {
         out.extend_from_slice(b"{\"type\":\"");
         out.extend_from_slice(what.as_bytes());
         out.extend_from_slice(b"\",\"object\":");
-        if self.form == Form::Object && self.kind.shows_as_stored(object.revision) {
+        if self.form == Form::Object && stored::is_shown_as_stored(&self.kind, object) {
             object.bytes.put_after(0, &mut out);
         } else {
             let value = stored::decoded(&self.kind, object)?;
@@ -248,8 +248,15 @@ impl Stream {
             .into_iter();
         let shown = events.iter().filter_map(|event| {
             let object = objects.next()?;
-            let previous = before(event).and_then(|_| objects.next());
-            Some(Arc::new(Event::new(event.kind, object, previous)))
+            let had = before(event);
+            let previous = had.as_ref().and_then(|_| objects.next());
+            // what is as it was shares what others were sent
+            let same = Arc::ptr_eq(&object, &event.object)
+                && had.as_ref().map(Arc::as_ptr) == previous.as_ref().map(Arc::as_ptr);
+            Some(match same {
+                true => event.clone(),
+                false => Arc::new(Event::new(event.kind, object, previous)),
+            })
         });
         Ok(shown.collect())
     }

@@ -18,6 +18,7 @@ use skiff_storage::{Draft, Object, Store};
 use crate::{
     admission::{Attributes, Chain, Compute, Given, Operation, Rounds, Statuses},
     allocate::Allocator,
+    audit::Trail,
     auth,
     conversion::{self, Memo},
     core::Core,
@@ -77,6 +78,7 @@ pub struct Call<'a> {
     pub asked: &'a auth::Attributes,
     pub options: Options,
     pub warnings: &'a Warnings,
+    pub trail: &'a Trail,
     /// What was converted for those who say who owns which fields.
     pub conversions: Memo,
 }
@@ -149,6 +151,7 @@ impl<'a> Call<'a> {
             user: &self.asked.user,
             dry_run: self.options.dry_run,
             warnings: Default::default(),
+            trail: self.trail,
             statuses,
             given: Given::Write {
                 manager: &self.options.given.0,

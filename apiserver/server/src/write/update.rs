@@ -242,6 +242,7 @@ impl Attempt<'_> {
         let removal = ends_deletion(kind, &new, live);
         if !removal
             && same_but_for_times(&new, live)
+            && !call.store().is_stale(object)
             && stored::is_current(call.kinds.stored_row(kind), object)?
         {
             return Ok(Some(Written::Stored(object.clone())));

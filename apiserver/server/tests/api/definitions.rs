@@ -117,6 +117,18 @@ async fn whoever_reads_that_it_is_established_can_use_its_kinds() {
         "What it is to be"
     );
     assert!(schema["properties"]["metadata"].is_object(), "{schema}");
+    // kubectl apply patches by what stands here
+    let patch =
+        &shown["paths"]["/apis/sea.example.com/v1/namespaces/{namespace}/boats/{name}"]["patch"];
+    let media = patch["requestBody"]["content"].as_object().unwrap().keys();
+    assert_eq!(
+        media.collect::<Vec<_>>(),
+        [
+            "application/apply-patch+yaml",
+            "application/json-patch+json",
+            "application/merge-patch+json"
+        ]
+    );
     let definitions = &server.get("/openapi/v2").await.json()["definitions"];
     assert_eq!(
         definitions["com.example.sea.v1.Boat"]["properties"]["spec"]["properties"]["oars"]["type"],

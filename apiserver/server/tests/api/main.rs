@@ -7,6 +7,7 @@ mod access;
 mod admission;
 mod aggregation;
 mod apply;
+mod audit;
 mod beyond_writing;
 mod checked;
 mod conversion;
@@ -14,6 +15,7 @@ mod definitions;
 mod deletion;
 #[path = "../support/differences.rs"]
 mod differences;
+mod encryption;
 mod eviction;
 mod lists;
 #[path = "../support/mask.rs"]

@@ -17,6 +17,7 @@ pub struct Server {
 
 pub struct Answer {
     pub code: u16,
+    pub headers: http::HeaderMap,
     pub warnings: Vec<String>,
     pub bytes: Bytes,
 }
@@ -118,6 +119,7 @@ impl Server {
             .collect();
         Answer {
             code: parts.status.as_u16(),
+            headers: parts.headers,
             warnings,
             bytes: body.collect().await.unwrap().to_bytes(),
         }

@@ -323,3 +323,88 @@ async fn the_log_is_folded_into_the_objects() {
         31 - oldest
     );
 }
+
+/// Turns bytes around, and opens nothing without its mark.
+struct Turning(char);
+
+impl crate::Cipher for Turning {
+    fn seal<'b>(
+        &self,
+        _: &Key,
+        bytes: &'b [u8],
+    ) -> Result<std::borrow::Cow<'b, [u8]>, crate::CipherError> {
+        let mark = (self.0 as u8, b':');
+        let turned = bytes.iter().rev().copied();
+        Ok([mark.0, mark.1].into_iter().chain(turned).collect())
+    }
+
+    fn open<'b>(
+        &self,
+        key: &Key,
+        revision: u64,
+        kept: &'b [u8],
+    ) -> Result<std::borrow::Cow<'b, [u8]>, crate::CipherError> {
+        match kept.strip_prefix(&[self.0 as u8, b':']) {
+            Some(turned) => Ok(turned.iter().rev().copied().collect()),
+            None => Err(crate::CipherError(format!("{}@{revision}", key.name))),
+        }
+    }
+
+    fn is_stale(&self, _: &Key, revision: u64) -> bool {
+        revision == 2
+    }
+}
+
+#[tokio::test]
+async fn what_lies_on_disk_is_sealed() {
+    let folder = tempfile::tempdir().unwrap();
+    let opened = |mark| {
+        let options = Options {
+            cipher: Some(std::sync::Arc::new(Turning(mark))),
+            ..Options::default()
+        };
+        open(folder.path(), options).unwrap()
+    };
+    let store = opened('a');
+    for name in ["one", "two"] {
+        store.commit(create(name)).await.unwrap();
+    }
+    let one = store.get(&key("pods", "one")).unwrap();
+    let text = one.bytes.whole();
+    assert!(store.is_stale(&one) && one.sealed().is_none());
+    store
+        .commit(Write {
+            key: key("pods", "two"),
+            expect: Expect::Revision(3),
+            draft: None,
+            last: Some(draft("two")),
+        })
+        .await
+        .unwrap();
+    store.close().await;
+    let holds = |text: &[u8]| {
+        let log = fs::read_dir(folder.path().join("log")).unwrap();
+        log.map(|file| fs::read(file.unwrap().path()).unwrap())
+            .any(|bytes| bytes.windows(text.len()).any(|part| part == text))
+    };
+    assert!(!holds(b"\"data\"") && holds(b"\"atad\""));
+    // after a restart, and once the log is folded
+    for _ in 0..2 {
+        let store = opened('a');
+        let one = store.get(&key("pods", "one")).unwrap();
+        assert_eq!(one.bytes.whole(), text);
+        store.close().await;
+    }
+    let store = opened('b');
+    let one = store.get(&key("pods", "one")).unwrap();
+    assert_eq!(one.sealed().as_deref(), Some("one@2"));
+    // it can be removed, as it is
+    let write = Write {
+        key: key("pods", "one"),
+        expect: Expect::Revision(2),
+        draft: None,
+        last: None,
+    };
+    store.commit(write).await.unwrap();
+    store.close().await;
+}

@@ -98,6 +98,7 @@ impl Plugin for PodSecurity {
                     return Ok(());
                 }
                 let asked = asked(attributes)?;
+                note(attributes, object, &asked, true);
                 let found = violations(object, asked.enforce);
                 if !found.is_empty() {
                     return Err(attributes.forbidden(format_args!(
@@ -113,6 +114,7 @@ impl Plugin for PodSecurity {
                 // what makes pods is let in whatever its namespace asks: its pods are not
                 if let Ok(asked) = asked(attributes) {
                     let template = path.iter().fold(object, |at, name| at.at(name));
+                    note(attributes, template, &asked, false);
                     warn(attributes, template, asked.warn);
                 }
                 Ok(())
@@ -129,7 +131,13 @@ fn asked(attributes: &Attributes<'_>) -> Result<Policy, Status> {
         .look_up("namespaces", "", name)
         .map_err(|_| failed())?
         .ok_or_else(failed)?;
-    Ok(Policy::of(namespace.at("metadata").map("labels")).0)
+    let (policy, errors) = Policy::of(namespace.at("metadata").map("labels"));
+    if !errors.is_empty() {
+        let said = format!("Failed to parse policy: {}", errors.message());
+        let trail = attributes.trail;
+        trail.note("pod-security.kubernetes.io/error", said);
+    }
+    Ok(policy)
 }
 
 /// What is wrong with a pod or a template of pods.
@@ -140,6 +148,24 @@ fn violations(pod: &Value, asked: Asked) -> Violations {
         minor: asked.version.unwrap_or(u32::MAX),
     };
     Violations::of(pod, asked.level)
+}
+
+/// What is told of a pod besides: what is asked of it where that is `enforced`, and what the mode `audit` has against it.
+fn note(attributes: &Attributes<'_>, pod: &Value, asked: &Policy, enforced: bool) {
+    let trail = attributes.trail;
+    if !trail.is_on() {
+        return;
+    }
+    if enforced {
+        let level = asked.enforce.to_string();
+        trail.note("pod-security.kubernetes.io/enforce-policy", level);
+    }
+    let found = violations(pod, asked.audit);
+    if !found.is_empty() {
+        let (level, details) = (asked.audit.to_string(), found.details());
+        let said = format!("would violate PodSecurity {level:?}: {details}");
+        trail.note("pod-security.kubernetes.io/audit-violations", said);
+    }
 }
 
 fn warn(attributes: &Attributes<'_>, pod: &Value, asked: Asked) {

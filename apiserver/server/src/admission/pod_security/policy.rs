@@ -67,10 +67,11 @@ impl fmt::Display for Asked {
     }
 }
 
-/// What a namespace asks: what violates `enforce` is refused, what violates `warn` is told.
+/// What a namespace asks: what violates `enforce` is refused, what violates `warn` is told, what violates `audit` is noted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     pub enforce: Asked,
+    pub audit: Asked,
     pub warn: Asked,
 }
 
@@ -98,7 +99,7 @@ impl Policy {
             }
         };
         let enforce = mode("enforce", Level::Restricted);
-        mode("audit", Level::Privileged);
+        let audit = mode("audit", Level::Privileged);
         let mut warn = mode("warn", Level::Privileged);
         // who enforces is also warned, of what makes pods
         let explicit = enforce.level.flatten().is_some();
@@ -110,6 +111,7 @@ impl Policy {
         }
         let policy = Policy {
             enforce: enforce.asked,
+            audit: audit.asked,
             warn: warn.asked,
         };
         (policy, errors)

@@ -1,29 +1,35 @@
 //! ValidatingAdmissionPolicy: writes are refused, or warned of, by what expressions say of them.
 //!
-//! Follows `staging/src/k8s.io/apiserver/pkg/admission/plugin/policy/validating/{dispatcher,validator}.go`. Annotations of the audit log are evaluated, since
-//! one that fails refuses the write, and written nowhere: there is no such log.
+//! Follows `staging/src/k8s.io/apiserver/pkg/admission/plugin/policy/validating/{dispatcher,validator}.go`. Annotations are
+//! evaluated whether anybody is told of the write or not, since one that fails refuses it.
 
 use async_trait::async_trait;
-use serde_json::Value as Json;
+use std::collections::BTreeMap;
+
+use serde_json::{Value as Json, json};
 use skiff_api::machinery::{
     cel::{
         MAX_MESSAGE_BYTES, RUNTIME_BUDGET, Value,
         admission::{Compiler, Gives},
     },
     read::Read,
+    schema::to_ordered_json,
     status::{Cause, Details, Status},
 };
 
 use super::{
     invocation::{Misconfigured, invocations, namespace},
     known::Known,
-    policy::Policy,
+    policy::{Binding, Policy},
 };
-use crate::admission::{
-    expressions::{Asker, Expression, Input, OutOfBudget, Unevaluated},
-    matching,
-    plugin::{Attributes, Plugin},
-    view::Views,
+use crate::{
+    admission::{
+        expressions::{Asker, Expression, Input, OutOfBudget, Unevaluated},
+        matching,
+        plugin::{Attributes, Plugin},
+        view::Views,
+    },
+    audit::Level,
 };
 
 pub struct ValidatingAdmissionPolicy(Known<Validations>);
@@ -42,8 +48,8 @@ impl Default for ValidatingAdmissionPolicy {
 #[derive(Debug)]
 struct Validations {
     validations: Vec<Validation>,
-    /// Their `valueExpression`s.
-    annotations: Vec<Expression>,
+    /// Keys of annotations, and their `valueExpression`s.
+    annotations: Vec<(String, Expression)>,
 }
 
 #[derive(Debug)]
@@ -104,7 +110,8 @@ impl Validations {
         });
         let annotations = spec.list("auditAnnotations").iter().map(|one| {
             let text = one.text("valueExpression");
-            Expression::new(text, compiler.compile(text, Gives::TextOrNull))
+            let value = Expression::new(text, compiler.compile(text, Gives::TextOrNull));
+            (one.text("key").to_string(), value)
         });
         Validations {
             validations: validations.collect(),
@@ -134,6 +141,7 @@ impl Plugin for ValidatingAdmissionPolicy {
             false => None,
         };
         let (asker, mut views) = (Asker::of(attributes), Views::default());
+        let mut noted = Noted::default();
         // the first refusal is told
         let mut refused: Option<Status> = None;
         for met in met {
@@ -161,15 +169,60 @@ impl Plugin for ValidatingAdmissionPolicy {
                             "Validation failed for ValidatingAdmissionPolicy '{policy}' with binding '{binding}': {}",
                             denial.message
                         )),
-                        // told in a log that is not kept
-                        _ => {}
+                        _ => note_failure(attributes, invocation.binding, policy, denial),
                     }
                 }
             }
             verdict.annotations.iter().for_each(&mut refuse);
+            for (key, value) in verdict.noted {
+                noted.add(format!("{policy}/{key}"), value);
+            }
         }
+        noted.publish(attributes);
         refused.map_or(Ok(()), Err)
     }
+}
+
+/// What all bindings of a policy note under one key.
+#[derive(Default)]
+struct Noted(BTreeMap<String, Vec<String>>);
+
+impl Noted {
+    fn add(&mut self, key: String, mut value: String) {
+        const LONGEST: usize = 10 * 1024;
+        let mut ends = (0..=LONGEST.min(value.len())).rev();
+        value.truncate(ends.find(|at| value.is_char_boundary(*at)).unwrap_or(0));
+        let values = self.0.entry(key).or_default();
+        if !values.contains(&value) {
+            values.push(value);
+        }
+    }
+
+    fn publish(self, attributes: &Attributes<'_>) {
+        for (key, values) in self.0 {
+            attributes.trail.note(&key, values.join(", "));
+        }
+    }
+}
+
+/// What the action `Audit` does: the denial stands in the audit log.
+fn note_failure(attributes: &Attributes<'_>, binding: &Binding, policy: &str, denial: &Denial) {
+    const ORDER: [&str; 5] = [
+        "message",
+        "policy",
+        "binding",
+        "expressionIndex",
+        "validationActions",
+    ];
+    let said = || {
+        let said = json!([{
+            "message": denial.message, "policy": policy, "binding": binding.name,
+            "expressionIndex": denial.expression, "validationActions": binding.actions,
+        }]);
+        String::from_utf8_lossy(&to_ordered_json(&said, &ORDER, false)).into_owned()
+    };
+    let key = "validation.policy.admission.k8s.io/validation_failure";
+    attributes.trail.note_at(Level::Metadata, key, said);
 }
 
 /// Why a write is refused.
@@ -177,6 +230,8 @@ impl Plugin for ValidatingAdmissionPolicy {
 struct Denial {
     message: String,
     reason: Reason,
+    /// Which of the policy's validations does not hold.
+    expression: usize,
 }
 
 impl Denial {
@@ -185,6 +240,7 @@ impl Denial {
         Denial {
             message: message.into(),
             reason: Reason::Invalid,
+            expression: 0,
         }
     }
 }
@@ -196,6 +252,8 @@ struct Verdict {
     denials: Vec<Denial>,
     /// What is wrong with annotations, which refuses the write whatever the binding says.
     annotations: Vec<Denial>,
+    /// Annotations for the audit log.
+    noted: Vec<(String, String)>,
 }
 
 /// Holds a write to a policy.
@@ -220,7 +278,7 @@ fn judge(policy: &Policy<Validations>, input: &Input<'_>) -> Verdict {
         }
     }
     match annotations(policy, input) {
-        Ok(wrong) => verdict.annotations.extend(wrong),
+        Ok((noted, wrong)) => (verdict.noted, verdict.annotations) = (noted, wrong),
         Err(out) => verdict.denials = failed(out.to_string()).into_iter().collect(),
     }
     verdict
@@ -238,12 +296,17 @@ fn denials(
         values.push(validation.holds.evaluate(&activation, budget)?);
     }
     let messages = messages(policy, input, *budget);
-    let failed = |message: String| policy.fails.then(|| Denial::of(message));
+    let failed = |at: usize, message: String| {
+        policy.fails.then(|| Denial {
+            expression: at,
+            ..Denial::of(message)
+        })
+    };
     let mut denials = Vec::new();
     for (at, (validation, value)) in validations.iter().zip(values).enumerate() {
         denials.extend(match (value, &messages) {
-            (Err(Unevaluated(why)), _) => failed(why),
-            (Ok(_), Err(out)) => failed(format!("failed messageExpression: {out}")),
+            (Err(Unevaluated(why)), _) => failed(at, why),
+            (Ok(_), Err(out)) => failed(at, format!("failed messageExpression: {out}")),
             (Ok(value), _) if value.as_bool() == Some(true) => None,
             (Ok(_), Ok(messages)) => Some(Denial {
                 message: match messages.get(at) {
@@ -251,6 +314,7 @@ fn denials(
                     _ => validation.otherwise.clone(),
                 },
                 reason: validation.reason,
+                expression: at,
             }),
         });
     }
@@ -285,21 +349,27 @@ fn messages(
     Ok(messages)
 }
 
-/// What is wrong with the annotations.
+/// The annotations, and what is wrong with others.
 fn annotations(
     policy: &Policy<Validations>,
     input: &Input<'_>,
-) -> Result<Vec<Denial>, OutOfBudget> {
+) -> Result<(Vec<(String, String)>, Vec<Denial>), OutOfBudget> {
     let unasked = Input {
         asker: None,
         ..*input
     };
     let activation = policy.activation(&unasked);
     let mut budget = RUNTIME_BUDGET;
-    let mut wrong = Vec::new();
-    for annotation in &policy.does.annotations {
+    let (mut noted, mut wrong) = (Vec::new(), Vec::new());
+    for (key, annotation) in &policy.does.annotations {
         match annotation.evaluate(&activation, &mut budget)? {
-            Ok(Value::String(_) | Value::Null) => {}
+            Ok(Value::Null) => {}
+            Ok(value) if value.as_str().is_some() => {
+                let value = value.as_str().unwrap_or("").trim();
+                if !value.is_empty() {
+                    noted.push((key.clone(), value.to_string()));
+                }
+            }
             Ok(value) => wrong.push(Denial::of(format!(
                 "valueExpression '{}' resulted in unsupported return type: {}. Return type must be either string or null.",
                 annotation.text,
@@ -308,7 +378,7 @@ fn annotations(
             Err(Unevaluated(why)) => wrong.extend(policy.fails.then(|| Denial::of(why))),
         }
     }
-    Ok(wrong)
+    Ok((noted, wrong))
 }
 
 /// The answer to a write that a policy means which cannot be asked.

@@ -45,7 +45,7 @@ pub async fn call(
         .await?;
     let answer = review::read(version, &answer)?;
     let verdict = review::verdict(version, &uid, mutating, &answer)?;
-    note_annotations(hook, &verdict);
+    note_annotations(hook, attributes, &verdict);
     for warning in &verdict.warnings {
         attributes.warn(warning.clone());
     }
@@ -59,14 +59,16 @@ pub async fn call(
 }
 
 /// Annotations are for the audit log; those that could not stand there are told of.
-fn note_annotations(hook: &Hook, verdict: &Verdict) {
+fn note_annotations(hook: &Hook, attributes: &Attributes<'_>, verdict: &Verdict) {
     for (key, value) in &verdict.audit_annotations {
         let key = format!("{}/{key}", hook.name);
         let wrong = match key.matches('/').count() {
             1 => names::is_qualified_name(&key).join("; "),
             _ => "the key should contain exactly one slash".into(),
         };
-        if !wrong.is_empty() {
+        if wrong.is_empty() {
+            attributes.trail.note(&key, value);
+        } else {
             tracing::warn!(
                 "Failed to set admission audit annotation {key} to {value} for webhook {}: {wrong}",
                 hook.name

@@ -5,14 +5,19 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use skiff_api::machinery::status::Status;
+use serde_json::{Value, json};
+use skiff_api::machinery::{schema::to_ordered_json, status::Status};
 
 use super::{
-    call::call, concerns, conditions_hold, configurations::Configurations, hook::Hook, meant, patch,
+    call::call, concerns, conditions_hold, configurations::Configurations, hook::Hook, meant,
+    patch, review::Verdict,
 };
-use crate::admission::{
-    plugin::{Attributes, Plugin},
-    view::{View, Views},
+use crate::{
+    admission::{
+        plugin::{Attributes, Plugin},
+        view::{View, Views},
+    },
+    audit::Level,
 };
 
 const NAME: &str = "MutatingAdmissionWebhook";
@@ -35,7 +40,7 @@ impl Plugin for MutatingAdmissionWebhook {
         let object = attributes.object.as_ref();
         attributes.rounds.of(NAME).begin(again, object);
         let mut views = Views::default();
-        for hook in &*hooks {
+        for (index, hook) in hooks.iter().enumerate() {
             let Some(kind) = meant(hook, attributes)? else {
                 continue;
             };
@@ -47,7 +52,8 @@ impl Plugin for MutatingAdmissionWebhook {
             if !conditions_hold(hook, attributes, &views[place])? {
                 continue;
             }
-            let changed = one(hook, attributes, &mut views[place]).await?;
+            let noted = format!("round_{}_index_{index}", u8::from(again));
+            let changed = one(hook, &noted, attributes, &mut views[place]).await?;
             if changed {
                 views.keep_only(&kind);
                 attributes.rounds.of(NAME).changed();
@@ -63,15 +69,61 @@ impl Plugin for MutatingAdmissionWebhook {
     }
 }
 
-/// Asks one webhook, and changes the object as it says; tells whether it is another one now.
+/// Asks one webhook, and changes the object as it says; tells whether it is another one now. `place` is where the webhook stands among all, as the
+/// audit log names it.
 async fn one(
     hook: &Hook,
+    place: &str,
     attributes: &mut Attributes<'_>,
     view: &mut View,
 ) -> Result<bool, Status> {
-    let changed = match call(hook, attributes, view, true).await {
-        Ok(verdict) => patch::apply(hook, attributes, view, &verdict).await,
+    let patched = match call(hook, attributes, view, true).await {
+        Ok(verdict) => {
+            let applied = patch::apply(hook, attributes, view, &verdict).await;
+            if applied.is_ok() {
+                note_patch(hook, place, attributes, &verdict);
+            }
+            applied
+        }
         Err(why) => Err(why),
     };
-    changed.or_else(|why| hook.failed(why).map(|()| false))
+    let changed = *patched.as_ref().unwrap_or(&false);
+    let key = format!("mutation.webhook.admission.k8s.io/{place}");
+    let said =
+        json!({"configuration": hook.configuration, "webhook": hook.name, "mutated": changed});
+    attributes
+        .trail
+        .note_at(Level::Metadata, &key, || in_order(&said));
+    match patched {
+        Ok(changed) => Ok(changed),
+        Err(why) => {
+            hook.failed(why)?;
+            let key = format!("failed-open.mutation.webhook.admission.k8s.io/{place}");
+            attributes.trail.note(&key, hook.name.as_str());
+            Ok(false)
+        }
+    }
+}
+
+/// What a webhook changed, for audit logs that hold what was sent.
+fn note_patch(hook: &Hook, place: &str, attributes: &Attributes<'_>, verdict: &Verdict) {
+    if !attributes.trail.wants(Level::Request) {
+        return;
+    }
+    let Ok(Value::Array(patch)) = serde_json::from_slice(&verdict.patch) else {
+        // there is none: one that cannot be read has failed
+        return;
+    };
+    if !patch.is_empty() {
+        let key = format!("patch.webhook.admission.k8s.io/{place}");
+        let said = json!({"configuration": hook.configuration, "webhook": hook.name, "patch": patch, "patchType": "JSONPatch"});
+        attributes
+            .trail
+            .note_at(Level::Request, &key, || in_order(&said));
+    }
+}
+
+fn in_order(said: &Value) -> String {
+    const ORDER: [&str; 5] = ["configuration", "webhook", "mutated", "patch", "patchType"];
+    String::from_utf8_lossy(&to_ordered_json(said, &ORDER, false)).into_owned()
 }

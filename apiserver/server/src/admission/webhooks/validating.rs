@@ -43,15 +43,27 @@ impl Plugin for ValidatingAdmissionWebhook {
         }
         let asked = relevant
             .into_iter()
-            .map(|(hook, place)| one(hook, attributes, &views[place]));
+            .enumerate()
+            .map(|(at, (hook, place))| one(hook, at, attributes, &views[place]));
         // all are waited for; the first of those that refuse is told
         futures::future::join_all(asked).await.into_iter().collect()
     }
 }
 
-async fn one(hook: &Hook, attributes: &Attributes<'_>, view: &View) -> Result<(), Status> {
+/// `at` is where the webhook stands among those that are asked, as the audit log names it.
+async fn one(
+    hook: &Hook,
+    at: usize,
+    attributes: &Attributes<'_>,
+    view: &View,
+) -> Result<(), Status> {
     match call(hook, attributes, view, false).await {
         Ok(_) => Ok(()),
-        Err(why) => hook.failed(why),
+        Err(why) => {
+            hook.failed(why)?;
+            let key = format!("failed-open.validating.webhook.admission.k8s.io/round_0_index_{at}");
+            attributes.trail.note(&key, hook.name.as_str());
+            Ok(())
+        }
     }
 }

@@ -78,7 +78,7 @@ fn switch(ctx: &Context, answer: Response<Incoming>, client: Option<OnUpgrade>) 
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *response.headers_mut() = answer.headers().clone();
-    let stopping = ctx.app.stopping.clone();
+    let (stopping, ending) = (ctx.app.stopping.clone(), ctx.trail.ending());
     let copy = async move {
         let (backend, client) =
             futures::future::try_join(hyper::upgrade::on(answer), client).await?;
@@ -98,6 +98,7 @@ fn switch(ctx: &Context, answer: Response<Incoming>, client: Option<OnUpgrade>) 
             done = copy => if let Err(error) = done { tracing::debug!(%error, "a stream ended") },
             () = stopping.cancelled() => {}
         }
+        drop(ending);
     });
     Ok(response)
 }

@@ -54,6 +54,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, part: Part, body: Body) -> A
     let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
     let text = body::read(body).await?;
     let call = check_options(ctx, patch_type)?;
+    ctx.trail.patched(&text);
     let patch = Patch {
         ctx,
         call: &call,

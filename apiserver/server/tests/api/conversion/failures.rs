@@ -222,18 +222,6 @@ async fn answers_that_are_none() {
             "{path}"
         );
     }
-    // a version of the question that nobody here knows
-    super::redefine(&server, |definition| {
-        definition["spec"]["conversion"]["webhook"]["conversionReviewVersions"] =
-            json!(["v1beta1", "v7"]);
-    })
-    .await;
-    webhook.taken();
-    said(&server).await;
-    assert_eq!(
-        webhook.taken()[0].1["desiredAPIVersion"],
-        "sea.example.com/v1"
-    );
 }
 
 /// Every verb tells of it, in the words of the webhook.

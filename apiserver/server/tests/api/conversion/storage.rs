@@ -105,6 +105,22 @@ async fn another_version_is_stored() {
     assert_eq!(again, after);
 }
 
+/// A webhook that knows the older question alone is asked that.
+#[tokio::test]
+async fn questions_have_versions() {
+    let webhook = converter().await;
+    let server = sailing(&webhook).await;
+    server.make(&boats("v2"), &boat("v2", "a", 3)).await;
+    redefine(&server, |definition| {
+        definition["spec"]["conversion"]["webhook"]["conversionReviewVersions"] =
+            json!(["v7", "v1beta1"]);
+    })
+    .await;
+    let read = server.get(&format!("{}/a", boats("v1"))).await.is(200);
+    assert_eq!(read.json()["spec"]["oars"], 3);
+    assert_eq!(asked(&webhook), [1]);
+}
+
 /// A version that is not served any more may still be stored.
 #[tokio::test]
 async fn a_version_that_is_not_served_is_read() {
