@@ -187,6 +187,7 @@ mod tests {
     fn said(words: &[&str]) -> String {
         let words: Vec<String> = words.iter().map(|word| word.to_string()).collect();
         let command = flags::group::<Access>(clap::Command::new("server"));
+        let command = command.mut_args(flags::as_pflag);
         let access: Access = flags::read(&words, command).unwrap().flags();
         let said = [access.authentication().err(), access.authorization().err()];
         let said: Vec<String> = said.iter().flatten().map(ToString::to_string).collect();
