@@ -4,7 +4,7 @@
 //!
 //! The modules stand in layers; each uses those above it in this list and none below, in files as in folders (`tests/modules.rs` looks):
 //!
-//! 1. `auth`: who asks, and may they; knows objects, not requests. `request`, `negotiate`, `limits`, `groups`, `names`, `dial`: readings of
+//! 1. `auth`: who asks, and may they; knows objects, not requests. `request`, `negotiate`, `limits`, `groups`, `names`, `dial`, `config_file`: readings of
 //!    HTTP and of the kinds that need no state.
 //! 2. `following`: what happens to a resource; `core`: the kinds that are served, the store, the clock, the authorizers; `stored`: objects as
 //!    bytes; `encryption`: as they are on disk; `services`: where they are reached; `webhook`: how webhooks are asked; `conversion`: objects whose
@@ -28,6 +28,7 @@ pub mod auth;
 mod body;
 mod bootstrap;
 mod chain;
+mod config_file;
 mod context;
 mod conversion;
 mod core;

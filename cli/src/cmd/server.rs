@@ -83,6 +83,9 @@ struct Flags {
     /// Admission plugins to turn off
     #[arg(long)]
     disable_admission_plugins: Vec<Csv>,
+    /// File that configures admission plugins (PodSecurity)
+    #[arg(long)]
+    admission_control_config_file: String,
     /// Network of cluster IPs
     #[arg(long, default_value = "10.96.0.0/16")]
     service_cluster_ip_range: String,
@@ -230,6 +233,7 @@ fn plan(flags: &Flags, folders: &Folders) -> anyhow::Result<Plan> {
     };
     server.admission.enable = flags.enable_admission_plugins.list();
     server.admission.disable = flags.disable_admission_plugins.list();
+    server.admission.configuration = path(&flags.admission_control_config_file);
     controllers(flags, &mut plan)?;
     Ok(plan)
 }

@@ -11,11 +11,11 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use serde_json::Value;
 use skiff_api::machinery::read::Read;
 
-use super::{
-    client::{Client, ClientError, Credentials},
-    file::{self, FileError},
+use super::client::{Client, ClientError, Credentials};
+use crate::{
+    config_file::{self as file, FileError},
+    dial::{Behind, trust},
 };
-use crate::dial::{Behind, trust};
 
 #[derive(thiserror::Error, Debug)]
 pub enum KubeconfigError {

@@ -8,10 +8,9 @@ pub mod authentication;
 pub mod authorization;
 mod cache;
 mod client;
-mod file;
 mod kubeconfig;
 mod retry;
 
+pub use crate::config_file::FileError;
 pub use client::{Client, ClientError};
-pub use file::FileError;
 pub use kubeconfig::{KubeconfigError, client as client_of_kubeconfig};

@@ -11,6 +11,7 @@
 
 mod amounts;
 mod certificates;
+mod configuration;
 mod default_ingress_class;
 mod default_storage_class;
 mod default_toleration_seconds;
@@ -37,7 +38,9 @@ mod webhooks;
 
 use skiff_api::machinery::status::Status;
 
+use self::configuration::Configuration;
 pub use self::{
+    configuration::ConfigurationError,
     plugin::{Attributes, Compute, Given, Operation, Plugin, Statuses},
     rounds::Rounds,
     webhooks::Webhooks,
@@ -80,6 +83,8 @@ impl Chain {
 pub struct Selection {
     pub enable: Vec<String>,
     pub disable: Vec<String>,
+    /// `--admission-control-config-file`
+    pub configuration: Option<std::path::PathBuf>,
 }
 
 #[derive(thiserror::Error, Debug)]
@@ -88,19 +93,21 @@ pub enum SelectionError {
     UnknownEnabled(String),
     #[error("disable-admission-plugins plugin {0:?} is unknown")]
     UnknownDisabled(String),
+    #[error(transparent)]
+    Configuration(#[from] ConfigurationError),
     #[error("{0:?} in enable-admission-plugins and disable-admission-plugins overlapped")]
     Both(String),
 }
 
 /// All plugins, in upstream's order, one line each. Each is on unless the command line says otherwise.
-fn all(webhooks: &Webhooks) -> Vec<Box<dyn Plugin>> {
+fn all(webhooks: &Webhooks, configuration: Configuration) -> Vec<Box<dyn Plugin>> {
     vec![
         Box::new(namespace_lifecycle::NamespaceLifecycle),
         Box::new(limit_ranger::LimitRanger),
         Box::new(service_account::ServiceAccount),
         Box::new(node_restriction::NodeRestriction),
         Box::new(taint_nodes_by_condition::TaintNodesByCondition),
-        Box::new(pod_security::PodSecurity),
+        Box::new(pod_security::PodSecurity(configuration.pod_security)),
         Box::<priority::Priority>::default(),
         Box::new(default_toleration_seconds::DefaultTolerationSeconds),
         Box::new(default_storage_class::DefaultStorageClass),
@@ -123,7 +130,12 @@ fn all(webhooks: &Webhooks) -> Vec<Box<dyn Plugin>> {
 
 /// The chain that the command line asks for.
 pub fn chain(selection: &Selection, webhooks: &Webhooks) -> Result<Chain, SelectionError> {
-    let mut plugins = all(webhooks);
+    let file = selection.configuration.as_deref();
+    let configuration = file
+        .map(Configuration::read)
+        .transpose()?
+        .unwrap_or_default();
+    let mut plugins = all(webhooks, configuration);
     let unknown = |names: &[String]| {
         let known = |name: &&String| plugins.iter().any(|plugin| plugin.name() == **name);
         names.iter().find(|name| !known(name)).cloned()

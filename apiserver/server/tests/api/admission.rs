@@ -224,3 +224,83 @@ async fn pods_keep_to_what_their_namespace_asks() {
         ]
     );
 }
+
+#[tokio::test]
+async fn who_is_exempt_from_pod_security_and_what_others_are_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("admission.yaml");
+    let plugin = "apiVersion: pod-security.admission.config.k8s.io/v1\nkind: PodSecurityConfiguration\n\
+        defaults: {enforce: baseline, warn: restricted}\n\
+        exemptions: {namespaces: [free], runtimeClasses: [boxed], usernames: [robot]}\n";
+    std::fs::write(folder.path().join("pods.yaml"), plugin).unwrap();
+    let text = |plugins: &str| {
+        format!(
+            "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins: [{plugins}]\n"
+        )
+    };
+    std::fs::write(&file, text("{name: PodSecurity, path: pods.yaml}")).unwrap();
+    let at = file.clone();
+    let server = Server::with(|config| config.admission.configuration = Some(at)).await;
+    let class = json!({"metadata": {"name": "boxed"}, "handler": "boxed"});
+    let classes = "/apis/node.k8s.io/v1/runtimeclasses";
+    server.post(classes, &class).await.is(201);
+    let label = json!({"metadata": {"name": "free", "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}});
+    let made = server.post("/api/v1/namespaces", &label).await.is(201);
+    assert_eq!(
+        made.warnings,
+        [
+            r#"299 - "namespace \"free\" is exempt from Pod Security, and the policy (enforce=restricted:latest) will be ignored""#
+        ]
+    );
+    for namespace in ["default", "free"] {
+        let account = json!({"metadata": {"name": "default"}});
+        let accounts = format!("/api/v1/namespaces/{namespace}/serviceaccounts");
+        server.post(&accounts, &account).await.is(201);
+    }
+    let host = json!({"hostNetwork": true});
+    let refused = pod(&server, "held", host.clone()).await;
+    assert_eq!(
+        refused.is(403).message(),
+        "pods \"held\" is forbidden: violates PodSecurity \"baseline:latest\": host namespaces (hostNetwork=true)"
+    );
+    let warned = pod(&server, "warned", json!({})).await.is(201).warnings;
+    assert!(
+        warned[0].starts_with(r#"299 - "would violate PodSecurity \"restricted:latest\""#),
+        "{warned:?}"
+    );
+    let boxed = json!({"hostNetwork": true, "runtimeClassName": "boxed"});
+    let let_in = pod(&server, "boxed", boxed).await.is(201);
+    assert!(let_in.warnings.is_empty(), "{:?}", let_in.warnings);
+    let free = json!({"metadata": {"name": "free"}, "spec": {"hostPID": true, "containers": [{"name": "c", "image": "i"}]}});
+    let pods = "/api/v1/namespaces/free/pods";
+    server.post(pods, &free).await.is(201);
+    server.stop().await;
+
+    for (plugins, wanted) in [
+        (
+            "{name: EventRateLimit, path: x}",
+            "admission plugin \"EventRateLimit\" takes no configuration here",
+        ),
+        (
+            "{name: PodSecurity, path: nosuch.yaml}",
+            "couldn't init admission plugin \"PodSecurity\": open ",
+        ),
+        (
+            "{name: PodSecurity, configuration: {apiVersion: pod-security.admission.config.k8s.io/v1, kind: PodSecurityConfiguration, defaults: {enforce: strict}}}",
+            "couldn't init admission plugin \"PodSecurity\": defaults.enforce: Invalid value: \"strict\": must be one of privileged, baseline, restricted",
+        ),
+        (
+            "{name: PodSecurity, more: x}",
+            "failed to read plugin config: strict decoding error: unknown field \"plugins[0].more\"",
+        ),
+    ] {
+        std::fs::write(&file, text(plugins)).unwrap();
+        let data = skiff_server::Data::Memory;
+        let mut config = skiff_server::Config::new(data, folder.path().join("pki"));
+        config.admission.configuration = Some(file.clone());
+        match skiff_server::start(config).await {
+            Ok(_) => panic!("{plugins}"),
+            Err(why) => assert!(why.to_string().starts_with(wanted), "{why}"),
+        }
+    }
+}

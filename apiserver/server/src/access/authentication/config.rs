@@ -6,9 +6,10 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::access::file::{self, FileError};
+use crate::config_file::{self as file, FileError};
 
 pub const KIND: file::Kind = file::Kind {
+    group: file::SERVER,
     name: "AuthenticationConfiguration",
     scheme: "k8s.io/kubernetes/pkg/kubeapiserver/options/authentication.go:879",
 };

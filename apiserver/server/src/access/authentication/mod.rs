@@ -26,16 +26,13 @@ use issuer::{Issuer, IssuerError};
 use jws::{Algorithm, AlgorithmError};
 pub use webhook::{TokenWebhook, VersionError};
 
-use super::{
-    cache::Cache,
-    file::{self, FileError, Followed},
-    kubeconfig::KubeconfigError,
-};
+use super::{cache::Cache, kubeconfig::KubeconfigError};
 use crate::{
     auth::{
         Unauthorized,
         authenticate::{Anonymous, Holder, RemoteTokens},
     },
+    config_file::{self as file, FileError, Followed},
     dial::Behind,
 };
 

@@ -8,9 +8,10 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, de::Error};
 use skiff_api::machinery::gonum;
 
-use crate::access::file;
+use crate::config_file as file;
 
 pub const KIND: file::Kind = file::Kind {
+    group: file::SERVER,
     name: "AuthorizationConfiguration",
     scheme: "k8s.io/apiserver/pkg/apis/apiserver/load/load.go:32",
 };

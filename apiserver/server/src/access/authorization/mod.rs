@@ -16,12 +16,10 @@ use tokio_util::sync::CancellationToken;
 pub use config::AuthorizationWebhook;
 use config::{AuthorizationConfiguration, KIND, WEBHOOK};
 
-use super::{
-    file::{self, FileError},
-    kubeconfig::KubeconfigError,
-};
+use super::kubeconfig::KubeconfigError;
 use crate::{
     auth::authorize::{self, Authorizers, Mode, ModeError, Step},
+    config_file::{self as file, FileError},
     dial::Behind,
 };
 

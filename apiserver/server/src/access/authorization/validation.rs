@@ -17,7 +17,7 @@ use super::{
     conditions::Conditions,
     config::{AuthorizationConfiguration, ConnectionInfo, WEBHOOK, WebhookConfiguration},
 };
-use crate::access::file::go_words;
+use crate::config_file::go_words;
 
 const KNOWN: [&str; 6] = ["ABAC", "AlwaysAllow", "AlwaysDeny", "Node", "RBAC", WEBHOOK];
 

@@ -3,16 +3,14 @@
 //! Invariant: no pod is let in whose namespace cannot be read. Follows `staging/src/k8s.io/pod-security-admission/admission/admission.go`.
 
 mod checks;
+mod configuration;
 mod policy;
 
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use serde_json::Value;
-use skiff_api::{
-    machinery::read::Read,
-    machinery::{meta::Meta, status::Status},
-};
+use skiff_api::machinery::{field::Errors, meta::Meta, read::Read, status::Status};
 
 use self::{
     checks::{Pod, Violations},
@@ -20,7 +18,11 @@ use self::{
 };
 use super::{Attributes, Operation, Plugin};
 
-pub struct PodSecurity;
+pub use self::configuration::Configuration;
+
+pub const NAME: &str = "PodSecurity";
+
+pub struct PodSecurity(pub Configuration);
 
 /// What has pods, and where in it their template is.
 const TEMPLATES: &[(&str, &str, &[&str])] = &[
@@ -76,7 +78,7 @@ fn subject(attributes: &Attributes<'_>) -> Option<Subject> {
 #[async_trait]
 impl Plugin for PodSecurity {
     fn name(&self) -> &'static str {
-        "PodSecurity"
+        NAME
     }
 
     fn handles(&self, attributes: &Attributes<'_>) -> bool {
@@ -89,15 +91,18 @@ impl Plugin for PodSecurity {
             return Ok(());
         };
         match subject {
-            Subject::Namespace => namespace(attributes, object),
+            Subject::Namespace => self.namespace(attributes, object),
             Subject::Pod => {
+                if self.exempts(attributes, object) {
+                    return Ok(());
+                }
                 if attributes
                     .old
                     .is_some_and(|old| !is_significant(object, old))
                 {
                     return Ok(());
                 }
-                let asked = asked(attributes)?;
+                let asked = self.asked(attributes)?;
                 note(attributes, object, &asked, true);
                 let found = violations(object, asked.enforce);
                 if !found.is_empty() {
@@ -112,8 +117,11 @@ impl Plugin for PodSecurity {
             }
             Subject::Template(path) => {
                 // what makes pods is let in whatever its namespace asks: its pods are not
-                if let Ok(asked) = asked(attributes) {
-                    let template = path.iter().fold(object, |at, name| at.at(name));
+                let template = path.iter().fold(object, |at, name| at.at(name));
+                if self.exempts(attributes, template) {
+                    return Ok(());
+                }
+                if let Ok(asked) = self.asked(attributes) {
                     note(attributes, template, &asked, false);
                     warn(attributes, template, asked.warn);
                 }
@@ -123,21 +131,104 @@ impl Plugin for PodSecurity {
     }
 }
 
-/// What the namespace of a write asks.
-fn asked(attributes: &Attributes<'_>) -> Result<Policy, Status> {
-    let name = attributes.namespace;
-    let failed = || Status::internal(format!("failed to lookup namespace {name:?}"));
-    let namespace = attributes
-        .look_up("namespaces", "", name)
-        .map_err(|_| failed())?
-        .ok_or_else(failed)?;
-    let (policy, errors) = Policy::of(namespace.at("metadata").map("labels"));
-    if !errors.is_empty() {
-        let said = format!("Failed to parse policy: {}", errors.message());
+impl PodSecurity {
+    /// Nothing is asked of a pod or template, whatever its namespace says.
+    fn exempts(&self, attributes: &Attributes<'_>, pod: &Value) -> bool {
+        let class = pod.at("spec").text("runtimeClassName");
+        let reason = if self.0.is_exempt_namespace(attributes.namespace) {
+            "namespace"
+        } else if self.0.is_exempt_user(&attributes.user.name) {
+            "user"
+        } else if self.0.is_exempt_class(class) {
+            "runtimeClass"
+        } else {
+            return false;
+        };
         let trail = attributes.trail;
-        trail.note("pod-security.kubernetes.io/error", said);
+        trail.note("pod-security.kubernetes.io/exempt", reason.to_string());
+        true
     }
-    Ok(policy)
+
+    /// What a namespace asks, and what is wrong with its labels.
+    fn policy(&self, namespace: &Value) -> (Policy, Errors) {
+        Policy::of(namespace.at("metadata").map("labels"), &self.0.defaults)
+    }
+
+    /// What the namespace of a write asks.
+    fn asked(&self, attributes: &Attributes<'_>) -> Result<Policy, Status> {
+        let name = attributes.namespace;
+        let failed = || Status::internal(format!("failed to lookup namespace {name:?}"));
+        let namespace = attributes
+            .look_up("namespaces", "", name)
+            .map_err(|_| failed())?
+            .ok_or_else(failed)?;
+        let (policy, errors) = self.policy(&namespace);
+        if !errors.is_empty() {
+            let said = format!("Failed to parse policy: {}", errors.message());
+            let trail = attributes.trail;
+            trail.note("pod-security.kubernetes.io/error", said);
+        }
+        Ok(policy)
+    }
+    /// Labels of a namespace must be readable, unless they were not before; and who asks for more hears which of its pods do not comply.
+    fn namespace(&self, attributes: &Attributes<'_>, object: &Value) -> Result<(), Status> {
+        let (new, errors) = self.policy(object);
+        let old = attributes.old.map(|old| self.policy(old));
+        let known = old.as_ref().is_some_and(|(_, known)| *known == errors);
+        if !errors.is_empty() && !known {
+            let kind = attributes.kind;
+            return Err(Status::invalid(
+                kind.group,
+                kind.kind,
+                object.name(),
+                &errors,
+            ));
+        }
+        let exempt = self.0.is_exempt_namespace(object.name());
+        let Some((old, _)) = old else {
+            if exempt {
+                self.warn_exempt(attributes, object, &new);
+            }
+            return Ok(());
+        };
+        let laxer =
+            new.enforce.version == old.enforce.version && new.enforce.level <= old.enforce.level;
+        if new.enforce.level == Level::Privileged || laxer {
+            return Ok(());
+        }
+        if exempt {
+            self.warn_exempt(attributes, object, &new);
+            return Ok(());
+        }
+        match attributes.list("pods", Some(object.name())) {
+            Ok(pods) => {
+                let held = |pod: &Value| {
+                    let class = pod.at("spec").text("runtimeClassName");
+                    !self.0.is_exempt_class(class)
+                };
+                let pods: Vec<Value> = pods.into_iter().filter(held).collect();
+                for warning in existing(&pods, object.name(), new.enforce) {
+                    attributes.warn(warning);
+                }
+            }
+            Err(_) => attributes.warn(
+                "failed to list pods while checking new PodSecurity enforce level".to_string(),
+            ),
+        }
+        Ok(())
+    }
+
+    /// Who labels a namespace that is exempt hears that it has no effect.
+    fn warn_exempt(&self, attributes: &Attributes<'_>, namespace: &Value, asked: &Policy) {
+        if asked.asks_nothing() || *asked == self.0.defaults {
+            return;
+        }
+        let said = asked.said_by(namespace.at("metadata").map("labels"));
+        let name = namespace.name();
+        attributes.warn(format!(
+            "namespace {name:?} is exempt from Pod Security, and the policy ({said}) will be ignored"
+        ));
+    }
 }
 
 /// What is wrong with a pod or a template of pods.
@@ -201,40 +292,6 @@ fn is_significant(new: &Value, old: &Value) -> bool {
             .find(|one| one.text("name") == container.text("name"));
         before.is_none_or(|before| before.text("image") != container.text("image"))
     })
-}
-
-/// Labels of a namespace must be readable, unless they were not before; and who asks for more hears which of its pods do not comply.
-fn namespace(attributes: &Attributes<'_>, object: &Value) -> Result<(), Status> {
-    let (new, errors) = Policy::of(object.at("metadata").map("labels"));
-    let old = attributes
-        .old
-        .map(|old| Policy::of(old.at("metadata").map("labels")));
-    let known = old.as_ref().is_some_and(|(_, known)| *known == errors);
-    if !errors.is_empty() && !known {
-        let kind = attributes.kind;
-        return Err(Status::invalid(
-            kind.group,
-            kind.kind,
-            object.name(),
-            &errors,
-        ));
-    }
-    let Some((old, _)) = old else { return Ok(()) };
-    let laxer =
-        new.enforce.version == old.enforce.version && new.enforce.level <= old.enforce.level;
-    if new.enforce.level == Level::Privileged || laxer {
-        return Ok(());
-    }
-    match attributes.list("pods", Some(object.name())) {
-        Ok(pods) => {
-            for warning in existing(&pods, object.name(), new.enforce) {
-                attributes.warn(warning);
-            }
-        }
-        Err(_) => attributes
-            .warn("failed to list pods while checking new PodSecurity enforce level".to_string()),
-    }
-    Ok(())
 }
 
 /// What is told of the pods that are there already: one line for all that are wrong in the same way.

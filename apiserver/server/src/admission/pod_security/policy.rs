@@ -23,7 +23,7 @@ impl Level {
         ("restricted", Level::Restricted),
     ];
 
-    fn parse(text: &str) -> Result<Level, String> {
+    pub fn parse(text: &str) -> Result<Level, String> {
         let found = Level::ALL.iter().find(|(name, _)| *name == text);
         found.map(|(_, level)| *level).ok_or_else(|| {
             let names = Level::ALL.map(|(name, _)| name);
@@ -35,7 +35,7 @@ impl Level {
 /// The checks as they were in a release; `None` for the newest.
 pub type Minor = Option<u32>;
 
-fn parse_version(text: &str) -> Result<Minor, String> {
+pub fn parse_version(text: &str) -> Result<Minor, String> {
     if text == "latest" {
         return Ok(None);
     }
@@ -67,8 +67,18 @@ impl fmt::Display for Asked {
     }
 }
 
+/// Nothing.
+impl Default for Asked {
+    fn default() -> Asked {
+        Asked {
+            level: Level::Privileged,
+            version: None,
+        }
+    }
+}
+
 /// What a namespace asks: what violates `enforce` is refused, what violates `warn` is told, what violates `audit` is noted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Policy {
     pub enforce: Asked,
     pub audit: Asked,
@@ -76,10 +86,10 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Of the labels of a namespace, and what is wrong with them. Pods are held to it all the same.
-    pub fn of(labels: Option<&Map<String, Value>>) -> (Policy, Errors) {
+    /// Of the labels of a namespace, where they say something, and what is wrong with them. Pods are held to it all the same.
+    pub fn of(labels: Option<&Map<String, Value>>, defaults: &Policy) -> (Policy, Errors) {
         let mut errors = Errors::default();
-        let mut mode = |mode: &str, otherwise: Level| {
+        let mut mode = |mode: &str, default: Asked, otherwise: Level| {
             let (name, pin) = (
                 format!("pod-security.kubernetes.io/{mode}"),
                 format!("pod-security.kubernetes.io/{mode}-version"),
@@ -92,15 +102,18 @@ impl Policy {
                 asked: Asked {
                     level: match level {
                         Some(level) => level.unwrap_or(otherwise),
-                        None => Level::Privileged,
+                        None => default.level,
                     },
-                    version: version.flatten().flatten(),
+                    version: match version {
+                        Some(version) => version.flatten(),
+                        None => default.version,
+                    },
                 },
             }
         };
-        let enforce = mode("enforce", Level::Restricted);
-        let audit = mode("audit", Level::Privileged);
-        let mut warn = mode("warn", Level::Privileged);
+        let enforce = mode("enforce", defaults.enforce, Level::Restricted);
+        let audit = mode("audit", defaults.audit, Level::Privileged);
+        let mut warn = mode("warn", defaults.warn, Level::Privileged);
         // who enforces is also warned, of what makes pods
         let explicit = enforce.level.flatten().is_some();
         if warn.level.is_none() && explicit && enforce.asked.level > warn.asked.level {
@@ -115,6 +128,34 @@ impl Policy {
             warn: warn.asked,
         };
         (policy, errors)
+    }
+}
+
+impl Policy {
+    /// What the labels of a namespace ask that is exempt, each mode that asks for something: `enforce=restricted:latest, warn=…`.
+    pub fn said_by(&self, labels: Option<&Map<String, Value>>) -> String {
+        let has = |mode: &str| {
+            let name = format!("pod-security.kubernetes.io/{mode}");
+            let pin = format!("{name}-version");
+            labels.is_some_and(|labels| labels.contains_key(&name) || labels.contains_key(&pin))
+        };
+        let modes = [
+            ("enforce", self.enforce),
+            ("audit", self.audit),
+            ("warn", self.warn),
+        ];
+        let said = modes
+            .iter()
+            .filter(|(mode, asked)| asked.level != Level::Privileged && has(mode));
+        said.map(|(mode, asked)| format!("{mode}={asked}"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
+    /// No mode asks for anything.
+    pub fn asks_nothing(&self) -> bool {
+        let modes = [self.enforce, self.audit, self.warn];
+        modes.iter().all(|asked| asked.level == Level::Privileged)
     }
 }
 
@@ -209,7 +250,7 @@ mod tests {
                 labels.as_object().unwrap().iter().map(|(name, value)| {
                     (format!("pod-security.kubernetes.io/{name}"), value.clone())
                 });
-            let (policy, errors) = Policy::of(Some(&named.collect()));
+            let (policy, errors) = Policy::of(Some(&named.collect()), &Policy::default());
             assert_eq!(policy.enforce.to_string(), enforce, "{labels}");
             assert_eq!(policy.warn.to_string(), warn, "{labels}");
             assert_eq!(errors.len(), wrong, "{labels}");

@@ -71,13 +71,15 @@ fn node(name: &str) -> Node<'static> {
         .unwrap_or_else(|| panic!("types.txt does not have {name}"))
 }
 
-/// A kind of file, and where upstream registers it.
+/// A kind of file, and where upstream registers it. It has the versions [`VERSIONS`].
 pub struct Kind {
+    pub group: &'static str,
     pub name: &'static str,
     pub scheme: &'static str,
 }
 
-const GROUP: &str = "apiserver.config.k8s.io";
+/// The group of what configures the server.
+pub const SERVER: &str = "apiserver.config.k8s.io";
 const VERSIONS: [&str; 3] = ["v1alpha1", "v1beta1", "v1"];
 
 /// The whole of a file.
@@ -109,7 +111,7 @@ pub fn decode<T: DeserializeOwned>(data: &[u8], kind: &Kind) -> Result<T, FileEr
         return Err(FileError::NoVersion(body()));
     }
     let known = (version.split_once('/'))
-        .is_some_and(|(group, version)| group == GROUP && VERSIONS.contains(&version));
+        .is_some_and(|(group, version)| group == kind.group && VERSIONS.contains(&version));
     if !known || name != kind.name {
         return Err(FileError::Unregistered {
             kind: name.into(),
@@ -223,6 +225,7 @@ mod tests {
     use super::*;
 
     const KIND: Kind = Kind {
+        group: SERVER,
         name: "AuthenticationConfiguration",
         scheme: "here",
     };
