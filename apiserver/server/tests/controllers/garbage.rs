@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{plane::Plane, widget};
+use crate::plane::Plane;
 
 fn config_map(name: &str, owner: &Value) -> Value {
     let mut map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
@@ -87,12 +87,14 @@ async fn an_owner_in_a_version_that_is_not_served_proves_nothing() {
     plane.end().await;
 }
 
+fn widget(name: &str) -> Value {
+    json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": name}})
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn objects_of_a_kind_that_came_while_the_server_runs_are_collected() {
     let plane = Plane::start().await;
     let maps = "/api/v1/namespaces/default/configmaps";
-    plane.app().serve(|kinds| kinds.with([widget::kind()]));
-    // the collector looks for new kinds whenever a definition comes, and now and then
     let names = json!({"plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList"});
     let version = json!({"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}});
     let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "widgets.example.com"},
@@ -106,11 +108,16 @@ async fn objects_of_a_kind_that_came_while_the_server_runs_are_collected() {
 
     let owner = plane.create(maps, config_map("owner", &Value::Null)).await;
     let widgets = "/apis/example.com/v1/namespaces/default/widgets";
-    let mut owned = widget::made("owned", "red");
+    plane
+        .until("the kind is served", async || {
+            plane.get(widgets).await.is_some()
+        })
+        .await;
+    let mut owned = widget("owned");
     owned["metadata"]["ownerReferences"] =
         config_map("", &owner)["metadata"]["ownerReferences"].clone();
     plane.create(widgets, owned).await;
-    plane.create(widgets, widget::made("free", "red")).await;
+    plane.create(widgets, widget("free")).await;
     plane.delete(&format!("{maps}/owner")).await;
     plane
         .until("the owned one went with its owner", async || {
@@ -126,10 +133,7 @@ async fn objects_of_a_kind_that_came_while_the_server_runs_are_collected() {
         )
         .await;
     plane
-        .create(
-            "/apis/example.com/v1/namespaces/other/widgets",
-            widget::made("w", "red"),
-        )
+        .create("/apis/example.com/v1/namespaces/other/widgets", widget("w"))
         .await;
     plane.delete("/api/v1/namespaces/other").await;
     plane

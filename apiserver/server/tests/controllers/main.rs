@@ -13,6 +13,4 @@ mod policies;
 mod rights;
 mod scheduling;
 mod volumes;
-#[path = "../support/widget.rs"]
-mod widget;
 mod workloads;

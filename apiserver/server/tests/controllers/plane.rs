@@ -77,11 +77,6 @@ fn user(name: &str, groups: &[&str]) -> User {
 }
 
 impl Plane {
-    /// The API server.
-    pub fn app(&self) -> &App {
-        self.server.as_ref().map(|server| &*server.app).unwrap()
-    }
-
     /// With upstream's defaults.
     pub async fn start() -> Plane {
         Plane::with(|_| {}).await
