@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Value, json};
-use skiff_api::machinery::{read::Read, schema::Schema};
+use skiff_api::machinery::read::Read;
 
 use crate::webhook::{self, AnswerError, Version};
 
@@ -75,11 +75,11 @@ pub enum InvalidAnswer {
 /// # Errors
 /// It is no review of this version.
 pub fn read(version: Version, document: &[u8]) -> Result<Value, AnswerError> {
-    let (asked, other) = (version.of_group(GROUP), version.other().of_group(GROUP));
-    let node = Schema::builtin()
-        .get("apiextensions.v1.ConversionReview")
-        .unwrap_or_else(|| panic!("ConversionReview is not in the schema table"));
-    webhook::decoded(document, KIND, &[&asked, &other], node)
+    webhook::review(
+        version,
+        (GROUP, KIND, "apiextensions.v1.ConversionReview"),
+        document,
+    )
 }
 
 /// The objects of an answer.

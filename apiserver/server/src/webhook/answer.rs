@@ -7,9 +7,11 @@ use http::{HeaderMap, StatusCode, header};
 use serde_json::Value;
 use skiff_api::machinery::{
     read::Read,
-    schema::{self, Node},
+    schema::{self, Node, Schema},
     yaml,
 };
+
+use super::Version;
 
 /// How much of an answer that is no document is told, in bytes.
 const MOST_TOLD: usize = 2048;
@@ -58,6 +60,22 @@ pub fn refusal(code: StatusCode, headers: &HeaderMap, document: &[u8]) -> String
         500.. => format!("an error on the server ({told:?}) has prevented the request from succeeding"),
         code => format!("the server responded with the status code {code} but did not return more information"),
     }
+}
+
+/// Reads the answer to a review of `version`; its type is named `of` in the table of types.
+///
+/// # Errors
+/// It is no review of this version.
+pub fn review(
+    version: Version,
+    (group, kind, of): (&str, &str, &str),
+    document: &[u8],
+) -> Result<Value, AnswerError> {
+    let (asked, other) = (version.of_group(group), version.other().of_group(group));
+    let node = Schema::builtin()
+        .get(of)
+        .unwrap_or_else(|| panic!("{of} is not in the schema table"));
+    decoded(document, kind, &[&asked, &other], node)
 }
 
 /// Reads an answer that should be of `kind` in one of `versions` (`admission.k8s.io/v1`), the first of which was asked for; its type is at `node`.

@@ -9,7 +9,7 @@ mod endpoint;
 mod version;
 
 pub use self::{
-    answer::{AnswerError, decoded},
+    answer::{AnswerError, decoded, review},
     client::{Client, ClientError},
     endpoint::{AskError, Endpoint, Reply, Target, place_of},
     version::Version,

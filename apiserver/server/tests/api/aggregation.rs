@@ -226,23 +226,6 @@ fn api_service(name: &str, port: u16) -> Value {
             "service": {"name": name, "namespace": "default", "port": port}}})
 }
 
-/// Asks until the answer is as wanted.
-async fn until(server: &Server, path: &str, wanted: impl Fn(&Answer) -> bool) -> Answer {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
-    loop {
-        let answer = server.get(path).await;
-        if wanted(&answer) {
-            return answer;
-        }
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "{path}: {}",
-            answer.text()
-        );
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
-
 /// Waits until the condition of an APIService is such, and gives its message.
 async fn available(server: &Server, name: &str, wanted: &str) -> String {
     let condition = |answer: &Answer| answer.json()["status"]["conditions"][0].clone();
@@ -250,10 +233,11 @@ async fn available(server: &Server, name: &str, wanted: &str) -> String {
         let text = |field: &str| condition[field].as_str().unwrap_or_default().to_owned();
         format!("{} {}", text("status"), text("reason"))
     };
-    let answer = until(server, &format!("{SERVICES}/{name}"), |answer| {
-        of(&condition(answer)) == wanted
-    })
-    .await;
+    let answer = server
+        .until(&format!("{SERVICES}/{name}"), |answer| {
+            of(&condition(answer)) == wanted
+        })
+        .await;
     condition(&answer)["message"].as_str().unwrap().to_owned()
 }
 
@@ -384,7 +368,7 @@ async fn discovery_and_openapi_tell_of_it_and_forget_it() {
 
     let path = format!("{SERVICES}/v1.fish.example.com");
     server.send("DELETE", &path, &[], "").await.is(200);
-    until(&server, GROUP, |answer| answer.code == 404).await;
+    server.until(GROUP, |answer| answer.code == 404).await;
     assert!(!listed(&server).await.contains(&"fish.example.com".into()));
     assert_eq!(aggregated(&server, "fish.example.com").await.1, Value::Null);
     assert_eq!(server.get("/openapi/v2").await.json(), own);
@@ -508,7 +492,7 @@ async fn what_is_served_here_is_registered() {
     const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
     server.make(DEFINITIONS, &definition).await;
     let path = format!("{SERVICES}/v2.lake.example.com");
-    let made = until(&server, &path, |answer| answer.code == 200).await;
+    let made = server.until(&path, |answer| answer.code == 200).await;
     assert_eq!(automanaged(&made.json()), "true");
     assert_eq!(
         made.json()["spec"],
@@ -520,10 +504,10 @@ async fn what_is_served_here_is_registered() {
         .is(404);
     // one that somebody takes away comes back
     server.send("DELETE", &path, &[], "").await.is(200);
-    until(&server, &path, |answer| answer.code == 200).await;
+    server.until(&path, |answer| answer.code == 200).await;
     let group = server.get("/apis/lake.example.com").await.json();
     assert_eq!(group["preferredVersion"]["version"], "v2");
     let gone = format!("{DEFINITIONS}/boats.lake.example.com");
     server.send("DELETE", &gone, &[], "").await.is(200);
-    until(&server, &path, |answer| answer.code == 404).await;
+    server.until(&path, |answer| answer.code == 404).await;
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::server::{Answer, Server};
+use crate::server::Server;
 
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const BOATS: &str = "/apis/sea.example.com/v1/namespaces/default/boats";
@@ -40,23 +40,6 @@ fn boat(name: &str, spec: Value) -> Value {
     json!({"apiVersion": "sea.example.com/v1", "kind": "Boat", "metadata": {"name": name}, "spec": spec})
 }
 
-/// Asks until the answer is as wanted.
-async fn until(server: &Server, path: &str, wanted: impl Fn(&Answer) -> bool) -> Answer {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
-    loop {
-        let answer = server.get(path).await;
-        if wanted(&answer) {
-            return answer;
-        }
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "{path}: {}",
-            answer.text()
-        );
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
-
 fn condition(definition: &Value, of: &str) -> String {
     let conditions = definition["status"]["conditions"].as_array();
     let found = conditions
@@ -78,10 +61,11 @@ async fn establish(server: &Server, definition: &Value) {
         "{DEFINITIONS}/{}",
         definition["metadata"]["name"].as_str().unwrap()
     );
-    until(server, &path, |answer| {
-        condition(&answer.json(), "Established") == "True InitialNamesAccepted"
-    })
-    .await;
+    server
+        .until(&path, |answer| {
+            condition(&answer.json(), "Established") == "True InitialNamesAccepted"
+        })
+        .await;
 }
 
 async fn sailing() -> Server {
@@ -330,11 +314,12 @@ async fn a_schema_that_changes_shows_in_what_was_stored_before() {
         .unwrap();
     spec["flag"] = json!({"type": "string", "default": "none"});
     server.put(&path, &changed).await.is(200);
-    let read = until(&server, &format!("{BOATS}/a"), |answer| {
-        answer.json()["spec"]["flag"] == "none"
-    })
-    .await
-    .json();
+    let read = server
+        .until(&format!("{BOATS}/a"), |answer| {
+            answer.json()["spec"]["flag"] == "none"
+        })
+        .await
+        .json();
     assert_eq!(read["spec"]["oars"], 4);
     assert_eq!(
         server.get(BOATS).await.json()["items"][0]["spec"]["flag"],
@@ -411,20 +396,22 @@ async fn names_that_others_have_are_not_accepted() {
         json!({"plural": "ships", "singular": "ship", "kind": "Ship", "shortNames": ["bt"]});
     server.make(DEFINITIONS, &ships).await;
     let path = format!("{DEFINITIONS}/ships.sea.example.com");
-    until(&server, &path, |answer| {
-        condition(&answer.json(), "NamesAccepted") == "False ShortNamesConflict"
-    })
-    .await;
+    server
+        .until(&path, |answer| {
+            condition(&answer.json(), "NamesAccepted") == "False ShortNamesConflict"
+        })
+        .await;
     server.get("/apis/sea.example.com/v1/ships").await.is(404);
     // the name is given back
     server
         .delete(&format!("{DEFINITIONS}/boats.sea.example.com"))
         .await
         .is(200);
-    until(&server, &path, |answer| {
-        condition(&answer.json(), "Established") == "True InitialNamesAccepted"
-    })
-    .await;
+    server
+        .until(&path, |answer| {
+            condition(&answer.json(), "Established") == "True InitialNamesAccepted"
+        })
+        .await;
     server.get("/apis/sea.example.com/v1/ships").await.is(200);
 }
 
@@ -442,7 +429,9 @@ async fn it_goes_with_all_its_objects() {
         condition(&going, "Terminating"),
         "True InstanceDeletionPending"
     );
-    until(&server, &format!("{BOATS}/a"), |answer| answer.code == 404).await;
+    server
+        .until(&format!("{BOATS}/a"), |answer| answer.code == 404)
+        .await;
     let refused = server
         .post(BOATS, &boat("new", json!({})))
         .await
@@ -460,8 +449,8 @@ async fn it_goes_with_all_its_objects() {
         )
         .await
         .is(200);
-    until(&server, &path, |answer| answer.code == 404).await;
-    until(&server, BOATS, |answer| answer.code == 404).await;
+    server.until(&path, |answer| answer.code == 404).await;
+    server.until(BOATS, |answer| answer.code == 404).await;
     // and comes again, with nothing of before
     establish(&server, &boats()).await;
     assert_eq!(server.get(BOATS).await.json()["items"], json!([]));

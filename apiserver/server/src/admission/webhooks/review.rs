@@ -11,7 +11,6 @@ use serde::Serialize;
 use serde_json::Value;
 use skiff_api::machinery::{
     read::Read,
-    schema::Schema,
     status::{Cause, Details, Status},
 };
 
@@ -158,11 +157,11 @@ pub struct Verdict {
 /// # Errors
 /// It is no review of this version.
 pub fn read(version: Version, document: &[u8]) -> Result<Value, AnswerError> {
-    let (asked, other) = (version.of_group(GROUP), version.other().of_group(GROUP));
-    let node = Schema::builtin()
-        .get("admission.v1.AdmissionReview")
-        .unwrap_or_else(|| panic!("AdmissionReview is not in the schema table"));
-    webhook::decoded(document, KIND, &[&asked, &other], node)
+    webhook::review(
+        version,
+        (GROUP, KIND, "admission.v1.AdmissionReview"),
+        document,
+    )
 }
 
 /// What an answer says.

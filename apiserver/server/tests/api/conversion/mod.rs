@@ -6,12 +6,10 @@ mod managers;
 mod storage;
 mod verbs;
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::{
-    server::{Answer, Server},
+    server::Server,
     webhook_server::{Reply, Webhook},
 };
 
@@ -106,24 +104,9 @@ async fn establish(server: &Server, definition: &Value) {
     let (collection, _) = DEFINITION.rsplit_once('/').unwrap();
     server.make(collection, definition).await;
     for version in ["v1", "v2"] {
-        until(server, &boats(version), |answer| answer.code == 200).await;
-    }
-}
-
-/// Asks until the answer is as wanted.
-async fn until(server: &Server, path: &str, wanted: impl Fn(&Answer) -> bool) -> Answer {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
-    loop {
-        let answer = server.get(path).await;
-        if wanted(&answer) {
-            return answer;
-        }
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "{path}: {}",
-            answer.text()
-        );
-        tokio::time::sleep(Duration::from_millis(2)).await;
+        server
+            .until(&boats(version), |answer| answer.code == 200)
+            .await;
     }
 }
 
@@ -137,11 +120,12 @@ async fn redefine(server: &Server, change: impl Fn(&mut Value)) {
     version["deprecationWarning"] = told.replace('"', "").into();
     server.put(DEFINITION, &changed).await.is(200);
     // nobody is asked about what is not there
-    until(server, &format!("{}/none", boats("v1")), |answer| {
-        let warning = answer.warnings.concat();
-        warning.contains(&told.replace('"', ""))
-    })
-    .await;
+    server
+        .until(&format!("{}/none", boats("v1")), |answer| {
+            let warning = answer.warnings.concat();
+            warning.contains(&told.replace('"', ""))
+        })
+        .await;
 }
 
 /// The numbers of objects that a webhook was asked about, question by question; forgotten with that.

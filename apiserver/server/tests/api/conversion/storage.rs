@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{asked, boat, boats, converter, definition, redefine, sailing, until};
+use super::{asked, boat, boats, converter, definition, redefine, sailing};
 use crate::server::Server;
 
 /// The defaults that an object has.
@@ -132,7 +132,9 @@ async fn a_version_that_is_not_served_is_read() {
         definition["spec"]["versions"][1]["served"] = false.into();
     })
     .await;
-    until(&server, &boats("v2"), |answer| answer.code == 404).await;
+    server
+        .until(&boats("v2"), |answer| answer.code == 404)
+        .await;
     let read = server.get(&format!("{}/a", boats("v1"))).await.is(200);
     assert_eq!(read.json()["spec"]["oars"], 3);
 }
@@ -146,7 +148,9 @@ async fn all_goes_with_the_definition() {
     redefine(&server, store("v1")).await;
     server.make(&boats("v1"), &boat("v1", "b", 1)).await;
     server.delete(super::DEFINITION).await.is(200);
-    until(&server, super::DEFINITION, |answer| answer.code == 404).await;
+    server
+        .until(super::DEFINITION, |answer| answer.code == 404)
+        .await;
     super::establish(&server, &definition(webhook.config("/"))).await;
     assert_eq!(server.get(&boats("v2")).await.json()["items"], json!([]));
 }
