@@ -6,6 +6,7 @@ use crate::error::{Error, Problem, Result, quote};
 use crate::flags::Group;
 use crate::typed::Read;
 use serde_json::Value;
+use skiff_api::machinery::read::go_kind;
 use std::collections::HashMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -320,14 +321,10 @@ fn json_documents(text: &str) -> Option<Vec<Value>> {
 /// # Errors
 /// It is a list, a text, …, as Go's decoder words it.
 pub fn decodes(m: &Manifest) -> Result<()> {
-    let what = match &m.object {
-        Value::Object(_) => return Ok(()),
-        Value::Array(_) => "array",
-        Value::String(_) => "string",
-        Value::Number(_) => "number",
-        Value::Bool(_) => "bool",
-        Value::Null => "null",
-    };
+    if m.object.is_object() {
+        return Ok(());
+    }
+    let what = go_kind(&m.object);
     Err(Error::msg(format!(
         "unable to decode {}: json: cannot unmarshal {what} into Go value of type unstructured.detector",
         quote(&m.source)

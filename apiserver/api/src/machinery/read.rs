@@ -4,6 +4,18 @@
 
 use serde_json::{Map, Value};
 
+/// What Go's decoder calls a value in its errors.
+pub fn go_kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
 /// Reads of the fields of an object.
 pub trait Read {
     /// The value of a field; `None` when it is absent or null (Go's nil).

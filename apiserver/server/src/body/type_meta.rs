@@ -5,7 +5,7 @@
 use serde_json::Value;
 use skiff_api::{
     kinds::{Flags, Registry, api_version, internal_package},
-    machinery::{schema::Schema, status::Status},
+    machinery::{read::go_kind, schema::Schema, status::Status},
 };
 
 use super::document::shown;
@@ -17,25 +17,18 @@ pub fn readable_type_meta(
     (group, version, kind): (&str, &str, &str),
 ) -> Result<(String, String), Status> {
     let unrecognized = unrecognized(kind, text);
-    let name_of = |value: &Value| match value {
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        _ => "object",
-    };
     if !value.is_object() {
         let of = "struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }";
         return Err(unrecognized(&format!(
             "json: cannot unmarshal {} into Go value of type {of}",
-            name_of(value)
+            go_kind(value)
         )));
     }
     for field in ["apiVersion", "kind"] {
         if let Some(odd) = value.get(field).filter(|v| !v.is_string() && !v.is_null()) {
             return Err(unrecognized(&format!(
                 "json: cannot unmarshal {} into Go struct field .{field} of type string",
-                name_of(odd)
+                go_kind(odd)
             )));
         }
     }

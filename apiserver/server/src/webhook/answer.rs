@@ -6,7 +6,7 @@
 use http::{HeaderMap, StatusCode, header};
 use serde_json::Value;
 use skiff_api::machinery::{
-    read::Read,
+    read::{Read, go_kind},
     schema::{self, Node, Schema},
     yaml,
 };
@@ -140,13 +140,7 @@ fn parsed(document: &[u8]) -> Result<Value, AnswerError> {
 
 /// What Go calls a value that is no object.
 fn go_name(value: &Value) -> Option<&'static str> {
-    Some(match value {
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Null | Value::Object(_) => return None,
-    })
+    (!value.is_null() && !value.is_object()).then(|| go_kind(value))
 }
 
 #[cfg(test)]

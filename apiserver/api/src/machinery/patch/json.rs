@@ -5,7 +5,10 @@
 //! an absent `value` is null, what stands before the first `/` of a path is passed over.
 //! Follows `gopkg.in/evanphx/json-patch.v4` and upstream's `endpoints/handlers/patch.go`.
 
-use crate::machinery::problem::{Problem, problem};
+use crate::machinery::{
+    problem::{Problem, problem},
+    read::go_kind,
+};
 use serde_json::{Map, Value};
 
 /// The largest number of operations in one patch.
@@ -59,7 +62,7 @@ impl JsonPatch {
         let wrong = |value: &Value, place: &str| {
             JsonPatchError::Decode(format!(
                 "{prefix}json: cannot unmarshal {} into Go {place}",
-                json_kind(value)
+                go_kind(value)
             ))
         };
         let items = match body {
@@ -112,18 +115,6 @@ impl JsonPatch {
             }
         }
         Ok(())
-    }
-}
-
-/// What Go's decoder calls a value.
-fn json_kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
     }
 }
 

@@ -9,6 +9,7 @@ mod scalar;
 use serde_json::{Map, Value};
 
 use super::{Field, Node, Omit, Or, Schema, Shape, Type, converter};
+use crate::machinery::read::go_kind;
 use scalar::as_go_holds;
 
 /// What `conform` noticed besides.
@@ -159,17 +160,6 @@ struct Walk<'s> {
     converts: bool,
 }
 
-fn kind_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
-}
-
 impl<'s> Walk<'s> {
     fn wrong(&mut self, found: &str, go_type: &str, trail: Option<&Trail>) {
         let place = trail.map_or_else(
@@ -224,7 +214,7 @@ impl<'s> Walk<'s> {
                     true,
                 );
             }
-            let found = kind_of(value);
+            let found = go_kind(value);
             return self.wrong(found, t.go_name(), trail);
         };
         if t.verbatim {
@@ -477,7 +467,7 @@ impl<'s> Walk<'s> {
             return self.fault(converter::refusal(value, shape), trail, true);
         }
         let name = shape.go_name(self.schema);
-        self.wrong(kind_of(value), &name, trail);
+        self.wrong(go_kind(value), &name, trail);
     }
 }
 

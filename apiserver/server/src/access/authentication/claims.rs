@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
-use skiff_api::machinery::{field::go_quoted, time};
+use skiff_api::machinery::{field::go_quoted, read::go_kind, time};
 
 use super::{
     config::JwtAuthenticator, expressions::Unevaluated, jws::TokenError, validation::Mapper,
@@ -63,14 +63,7 @@ pub enum ClaimError {
 
 /// What Go says of a claim that is not of the wanted type.
 fn not_a(wanted: &str, value: &Value) -> String {
-    let found = match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    };
+    let found = go_kind(value);
     format!("json: cannot unmarshal {found} into Go value of type {wanted}")
 }
 

@@ -5,7 +5,6 @@
 
 use std::{fmt, str::FromStr};
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, RSA_PKCS1_2048_8192_SHA256,
     RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256,
@@ -15,6 +14,8 @@ use ring::signature::{
 use serde::Deserialize;
 use serde_json::Value;
 use skiff_api::machinery::{field::go_quoted, read::Read};
+
+use crate::auth::jwt::{Header, decoded, parts};
 
 /// How a token is signed. Upstream knows ES512, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,16 +110,6 @@ fn quoted(algorithms: &[Algorithm]) -> String {
     format!("[{}]", names.collect::<Vec<_>>().join(" "))
 }
 
-#[derive(Deserialize)]
-struct Header {
-    #[serde(default)]
-    alg: String,
-    #[serde(default)]
-    kid: String,
-    #[serde(default)]
-    crit: Value,
-}
-
 /// A token whose signature is yet to be verified.
 #[derive(Debug)]
 pub struct Unverified<'t> {
@@ -139,16 +130,6 @@ impl Unverified<'_> {
         keys.any(|key| key.verifies(self.algorithm, self.message, &self.signature))
             .then_some(&self.payload)
     }
-}
-
-fn decoded(part: &str) -> Option<Vec<u8>> {
-    URL_SAFE_NO_PAD.decode(part).ok()
-}
-
-fn parts(token: &str) -> Option<[&str; 3]> {
-    let mut parts = token.split('.');
-    let found = [parts.next()?, parts.next()?, parts.next()?];
-    parts.next().is_none().then_some(found)
 }
 
 /// Who a token says that it is from. It is not to be believed yet.
@@ -281,6 +262,7 @@ pub fn keys(document: &[u8]) -> serde_json::Result<Vec<Key>> {
 
 #[cfg(test)]
 mod tests {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
     use ring::{
         rand::SystemRandom,
         signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair},

@@ -15,7 +15,7 @@ use skiff_api::{
         field::{Errors, Path},
         meta::Meta,
         patch::{self, go::GoValue},
-        read::Read,
+        read::{Read, go_kind},
         status::Status,
     },
 };
@@ -288,12 +288,7 @@ impl Patch<'_> {
             Value::Null => Value::Object(Default::default()),
             Value::Object(map) => Value::Object(map),
             other => {
-                let found = match other {
-                    Value::Bool(_) => "bool",
-                    Value::Number(_) => "number",
-                    Value::String(_) => "string",
-                    _ => "array",
-                };
+                let found = go_kind(&other);
                 let of = "map[string]interface {}";
                 return Err(undecoded(format!(
                     "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {found} into Go value of type {of}"

@@ -7,8 +7,8 @@ use std::borrow::Cow;
 use base64::Engine;
 use serde_json::Value;
 
-use super::{super::Shape, Trail, Walk, converter, kind_of};
-use crate::machinery::{quantity, time};
+use super::{super::Shape, Trail, Walk, converter};
+use crate::machinery::{quantity, read::go_kind, time};
 
 impl Walk<'_> {
     pub(super) fn scalar(&mut self, value: &mut Value, shape: &Shape, trail: Option<&Trail>) {
@@ -47,7 +47,7 @@ impl Walk<'_> {
                     );
                 }
             }
-            (Shape::IntOrString, other) => self.fail_typed(kind_of(other), "int32", trail),
+            (Shape::IntOrString, other) => self.fail_typed(go_kind(other), "int32", trail),
             (Shape::Bytes, Value::String(text)) => match base64::engine::general_purpose::STANDARD
                 .decode(text.replace(['\n', '\r'], ""))
             {
@@ -90,7 +90,7 @@ impl Walk<'_> {
             },
             (Shape::Duration, Value::String(_)) => {}
             (Shape::Time | Shape::MicroTime | Shape::Duration, other) => {
-                self.fail_typed(kind_of(other), "string", trail);
+                self.fail_typed(go_kind(other), "string", trail);
             }
             (_, other) => self.mistyped(other, shape, trail),
         }

@@ -9,12 +9,8 @@ use std::{
     sync::Arc,
 };
 
-use base64::{
-    Engine,
-    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
-};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use parking_lot::Mutex;
-use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use skiff_api::machinery::{
@@ -33,6 +29,7 @@ use crate::auth::{
     ALL_SERVICE_ACCOUNTS, Objects, SERVICE_ACCOUNT_GROUP_PREFIX, SERVICE_ACCOUNT_PREFIX,
     Unauthorized, User,
     authenticate::identity::{Holder, audience_error},
+    jwt,
     keys::PublicKey,
     split_service_account,
     text::aggregate,
@@ -121,25 +118,25 @@ impl Verifier {
 
     /// The claims of a token with an issuer of ours, its signature checked.
     fn claims(&self, token: &str) -> Result<Option<Arc<Claims>>, Unauthorized> {
-        let Some((header, payload, signature)) = split(token) else {
+        let Some([header, payload, signature]) = jwt::parts(token) else {
             return Ok(None);
         };
         let hash: [u8; 32] = Sha256::digest(token).into();
         if let Some(claims) = self.verified.lock().get(&hash) {
             return Ok(Some(claims.clone()));
         }
-        let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).ok();
         let Some(claims) =
-            decode(payload).and_then(|bytes| serde_json::from_slice::<Claims>(&bytes).ok())
+            jwt::decoded(payload).and_then(|bytes| serde_json::from_slice::<Claims>(&bytes).ok())
         else {
             return Ok(None);
         };
         let ours = claims.iss == LEGACY_ISSUER || self.issuers.contains(&claims.iss);
-        let (Some(header_bytes), Some(signature), true) = (decode(header), decode(signature), ours)
+        let (Some(header_bytes), Some(signature), true) =
+            (jwt::decoded(header), jwt::decoded(signature), ours)
         else {
             return Ok(None);
         };
-        let Ok(said) = serde_json::from_slice::<Header>(&header_bytes) else {
+        let Ok(said) = serde_json::from_slice::<jwt::Header>(&header_bytes) else {
             return Ok(None);
         };
         let message = &token.as_bytes()[..header.len() + 1 + payload.len()];
@@ -155,7 +152,7 @@ impl Verifier {
 
     fn check_signature(
         &self,
-        said: &Header,
+        said: &jwt::Header,
         message: &[u8],
         signature: &[u8],
     ) -> Result<(), Unauthorized> {
@@ -411,22 +408,6 @@ impl Verifier {
         };
         Ok(time::parse(at).map_or(true, |at| at.as_second() < self.now() - LEEWAY))
     }
-}
-
-#[derive(Deserialize)]
-struct Header {
-    #[serde(default)]
-    alg: String,
-    #[serde(default)]
-    kid: String,
-    #[serde(default)]
-    crit: Value,
-}
-
-fn split(token: &str) -> Option<(&str, &str, &str)> {
-    let mut parts = token.split('.');
-    let split = (parts.next()?, parts.next()?, parts.next()?);
-    parts.next().is_none().then_some(split)
 }
 
 fn parse(object: &Object) -> Result<Value, Unauthorized> {
