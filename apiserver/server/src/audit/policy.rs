@@ -101,11 +101,7 @@ impl Policy {
         let schema = Schema::beside_metadata(TYPES).map_err(|why| Unusable(why.to_string()))?;
         let decoded = conform(&mut value, schema.root(0))
             .map_err(|why| Unusable(format!("failed decoding: {why}")))?;
-        let unknown = decoded
-            .unknown
-            .iter()
-            .map(|path| format!("unknown field {path:?}"));
-        let remarks: Vec<String> = repeated.into_iter().chain(unknown).collect();
+        let remarks: Vec<String> = repeated.into_iter().chain(decoded.remarks()).collect();
         if !remarks.is_empty() {
             tracing::warn!(
                 "Audit policy contains errors, falling back to lenient decoding: strict decoding error: {}",

@@ -120,8 +120,7 @@ pub fn decode<T: DeserializeOwned>(data: &[u8], kind: &Kind) -> Result<T, FileEr
         });
     }
     let decoded = conform(&mut value, node(&format!("apiserver.v1.{}", kind.name)))?;
-    let unknown = decoded.unknown.iter();
-    remarks.extend(unknown.map(|path| format!("unknown field {path:?}")));
+    remarks.extend(decoded.remarks());
     if !remarks.is_empty() {
         return Err(FileError::Strict(remarks));
     }

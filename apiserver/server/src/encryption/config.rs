@@ -117,16 +117,10 @@ fn parse(text: &str) -> Result<Value, Problem> {
     }
     let schema = Schema::beside_metadata(TYPES)?;
     let decoded = conform(&mut value, schema.root(0)).map_err(|why| Problem::from(why.0))?;
-    match decoded.unknown.is_empty() {
+    let remarks: Vec<String> = decoded.remarks().collect();
+    match remarks.is_empty() {
         true => Ok(value),
-        false => {
-            let unknown = decoded
-                .unknown
-                .iter()
-                .map(|path| format!("unknown field {path:?}"));
-            let unknown: Vec<String> = unknown.collect();
-            Err(format!("strict decoding error: {}", unknown.join(", ")).into())
-        }
+        false => Err(format!("strict decoding error: {}", remarks.join(", ")).into()),
     }
 }
 

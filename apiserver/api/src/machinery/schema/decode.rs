@@ -19,6 +19,15 @@ pub struct Decoded {
     pub unknown: Vec<String>,
 }
 
+impl Decoded {
+    /// What strict reading has against it.
+    pub fn remarks(&self) -> impl Iterator<Item = String> {
+        self.unknown
+            .iter()
+            .map(|path| format!("unknown field {path:?}"))
+    }
+}
+
 /// A value of the wrong type, in Go's words (`json: cannot unmarshal string into Go struct field PodSpec.spec.hostNetwork of type bool`).
 #[derive(thiserror::Error, Debug, PartialEq)]
 #[error("{0}")]

@@ -85,12 +85,10 @@ pub fn check_known(kind: &Kind, object: &Json) -> Result<(), ChangeError> {
     if decoded.unknown.is_empty() || kind.definition().is_some() {
         return Ok(());
     }
-    let unknown: Vec<String> = (decoded.unknown.iter())
-        .map(|path| format!("unknown field {path:?}"))
-        .collect();
+    let remarks: Vec<String> = decoded.remarks().collect();
     Err(unreadable(&format!(
         "strict decoding error: {}",
-        unknown.join(", ")
+        remarks.join(", ")
     )))
 }
 

@@ -223,12 +223,7 @@ impl Patch<'_> {
             Status::invalid("", "", "", &errors)
         };
         let decoded = read.map_err(|error| refused(error.to_string()))?;
-        remarks.extend(
-            decoded
-                .unknown
-                .iter()
-                .map(|path| format!("unknown field {path:?}")),
-        );
+        remarks.extend(decoded.remarks());
         match body::FieldValidation::of(self.ctx) {
             body::FieldValidation::Strict if !remarks.is_empty() => {
                 return Err(refused(format!(
