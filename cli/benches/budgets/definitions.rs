@@ -9,7 +9,7 @@ use crate::{client::Client, milliseconds, program::Program, report};
 
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 /// Definitions share groups as those of an operator do.
-const GROUPS: usize = 30;
+const GROUPS: usize = 10;
 /// Over how many creations CPU time, which is counted in hundredths of a second, is measured.
 const CREATED: usize = 1_500;
 
