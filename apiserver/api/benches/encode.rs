@@ -8,10 +8,7 @@ mod pods;
 use measuring::measure;
 use pods::pod;
 use serde_json::json;
-use skiff_api::machinery::{
-    protobuf::Writer,
-    schema::{Schema, conform, to_draft, to_json},
-};
+use skiff_api::machinery::schema::{Schema, conform, to_draft, to_json};
 
 fn main() {
     let mut pod = pod();
@@ -33,18 +30,5 @@ fn main() {
         measure(&format!("{name}, in the type's order"), || {
             drop(std::hint::black_box(to_draft(object, node)))
         });
-        // what a list in protobuf pays for each of its items
-        let text = to_json(object, Some(node));
-        let mut writer = Writer::new(node).expect("built in");
-        let mut out = Vec::new();
-        measure(&format!("{name}, text into protobuf"), || {
-            out.clear();
-            writer.field(2, &text, &mut out).expect("its own text");
-        });
-        println!(
-            "{name:<28} {:>8} bytes of JSON, {} of protobuf",
-            text.len(),
-            out.len()
-        );
     }
 }

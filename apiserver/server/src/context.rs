@@ -183,9 +183,7 @@ impl Context {
     /// An answer that is an object of the API.
     fn encoded(&self, code: u16, accept: &Accept, body: Body) -> Response<Body> {
         let mut response = self.finish(code, accept.encoding.media_type(), body);
-        if let Some(taken) = gzip::Taken::of(&self.headers) {
-            response.extensions_mut().insert(taken);
-        }
+        gzip::mark(&mut response, &self.headers);
         if self.trail.is_on() {
             response.extensions_mut().insert(Negotiated);
         }

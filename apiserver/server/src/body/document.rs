@@ -6,11 +6,11 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 use skiff_api::machinery::{
-    protobuf,
     schema::{Node, parse_json, paths_of_json},
     status::Status,
     yaml,
 };
+use skiff_protobuf as protobuf;
 
 use crate::encoding::Encoding;
 

@@ -21,24 +21,28 @@ const TURN: usize = 128 * 1024;
 /// Fewer bytes than these wait for more.
 const SMALL: usize = 8 * 1024;
 
-/// Marks an answer that may be compressed.
+/// Marks an answer that is to be compressed on its way out.
 #[derive(Clone, Copy)]
-pub struct Taken;
+struct Packed;
 
-impl Taken {
-    /// Whoever asks takes gzip.
-    pub fn of(headers: &HeaderMap) -> Option<Taken> {
-        let accepted = headers.get(header::ACCEPT_ENCODING)?.to_str().ok()?;
-        let gzip = accepted.split(',').any(|token| token.trim() == "gzip");
-        gzip.then_some(Taken)
+/// Has an answer compressed if it is long and who asks with these headers takes gzip.
+pub fn mark(response: &mut Response<Body>, asked: &HeaderMap) {
+    // lists that are sent in pieces are longer than one
+    let exact = response.body().size_hint().exact();
+    if exact.is_none_or(|size| size > THRESHOLD) && is_taken(asked) {
+        response.extensions_mut().insert(Packed);
     }
 }
 
-/// Compresses an answer that is marked, if it is long.
+fn is_taken(asked: &HeaderMap) -> bool {
+    let accepted = asked.get(header::ACCEPT_ENCODING);
+    let accepted = accepted.and_then(|value| value.to_str().ok());
+    accepted.is_some_and(|value| value.split(',').any(|token| token.trim() == "gzip"))
+}
+
+/// Compresses an answer that is marked.
 pub fn pack(mut response: Response<Body>) -> Response<Body> {
-    let taken = response.extensions_mut().remove::<Taken>().is_some();
-    let exact = response.body().size_hint().exact();
-    if !taken || exact.is_some_and(|size| size <= THRESHOLD) {
+    if response.extensions_mut().remove::<Packed>().is_none() {
         return response;
     }
     let headers = response.headers_mut();
@@ -116,9 +120,9 @@ mod tests {
         ] {
             let headers =
                 HeaderMap::from_iter([(header::ACCEPT_ENCODING, accepted.parse().unwrap())]);
-            assert_eq!(Taken::of(&headers).is_some(), takes, "{accepted}");
+            assert_eq!(is_taken(&headers), takes, "{accepted}");
         }
-        assert!(Taken::of(&HeaderMap::new()).is_none());
+        assert!(!is_taken(&HeaderMap::new()));
     }
 
     #[tokio::test]
@@ -134,16 +138,17 @@ mod tests {
                 pieces.into_iter().map(Ok::<_, std::convert::Infallible>),
             ))
         };
-        for (body, size, marked, packed) in [
+        for (body, size, taken, packed) in [
             (Body::from(text(1 << 17)), 1 << 17, true, false),
             (Body::from(text((1 << 17) + 16)), (1 << 17) + 16, true, true),
             (Body::from(text(1 << 20)), 1 << 20, false, false),
             (pieces(text(1 << 20)), 1 << 20, true, true),
         ] {
             let mut response = Response::new(body);
-            if marked {
-                response.extensions_mut().insert(Taken);
-            }
+            let asked = HeaderMap::from_iter(
+                taken.then(|| (header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"))),
+            );
+            mark(&mut response, &asked);
             let response = pack(response);
             assert_eq!(
                 response.headers().contains_key(header::CONTENT_ENCODING),

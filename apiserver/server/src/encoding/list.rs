@@ -8,10 +8,10 @@ use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use serde_json::Value;
 use skiff_api::machinery::{
-    protobuf::{Writer, list_head, list_tail},
     schema::{Node, Schema, to_json},
     status::Status,
 };
+use skiff_protobuf::{Writer, list_head, list_tail};
 use skiff_storage::Object;
 
 use super::{Encoding, unwritten};
@@ -19,6 +19,9 @@ use crate::limits::{heavy, room};
 
 /// Pieces are of about this size: short lists are one piece.
 const PIECE: usize = 128 * 1024;
+
+/// Objects of so many bytes are worth the start of a thread.
+const MUCH: usize = 1024 * 1024;
 
 /// A list of which nothing is left to do but to be encoded.
 pub struct List<'k> {
@@ -54,7 +57,7 @@ impl Encoding {
             Encoding::Protobuf => {
                 let size = list.size();
                 let _room = room(size).await;
-                heavy(size, || protobuf(&list)).map(Some)
+                heavy(size, || protobuf(&list, size)).map(Some)
             }
             _ => Ok(None),
         }
@@ -104,19 +107,26 @@ fn pieces(pieces: impl Iterator<Item = Bytes> + Send + 'static) -> Body {
     Body::from_stream(futures::stream::iter(pieces.map(Ok::<_, Infallible>)))
 }
 
-/// How long the list is stands before its items, so all of them are encoded first.
-fn protobuf(list: &List<'_>) -> Result<Body, Status> {
-    let mut writer = Writer::new(list.node).map_err(unwritten)?;
-    let mut items: Vec<Bytes> = Vec::new();
-    let mut piece = Vec::new();
-    for object in &list.objects {
-        let text = object.bytes.read();
-        writer.field(2, &text, &mut piece).map_err(unwritten)?;
-        if piece.len() >= PIECE {
-            items.push(std::mem::take(&mut piece).into());
+/// How long the list is stands before its items, so all of them are encoded first; those of a long one on all processors.
+fn protobuf(list: &List<'_>, size: usize) -> Result<Body, Status> {
+    let threads = match size {
+        ..MUCH => 1,
+        _ => std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    let share = list.objects.len().div_ceil(threads).max(1);
+    let items = std::thread::scope(|scope| {
+        let mut shares = list.objects.chunks(share);
+        let own = shares.next().unwrap_or_default();
+        let others: Vec<_> = shares
+            .map(|share| scope.spawn(|| encoded(share, list.node)))
+            .collect();
+        let mut items = encoded(own, list.node)?;
+        for other in others {
+            let panicked = |_| Status::internal("a list could not be encoded");
+            items.extend(other.join().map_err(panicked)??);
         }
-    }
-    items.push(piece.into());
+        Ok::<_, Status>(items)
+    })?;
     let length = items.iter().map(Bytes::len).sum();
     let head = list_head(&list.api_version, list.kind, &list.metadata(), length);
     let head = head.map_err(unwritten)?;
@@ -129,4 +139,21 @@ fn protobuf(list: &List<'_>) -> Result<Body, Status> {
             .chain(items)
             .chain(std::iter::once(tail)),
     ))
+}
+
+/// Objects as items of a list, in pieces: one at the least.
+fn encoded(objects: &[Arc<Object>], node: Node) -> Result<Vec<Bytes>, Status> {
+    let mut writer = Writer::new(node).map_err(unwritten)?;
+    let mut pieces: Vec<Bytes> = Vec::new();
+    let mut piece = Vec::new();
+    for object in objects {
+        let text = object.bytes.read();
+        writer.field(2, &text, &mut piece).map_err(unwritten)?;
+        if piece.len() >= PIECE {
+            let next = Vec::with_capacity(piece.len() + PIECE / 8);
+            pieces.push(std::mem::replace(&mut piece, next).into());
+        }
+    }
+    pieces.push(piece.into());
+    Ok(pieces)
 }

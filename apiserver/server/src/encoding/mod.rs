@@ -12,12 +12,12 @@ use bytes::{Bytes, BytesMut};
 pub use list::List;
 use serde_json::Value;
 use skiff_api::machinery::{
-    protobuf::{self, ProtobufError},
     read::Read,
     schema::{Node, Schema, conform, to_json, to_pretty_json},
     status::Status,
     yaml,
 };
+use skiff_protobuf::{self as protobuf, ProtobufError};
 use skiff_storage::Text;
 
 /// What a client may be sent, in the order in which upstream offers it.

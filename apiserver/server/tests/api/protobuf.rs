@@ -4,10 +4,8 @@
 use std::io::Read;
 
 use serde_json::{Value, json};
-use skiff_api::machinery::{
-    protobuf::{decode, encode, unwrap},
-    schema::{Node, Schema, conform, to_json},
-};
+use skiff_api::machinery::schema::{Node, Schema, conform, to_json};
+use skiff_protobuf::{decode, encode, unwrap};
 
 use crate::{
     server::{Answer, Server},

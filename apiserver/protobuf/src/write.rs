@@ -4,17 +4,19 @@
 //! Invariant: the text is read once and no value is made of it. Keys of maps are sorted in the text already, as in all that [`to_json`] wrote.
 //! Follows `MarshalToSizedBuffer` of the `generated.pb.go` files, and `runtime.Unknown`.
 //!
-//! [`to_json`]: crate::machinery::schema::to_json
+//! [`to_json`]: skiff_api::machinery::schema::to_json
+
+use std::borrow::Cow;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 
-use super::{
+use crate::{
     DEPTH, PREFIX, ProtobufError,
-    layout::{Layouts, Step},
+    layout::{Layout, Layouts},
     scan::Scan,
     wire,
 };
-use crate::machinery::{
+use skiff_api::machinery::{
     gonum,
     schema::{Node, Or, Schema, Shape},
     time,
@@ -42,9 +44,9 @@ struct Room {
 
 /// What the envelope of an object says of it.
 #[derive(Default)]
-struct Said {
-    api_version: String,
-    kind: String,
+struct Said<'t> {
+    api_version: Cow<'t, [u8]>,
+    kind: Cow<'t, [u8]>,
 }
 
 impl Writer {
@@ -69,7 +71,7 @@ impl Writer {
         self.message(number, text, out).map(drop)
     }
 
-    fn message(&mut self, number: u16, text: &[u8], out: &mut Vec<u8>) -> Wrote<Said> {
+    fn message<'t>(&mut self, number: u16, text: &'t [u8], out: &mut Vec<u8>) -> Wrote<Said<'t>> {
         self.room.fields.clear();
         let mut object = Object {
             schema: Schema::builtin(),
@@ -106,11 +108,11 @@ pub fn encode(text: &[u8], node: Node) -> Wrote<Vec<u8>> {
     Ok(out)
 }
 
-fn head(out: &mut Vec<u8>, api_version: &str, kind: &str) {
+fn head(out: &mut Vec<u8>, api_version: &[u8], kind: &[u8]) {
     out.extend_from_slice(PREFIX);
     let from = wire::open(out, 1);
-    wire::bytes(out, 1, api_version.as_bytes());
-    wire::bytes(out, 2, kind.as_bytes());
+    wire::bytes(out, 1, api_version);
+    wire::bytes(out, 2, kind);
     wire::close(out, from);
 }
 
@@ -123,7 +125,7 @@ pub fn list_head(api_version: &str, kind: &str, metadata: &[u8], items: usize) -
     let mut first = Vec::new();
     Writer::new(node.ok_or_else(|| formless("v1.ListMeta"))?)?.field(1, metadata, &mut first)?;
     let mut out = Vec::with_capacity(first.len() + 64);
-    head(&mut out, api_version, kind);
+    head(&mut out, api_version.as_bytes(), kind.as_bytes());
     wire::key(&mut out, 2, wire::LENGTH);
     wire::varint(&mut out, (first.len() + items) as u64);
     out.extend_from_slice(&first);
@@ -149,17 +151,17 @@ pub fn event(what: &str, object: &[u8]) -> Vec<u8> {
 }
 
 /// An object on its way from text to message.
-struct Object<'a> {
+struct Object<'t, 'o> {
     schema: &'static Schema,
     layouts: &'static Layouts,
-    text: Scan<'a>,
-    out: &'a mut Vec<u8>,
-    room: &'a mut Room,
-    said: Said,
+    text: Scan<'t>,
+    out: &'o mut Vec<u8>,
+    room: &'o mut Room,
+    said: Said<'t>,
     depth: usize,
 }
 
-impl Object<'_> {
+impl Object<'_, '_> {
     /// The fields of a struct: first as they stand in the text, then put in order among those that are absent.
     fn structure(&mut self, index: u32) -> Wrote {
         if self.depth > DEPTH {
@@ -169,78 +171,95 @@ impl Object<'_> {
         let (of, layout) = (&self.schema.types[index as usize], self.layouts.get(index));
         let (begin, first) = (self.out.len(), self.room.fields.len());
         self.text.expect(b'{')?;
-        let mut none = true;
+        let (mut none, mut next) = (true, 0);
         while self.text.more(none, b'}')? {
             none = false;
             let name = self.text.name()?;
-            let at = of.position(&name).map(usize::from);
-            let place = at.and_then(|at| layout.places[at]);
-            let (Some(at), Some(place)) = (at, place) else {
+            let at = layout.find(of, &name, next);
+            next = at.map_or(next, |at| at + 1);
+            let place = at.and_then(|at| layout.place(at));
+            let (Some(at), Some((place, around))) = (at, place) else {
                 self.unnumbered(&name)?;
                 continue;
             };
             let start = self.out.len();
-            let field = &of.fields[at];
-            self.several(field.number, &field.shape)?;
+            let field = &of.fields[usize::from(at)];
+            if self.text.null()? {
+                // Go's nil, as if it was absent
+            } else if around {
+                self.element(field.number, &field.shape)?;
+            } else {
+                self.several(field.number, &field.shape)?;
+            }
             if self.out.len() > start {
                 self.room.fields.push((place, start, self.out.len()));
             }
         }
         self.depth -= 1;
-        self.in_order(&layout.steps, begin, first);
+        self.in_order(layout, begin, first);
         Ok(())
     }
 
     /// What has no number: of the object itself, its kind; else nothing that is known.
-    fn unnumbered(&mut self, name: &str) -> Wrote {
+    fn unnumbered(&mut self, name: &[u8]) -> Wrote {
         let place = match name {
-            "kind" if self.depth == 1 => &mut self.said.kind,
-            "apiVersion" if self.depth == 1 => &mut self.said.api_version,
+            b"kind" if self.depth == 1 => &mut self.said.kind,
+            b"apiVersion" if self.depth == 1 => &mut self.said.api_version,
             _ => return self.text.any().map(drop),
         };
         if !self.text.null()? {
-            *place = self.text.string()?.into_owned();
+            *place = self.text.string()?;
         }
         Ok(())
     }
 
-    /// Puts the fields since `first`, which were written from `begin` on, into the order of the steps.
-    fn in_order(&mut self, steps: &[Step], begin: usize, first: usize) {
+    /// Puts the fields since `first`, which were written from `begin` on, into the order of the message, among those that are absent.
+    fn in_order(&mut self, layout: &Layout, begin: usize, first: usize) {
         let room = &mut *self.room;
         let fields = &mut room.fields[first..];
-        fields.sort_unstable_by_key(|(place, ..)| *place);
-        room.unsorted.clear();
-        room.unsorted.extend_from_slice(&self.out[begin..]);
-        self.out.truncate(begin);
-        let mut fields = fields.iter().peekable();
-        // how deep embedded structs lie in each other
-        let (mut opened, mut depth) = ([0; 4], 0);
-        for (place, step) in (0..).zip(steps) {
-            match step {
-                Step::Field { absent, .. } => match fields.next_if(|field| field.0 == place) {
-                    Some((_, start, end)) => self
-                        .out
-                        .extend_from_slice(&room.unsorted[start - begin..end - begin]),
-                    None => self.out.extend_from_slice(absent),
-                },
-                Step::Open { number, .. } => {
-                    opened[depth] = wire::open(self.out, *number);
-                    depth += 1;
+        let sorted = fields.is_sorted_by_key(|(place, ..)| *place);
+        if !sorted {
+            fields.sort_unstable_by_key(|(place, ..)| *place);
+        }
+        let size = layout.steps.len();
+        if let Some(all) = layout.between(0, size) {
+            if fields.is_empty() {
+                self.out.extend_from_slice(all);
+            } else if !sorted || fields.len() < size && !all.is_empty() {
+                room.unsorted.clear();
+                room.unsorted.extend_from_slice(&self.out[begin..]);
+                self.out.truncate(begin);
+                let mut done = 0;
+                for &(place, start, end) in &*fields {
+                    let place = usize::from(place);
+                    let absent = layout.between(done, place).unwrap_or_default();
+                    self.out.extend_from_slice(absent);
+                    let field = &room.unsorted[start - begin..end - begin];
+                    self.out.extend_from_slice(field);
+                    done = place + 1;
                 }
-                Step::Close => {
-                    depth -= 1;
-                    wire::close(self.out, opened[depth]);
-                }
+                let absent = layout.between(done, size).unwrap_or_default();
+                self.out.extend_from_slice(absent);
             }
+        } else {
+            room.unsorted.clear();
+            room.unsorted.extend_from_slice(&self.out[begin..]);
+            self.out.truncate(begin);
+            let mut fields = fields.iter().peekable();
+            let mut place = 0;
+            layout.walk(self.out, |absent, out| {
+                let field = fields.next_if(|field| field.0 == place);
+                place += 1;
+                out.extend_from_slice(field.map_or(absent, |(_, start, end)| {
+                    &room.unsorted[start - begin..end - begin]
+                }));
+            });
         }
         room.fields.truncate(first);
     }
 
-    /// A field, which is as many as it has items or entries. None is written for Go's nil.
+    /// A field, which is as many as it has items or entries.
     fn several(&mut self, number: u16, shape: &Shape) -> Wrote {
-        if self.text.null()? {
-            return Ok(());
-        }
         match shape {
             Shape::List(of) => self.items(number, of),
             Shape::Map(of) => {
@@ -250,7 +269,7 @@ impl Object<'_> {
                     none = false;
                     let key = self.text.name()?;
                     let from = wire::open(self.out, number);
-                    wire::bytes(self.out, 1, key.as_bytes());
+                    wire::bytes(self.out, 1, &key);
                     self.element(2, of)?;
                     wire::close(self.out, from);
                 }
@@ -296,7 +315,7 @@ impl Object<'_> {
         match shape {
             Shape::String(_) => {
                 let text = self.text.string()?;
-                wire::bytes(self.out, number, text.as_bytes());
+                wire::bytes(self.out, number, &text);
             }
             Shape::Bool => wire::number(self.out, number, self.text.bool()?.into()),
             Shape::Int32(_) | Shape::Int64(_) => {
@@ -310,7 +329,7 @@ impl Object<'_> {
             Shape::Bytes => {
                 let (unfit, text) = (self.text.unfit(), self.text.string()?);
                 let from = wire::open(self.out, number);
-                let read = BASE64_STANDARD.decode_vec(text.as_bytes(), self.out);
+                let read = BASE64_STANDARD.decode_vec(&text, self.out);
                 read.map_err(|_| unfit)?;
                 wire::close(self.out, from);
             }
@@ -335,10 +354,10 @@ impl Object<'_> {
         match shape {
             Shape::Quantity => {
                 let text = self.text.string()?;
-                wire::bytes(self.out, 1, text.as_bytes());
+                wire::bytes(self.out, 1, &text);
             }
             Shape::Time | Shape::MicroTime => {
-                let (unfit, text) = (self.text.unfit(), self.text.string()?);
+                let (unfit, text) = (self.text.unfit(), self.text.text()?);
                 let (seconds, nanos) = time::since_epoch(&text).map_err(|_| unfit)?;
                 if (seconds, nanos) != (ZERO_TIME, 0) {
                     let nanos = if *shape == Shape::Time { 0 } else { nanos };
@@ -347,7 +366,7 @@ impl Object<'_> {
                 }
             }
             Shape::Duration => {
-                let (unfit, text) = (self.text.unfit(), self.text.string()?);
+                let (unfit, text) = (self.text.unfit(), self.text.text()?);
                 let nanos = gonum::duration(&text).map_err(|_| unfit)?;
                 wire::number(self.out, 1, nanos);
             }
@@ -358,7 +377,7 @@ impl Object<'_> {
                 };
                 wire::number(self.out, 1, text.is_some().into());
                 wire::number(self.out, 2, number);
-                wire::bytes(self.out, 3, text.unwrap_or_default().as_bytes());
+                wire::bytes(self.out, 3, &text.unwrap_or_default());
             }
             Shape::SchemaOr(or, of) => self.schema_or(*or, of)?,
             _ => wire::bytes(self.out, 1, self.text.any()?),

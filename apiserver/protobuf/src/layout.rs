@@ -4,8 +4,8 @@
 
 use std::{collections::HashMap, sync::LazyLock};
 
-use super::wire;
-use crate::machinery::schema::{Field, Schema, Shape, Type};
+use crate::wire;
+use skiff_api::machinery::schema::{Field, Schema, Shape, Type};
 
 /// Go's embedded structs are messages of their own; the numbers that these have in the messages around them.
 const EMBEDDED: &[(&str, &str, u16)] = &[
@@ -35,6 +35,19 @@ const EMBEDDED: &[(&str, &str, u16)] = &[
     ),
 ];
 
+/// Lists of which Go has a type of its own: a message around the items, as in maps.
+const AROUND: &[(&str, &str)] = &[("meta.v1.APIResource", "verbs")];
+
+/// The first eight bytes of a name as a number.
+fn beginning(name: &[u8]) -> u64 {
+    if let Some(whole) = name.first_chunk() {
+        return u64::from_le_bytes(*whole);
+    }
+    let mut bytes = [0; 8];
+    bytes[..name.len()].copy_from_slice(name);
+    u64::from_le_bytes(bytes)
+}
+
 fn embedded_number(of: &str, via: &str) -> u16 {
     EMBEDDED
         .iter()
@@ -53,8 +66,13 @@ pub struct Layout {
     pub is_formed: bool,
     /// By number, each embedded struct where its number puts it.
     pub steps: Vec<Step>,
-    /// Where each field of the type stands in `steps`.
-    pub places: Vec<Option<u16>>,
+    /// Which of the fields of the message each field of the type is, and whether it is a list within a message of its own.
+    places: Vec<Option<(u16, bool)>>,
+    /// The first bytes of the name of each field, in the order of the type.
+    beginnings: Vec<u64>,
+    /// What is written for the absence of all of them, where no struct is embedded, and where that of each begins in it; at the end, its length.
+    zeros: Vec<u8>,
+    starts: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -63,6 +81,8 @@ pub enum Step {
         number: u16,
         /// Its index in the type.
         at: u16,
+        /// It is a list within a message of its own.
+        around: bool,
         /// What is written for none: nothing where Go has a pointer, a list or a map, else the zero of its type.
         absent: Box<[u8]>,
     },
@@ -99,6 +119,7 @@ impl Layouts {
                     *absent = std::mem::take(&mut absents[usize::from(*at)]);
                 }
             }
+            layout.join();
         }
         layouts
     }
@@ -123,26 +144,74 @@ impl Layout {
         let mut steps = Vec::new();
         part(of, "", &mut steps);
         let mut places = vec![None; of.fields.len()];
-        for (place, step) in (0..).zip(&steps) {
-            if let Step::Field { at, .. } = step {
-                places[usize::from(*at)] = Some(place);
-            }
+        let fields = steps.iter().filter_map(|step| match step {
+            Step::Field { at, around, .. } => Some((*at, *around)),
+            _ => None,
+        });
+        for (place, (at, around)) in (0..).zip(fields) {
+            places[usize::from(at)] = Some((place, around));
         }
-        let unnumbered = |(field, place): (&Field, &Option<u16>)| {
+        let unnumbered = |(field, place): (&Field, &Option<(u16, bool)>)| {
             place.is_none() && !matches!(&*field.name, "kind" | "apiVersion")
         };
         Layout {
             is_formed: !of.fields.iter().zip(&places).any(unnumbered),
             steps,
             places,
+            beginnings: of
+                .fields
+                .iter()
+                .map(|field| beginning(field.name.as_bytes()))
+                .collect(),
+            zeros: Vec::new(),
+            starts: Vec::new(),
         }
+    }
+
+    fn join(&mut self) {
+        for step in &self.steps {
+            let Step::Field { absent, .. } = step else {
+                self.zeros.clear();
+                self.starts.clear();
+                return;
+            };
+            self.starts.push(self.zeros.len());
+            self.zeros.extend_from_slice(absent);
+        }
+        self.starts.push(self.zeros.len());
+    }
+
+    /// What is written for the absence of the fields from one place to before another; `None`: a struct is embedded in this one.
+    pub fn between(&self, from: usize, to: usize) -> Option<&[u8]> {
+        Some(&self.zeros[*self.starts.get(from)?..*self.starts.get(to)?])
+    }
+
+    /// The index of a field in the type. Fields come in its order, so it is sought from `next` on first.
+    pub fn find(&self, of: &Type, name: &[u8], next: u16) -> Option<u16> {
+        let wanted = beginning(name);
+        let rest = self.beginnings.get(usize::from(next)..).unwrap_or_default();
+        let ahead = (next..).zip(rest).find(|(at, first)| {
+            **first == wanted && of.fields[usize::from(*at)].name.as_bytes() == name
+        });
+        match ahead {
+            Some((at, _)) => Some(at),
+            None => of.position(std::str::from_utf8(name).ok()?),
+        }
+    }
+
+    /// Which of the fields of the message a field of the type is, by its index there, and whether it is a list within a message of its own.
+    pub fn place(&self, at: u16) -> Option<(u16, bool)> {
+        self.places[usize::from(at)]
+    }
+
+    /// Writes all fields as `field` writes each, which is told what stands for its absence, and the embedded structs around them.
+    pub fn walk(&self, out: &mut Vec<u8>, mut field: impl FnMut(&[u8], &mut Vec<u8>)) {
+        walk(&self.steps, out, |_, absent, out| field(absent, out));
     }
 
     /// Writes the contents of the message of an object none of whose fields is set.
     fn zero(&self, out: &mut Vec<u8>) {
-        walk(&self.steps, out, |_, absent, out| {
-            out.extend_from_slice(absent)
-        });
+        self.walk(out, |absent, out| out.extend_from_slice(absent));
     }
 }
 
@@ -170,6 +239,7 @@ fn part(of: &Type, via: &str, steps: &mut Vec<Step>) {
             Ok(at) => steps.push(Step::Field {
                 number,
                 at,
+                around: AROUND.contains(&(&*of.name, &*of.fields[usize::from(at)].name)),
                 absent: Box::default(),
             }),
             Err(path) => {
@@ -238,15 +308,18 @@ impl Zeros<'_> {
 
 /// Writes the fields of a message as `field` writes each, and the embedded structs around them.
 fn walk(steps: &[Step], out: &mut Vec<u8>, mut field: impl FnMut(u16, &[u8], &mut Vec<u8>)) {
-    let mut opened = Vec::new();
+    // no struct is embedded deeper
+    let (mut opened, mut depth) = ([0; 4], 0);
     for step in steps {
         match step {
             Step::Field { at, absent, .. } => field(*at, absent, out),
-            Step::Open { number, .. } => opened.push(wire::open(out, *number)),
+            Step::Open { number, .. } => {
+                opened[depth] = wire::open(out, *number);
+                depth += 1;
+            }
             Step::Close => {
-                if let Some(from) = opened.pop() {
-                    wire::close(out, from);
-                }
+                depth -= 1;
+                wire::close(out, opened[depth]);
             }
         }
     }

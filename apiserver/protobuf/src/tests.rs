@@ -8,7 +8,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{
+use skiff_api::{
     kinds::Registry,
     machinery::schema::{Node, Schema, conform, to_json},
 };
@@ -200,6 +200,16 @@ fn lists_of_metadata_have_numbers_of_their_own_in_the_older_version() {
     let raw = |binary: &[u8]| unwrap(binary).unwrap().raw.to_vec();
     assert_eq!(raw(&new)[..8], *b"\n\x06\n\0\x12\0\x1a\0");
     assert!(raw(&old).ends_with(b"\x12\x06\n\0\x12\0\x1a\0"));
+}
+
+#[test]
+fn verbs_are_a_message() {
+    let list = json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "v1", "resources": [
+        {"name": "a", "singularName": "", "namespaced": true, "kind": "A", "verbs": ["get", "list"]}]});
+    let (binary, back) = there_and_back(&list);
+    assert_eq!(back, list);
+    let verbs = b"\x22\x0b\n\x03get\n\x04list";
+    assert!(binary.windows(verbs.len()).any(|piece| piece == verbs));
 }
 
 #[test]

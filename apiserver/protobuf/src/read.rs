@@ -6,11 +6,11 @@
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value};
 
-use super::{
+use crate::{
     DEPTH, PREFIX, ProtobufError,
     layout::{Layouts, Step},
 };
-use crate::machinery::{
+use skiff_api::machinery::{
     gonum,
     schema::{Field, Or, Schema, Shape},
     time as go_time,
@@ -181,9 +181,17 @@ impl Reader<'_> {
             let mut rest = steps;
             while let Some((step, after)) = rest.split_first() {
                 match step {
-                    Step::Field { number, at, .. } if *number == entry.number => {
+                    Step::Field {
+                        number, at, around, ..
+                    } if *number == entry.number => {
                         let of = &self.schema.types[index as usize];
-                        self.put(entry, &of.fields[usize::from(*at)], depth, out)?;
+                        let field = &of.fields[usize::from(*at)];
+                        if *around {
+                            let list = self.map_value(entry, &field.shape, depth)?;
+                            out.insert(field.name.to_string(), list);
+                        } else {
+                            self.put(entry, field, depth, out)?;
+                        }
                         break;
                     }
                     Step::Open { number, within } if *number == entry.number => {
