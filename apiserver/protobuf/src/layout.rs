@@ -38,14 +38,18 @@ const EMBEDDED: &[(&str, &str, u16)] = &[
 /// Lists of which Go has a type of its own: a message around the items, as in maps.
 const AROUND: &[(&str, &str)] = &[("meta.v1.APIResource", "verbs")];
 
-/// The first eight bytes of a name as a number.
+/// The first eight bytes of a name as a number; those of a short one are read together where they overlap.
 fn beginning(name: &[u8]) -> u64 {
+    let length = name.len();
     if let Some(whole) = name.first_chunk() {
         return u64::from_le_bytes(*whole);
     }
-    let mut bytes = [0; 8];
-    bytes[..name.len()].copy_from_slice(name);
-    u64::from_le_bytes(bytes)
+    if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
+        let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+        return u64::from(first) | u64::from(last) << (8 * (length - 4));
+    }
+    let bytes = name.iter().rev();
+    bytes.fold(0, |sum, byte| sum << 8 | u64::from(*byte))
 }
 
 fn embedded_number(of: &str, via: &str) -> u16 {
@@ -68,8 +72,8 @@ pub struct Layout {
     pub steps: Vec<Step>,
     /// Which of the fields of the message each field of the type is, and whether it is a list within a message of its own.
     places: Vec<Option<(u16, bool)>>,
-    /// The first bytes of the name of each field, in the order of the type.
-    beginnings: Vec<u64>,
+    /// The first bytes of the name of each field, in the order of the type, and its length.
+    beginnings: Vec<(u64, usize)>,
     /// What is written for the absence of all of them, where no struct is embedded, and where that of each begins in it; at the end, its length.
     zeros: Vec<u8>,
     starts: Vec<usize>,
@@ -161,7 +165,7 @@ impl Layout {
             beginnings: of
                 .fields
                 .iter()
-                .map(|field| beginning(field.name.as_bytes()))
+                .map(|field| (beginning(field.name.as_bytes()), field.name.len()))
                 .collect(),
             zeros: Vec::new(),
             starts: Vec::new(),
@@ -190,8 +194,10 @@ impl Layout {
     pub fn find(&self, of: &Type, name: &[u8], next: u16) -> Option<u16> {
         let wanted = beginning(name);
         let rest = self.beginnings.get(usize::from(next)..).unwrap_or_default();
-        let ahead = (next..).zip(rest).find(|(at, first)| {
-            **first == wanted && of.fields[usize::from(*at)].name.as_bytes() == name
+        let ahead = (next..).zip(rest).find(|(at, (first, length))| {
+            *first == wanted
+                && *length == name.len()
+                && (name.len() <= 8 || of.fields[usize::from(*at)].name.as_bytes() == name)
         });
         match ahead {
             Some((at, _)) => Some(at),
