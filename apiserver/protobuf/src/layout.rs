@@ -4,8 +4,9 @@
 
 use std::{collections::HashMap, sync::LazyLock};
 
-use crate::wire;
 use skiff_api::machinery::schema::{Field, Schema, Shape, Type};
+
+use crate::wire;
 
 /// Go's embedded structs are messages of their own; the numbers that these have in the messages around them.
 const EMBEDDED: &[(&str, &str, u16)] = &[

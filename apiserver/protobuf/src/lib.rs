@@ -1,7 +1,7 @@
 //! Kubernetes' protobuf: objects as clients written in Go send them and are sent them, by the schema table.
 //!
-//! [`read`](unwrap) makes JSON of messages, [`write`](encode) makes messages of the JSON text that is stored; [`layout`] says how the fields of a type
-//! lie in its message, for both. A message is written to the letter as upstream writes it: whoever compares bytes finds none that differ.
+//! `read.rs` makes JSON of messages, `write.rs` makes messages of the JSON text that is stored; `layout.rs` says how the fields of a type lie in its
+//! message, for both. A message is written to the letter as upstream writes it: whoever compares bytes finds none that differ.
 //! Follows `staging/src/k8s.io/apimachinery/pkg/runtime/serializer/protobuf/protobuf.go`, the `generated.proto` files and what gogo's generator makes
 //! of them.
 

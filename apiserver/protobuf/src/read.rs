@@ -5,15 +5,15 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value};
-
-use crate::{
-    DEPTH, PREFIX, ProtobufError,
-    layout::{Layouts, Step},
-};
 use skiff_api::machinery::{
     gonum,
     schema::{Field, Or, Schema, Shape},
     time as go_time,
+};
+
+use crate::{
+    DEPTH, PREFIX, ProtobufError,
+    layout::{Layouts, Step},
 };
 
 type Read<T> = Result<T, ProtobufError>;

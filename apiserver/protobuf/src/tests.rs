@@ -6,12 +6,12 @@ use std::{
 };
 
 use serde_json::{Value, json};
-
-use super::*;
 use skiff_api::{
     kinds::Registry,
     machinery::schema::{Node, Schema, conform, to_json},
 };
+
+use super::*;
 
 /// Kinds of which there is no golden object: upstream tests them elsewhere.
 const UNSEEN: &[&str] = &[

@@ -9,17 +9,17 @@
 use std::borrow::Cow;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use skiff_api::machinery::{
+    gonum,
+    schema::{Node, Or, Schema, Shape},
+    time,
+};
 
 use crate::{
     DEPTH, PREFIX, ProtobufError,
     layout::{Layout, Layouts},
     scan::Scan,
     wire,
-};
-use skiff_api::machinery::{
-    gonum,
-    schema::{Node, Or, Schema, Shape},
-    time,
 };
 
 type Wrote<T = ()> = Result<T, ProtobufError>;

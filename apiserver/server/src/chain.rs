@@ -62,7 +62,8 @@ impl App {
         let due = deadline::of(&info, &query, self.request_timeout);
         let expects = parts.headers.contains_key(header::EXPECT);
         let (body, loan) = remainder::lend(body, due.as_ref().ok().copied().flatten());
-        let ctx = Context {
+        // boxed: it is handed from one to the next, each of which would copy it
+        let ctx = Box::new(Context {
             kinds: self.core.kinds.load_full(),
             app: self,
             asked: auth::Attributes::default(),
@@ -71,7 +72,7 @@ impl App {
             headers: parts.headers.clone(),
             warnings: Warnings::default(),
             trail: Trail::default(),
-        };
+        });
         let mut response = match due {
             Ok(due) => within(due, ctx, parts, body).await,
             Err(status) => {
@@ -206,7 +207,7 @@ impl App {
 /// (addresses, budgets) must not be given back while it is stored after all.
 async fn within(
     due: Option<Instant>,
-    ctx: Context,
+    ctx: Box<Context>,
     parts: http::request::Parts,
     body: Body,
 ) -> Response<Body> {
@@ -246,7 +247,7 @@ async fn within(
 
 /// Admits, finds the verb, and keeps the request's place until its answer is sent.
 async fn answered(
-    mut ctx: Context,
+    mut ctx: Box<Context>,
     parts: http::request::Parts,
     body: Body,
     labels: Option<Labels>,
@@ -281,7 +282,7 @@ fn internal(ctx: &Context, parts: &http::request::Parts, why: &str) -> Response<
 }
 
 async fn answered_to(
-    ctx: Context,
+    ctx: Box<Context>,
     admitted: Result<Place, Refusal>,
     parts: http::request::Parts,
     body: Body,
@@ -309,7 +310,7 @@ async fn answered_to(
     place.until_sent(response)
 }
 
-async fn dispatch(ctx: Context, parts: http::request::Parts, body: Body) -> Response<Body> {
+async fn dispatch(ctx: Box<Context>, parts: http::request::Parts, body: Body) -> Response<Body> {
     if let Some(known) = ctx.app.aggregation.delegating()
         && let Some(remote) = known.answers(&ctx.kinds, &ctx.info)
     {
