@@ -26,7 +26,7 @@ use crate::{
     request::{Query, RequestInfo},
     subresources::connect::Peer,
     verbs,
-    write::Warnings,
+    write::{Emptied, Warnings},
 };
 
 /// Why a request got no verb's answer.
@@ -70,6 +70,7 @@ impl App {
             query,
             headers: parts.headers.clone(),
             warnings: Warnings::default(),
+            emptied: Emptied::default(),
             trail: Trail::default(),
         });
         let mut response = match due {
@@ -276,7 +277,8 @@ fn note_verdict(trail: &Trail, verdict: &auth::Verdict) {
 }
 
 fn internal(ctx: &Context, parts: &http::request::Parts, why: &str) -> Response<Body> {
-    let uri = go_quoted(&parts.uri.to_string());
+    let uri = &parts.uri;
+    let uri = go_quoted(uri.path_and_query().map_or(uri.path(), |uri| uri.as_str()));
     ctx.text(500, format!("Internal Server Error: {uri}: {why}\n"))
 }
 

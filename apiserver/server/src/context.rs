@@ -26,7 +26,7 @@ use crate::{
     auth,
     negotiate::{Accept, Encoding},
     request::{Query, RequestInfo},
-    write::{Call, Options, Warnings},
+    write::{Call, Emptied, Options, Warnings},
 };
 
 pub type Answer = Result<Response<Body>, Status>;
@@ -55,6 +55,8 @@ pub struct Context {
     pub query: Query,
     pub headers: HeaderMap,
     pub warnings: Warnings,
+    /// What its body gave that holds nothing.
+    pub emptied: Emptied,
     /// What is told of the request.
     pub trail: Trail,
 }
@@ -100,6 +102,7 @@ impl Context {
             asked: &self.asked,
             options,
             warnings: &self.warnings,
+            emptied: &self.emptied,
             trail: &self.trail,
             conversions: Default::default(),
         }
