@@ -173,7 +173,12 @@ impl App {
             };
             *place = self.places.enter(&asks).await.map_err(Refusal::Full)?;
         }
-        let verdict = authorizers.decide(&ctx.asked).await;
+        self.authorized(ctx, parts).await
+    }
+
+    /// Whether who asks may.
+    async fn authorized(&self, ctx: &Context, parts: &http::request::Parts) -> Result<(), Refusal> {
+        let verdict = self.core.authorizers.decide(&ctx.asked).await;
         note_verdict(&ctx.trail, &verdict);
         if verdict.allowed() {
             return Ok(());

@@ -96,6 +96,37 @@ fn widest(mode: Mode, nominal: usize) -> usize {
     part.min(nominal / queuing.hand.max(1)).max(1)
 }
 
+/// What levels are to be: those of the objects by their names, the mandatory ones in any case, and those of before that have requests still.
+fn wanted(
+    levels: &[Value],
+    before: Option<&Configuration>,
+) -> BTreeMap<Arc<str>, (Wish, Mode, bool)> {
+    let mut wanted = BTreeMap::new();
+    for object in levels {
+        match read(object) {
+            Some((wish, mode)) => {
+                wanted.insert(object.name().into(), (wish, mode, false));
+            }
+            None => tracing::warn!(
+                name = object.name(),
+                "a PriorityLevelConfiguration is ignored, for its spec is broken"
+            ),
+        }
+    }
+    for name in [EXEMPT, CATCH_ALL] {
+        let object = imagined(name, bootstrap::mandatory_level(name));
+        if let (false, Some((wish, mode))) = (wanted.contains_key(name), read(&object)) {
+            wanted.insert(name.into(), (wish, mode, false));
+        }
+    }
+    for (name, old) in before.iter().flat_map(|before| &before.levels) {
+        if !wanted.contains_key(name) && !old.level.is_idle() {
+            wanted.insert(name.clone(), (old.wish, old.mode, true));
+        }
+    }
+    wanted
+}
+
 impl Configuration {
     /// What these objects come to, after what there was before.
     pub fn of(
@@ -106,53 +137,26 @@ impl Configuration {
         emptied: &Arc<Notify>,
         now: Instant,
     ) -> Configuration {
-        let mandatory = [EXEMPT, CATCH_ALL];
-        let present = |name: &str| {
-            let is_it = |level: &Value| level.name() == name && read(level).is_some();
-            levels.iter().any(is_it)
-        };
-        let absent = mandatory.into_iter().filter(|name| !present(name));
-        let absent: Vec<Value> = absent
-            .map(|name| imagined(name, bootstrap::mandatory_level(name)))
-            .collect();
-        let mut uids = HashMap::new();
-        let mut wanted: BTreeMap<Arc<str>, (Wish, Mode, bool)> = BTreeMap::new();
-        for object in levels.iter().chain(&absent) {
-            let Some((wish, mode)) = read(object) else {
-                tracing::warn!(
-                    name = object.name(),
-                    "a PriorityLevelConfiguration is ignored, for its spec is broken"
-                );
-                continue;
-            };
-            uids.insert(object.name(), object.uid());
-            wanted.insert(object.name().into(), (wish, mode, false));
-        }
-        let old = before.map(|before| &before.levels);
-        for (name, old) in old.into_iter().flatten() {
-            if !wanted.contains_key(name) && !old.level.is_idle() {
-                wanted.insert(name.clone(), (old.wish, old.mode, true));
-            }
-        }
-        let all_shares = wanted
-            .values()
-            .map(|(wish, ..)| u64::from(wish.shares))
-            .sum();
-        let configured = |(name, (wish, mode, quiescing)): (Arc<str>, (Wish, Mode, bool))| {
+        let wanted = wanted(levels, before);
+        let all = wanted.values().map(|(wish, ..)| u64::from(wish.shares));
+        let all_shares = all.sum();
+        let configured = |(name, (wish, mode, quiescing)): (Arc<str>, _)| {
             let bounds = shares::bounds(&wish, all_shares, seats);
-            let known = old.and_then(|old| old.get(&name));
-            let limit = known.map_or(shares::begin(&bounds), |known| known.share.seats);
+            let known = before.and_then(|before| before.levels.get(&name));
+            let share = known.map_or_else(
+                || Share {
+                    target: 0.0,
+                    seats: shares::begin(&bounds),
+                },
+                |known| known.share,
+            );
             let level = known.map_or_else(
-                || Arc::new(Level::new(&name, now, mode, limit, emptied)),
+                || Arc::new(Level::new(&name, now, mode, share.seats, emptied)),
                 |known| known.level.clone(),
             );
             level.state().quiescing = quiescing;
             let widest = widest(mode, bounds.nominal);
             level.widest.store(widest, Ordering::Relaxed);
-            let share = Share {
-                seats: limit,
-                ..known.map(|known| known.share).unwrap_or_default()
-            };
             let configured = Configured {
                 level,
                 wish,
@@ -163,8 +167,9 @@ impl Configuration {
             };
             (name, configured)
         };
+        let of_objects = &levels;
         let levels = wanted.into_iter().map(configured).collect();
-        let (schemas, catch_all) = in_order(schemas, &levels, &uids);
+        let (schemas, catch_all) = in_order(schemas, &levels, of_objects);
         let configuration = Configuration {
             schemas,
             catch_all,
@@ -217,8 +222,12 @@ impl Configuration {
 fn in_order(
     objects: &[Value],
     levels: &BTreeMap<Arc<str>, Configured>,
-    uids: &HashMap<&str, &str>,
+    level_objects: &[Value],
 ) -> (Vec<Arc<Schema>>, Arc<Schema>) {
+    let uids: HashMap<&str, &str> = level_objects
+        .iter()
+        .map(|level| (level.name(), level.uid()))
+        .collect();
     let of = |object: &Value| {
         let name = object
             .at("spec")

@@ -230,6 +230,32 @@ async fn what_is_configured_acts() {
 }
 
 #[tokio::test]
+async fn a_list_takes_seats_by_what_it_reads() {
+    let server = Server::start(&["eve"]).await;
+    server.grant("eve", &["* configmaps"]).await;
+    let large = "x".repeat(5000);
+    for number in 0..80 {
+        let name = format!("m{number}");
+        let map = json!({"metadata": {"name": name}, "data": {"a": large}});
+        server.make(MAPS, &map).await;
+    }
+    // 400 KB take five seats, twenty objects of them two; an object, however it is asked for, one
+    for query in ["", "?limit=20", "/m1", "?fieldSelector=metadata.name%3Dm1"] {
+        server
+            .get("eve-token", &format!("{MAPS}{query}"))
+            .await
+            .is(200);
+    }
+    let metrics = server.get(ADMIN, "/metrics").await.text();
+    for (bound, count) in [("1", 2), ("2", 3), ("4", 3), ("8", 4)] {
+        let line = format!(
+            "apiserver_flowcontrol_work_estimated_seats_bucket{{flow_schema=\"global-default\",priority_level=\"global-default\",le=\"{bound}\"}} {count}\n"
+        );
+        assert!(metrics.contains(&line), "{line}{metrics}");
+    }
+}
+
+#[tokio::test]
 async fn a_watch_has_seats_until_it_has_told_what_there_is() {
     let server = Server::start(&["eve"]).await;
     server.grant("eve", &["get,list,watch configmaps"]).await;
