@@ -437,6 +437,10 @@ impl<P> Queues<P> {
         self.r
     }
 
+    pub fn is_exempt(&self) -> bool {
+        self.mode == Mode::Exempt
+    }
+
     pub fn is_idle(&self) -> bool {
         self.waiting == 0 && self.in_execution == 0
     }

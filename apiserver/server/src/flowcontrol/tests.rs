@@ -216,6 +216,24 @@ fn objects_come_to_levels() {
     );
 }
 
+#[test]
+fn who_waits_how_long() {
+    let received = Instant::now();
+    let second = Duration::from_secs(1);
+    // when it is due, how long the server lets requests take, and the seconds that it may wait
+    for (due, longest, waits) in [
+        (Some(60), 60, 15),
+        (Some(8), 60, 2),
+        (Some(600), 600, 60),
+        (None, 60, 15),
+        (None, 4000, 60),
+    ] {
+        let due = due.map(|due| received + due * second);
+        let until = patience(received, due, longest * second);
+        assert_eq!(until - received, waits * second, "{due:?} {longest}");
+    }
+}
+
 struct Client {
     user: Arc<User>,
     info: Arc<RequestInfo>,
