@@ -1,7 +1,5 @@
 //! A node on another machine: `skiff agent` joins by a token. The other machine is a network namespace.
 
-mod support;
-
 use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
@@ -9,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use support::{PROGRAM, missing, on_path, skip, wait};
+use crate::support::{PROGRAM, machine::Marks, missing, on_path, skip, wait};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOST: &str = "10.99.77.1";
@@ -191,6 +189,7 @@ fn another_machine_joins_by_a_token() {
     let machine = Machine::new();
     let server = Server::start(folder.path());
     let data = folder.path().join("agent");
+    Marks::of(&data);
     let agent = |token: Option<&str>| {
         let mut args = vec![
             "agent",

@@ -1,7 +1,5 @@
 //! Client libraries from outside against a running cluster: `kube` for Rust, `kubernetes` for Python.
 
-mod support;
-
 use std::{collections::BTreeMap, time::Duration};
 
 use futures::{StreamExt, TryStreamExt};
@@ -15,8 +13,9 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde_json::json;
-use support::{Cluster, images, missing, on_path, skip};
 use tokio::io::AsyncReadExt;
+
+use crate::support::{Cluster, images, missing, on_path, skip};
 
 const IMAGE: &str = "test.local/busybox:1";
 

@@ -2,15 +2,13 @@
 //!
 //! None fails, nothing is left after any, and the last ones are as fast as the first. `SKIFF_CYCLES` says how many.
 
-mod support;
-
 use std::{
     collections::BTreeMap,
     path::Path,
     time::{Duration, Instant},
 };
 
-use support::{Cluster, http_get, missing, skip, wait};
+use crate::support::{Cluster, http_get, missing, skip, wait};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const CYCLES: usize = 5;

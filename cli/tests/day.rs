@@ -2,24 +2,26 @@
 //! Invariant: a step is right when its exit status, its words and what has become of the cluster are right, within its time; and in the evening
 //! nothing is left of the day: no namespace, no busy core, no memory, nothing on the machine.
 
-#[path = "day/script.rs"]
 mod script;
-mod support;
 
 use std::{
     collections::BTreeMap,
+    net::TcpListener,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use script::{Chapter, Step};
-use support::{Cluster, PROGRAM, images, missing, on_path, skip, wait};
+
+use crate::support::{Cluster, PROGRAM, images, machine::Turn, missing, on_path, skip, wait};
 
 const DAY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/day");
 /// Steps that take longer are told.
 const LONG: Duration = Duration::from_secs(4);
 const MINUTE: Duration = Duration::from_secs(60);
+/// Seconds of CPU that ten seconds may take in which nothing is asked.
+const IDLE: f64 = 0.1;
 /// What the shell of the day's images has; a web server among it.
 const TOOLS: &[&str] = &[
     "sh", "cat", "echo", "env", "sleep", "ls", "id", "true", "false", "tee", "tar", "nslookup",
@@ -193,6 +195,25 @@ fn namespaces(cluster: &Cluster) -> String {
     cluster.skiff(&["get", "namespaces", "-o", "name"])
 }
 
+/// What ten seconds take of the CPU, once that is as little as it is to become, or after a minute: others may be at work on the machine.
+fn idle(pid: u32) -> f64 {
+    let begun = Instant::now();
+    loop {
+        let before = cpu(pid);
+        std::thread::sleep(Duration::from_secs(10));
+        let used = cpu(pid) - before;
+        if used <= IDLE || begun.elapsed() > MINUTE {
+            return used;
+        }
+    }
+}
+
+/// A port of loopback that nobody has.
+fn free_port() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port().to_string()
+}
+
 /// The evening: the machine is as it was in the morning.
 fn evening(cluster: &Cluster, spaces: &str, megabytes: f64) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -210,10 +231,8 @@ fn evening(cluster: &Cluster, spaces: &str, megabytes: f64) -> Vec<String> {
             "{megabytes:.0} MB were held in the morning, {now:.0} MB in the evening"
         ));
     }
-    let before = cpu(cluster.pid());
-    std::thread::sleep(Duration::from_secs(10));
-    let used = cpu(cluster.pid()) - before;
-    if used > 0.1 {
+    let used = idle(cluster.pid());
+    if used > IDLE {
         wrong.push(format!(
             "{used} s of CPU were used in 10 s in which nothing was asked"
         ));
@@ -227,7 +246,7 @@ fn a_day(program: &Path) {
         return skip(&why);
     }
     let only = std::env::var("DAY_CHAPTERS").unwrap_or_default();
-    let cluster = Cluster::start(&["--nodes=2"]);
+    let cluster = Cluster::with(Turn::beside(), &["--nodes=2"]);
     load_images(&cluster);
     let spaces = wait(MINUTE, "the first namespaces", || {
         let names = namespaces(&cluster);
@@ -250,7 +269,9 @@ fn a_day(program: &Path) {
     }
     let megabytes = cluster.memory();
     let (mut count, mut wrong) = (0, Vec::new());
-    for chapter in Chapter::all(Path::new(DAY))
+    // two days may be on at once
+    let ports = [("@forward@", free_port()), ("@proxy@", free_port())];
+    for chapter in Chapter::all(Path::new(DAY), &ports)
         .iter()
         .filter(|chapter| only.is_empty() || only.split(',').any(|name| name == chapter.name))
     {

@@ -1,8 +1,6 @@
 //! Operators of others' making against a running cluster: one with kube's runtime, one in Python with kopf. Each brings a kind to life: objects that it
 //! owns, a status, a finalizer; each outlives a restart of the server, and what it made goes with what it was made for.
 
-mod support;
-
 use std::{
     process::{Child, Stdio},
     sync::Arc,
@@ -23,7 +21,8 @@ use kube::{
     },
 };
 use serde_json::{Value, json};
-use support::{Cluster, on_path, skip};
+
+use crate::support::{Cluster, on_path, skip};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -81,7 +80,7 @@ fn cluster() -> Cluster {
 /// What any operator of boats is to do, whatever it is written with.
 fn serves(cluster: &mut Cluster, status: &str) {
     let refused = cluster.output(
-        support::PROGRAM,
+        crate::support::PROGRAM,
         &["create", "-f", &file(cluster, &boat("odd", 3))],
     );
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();

@@ -1,8 +1,6 @@
 //! A real image that nobody here wrote: Debian's nginx, pushed to Debian's docker-registry, pulled by a Deployment, with and without a
 //! password; and images that are not there.
 
-mod support;
-
 use std::{
     net::TcpListener,
     path::Path,
@@ -12,7 +10,8 @@ use std::{
 
 use base64::Engine;
 use serde_json::json;
-use support::{Cluster, http_get, images, missing, on_path, skip, wait};
+
+use crate::support::{Cluster, http_get, images, missing, on_path, skip, wait};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const CONFIG: &str = "daemon off; user root; pid /tmp/nginx.pid; error_log /dev/stderr; events {}\n\
@@ -166,7 +165,7 @@ fn debians_nginx_from_debians_registry() {
 /// The page, through the service's node port.
 fn answers(cluster: &Cluster, name: &str) {
     let status = cluster.output(
-        support::PROGRAM,
+        crate::support::PROGRAM,
         &[
             "rollout",
             "status",

@@ -1,7 +1,5 @@
 //! The shop on a real node, by the real kubectl and by `skiff` in its place: the same script.
 
-mod support;
-
 use std::{
     io::{BufRead, Write},
     net::{SocketAddr, TcpStream},
@@ -14,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::{Cluster, PROGRAM, http_get, missing, on_path, skip, wait};
+use crate::support::{Cluster, PROGRAM, http_get, machine::Turn, missing, on_path, skip, wait};
 
 const MANIFEST: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -295,7 +293,8 @@ fn who_is_connected_to_a_pod_hears_of_its_end() {
     if let Some(why) = missing(&[]) {
         return skip(&why);
     }
-    let cluster = Cluster::start(&[]);
+    // it asks pods by their addresses
+    let cluster = Cluster::with(Turn::alone(), &[]);
     cluster.skiff(&[
         "create",
         "deployment",

@@ -1,12 +1,11 @@
 //! Command lines as a user types them, against a running cluster of simulated nodes; and the same ones with the real kubectl, whose output must be alike.
 //! And what many pods leave in memory. Invariant: where there is no kubectl to compare with, the test says so.
 
-mod support;
-
 use std::path::Path;
 use std::process::Output;
 use std::time::{Duration, Instant};
-use support::{Cluster, PROGRAM, on_path, skip, wait};
+
+use crate::support::{Cluster, PROGRAM, on_path, skip, wait};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const SHOP: &str = concat!(

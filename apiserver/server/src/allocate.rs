@@ -243,16 +243,25 @@ pub fn allocate(
             used: allocator.used.lock(),
             taken: &mut allocation.taken,
             had: &allocation.freed,
+            dry,
             errors: Errors::default(),
         };
         if of != "ExternalName" {
             taking.ips(value);
         }
         if matches!(of.as_str(), "NodePort" | "LoadBalancer") && taking.errors.is_empty() {
-            taking.ports(value, &of);
+            taking.ports(value, &of, live.is_null());
         }
         taking.errors
     };
+    if !live.is_null()
+        && errors.is_empty()
+        && let Some((node, protocol)) = twice(value)
+    {
+        return Err(Status::internal_plain(format!(
+            "duplicate nodePort: {{{protocol} {node}}}"
+        )));
+    }
     if !errors.is_empty() {
         return Err(Status::invalid(
             kind.group,
@@ -273,12 +282,27 @@ pub fn allocate(
     Ok(allocation)
 }
 
+/// A node port that two ports of a service have in one protocol.
+fn twice(service: &Value) -> Option<(i64, String)> {
+    let ports = service.at("spec").list("ports");
+    let all: Vec<(i64, String)> = ports
+        .iter()
+        .map(|of| (of.int("nodePort"), protocol(of)))
+        .filter(|(node, _)| *node != 0)
+        .collect();
+    let again = |index: &usize| all[..*index].contains(&all[*index]);
+    let index = (0..all.len()).find(again)?;
+    Some(all[index].clone())
+}
+
 /// One service on its way to what it needs.
 struct Taking<'a> {
     allocator: &'a Allocator,
     used: MutexGuard<'a, Allocated>,
     taken: &'a mut Allocated,
     had: &'a Allocated,
+    /// Upstream looks at no range where nothing is taken for good.
+    dry: bool,
     errors: Errors,
 }
 
@@ -337,7 +361,7 @@ impl Taking<'_> {
         }
     }
 
-    fn ports(&mut self, service: &mut Value, of: &str) {
+    fn ports(&mut self, service: &mut Value, of: &str, new: bool) {
         let spec = service.at("spec");
         let balanced = of == "LoadBalancer";
         let automatic = !balanced || spec.flag_ptr("allocateLoadBalancerNodePorts") != Some(false);
@@ -365,11 +389,17 @@ impl Taking<'_> {
             if !automatic {
                 continue;
             }
-            // one port number in two protocols gets one node port, where it is free
+            // a new service's port number that stands twice gets one node port: in two protocols where it is free, and in one to be refused
             let twin = given
                 .iter()
-                .find(|(of, (_, other))| *of == number && *other != protocol)
-                .map(|(_, (node, _))| *node)
+                .find(|(of, _)| *of == number && new)
+                .map(|(_, (node, of))| (*node, *of == protocol));
+            if let Some((node, true)) = twin {
+                of["nodePort"] = node.into();
+                continue;
+            }
+            let twin = twin
+                .map(|(node, _)| node)
                 .filter(|node| !self.used.ports.contains(&(*node, protocol.clone())));
             if let Some(node) = self.any_port(&path, twin, &protocol) {
                 of["nodePort"] = node.into();
@@ -383,7 +413,7 @@ impl Taking<'_> {
     }
 
     fn take_port(&mut self, path: &Path, wanted: i64, entry: &Port) {
-        if !NODE_PORTS.contains(&entry.0) {
+        if !self.dry && !NODE_PORTS.contains(&entry.0) {
             let why = format!(
                 "provided port is not in the valid range. The range of valid ports is {}-{}",
                 NODE_PORTS.start(),

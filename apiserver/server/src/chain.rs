@@ -59,7 +59,8 @@ impl App {
         let due = deadline::of(&info, &query, self.request_timeout);
         let expects = parts.headers.contains_key(header::EXPECT);
         let (body, loan) = remainder::lend(body, due.as_ref().ok().copied().flatten());
-        let ctx = Context {
+        // boxed: it is handed from one to the next, each of which would copy it
+        let ctx = Box::new(Context {
             kinds: self.core.kinds.load_full(),
             app: self,
             asked: auth::Attributes::default(),
@@ -68,7 +69,7 @@ impl App {
             headers: parts.headers.clone(),
             warnings: Warnings::default(),
             trail: Trail::default(),
-        };
+        });
         let mut response = match due {
             Ok(due) => {
                 let longest = ctx.app.request_timeout;
@@ -222,7 +223,7 @@ struct Times {
 /// The answer, or that it did not come in time.
 async fn within(
     times: Times,
-    ctx: Context,
+    ctx: Box<Context>,
     parts: http::request::Parts,
     body: Body,
 ) -> Response<Body> {
@@ -256,7 +257,7 @@ async fn within(
 /// still waits for it: what it took (addresses, budgets) must not be given back while it is stored after all.
 async fn answered(
     times: Times,
-    mut ctx: Context,
+    mut ctx: Box<Context>,
     parts: http::request::Parts,
     body: Body,
     labels: Option<Labels>,
@@ -307,7 +308,7 @@ fn internal(ctx: &Context, parts: &http::request::Parts, why: &str) -> Response<
 }
 
 async fn answered_to(
-    ctx: Context,
+    ctx: Box<Context>,
     admitted: Result<(), Refusal>,
     parts: http::request::Parts,
     body: Body,
@@ -335,7 +336,7 @@ async fn answered_to(
     response
 }
 
-async fn dispatch(ctx: Context, parts: http::request::Parts, body: Body) -> Response<Body> {
+async fn dispatch(ctx: Box<Context>, parts: http::request::Parts, body: Body) -> Response<Body> {
     if let Some(known) = ctx.app.aggregation.delegating()
         && let Some(remote) = known.answers(&ctx.kinds, &ctx.info)
     {

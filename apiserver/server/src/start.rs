@@ -4,10 +4,11 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
+use futures::future::LocalBoxFuture;
 use ipnet::IpNet;
 use skiff_api::machinery::{clock::SharedClock, status::Status};
 use skiff_storage::{Store, memory, redb};
-use skiff_watching::client::Client;
+use skiff_watching::{client::Client, task};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -203,7 +204,14 @@ pub fn client(app: &Arc<App>, user: User) -> Client {
 }
 
 /// Opens the store, makes what is missing, listens.
-pub async fn start(config: Config) -> Result<Running, StartError> {
+///
+/// Behind a pointer, so that this crate compiles what a request passes through: the body of an `async fn` is made where it is first polled, and at
+/// the level of optimisation of that crate.
+pub fn start(config: Config) -> LocalBoxFuture<'static, Result<Running, StartError>> {
+    Box::pin(started(config))
+}
+
+async fn started(config: Config) -> Result<Running, StartError> {
     let audit = audit::Audit::open(&config.audit, config.clock.clone())?;
     let keys = matches!(config.data, Data::Folder(_)).then_some(&*config.cert_dir);
     let (encryption, own_key) = Encryption::open(config.encryption.file.as_deref(), keys)?;
@@ -292,7 +300,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     )?);
     if let Some(file) = config.encryption.file.filter(|_| config.encryption.reload) {
         let following = encryption.follow(file, core.store.clone(), stopping.clone());
-        skiff_watching::task::spawn(following);
+        task::spawn(following);
     }
     let definitions = Definitions::load(&core);
     let places = match config.priority_and_fairness {
@@ -313,9 +321,9 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     webhooks.follow(&core, config.behind.as_ref(), &stopping);
     let aggregation = Arc::<Aggregation>::default();
     let services = aggregation::Services::load(&core, &transports, &aggregation);
-    skiff_watching::task::spawn(services.run(writer.clone(), stopping.clone()));
-    skiff_watching::task::spawn(definitions.run(writer.clone(), stopping.clone()));
-    skiff_watching::task::spawn(legacy_tokens::label(writer.clone(), used, stopping.clone()));
+    task::spawn(services.run(writer.clone(), stopping.clone()));
+    task::spawn(definitions.run(writer.clone(), stopping.clone()));
+    task::spawn(legacy_tokens::label(writer.clone(), used, stopping.clone()));
     let app = Arc::new(App {
         core,
         writer,
@@ -340,7 +348,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let listeners = listeners
         .into_iter()
         .map(|listener| {
-            skiff_watching::task::spawn(serve::serve(
+            task::spawn(serve::serve(
                 listener,
                 server.clone(),
                 app.clone(),

@@ -22,7 +22,8 @@ use crate::clock::{Clock, after};
 const FIRST_RETRY: Duration = Duration::from_millis(5);
 /// Past so many remembered rests, those that are over are forgotten.
 const MOST_RESTING: usize = 256;
-const LAST_RETRY: Duration = Duration::from_secs(1000);
+/// The longest wait after a failure, where nobody says another.
+pub const LAST_RETRY: Duration = Duration::from_secs(1000);
 
 /// A key that can be queued.
 pub trait QueueKey: Clone + Eq + Ord + Hash + Display + Send + Sync + 'static {}
@@ -105,14 +106,14 @@ impl<K: QueueKey> Queue<K> {
         self.wake.notify_one();
     }
 
-    /// Asks for `key` again after its own growing delay.
-    pub fn add_rate_limited(&self, key: K) {
+    /// Asks for `key` again after its own growing delay, which is at most `longest`.
+    pub fn add_rate_limited(&self, key: K, longest: Duration) {
         let delay = {
             let mut state = self.locked();
             let failures = state.failures.entry(key.clone()).or_insert(0);
             let delay = FIRST_RETRY
                 .saturating_mul(1u32.checked_shl(*failures).unwrap_or(u32::MAX))
-                .min(LAST_RETRY);
+                .min(longest);
             *failures = (*failures + 1).min(30);
             delay
         };
@@ -254,7 +255,7 @@ mod tests {
         queue.add_after("late".into(), Duration::from_millis(1));
         assert_eq!(queue.get(&stop).await.as_deref(), Some("late"));
         for expected in 1..4 {
-            queue.add_rate_limited("bad".into());
+            queue.add_rate_limited("bad".into(), LAST_RETRY);
             assert_eq!(queue.failures(&"bad".to_string()), expected);
         }
         queue.forget(&"bad".to_string());

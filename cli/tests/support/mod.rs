@@ -1,21 +1,22 @@
 //! What the tests from outside share: a cluster of the built program in a folder of its own, commands against it, waiting.
 //!
-//! Invariant: real clusters run one at a time; when one has ended, nothing of it is left on the machine.
-#![allow(dead_code, reason = "each test uses a part of it")]
+//! Invariant: no more clusters run at a time than get along (`Turn`); when one has ended, nothing of it is left on the machine.
 
 pub mod images;
+pub mod machine;
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    sync::{Mutex, MutexGuard},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_skiff");
 
+use machine::{Marks, Turn, held};
 pub use skiff_testing::skipped as skip;
 
 pub fn is_root() -> bool {
@@ -41,32 +42,44 @@ pub fn missing(programs: &[&str]) -> Option<String> {
         .map(|name| format!("{name} is not installed"))
 }
 
-/// One cluster at a time within a test program; cargo runs the programs one after another.
-static ONE: Mutex<()> = Mutex::new(());
+/// Clusters come up one after the other: each looks for addresses that nobody has.
+static STARTING: Mutex<()> = Mutex::new(());
 
 /// A running `skiff up`.
 pub struct Cluster {
     child: Option<Child>,
     pub folder: PathBuf,
     said: String,
+    pub marks: Marks,
     /// What lay on the machine before it, of whoever.
     before: Vec<String>,
-    _temporary: Option<tempfile::TempDir>,
-    _turn: MutexGuard<'static, ()>,
+    _temporary: tempfile::TempDir,
+    _turn: Turn,
 }
 
 impl Cluster {
-    /// `skiff up` with `flags`, once it is ready.
+    /// `skiff up` with `flags`, once it is ready and, if it has containers, once the one before it has ended.
     pub fn start(flags: &[&str]) -> Cluster {
-        let turn = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let simulated = flags.iter().any(|flag| flag.starts_with("--simulate"));
+        let turn = if simulated {
+            Turn::Simulated
+        } else {
+            Turn::one()
+        };
+        Cluster::with(turn, flags)
+    }
+
+    /// The same with containers for a test that has its turn.
+    pub fn with(turn: Turn, flags: &[&str]) -> Cluster {
         let temporary = tempfile::tempdir().unwrap();
         let folder = temporary.path().to_path_buf();
         let mut cluster = Cluster {
             child: None,
-            folder,
             said: String::new(),
-            before: on_the_machine(),
-            _temporary: Some(temporary),
+            marks: Marks::of(&folder.join("data")),
+            folder,
+            before: machine::things(),
+            _temporary: temporary,
             _turn: turn,
         };
         cluster.up(flags);
@@ -75,6 +88,7 @@ impl Cluster {
 
     /// Starts the program over the folder, whatever it holds, and waits until it is ready.
     pub fn up(&mut self, flags: &[&str]) {
+        let _starting = held(STARTING.lock());
         let mut child = Command::new(PROGRAM)
             .args(["up", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(self.data())
@@ -301,47 +315,8 @@ impl Cluster {
 
     /// What of it is still on the machine: processes, mounts, interfaces, tables.
     pub fn left(&self) -> Vec<String> {
-        on_the_machine()
-            .into_iter()
-            .filter(|thing| !self.before.contains(thing))
-            .collect()
+        self.marks.left(&self.before)
     }
-}
-
-/// Whatever of any cluster is on the machine.
-fn on_the_machine() -> Vec<String> {
-    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let mut found: Vec<String> = mounts
-        .lines()
-        .filter(|line| line.contains("/run/skiff/") || line.contains("/data/"))
-        .map(str::to_string)
-        .collect();
-    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let name = std::fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
-        if name.starts_with("skiff-shim") {
-            found.push(name.replace('\0', " "));
-        }
-    }
-    for entry in std::fs::read_dir("/sys/class/net").unwrap().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with("skiff") {
-            found.push(name);
-        }
-    }
-    if let Some(nft) = on_path("nft") {
-        let tables = Command::new(nft)
-            .args(["list", "tables"])
-            .output()
-            .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
-            .unwrap_or_default();
-        found.extend(
-            tables
-                .lines()
-                .filter(|line| line.contains("skiff"))
-                .map(str::to_string),
-        );
-    }
-    found
 }
 
 impl Drop for Cluster {

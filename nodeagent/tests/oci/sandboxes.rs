@@ -137,15 +137,28 @@ pub async fn one_process_namespace() {
 pub async fn processes_of_another_container() {
     let world = World::new().await;
     let pod = world.pod().await;
+    // processes that come later have numbers that the machine's need not have
+    let many = "i=0; while [ $i -lt 2000 ]; do (:); i=$((i+1)); done";
     let target = world
-        .start(&pod, world.script("sleep 1237 & sleep 1238"))
+        .start(
+            &pod,
+            world.script(&format!("{many}; sleep 1237 & sleep 1238")),
+        )
         .await;
+    holds("the target has begun to sleep", async || {
+        let processes = world.said(&target, &["ps"]).await;
+        processes.lines().any(|line| line.ends_with(" sleep 1237"))
+    })
+    .await;
     let looks = |target: &str| {
-        world.script("ps | grep -c 'sleep 123[78]$'; kill -0 1 && echo may; echo $$ | grep -vx 1 | grep -c .").with(|c| c.target = Some(target.to_owned()))
+        world.script("ps | grep -c 'sleep 123[78]$'; kill -0 1 && echo may; echo $$ | grep -vx 1 | grep -c .; cat /sys/fs/cgroup/memory/cgroup.procs /sys/fs/cgroup/cgroup.procs 2>/dev/null | grep -q . && echo groups").with(|c| c.target = Some(target.to_owned()))
     };
     assert_eq!(
         world.run(&pod, looks(&target)).await,
-        (0, "stdout F 2\nstdout F may\nstdout F 1\n".to_owned())
+        (
+            0,
+            "stdout F 2\nstdout F may\nstdout F 1\nstdout F groups\n".to_owned()
+        )
     );
     assert_eq!(
         world

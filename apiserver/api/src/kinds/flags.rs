@@ -35,6 +35,8 @@ pub struct Flags {
     pub scheme: &'static str,
     /// The finalizer that dependents' fate hangs on when a deletion says nothing (replicationcontrollers: orphan).
     pub orphan_by_default: bool,
+    /// Whoever deletes without a word about dependents is told that they stay (jobs).
+    pub warns_of_orphans: bool,
     /// A warning with every request of this kind (`v1 Endpoints is deprecated …`).
     pub deprecation: Option<&'static str>,
     /// Other names under which field selectors may (or, with `only_mapped_fields`, must) name fields.
@@ -76,6 +78,7 @@ impl Default for Flags {
             told_of_group: None,
             scheme: Flags::SCHEME,
             orphan_by_default: false,
+            warns_of_orphans: false,
             deprecation: None,
             field_names: Vec::new(),
             only_mapped_fields: false,

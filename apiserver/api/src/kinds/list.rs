@@ -164,7 +164,14 @@ fn say(kind: &mut Kind, word: &'static str) -> Option<()> {
         }
         "refused-as" => flags.told_of_group = Some(if value == "core" { "" } else { value }),
         "scheme" => flags.scheme = value,
-        "orphans" => flags.orphan_by_default = true,
+        "orphans" => {
+            flags.orphan_by_default = true;
+            flags.warns_of_orphans = match value {
+                "" => false,
+                "warned" => true,
+                _ => return None,
+            };
+        }
         "returns-deleted" => flags.returns_deleted = true,
         "no-cache" => flags.has_no_cache = true,
         "takes-addresses" => flags.takes_addresses = true,

@@ -69,6 +69,8 @@ fn finalizers(namespace: &Namespace) -> &[String] {
 
 impl Reconcile<Key> for Controller {
     const NAME: &'static str = "namespace-controller";
+    // what holds a namespace may be a server that was away for a while
+    const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
         if self

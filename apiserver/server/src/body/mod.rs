@@ -304,8 +304,12 @@ pub fn decode_kind(
 
 /// The name of the body is that of the path.
 pub fn check_name(ctx: &Context, value: &Value) -> Result<(), Status> {
-    let url = ctx.info.name_in_path();
-    match value.name() {
+    same_name(value.name(), ctx.info.name_in_path())
+}
+
+/// The name in an object is that by which it was asked for.
+pub fn same_name(name: &str, url: &str) -> Result<(), Status> {
+    match name {
         "" => Err(Status::bad_request(format!(
             "the name of the object ({url} based on URL) was undeterminable: name must be provided"
         ))),

@@ -22,7 +22,7 @@ use crate::{
     body,
     context::{Answer, Context},
     negotiate::{self, Accept, Offers},
-    write::{self, Call, Part, Update, managed},
+    write::{self, Call, Part, Update},
 };
 
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
@@ -72,7 +72,7 @@ async fn assign(
         ..Update::of(Part::of(kind, "binding")?)
     };
     write::update(call, kind, namespace, name, how, &mut |live| {
-        bind(call, kind, live.unwrap_or(&Value::Null), binding, &target)
+        bind(call, live.unwrap_or(&Value::Null), binding, &target)
     })
     .await?;
     Ok(())
@@ -83,7 +83,7 @@ fn validate(binding: &Value) -> Result<(), Status> {
     let target = Path::new("target");
     let kind = binding.at("target").text("kind");
     if !matches!(kind, "" | "Node") {
-        errors.not_supported(&target.child("kind"), kind, &["Node", "<empty>"]);
+        errors.not_supported_in_order(&target.child("kind"), kind, &["Node", "<empty>"]);
     }
     if binding.at("target").text("name").is_empty() {
         errors.required(&target.child("name"), "");
@@ -95,13 +95,7 @@ fn validate(binding: &Value) -> Result<(), Status> {
     }
 }
 
-fn bind(
-    call: &Call<'_>,
-    kind: &Arc<Kind>,
-    live: &Value,
-    binding: &Value,
-    target: &str,
-) -> Result<Value, Status> {
+fn bind(call: &Call<'_>, live: &Value, binding: &Value, target: &str) -> Result<Value, Status> {
     let name = live.name();
     let conflict = |why: String| Err(Status::conflict("", "pods/binding", name, &why));
     if live.is_deleting() {
@@ -116,9 +110,8 @@ fn bind(
     if !live.at("spec").list("schedulingGates").is_empty() {
         return conflict(format!("pod {name} has non-empty .spec.schedulingGates"));
     }
-    let mut new = assigned(live, binding, target, &time::seconds(call.now()));
-    managed::track_update(call, kind, Part::of(kind, "binding")?, live, &mut new)?;
-    Ok(new)
+    // whose doing it was is not noted, as upstream does not
+    Ok(assigned(live, binding, target, &time::seconds(call.now())))
 }
 
 /// The pod as it is on its node.

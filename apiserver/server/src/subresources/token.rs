@@ -8,7 +8,13 @@ use axum::body::Body;
 use serde_json::json;
 use skiff_api::{
     kinds::Kind,
-    machinery::{meta::Meta, read::Read, status::Status, time},
+    machinery::{
+        field::{Errors, Path},
+        meta::Meta,
+        read::Read,
+        status::Status,
+        time,
+    },
 };
 
 use crate::{
@@ -33,10 +39,15 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
         .ok_or_else(|| Status::not_found("", "serviceaccounts", name))?;
     let account = stored::decoded(kind, &account)?;
     if !request.name().is_empty() && request.name() != name {
-        return Err(Status::bad_request(format!(
-            "metadata.name: Invalid value: {:?}: must match the service account name if specified",
-            request.name()
-        )));
+        let mut errors = Errors::default();
+        let why = "must match the service account name if specified";
+        errors.invalid(&Path::new("metadata").child("name"), request.name(), why);
+        return Err(Status::invalid(
+            "authentication.k8s.io",
+            "TokenRequest",
+            name,
+            &errors,
+        ));
     }
     let at = (ctx.info.namespace.as_str(), name);
     let mut request = call.admit_subresource(kind, "token", at, request).await?;

@@ -30,13 +30,17 @@ use crate::{
 };
 
 /// From the body, else from the query.
-fn read(ctx: &Context, text: &[u8]) -> Result<DeleteOptions, Status> {
+fn read(ctx: &Context, kind: &Kind, text: &[u8]) -> Result<DeleteOptions, Status> {
     let value = if text.is_empty() {
         from_query(ctx)?
     } else {
         from_body(ctx, text)?
     };
-    DeleteOptions::from_value(&value)
+    let options = DeleteOptions::from_value(&value)?;
+    if let Some(warning) = options.warning(kind) {
+        ctx.warn(warning);
+    }
+    Ok(options)
 }
 
 fn from_query(ctx: &Context) -> Result<Value, Status> {
@@ -88,7 +92,7 @@ fn from_body(ctx: &Context, text: &[u8]) -> Result<Value, Status> {
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
     let text = body::read(body).await?;
-    let options = read(ctx, &text)?;
+    let options = read(ctx, kind, &text)?;
     let name = ctx.info.name_in_path();
     let call = ctx.call_with(write::Options::default());
     match write::delete(&call, kind, &ctx.info.namespace, name, &options).await? {
@@ -116,7 +120,7 @@ fn success(ctx: &Context, accept: &Accept, kind: &Kind, value: &Value) -> Answer
 pub async fn collection(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
     let text = body::read(body).await?;
-    let options = read(ctx, &text)?;
+    let options = read(ctx, kind, &text)?;
     let selection = Selection::of(ctx, kind)?;
     let options_of_list = ListOptions::of(ctx, kind)?;
     let snapshot = list::snapshot(ctx, kind, &options_of_list).await?;
@@ -124,23 +128,17 @@ pub async fn collection(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     if !selection.is_everything() {
         all = conversion::all_shown(&ctx.app.core, kind, all).await?;
     }
+    all.retain(|object| selection.matches(object));
     let call = ctx.call_with(write::Options::default());
-    let mut items = Vec::new();
-    for object in all.iter().filter(|object| selection.matches(object)) {
+    for object in &all {
         let key = &object.key;
         match write::delete(&call, kind, &key.namespace, &key.name, &options).await {
-            Ok(Deleted::Gone(value) | Deleted::Marked(value)) => items.push(value),
+            Ok(_) => {}
             Err(status) if status.code == 404 => {}
             Err(status) => return Err(status),
         }
     }
-    for item in &mut items {
-        if let Some(item) = item.as_object_mut() {
-            item.remove("apiVersion");
-            item.remove("kind");
-        }
-    }
-    let revision = snapshot.revision().to_string();
-    let list = json!({"kind": kind.list_kind, "apiVersion": kind.api_version(), "metadata": {"resourceVersion": revision}, "items": items});
-    ctx.value(200, &accept, &list)
+    // as they were before
+    let metadata = list::metadata(kind, &accept, &snapshot);
+    list::answer(ctx, &accept, kind, metadata, all).await
 }

@@ -340,10 +340,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
     let selection = Selection::of(ctx, kind)?;
     let snapshot = snapshot(ctx, kind, &options).await?;
     let page = Page::of(ctx, kind, &snapshot, &options, &selection).await?;
-    let mut metadata = json!({"resourceVersion": snapshot.revision().to_string()});
-    if kind.flags.untyped && accept.form == Form::Object {
-        metadata["continue"] = "".into();
-    }
+    let mut metadata = metadata(kind, &accept, &snapshot);
     if let Some(token) = page.token {
         metadata["continue"] = token.into();
     }
@@ -353,7 +350,17 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
     answer(ctx, &accept, kind, metadata, page.objects).await
 }
 
-async fn answer(
+/// The metadata of a list that is whole.
+pub fn metadata(kind: &Kind, accept: &Accept, snapshot: &Snapshot) -> Value {
+    let mut metadata = json!({"resourceVersion": snapshot.revision().to_string()});
+    if kind.flags.untyped && accept.form == Form::Object {
+        metadata["continue"] = "".into();
+    }
+    metadata
+}
+
+/// A list of these objects, in the form that is asked for.
+pub async fn answer(
     ctx: &Context,
     accept: &Accept,
     kind: &Arc<Kind>,

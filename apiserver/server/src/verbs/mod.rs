@@ -34,12 +34,12 @@ use crate::{
 
 /// Answers a request for a resource.
 pub async fn serve(
-    ctx: Context,
+    ctx: Box<Context>,
     parts: Parts,
     body: Body,
 ) -> Result<axum::response::Response, (Box<Context>, Status)> {
     let answer = route(&ctx, parts, body).await;
-    answer.map_err(|status| (Box::new(ctx), status))
+    answer.map_err(|status| (ctx, status))
 }
 
 async fn route(ctx: &Context, parts: Parts, body: Body) -> Answer {

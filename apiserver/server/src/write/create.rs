@@ -15,8 +15,8 @@ use super::{
     call::{Call, Part, Written},
     devices, managed, params,
     steps::{
-        check_namespace, dedup_owners, escalation, refused, settle, stamp, standard_finalizers,
-        store_error, take_addresses, unconverted, unstored, warn_of_no_effect,
+        check_namespace, dedup_owners, escalation, exists, refused, settle, stamp,
+        standard_finalizers, store_error, take_addresses, unconverted, unstored, warn_of_no_effect,
     },
 };
 use crate::{
@@ -113,16 +113,17 @@ pub(super) async fn create_tracked(
         let key = stored::key_of(kind, namespace, &name);
         if dry {
             return match call.store().get(&key) {
-                Some(_) => Err(Status::already_exists(kind.group, kind.plural, &name)),
+                Some(there) => Err(exists(kind, &name, &there)),
                 None => unstored(call, shown, kind, value).await,
             };
         }
-        // a question of the store, which a dry run does not come to
-        if !value.resource_version().is_empty() {
+        // a question of the store, which a dry run does not come to, and an update that makes what is absent neither
+        if authorized && !value.resource_version().is_empty() {
             return Err(Status::internal_plain(
                 "resourceVersion should not be set on objects to be created",
             ));
         }
+        value.set_meta("resourceVersion", "");
         settle(shown, kind, &mut value);
         let draft = call.draft(kind, &value).await?;
         let write = Write {

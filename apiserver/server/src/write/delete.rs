@@ -64,6 +64,7 @@ impl DeleteOptions {
         .collect();
         let grace = match (self.grace, grace(kind, live, self)) {
             (_, Grace::Seconds(seconds)) => Some(seconds),
+            (_, Grace::Over) => Some(0),
             (None, Grace::None) if kind.strategy.default_grace.is_some() => Some(0),
             (asked, _) => asked,
         };
@@ -95,6 +96,14 @@ impl DeleteOptions {
             resource_version,
             ..self.clone()
         }
+    }
+
+    /// What whoever deletes objects of the kind with these options is told.
+    pub fn warning(&self, kind: &Kind) -> Option<&'static str> {
+        let silent = self.propagation.is_none() && self.orphan_dependents.is_none();
+        (kind.flags.warns_of_orphans && silent).then_some(
+            "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning",
+        )
     }
 
     pub fn from_value(value: &Value) -> Result<DeleteOptions, Status> {
@@ -256,6 +265,8 @@ fn plan(kind: &Kind, live: &Value, options: &DeleteOptions, now: Timestamp) -> P
     match graceful {
         Grace::Pending if !changed => return Plan::Leave,
         Grace::Seconds(seconds) => mark(&mut value, now, seconds),
+        // its last state says that it was deleted, and that no time was left to it
+        Grace::Over => mark(&mut value, now, 0),
         Grace::Pending | Grace::None => {}
     }
     set_finalizers(&mut value, &finalizers);
@@ -281,6 +292,8 @@ fn plan(kind: &Kind, live: &Value, options: &DeleteOptions, now: Timestamp) -> P
 enum Grace {
     /// At once.
     None,
+    /// At once, of a kind whose objects may have some.
+    Over,
     /// Under way, and not shortened.
     Pending,
     Seconds(i64),
@@ -299,17 +312,17 @@ fn grace(kind: &Kind, live: &Value, options: &DeleteOptions) -> Grace {
             return Grace::None;
         };
         return match asked {
-            Some(0) => Grace::None,
-            Some(seconds) if seconds < running => Grace::Seconds(seconds),
             // an object whose time is up goes when it is asked for again
             _ if running == 0 => Grace::None,
+            Some(0) => Grace::Over,
+            Some(seconds) if seconds < running => Grace::Seconds(seconds),
             _ => Grace::Pending,
         };
     }
     match asked.unwrap_or_else(|| default(live)) {
         // what never ran, or has ended, needs no grace
-        0 => Grace::None,
-        _ if (kind.strategy.skips_grace)(live) => Grace::None,
+        0 => Grace::Over,
+        _ if (kind.strategy.skips_grace)(live) => Grace::Over,
         seconds => Grace::Seconds(seconds),
     }
 }

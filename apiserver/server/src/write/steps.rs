@@ -12,7 +12,7 @@ use skiff_api::{
         status::Status, time,
     },
 };
-use skiff_storage::Error;
+use skiff_storage::{Error, Object};
 
 use super::call::{Call, Written};
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
 /// Maps what the store refused.
 pub(super) fn store_error(kind: &Kind, name: &str, error: Error) -> Status {
     match error {
-        Error::Exists(_) => Status::already_exists(kind.group, kind.plural, name),
+        Error::Exists(there) => exists(kind, name, &there),
         Error::NotFound => Status::not_found(kind.group, kind.plural, name),
         Error::Conflict(_) => Status::modified(kind.group, kind.plural, name),
         Error::Compacted { .. } => {
@@ -32,6 +32,15 @@ pub(super) fn store_error(kind: &Kind, name: &str, error: Error) -> Status {
         }
         other => Status::internal(other),
     }
+}
+
+/// What is to be made is there, or is still on its way out.
+pub(super) fn exists(kind: &Kind, name: &str, there: &Object) -> Status {
+    let mut status = Status::already_exists(kind.group, kind.plural, name);
+    if there.attributes().deleting {
+        status.message.insert_str(0, "object is being deleted: ");
+    }
+    status
 }
 
 /// Drops owner references that stand twice, with a warning.

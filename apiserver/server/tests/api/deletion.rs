@@ -159,3 +159,54 @@ async fn no_grace_left() {
         .is(200);
     server.get(&format!("{pods}/p")).await.is(404);
 }
+
+#[tokio::test]
+async fn what_is_answered_to_a_deletion() {
+    let server = Server::start().await;
+    let account = json!({"metadata": {"name": "default"}});
+    server
+        .make("/api/v1/namespaces/default/serviceaccounts", &account)
+        .await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"automountServiceAccountToken": false, "containers": [{"name": "c", "image": "i"}]}});
+    server.make(pods, &pod).await;
+    // it goes at once, and says of itself that no time was left to it
+    let gone = server.delete(&format!("{pods}/p")).await.is(200).json();
+    let metadata = &gone["metadata"];
+    assert_eq!(gone["kind"], "Pod");
+    assert!(metadata["deletionTimestamp"].is_string(), "{metadata}");
+    assert_eq!(metadata["deletionGracePeriodSeconds"], 0);
+    server.get(&format!("{pods}/p")).await.is(404);
+
+    let classes = "/apis/storage.k8s.io/v1/storageclasses";
+    let class = json!({"metadata": {"name": "c"}, "provisioner": "example.com/p"});
+    server.make(classes, &class).await;
+    let gone = server.delete(&format!("{classes}/c")).await.is(200).json();
+    assert_eq!(gone["provisioner"], "example.com/p");
+
+    let jobs = "/apis/batch/v1/namespaces/default/jobs";
+    let job = json!({"metadata": {"name": "j"}, "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}});
+    server.make(jobs, &job).await;
+    let answer = server.delete(&format!("{jobs}/j")).await.is(200);
+    let said = answer.warnings.join(", ");
+    assert!(
+        said.contains("child pods are preserved by default"),
+        "{said}"
+    );
+
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let map = json!({"metadata": {"name": "m", "finalizers": ["example.com/x"], "labels": {"a": "b"}}, "data": {"k": "v"}});
+    server.make(maps, &map).await;
+    // of many there is told how they were
+    let list = server
+        .delete(&format!("{maps}?labelSelector=a"))
+        .await
+        .is(200)
+        .json();
+    assert_eq!(list["items"][0]["metadata"].get("deletionTimestamp"), None);
+    let refused = server.post(maps, &map).await.is(409).json();
+    assert_eq!(
+        refused["message"],
+        "object is being deleted: configmaps \"m\" already exists"
+    );
+}

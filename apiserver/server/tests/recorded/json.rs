@@ -46,9 +46,22 @@ pub fn patched(value: &Value, operations: &[Value]) -> Value {
 pub fn python_json(value: &Value) -> String {
     match value {
         Value::Object(map) => {
+            // who recorded them wrote these three first
+            let first = ["apiVersion", "kind", "metadata"];
+            let place = |name: &str| {
+                first
+                    .iter()
+                    .position(|of| *of == name)
+                    .unwrap_or(first.len())
+            };
+            let mut members: Vec<_> = map.iter().collect();
+            if map.contains_key("apiVersion") && map.contains_key("kind") {
+                members.sort_by_key(|(name, _)| place(name));
+            }
             format!(
                 "{{{}}}",
-                map.iter()
+                members
+                    .into_iter()
                     .map(|(k, v)| format!(
                         "{}: {}",
                         ascii(&Value::from(k.as_str()).to_string()),

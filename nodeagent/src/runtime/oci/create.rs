@@ -145,7 +145,7 @@ impl Inner {
             host_pid: sandbox.spec.host_pid,
             shm: &shm,
             cgroup: &cgroup,
-            cgroup_v2: self.cgroups.is_v2(),
+            cgroups: &self.cgroups,
             rootfs: &dir.rootfs(),
         })?;
         let record = ContainerRecord {

@@ -13,7 +13,7 @@ use std::{
 use oci_spec::runtime::Spec;
 use serde_json::{Value, json};
 
-use super::{failed, program::DEFAULT_PATH, seccomp, user::Identity};
+use super::{cgroup::Cgroups, failed, program::DEFAULT_PATH, seccomp, user::Identity};
 use crate::{
     image::ImageConfig,
     runtime::{ContainerSpec, Error, Limits, Mount},
@@ -54,7 +54,7 @@ pub struct Inputs<'a> {
     /// Folder bound to `/dev/shm`.
     pub shm: &'a Path,
     pub cgroup: &'a str,
-    pub cgroup_v2: bool,
+    pub cgroups: &'a Cgroups,
     pub rootfs: &'a Path,
 }
 
@@ -146,7 +146,7 @@ pub fn config(inputs: &Inputs<'_>) -> Result<Spec, Error> {
         "linux": {
             "namespaces": namespaces(inputs),
             "cgroupsPath": inputs.cgroup,
-            "resources": resources(&spec.limits, spec.security.privileged, inputs.cgroup_v2),
+            "resources": resources(&spec.limits, spec.security.privileged, inputs.cgroups.is_v2()),
             "maskedPaths": if masked { &MASKED_PATHS[..] } else { &[] },
             "readonlyPaths": if masked { &READ_ONLY_PATHS[..] } else { &[] },
             "rootfsPropagation": if spec.mounts.iter().any(is_bidirectional) { "shared" } else { "slave" },
@@ -180,7 +180,7 @@ fn namespaces(inputs: &Inputs<'_>) -> Vec<Value> {
         }
         (false, None) => list.push(json!({ "type": "pid" })),
     }
-    if inputs.cgroup_v2 {
+    if inputs.cgroups.is_v2() {
         list.push(json!({ "type": "cgroup" }));
     }
     list
@@ -241,13 +241,8 @@ fn mounts(inputs: &Inputs<'_>) -> Result<Vec<Value>, Error> {
         mount("/dev/pts", "devpts", "devpts", &pts),
         mount("/dev/mqueue", "mqueue", "mqueue", &plain),
         mount("/sys", "sysfs", "sysfs", &and(&[system])),
-        mount(
-            "/sys/fs/cgroup",
-            "cgroup",
-            "cgroup",
-            &and(&["relatime", system]),
-        ),
     ];
+    list.extend(cgroups(inputs, &and(&["relatime", system]), system));
     if !hidden("/dev/shm") {
         list.push(json!({ "destination": "/dev/shm", "type": "bind", "source": inputs.shm, "options": ["rbind", "rw", "nosuid", "noexec", "nodev"] }));
     }
@@ -258,6 +253,26 @@ fn mounts(inputs: &Inputs<'_>) -> Result<Vec<Value>, Error> {
         list.push(bind(wish)?);
     }
     Ok(list)
+}
+
+/// What is seen of cgroups: the container's own.
+fn cgroups(inputs: &Inputs<'_>, options: &[&str], system: &str) -> Vec<Value> {
+    const PLACE: &str = "/sys/fs/cgroup";
+    let (Cgroups::V1(hierarchies), Some(_)) = (inputs.cgroups, inputs.shared_pid) else {
+        return vec![mount(PLACE, "cgroup", "cgroup", options)];
+    };
+    // In a pid namespace that is not its own, libcontainer takes a process's number there for one of the machine's.
+    let mut list = vec![mount(
+        PLACE,
+        "tmpfs",
+        "tmpfs",
+        &["nosuid", "noexec", "nodev", "mode=755"],
+    )];
+    let group = inputs.cgroup.trim_start_matches('/');
+    list.extend(hierarchies.iter().map(|hierarchy| {
+        json!({ "destination": hierarchy, "type": "bind", "source": hierarchy.join(group), "options": ["bind", "rprivate", "nosuid", "noexec", "nodev", system] })
+    }));
+    list
 }
 
 fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Value {

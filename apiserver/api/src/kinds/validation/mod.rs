@@ -7,6 +7,7 @@ pub mod checks;
 pub mod conditions;
 pub mod diff;
 pub mod internal;
+pub mod pem;
 pub mod pod;
 pub mod webhook;
 pub mod workload;

@@ -116,8 +116,18 @@ fn float(text: &str) -> Meaning {
             .all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-'))
         && !body.starts_with(['e', 'E']);
     match (shaped, text.parse::<f64>()) {
-        (true, Ok(f)) => Number::from_f64(f).map_or(Meaning::Odd, Meaning::Number),
+        (true, Ok(f)) => as_json(f).map_or(Meaning::Odd, Meaning::Number),
         _ => Meaning::Text,
+    }
+}
+
+/// Go makes JSON of YAML before anybody reads it, and JSON's text of a whole number (`2.0`, `1e3`) is that of an integer.
+fn as_json(f: f64) -> Option<Number> {
+    const WHOLE: f64 = 18_446_744_073_709_551_615.0;
+    match f == f.trunc() {
+        true if (0.0..WHOLE).contains(&f) => Some(Number::from(f as u64)),
+        true if f < 0.0 && f > i64::MIN as f64 => Some(Number::from(f as i64)),
+        _ => Number::from_f64(f),
     }
 }
 
@@ -227,7 +237,9 @@ mod tests {
             ("0644", json!(420)),
             ("1_000", json!(1000)),
             ("1.5", json!(1.5)),
-            ("1e3", json!(1000.0)),
+            ("1e3", json!(1000)),
+            ("-2.0", json!(-2)),
+            ("1e30", json!(1e30)),
             ("1.2.3", json!("1.2.3")),
             ("100m", json!("100m")),
             ("2026-01-02", json!("2026-01-02")),

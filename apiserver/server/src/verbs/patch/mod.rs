@@ -252,14 +252,7 @@ impl Patch<'_> {
                 self.kind.kind, self.kind.flags.scheme
             )));
         }
-        if new.name() != live.name() {
-            return Err(Status::bad_request(format!(
-                "the name of the object ({}) does not match the name on the URL ({})",
-                new.name(),
-                live.name()
-            )));
-        }
-        Ok(())
+        body::same_name(new.name(), live.name())
     }
 
     /// What came of a configuration fits the type's structure, but some value in it is none.
@@ -304,7 +297,8 @@ impl Patch<'_> {
         }
         let expected = self.kind.api_version();
         let given = config.text("apiVersion");
-        if given.is_empty() || config.text("kind").is_empty() {
+        let other = given == expected && config.text("kind") != self.kind.kind;
+        if given.is_empty() || config.text("kind").is_empty() || other {
             // a group, a slash and a version, be the group empty
             let shown = if given.contains('/') {
                 given.to_string()
@@ -343,13 +337,7 @@ impl Patch<'_> {
             .conform_converted(&mut new)
             .map_err(|error| self.unconverted(&config, &error.to_string()))?;
         self.kind.defaults(&mut new);
-        if new.name() != self.ctx.info.name_in_path() {
-            return Err(Status::bad_request(format!(
-                "the name of the object ({}) does not match the name on the URL ({})",
-                new.name(),
-                self.ctx.info.name_in_path()
-            )));
-        }
+        body::check_name(self.ctx, &new)?;
         Ok(new)
     }
 }

@@ -6,7 +6,7 @@
 use base64::Engine;
 
 use crate::kinds::prelude::*;
-use crate::kinds::validation::webhook;
+use crate::kinds::validation::{pem, webhook};
 
 /// Versions of ConversionReview that this server speaks.
 const REVIEWS: [&str; 2] = ["v1", "v1beta1"];
@@ -127,12 +127,12 @@ enum Bundle {
 /// What is in a bundle: a certificate is a sequence of DER whose length is that of its block.
 fn certificates(text: &str) -> Bundle {
     let (mut rest, mut blocks, mut malformed) = (text, 0, false);
-    while let Some((kind, body, after)) = block(rest) {
-        (rest, blocks) = (after, blocks + 1);
-        if kind != "CERTIFICATE" {
+    while let Some(block) = pem::next(rest) {
+        (rest, blocks) = (block.rest, blocks + 1);
+        if block.kind != "CERTIFICATE" {
             continue;
         }
-        if is_sequence(&body) {
+        if block.is_sequence() {
             return Bundle::Good;
         }
         malformed = true;
@@ -144,29 +144,6 @@ fn certificates(text: &str) -> Bundle {
     } else {
         Bundle::NoCertificate
     }
-}
-
-/// The next block of PEM: its type, its bytes, and what follows it.
-fn block(text: &str) -> Option<(&str, Vec<u8>, &str)> {
-    let (_, begun) = text.split_once("-----BEGIN ")?;
-    let (kind, body) = begun.split_once("-----")?;
-    let end = format!("-----END {kind}-----");
-    let (body, rest) = body.split_once(end.as_str())?;
-    let letters: String = body.split_whitespace().collect();
-    let bytes = base64::engine::general_purpose::STANDARD
-        .decode(letters)
-        .ok()?;
-    Some((kind, bytes, rest.trim_start()))
-}
-
-fn is_sequence(der: &[u8]) -> bool {
-    let (head, length) = match der {
-        [0x30, length @ 0..=0x7f, ..] => (2, *length as usize),
-        [0x30, 0x81, length, ..] => (3, *length as usize),
-        [0x30, 0x82, high, low, ..] => (4, usize::from(*high) << 8 | usize::from(*low)),
-        _ => return false,
-    };
-    length > 0 && der.len() == head + length
 }
 
 #[cfg(test)]

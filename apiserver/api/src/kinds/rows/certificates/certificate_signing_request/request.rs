@@ -8,7 +8,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use crate::kinds::prelude::*;
-use crate::kinds::validation::checks::one_of;
+use crate::kinds::validation::{checks::one_of, pem};
+use crate::machinery::field::go_quoted;
 
 const USAGES: [&str; 23] = [
     "any",
@@ -91,24 +92,50 @@ pub fn validate(new: &Value, old: Option<&Value>) -> Errors {
         );
     }
     conditions(new, old, &mut errors);
+    let issued = |request: &Value| certificate(request.at("status").text("certificate"));
+    if old.is_none_or(|old| issued(old).is_none())
+        && let Some(why) = issued(new)
+    {
+        let status = Path::new("status");
+        errors.invalid(&status.child("certificate"), "<certificate data>", why);
+    }
     errors
+}
+
+/// The text of what is base64; what is none holds no PEM.
+fn text_of(encoded: &str) -> String {
+    let bytes = BASE64_STANDARD.decode(encoded).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// The first block of PEM is a request.
 fn holds_request(encoded: &str) -> bool {
-    let bytes = BASE64_STANDARD.decode(encoded).unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes);
-    let mut rest = &*text;
-    while let Some((_, after)) = rest.split_once("-----BEGIN ") {
-        let Some((kind, body)) = after.split_once("-----") else {
-            return false;
-        };
-        if body.contains(&format!("-----END {kind}-----")) {
-            return kind == "CERTIFICATE REQUEST";
-        }
-        rest = after;
+    pem::next(&text_of(encoded)).is_some_and(|block| block.kind == "CERTIFICATE REQUEST")
+}
+
+/// What is wrong with an issued certificate, which may be none.
+fn certificate(encoded: &str) -> Option<String> {
+    if encoded.is_empty() {
+        return None;
     }
-    false
+    let text = text_of(encoded);
+    let (mut rest, mut blocks) = (&*text, 0);
+    while let Some(block) = pem::next(rest) {
+        if block.kind != "CERTIFICATE" {
+            let kind = go_quoted(block.kind);
+            return Some(format!(
+                "only CERTIFICATE PEM blocks are allowed, found {kind}"
+            ));
+        }
+        if block.has_headers {
+            return Some("no PEM block headers are permitted".into());
+        }
+        if !block.is_sequence() {
+            return Some("x509: malformed certificate".into());
+        }
+        (rest, blocks) = (block.rest, blocks + 1);
+    }
+    (blocks == 0).then(|| "must contain at least one CERTIFICATE PEM block".into())
 }
 
 /// `example.com/signer-name`.

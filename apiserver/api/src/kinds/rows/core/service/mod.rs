@@ -60,6 +60,13 @@ fn defaults(object: &mut Value) {
     }
     if kind == "LoadBalancer" {
         absent(spec, "allocateLoadBalancerNodePorts", true);
+        let balancer = object.pointer_mut("/status/loadBalancer");
+        let balancer = balancer.and_then(Value::as_object_mut);
+        for ingress in balancer.into_iter().flat_map(|of| each(of, "ingress")) {
+            if !ingress.text("ip").is_empty() {
+                absent(ingress, "ipMode", "VIP");
+            }
+        }
     }
 }
 
@@ -128,7 +135,7 @@ fn prepare_for_update(new: &mut Value, old: &Value) {
     {
         new["spec"]["healthCheckNodePort"] = had.clone();
     }
-    if matches!(kind(new).as_str(), "NodePort" | "LoadBalancer") {
+    if is_given_node_ports(old.at("spec")) && is_given_node_ports(new.at("spec")) {
         keep_node_ports(new, old);
     }
     normalize(new);
@@ -203,21 +210,37 @@ fn drop_what_the_type_brought(new: &mut Value, old: &Value) {
     }
 }
 
+/// Whether ports that name no node port are given one.
+pub fn is_given_node_ports(spec: &Value) -> bool {
+    match spec.text("type") {
+        "NodePort" => true,
+        "LoadBalancer" => spec.flag_ptr("allocateLoadBalancerNodePorts") != Some(false),
+        _ => false,
+    }
+}
+
+/// A port keeps the node port that it had under its name, where no other port has that now.
 fn keep_node_ports(new: &mut Value, old: &Value) {
-    let had = old
+    let had: Vec<(String, i64)> = old
         .at("spec")
-        .at("ports")
-        .as_array()
-        .cloned()
-        .unwrap_or_default();
+        .list("ports")
+        .iter()
+        .map(|port| (port.text("name").to_string(), port.int("nodePort")))
+        .filter(|(_, node)| *node != 0)
+        .collect();
+    let taken: Vec<i64> = new
+        .at("spec")
+        .list("ports")
+        .iter()
+        .map(|port| port.int("nodePort"))
+        .collect();
     for port in each(spec(new), "ports") {
-        if port.get("nodePort").is_none() {
-            let same = had.iter().find(|other| {
-                other.at("port") == port.at("port") && other.at("protocol") == port.at("protocol")
-            });
-            if let Some(node_port) = same.and_then(|other| other.get("nodePort")) {
-                port.insert("nodePort".into(), node_port.clone());
-            }
+        if port.get("nodePort").is_some() {
+            continue;
+        }
+        let of_name = had.iter().rfind(|(name, _)| name == port.text("name"));
+        if let Some((_, node)) = of_name.filter(|(_, node)| !taken.contains(node)) {
+            port.insert("nodePort".into(), (*node).into());
         }
     }
 }

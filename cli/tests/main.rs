@@ -1,0 +1,18 @@
+//! What the built program does, seen from outside: one test program for all, in which tests that mostly wait run beside those that work.
+//!
+//! A part by its module's name: `cargo test -p skiff --test outside day::`. On a small machine `-- --test-threads=4` is faster than as many as it has
+//! processors; `support` lets no more clusters run at once than get along.
+
+mod support;
+
+mod agent;
+mod clients;
+mod cycles;
+mod day;
+mod golden;
+mod memory;
+mod nodes;
+mod operators;
+mod registry;
+mod shop;
+mod terminal;
