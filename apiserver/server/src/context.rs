@@ -51,7 +51,7 @@ pub struct Context {
     pub kinds: Arc<Registry>,
     /// Who asks, and for what.
     pub asked: auth::Attributes,
-    pub info: RequestInfo,
+    pub info: Arc<RequestInfo>,
     pub query: Query,
     pub headers: HeaderMap,
     pub warnings: Warnings,
