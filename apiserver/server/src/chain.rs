@@ -16,6 +16,7 @@ use crate::{
     auth::{self, User, pki::PeerCertificate},
     context::Context,
     delegate, discovery,
+    encoding::gzip,
     flowcontrol::{Asks, Place, Refused, patience},
     limits::{deadline, inflight, panics, remainder},
     metrics::Labels,
@@ -88,7 +89,7 @@ impl App {
         if let Some(id) = audit_id {
             response.headers_mut().entry(AUDIT_ID).or_insert(id);
         }
-        Ok(response)
+        Ok(gzip::pack(response))
     }
 
     /// The name of a request in what is told of it: the client's, or a new one, which what is behind this server sees, too. What this process asks

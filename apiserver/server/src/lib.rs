@@ -4,8 +4,8 @@
 //!
 //! The modules stand in layers; each uses those above it in this list and none below, in files as in folders (`tests/modules.rs` looks):
 //!
-//! 1. `auth`: who asks, and may they; knows objects, not requests. `request`, `negotiate`, `limits`, `groups`, `names`, `dial`, `config_file`: readings of
-//!    HTTP and of the kinds that need no state. `flowcontrol`: which place a request has among all.
+//! 1. `auth`: who asks, and may they; knows objects, not requests. `request`, `limits`, `groups`, `names`, `dial`, `config_file`, `encoding` and, which
+//!    says who wants which, `negotiate`: readings of HTTP and of the kinds that need no state. `flowcontrol`: which place a request has among all.
 //! 2. `following`: what happens to a resource; `core`: the kinds that are served, the store, the clock, the authorizers; `stored`: objects as
 //!    bytes; `encryption`: as they are on disk; `services`: where they are reached; `webhook`: how webhooks are asked; `conversion`: objects whose
 //!    versions one of them converts; `access`: who asks and who may, as others say it; `audit`: what is told of requests, and to whom.
@@ -36,6 +36,7 @@ mod definitions;
 mod delegate;
 mod dial;
 mod discovery;
+mod encoding;
 pub mod encryption;
 mod fairness;
 mod flowcontrol;

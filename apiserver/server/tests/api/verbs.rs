@@ -15,6 +15,7 @@ use skiff_api::{
 use crate::{
     differences::{differences, ordered},
     mask::Masks,
+    protobuf::{self, PROTOBUF},
     server::{Answer, Server},
 };
 
@@ -196,8 +197,19 @@ impl<'a> Story<'a> {
         self.read(&some, table).await;
         let metadata = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io";
         self.read(&self.item(), metadata).await;
+        for path in [&self.item(), collection] {
+            self.in_protobuf(path).await;
+        }
         self.read(&format!("{collection}?fieldSelector=spec.keel%3Dlong"), "")
             .await;
+    }
+
+    /// In protobuf, the same is answered.
+    async fn in_protobuf(&self, path: &str) {
+        let accept = [("accept", PROTOBUF)];
+        let answer = self.server.send("GET", path, &accept, "").await.is(200);
+        let wanted = protobuf::without_inner_types(self.server.get(path).await.json());
+        assert_eq!(protobuf::read(&answer.bytes), wanted, "{path}");
     }
 
     /// Waits until the server has done what it does about objects of some kinds by itself.

@@ -264,6 +264,11 @@ impl Schema {
         Schema { types, by_name }
     }
 
+    /// Where a type stands in `types`.
+    pub fn index(&self, of: &Type) -> Option<u32> {
+        self.by_name.get(&of.name).copied()
+    }
+
     /// The root of the type `core.v1.Pod`.
     pub fn get(&self, name: &str) -> Option<Node<'_>> {
         self.by_name.get(name).map(|&index| self.root(index))

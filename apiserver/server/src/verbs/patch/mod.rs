@@ -23,8 +23,9 @@ use skiff_api::{
 use crate::{
     body,
     context::{Answer, Context},
+    encoding::Encoding,
     limits::heavy,
-    negotiate::{self, BodyType, Offers},
+    negotiate::{self, Offers},
     respond,
     write::{self, Call, Part, Update, managed},
 };
@@ -51,7 +52,7 @@ fn patch_type(ctx: &Context, kind: &Kind) -> Result<PatchType, Status> {
 
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>, part: Part, body: Body) -> Answer {
     let patch_type = patch_type(ctx, kind)?;
-    let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
+    let accept = negotiate::accept(&ctx.headers, Offers::objects(kind))?;
     let text = body::read(body).await?;
     let call = check_options(ctx, patch_type)?;
     ctx.trail.patched(&text);
@@ -129,7 +130,7 @@ impl Patch<'_> {
 
     /// The patch as a value, and what strict reading has against it.
     fn document(&self) -> Result<(Value, Vec<String>), Status> {
-        let document = body::parse(&self.text, BodyType::Json).map_err(|error| {
+        let document = body::parse(&self.text, Encoding::Json).map_err(|error| {
             let said = error.as_json();
             // a strategic patch is read elsewhere
             let strategic = self.patch_type == PatchType::Strategic;
@@ -289,7 +290,7 @@ impl Patch<'_> {
 
     fn server_side(&self, live: Option<&Value>) -> Result<Value, Status> {
         let undecoded = |why: String| Status::bad_request(format!("error decoding YAML: {why}"));
-        let document = body::parse(&self.text, BodyType::Yaml)
+        let document = body::parse(&self.text, Encoding::Yaml)
             .map_err(|error| undecoded(format!("error converting YAML to JSON: {error}")))?;
         let remarks = document.remarks();
         let config = match document.value {
