@@ -25,7 +25,7 @@ use crate::{
     encoding::{List, gzip},
     negotiate::{self, Accept, Offers},
     request::{Query, RequestInfo},
-    write::{Call, Options, Warnings},
+    write::{Call, Emptied, Options, Warnings},
 };
 
 pub type Answer = Result<Response<Body>, Status>;
@@ -37,10 +37,12 @@ pub struct Context {
     pub kinds: Arc<Registry>,
     /// Who asks, and for what.
     pub asked: auth::Attributes,
-    pub info: RequestInfo,
+    pub info: Arc<RequestInfo>,
     pub query: Query,
     pub headers: HeaderMap,
     pub warnings: Warnings,
+    /// What its body gave that holds nothing.
+    pub emptied: Emptied,
     /// What is told of the request.
     pub trail: Trail,
 }
@@ -86,6 +88,7 @@ impl Context {
             asked: &self.asked,
             options,
             warnings: &self.warnings,
+            emptied: &self.emptied,
             trail: &self.trail,
             conversions: Default::default(),
         }

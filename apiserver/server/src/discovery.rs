@@ -41,8 +41,10 @@ pub fn serve(ctx: &Context) -> Option<Answer> {
             Some((_, versions)) if versions.contains(version) => {
                 resource_list(kinds, group, version)
             }
-            Some(_) => return Some(Err(Status::no_such_path())),
-            None => return None,
+            Some(_) if Registry::builtin().has_group(group) => {
+                return Some(Err(Status::no_such_path()));
+            }
+            _ => return None,
         },
         ["api", ..] => return Some(Err(Status::no_such_path())),
         _ => return None,

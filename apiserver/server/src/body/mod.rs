@@ -203,6 +203,7 @@ impl<'a> As<'a> {
                 let unknown = fields.filter(|name| !known.contains(&name.as_str()));
                 Ok(Decoded {
                     unknown: unknown.cloned().collect(),
+                    ..Decoded::default()
                 })
             }
         }
@@ -229,6 +230,7 @@ pub fn finish(ctx: &Context, mut document: Document, of: As<'_>) -> Result<Value
     let decoded = of
         .conform(&mut value, place)
         .map_err(|error| Fault::Type(error.to_string()))?;
+    ctx.emptied.note(&decoded);
     let validation = FieldValidation::of(ctx);
     if validation == FieldValidation::Ignore {
         return Ok(value);

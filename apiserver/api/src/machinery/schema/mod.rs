@@ -7,6 +7,7 @@
 
 mod converter;
 mod decode;
+pub mod emptied;
 mod encode;
 mod parse;
 pub mod rules;

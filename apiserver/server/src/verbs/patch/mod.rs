@@ -224,6 +224,7 @@ impl Patch<'_> {
             Status::invalid("", "", "", &errors)
         };
         let decoded = read.map_err(|error| refused(error.to_string()))?;
+        self.ctx.emptied.note(&decoded);
         remarks.extend(decoded.remarks());
         match body::FieldValidation::of(self.ctx) {
             body::FieldValidation::Strict if !remarks.is_empty() => {
@@ -246,6 +247,9 @@ impl Patch<'_> {
                 value.text("kind").to_string(),
             )
         };
+        if kind_of(new) != kind_of(live) && self.kind.flags.untyped {
+            return Err(self.is_another(new));
+        }
         if kind_of(new) != kind_of(live) {
             let (version, kind) = kind_of(new);
             return Err(Status::bad_request(format!(
@@ -254,6 +258,22 @@ impl Patch<'_> {
             )));
         }
         body::same_name(new.name(), live.name())
+    }
+
+    /// What a kind that was brought along says of an object that is of another.
+    fn is_another(&self, new: &Value) -> Status {
+        let mut errors = Errors::default();
+        let wanted = [
+            ("kind", self.kind.kind.to_string()),
+            ("apiVersion", self.kind.api_version()),
+        ];
+        for (field, wanted) in wanted {
+            if new.text(field) != wanted {
+                let why = format!("must be {wanted}");
+                errors.invalid(&Path::new(field), new.text(field), why);
+            }
+        }
+        Status::invalid(self.kind.group, self.kind.kind, new.name(), &errors)
     }
 
     /// What came of a configuration fits the type's structure, but some value in it is none.
@@ -334,9 +354,11 @@ impl Patch<'_> {
         if new.name().is_empty() {
             new.set_meta("name", self.ctx.info.name_in_path());
         }
-        self.kind
+        let decoded = self
+            .kind
             .conform_converted(&mut new)
             .map_err(|error| self.unconverted(&config, &error.to_string()))?;
+        self.ctx.emptied.note(&decoded);
         self.kind.defaults(&mut new);
         body::check_name(self.ctx, &new)?;
         Ok(new)
