@@ -198,7 +198,7 @@ mod tests {
         let boat = json!({"kind": "Boat", "apiVersion": "sea.example.com/v1", "metadata": {}});
         for object in [table, boat] {
             let refused = Encoding::Protobuf.document(&object, false).unwrap_err();
-            assert_eq!((refused.code, &*refused.reason), (406, "NotAcceptable"));
+            assert_eq!((refused.code, refused.reason), (406, "NotAcceptable"));
             assert!(Encoding::Protobuf.event_of("ADDED", &object).is_err());
             assert!(Encoding::Json.event_of("ADDED", &object).is_ok());
         }
