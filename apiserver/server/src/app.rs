@@ -16,7 +16,7 @@ use crate::{
     },
     core::Core,
     dial::Transports,
-    limits::inflight::InFlight,
+    flowcontrol::Places,
     metrics::Metrics,
     openapi::Documents,
     write::Writer,
@@ -34,7 +34,7 @@ pub struct App {
     pub openapi: Documents,
     /// Host and port under which the server says that it is reached from elsewhere.
     pub external_address: String,
-    pub in_flight: InFlight,
+    pub places: Places,
     /// Who is told of requests, if anybody.
     pub audit: Option<Arc<Audit>>,
     /// `--request-timeout`.

@@ -3,8 +3,6 @@
 //! Invariant: nothing that exists is overwritten but what upstream reconciles too (missing rules and subjects of default roles).
 //! Follows `pkg/controlplane/controller`, `pkg/registry/rbac/rest/storage_rbac.go`, `pkg/registry/scheduling/rest`.
 
-mod flow_control;
-
 use std::{net::SocketAddr, sync::Arc};
 
 use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
@@ -19,7 +17,7 @@ use crate::{
         front,
         pki::{FRONT_PROXY_CLIENT, Pki},
     },
-    legacy_tokens,
+    fairness, legacy_tokens,
     own::{Own, ready},
     write::{Part, Writer},
 };
@@ -59,7 +57,12 @@ fn done(own: &Own, step: Result<(), Status>) -> Result<(), Status> {
 }
 
 /// Makes what is missing: namespaces, then all else at once, so that few commits wait for the disk.
-pub async fn run(writer: &Arc<Writer>, advertised: &[SocketAddr], pki: &Pki) -> Result<(), Status> {
+pub async fn run(
+    writer: &Arc<Writer>,
+    advertised: &[SocketAddr],
+    pki: &Pki,
+    fairness_acts: bool,
+) -> Result<(), Status> {
     let own = &Own::new(writer);
     let namespaces = NAMESPACES.map(|name| {
         let namespace = json!({"metadata": {"name": name}});
@@ -69,7 +72,7 @@ pub async fn run(writer: &Arc<Writer>, advertised: &[SocketAddr], pki: &Pki) -> 
     let steps = tokio::join!(
         default_policy(own),
         priority_classes(own),
-        flow_control::run(writer),
+        fairness::begin(writer, fairness_acts),
         register::builtin(own),
         authentication(own, pki),
         legacy_tokens::track(own),

@@ -16,24 +16,22 @@ use crate::{
     auth::{self, User, pki::PeerCertificate},
     context::Context,
     delegate, discovery,
-    limits::{
-        deadline,
-        inflight::{self, Place},
-        panics, remainder,
-    },
+    encoding::gzip,
+    flowcontrol::{Asks, Place, Refused, patience},
+    limits::{deadline, inflight, panics, remainder},
     metrics::Labels,
     non_resource,
     request::{Query, RequestInfo},
     subresources::connect::Peer,
     verbs,
-    write::Warnings,
+    write::{Emptied, Warnings},
 };
 
 /// Why a request got no verb's answer.
 enum Refusal {
     Status(Status),
     /// Too many are being answered already.
-    Full,
+    Full(Refused),
     /// Nobody knows who asks.
     Unauthenticated,
     /// Somebody must be told of it, and could not be.
@@ -54,6 +52,7 @@ impl App {
         self: Arc<Self>,
         request: Request<Body>,
     ) -> Result<Response<Body>, Infallible> {
+        let received = Instant::now();
         let (mut parts, body) = request.into_parts();
         let audit_id = self.audit_id(&mut parts);
         let query = Query::read(parts.uri.query());
@@ -66,14 +65,19 @@ impl App {
             kinds: self.core.kinds.load_full(),
             app: self,
             asked: auth::Attributes::default(),
-            info,
+            info: Arc::new(info),
             query,
             headers: parts.headers.clone(),
             warnings: Warnings::default(),
+            emptied: Emptied::default(),
             trail: Trail::default(),
         });
         let mut response = match due {
-            Ok(due) => within(due, ctx, parts, body).await,
+            Ok(due) => {
+                let longest = ctx.app.request_timeout;
+                let until = patience(received.into_std(), due.map(Instant::into_std), longest);
+                within(Times { due, until }, ctx, parts, body).await
+            }
             Err(status) => {
                 drop(body);
                 ctx.failure(&status)
@@ -85,7 +89,7 @@ impl App {
         if let Some(id) = audit_id {
             response.headers_mut().entry(AUDIT_ID).or_insert(id);
         }
-        Ok(response)
+        Ok(gzip::pack(response))
     }
 
     /// The name of a request in what is told of it: the client's, or a new one, which what is behind this server sees, too. What this process asks
@@ -132,12 +136,14 @@ impl App {
         !known || ctx.trail.reach(Stage::RequestReceived).await
     }
 
-    /// Authentication, a place among the requests in flight, impersonation, authorization.
+    /// Authentication, impersonation, a place among the requests that are answered, authorization. Who may not has a place, too, until it is told.
     async fn admit(
         &self,
         ctx: &mut Context,
         parts: &http::request::Parts,
-    ) -> Result<Place, Refusal> {
+        until: std::time::Instant,
+        place: &mut Place,
+    ) -> Result<(), Refusal> {
         let in_process = parts.extensions.get::<InProcess>();
         let user = match in_process {
             Some(InProcess(user)) => Some(user.clone()),
@@ -153,14 +159,6 @@ impl App {
         if !known {
             return Err(Refusal::Unauthenticated);
         }
-        // what this process asks of itself, it asks as often as it needs to
-        let place = match in_process.is_some() || deadline::long_running(&ctx.info) {
-            true => Place::default(),
-            false => self
-                .in_flight
-                .enter(&ctx.info, &ctx.asked.user)
-                .ok_or(Refusal::Full)?,
-        };
         let authorizers = &self.core.authorizers;
         if let Some(other) =
             auth::impersonate::impersonate(&parts.headers, &ctx.asked, authorizers).await?
@@ -168,10 +166,25 @@ impl App {
             ctx.asked.user = Arc::new(other);
             ctx.trail.impersonated(&ctx.asked.user);
         }
-        let verdict = authorizers.decide(&ctx.asked).await;
+        // what this process asks of itself, it asks as often as it needs to
+        if in_process.is_none() {
+            let asks = Asks {
+                user: &ctx.asked.user,
+                info: &ctx.info,
+                query: &ctx.query,
+                until,
+            };
+            *place = self.places.enter(&asks).await.map_err(Refusal::Full)?;
+        }
+        self.authorized(ctx, parts).await
+    }
+
+    /// Whether who asks may.
+    async fn authorized(&self, ctx: &Context, parts: &http::request::Parts) -> Result<(), Refusal> {
+        let verdict = self.core.authorizers.decide(&ctx.asked).await;
         note_verdict(&ctx.trail, &verdict);
         if verdict.allowed() {
-            return Ok(place);
+            return Ok(());
         }
         if let Some(error) = verdict.error() {
             // who could not be asked might have allowed it, or denied it
@@ -202,10 +215,16 @@ impl App {
     }
 }
 
-/// The answer, or that it did not come in time. A write that has begun is carried on with to its end, whoever still waits for it: what it took
-/// (addresses, budgets) must not be given back while it is stored after all.
-async fn within(
+/// When an answer is due, and until when its request may wait for a place.
+#[derive(Clone, Copy)]
+struct Times {
     due: Option<Instant>,
+    until: std::time::Instant,
+}
+
+/// The answer, or that it did not come in time.
+async fn within(
+    times: Times,
     ctx: Box<Context>,
     parts: http::request::Parts,
     body: Body,
@@ -219,23 +238,15 @@ async fn within(
     );
     let app = ctx.app.clone();
     let what = (parts.method.clone(), parts.uri.clone());
-    let detached = due.is_some()
-        && inflight::is_mutating(&ctx.info)
-        && parts.extensions.get::<InProcess>().is_none();
     // boxed: what a verb needs is much, and neither the stack nor a connection that waits is to hold it
-    let work = Box::pin(answered(ctx, parts, body, labels));
-    let work = async move { panics::caught(&what, work).await };
-    let Some(due) = due else {
+    let work = Box::pin(answered(times, ctx, parts, body, labels));
+    let work = panics::caught(&what, work);
+    let Some(due) = times.due else {
         let mut response = work.await;
         response.extensions_mut().insert(deadline::LongRunning);
         return response;
     };
-    let in_time = match detached {
-        true => tokio::time::timeout_at(due, skiff_watching::task::spawn(work))
-            .await
-            .map(|done| done.unwrap_or_else(|error| panics::answer(&Default::default(), &error))),
-        false => tokio::time::timeout_at(due, work).await,
-    };
+    let in_time = tokio::time::timeout_at(due, work).await;
     in_time.unwrap_or_else(|_| {
         if let Some(labels) = labels {
             app.metrics.terminated(labels, 504);
@@ -244,23 +255,41 @@ async fn within(
     })
 }
 
-/// Admits, finds the verb, and keeps the request's place until its answer is sent.
+/// Admits, finds the verb, and keeps the request's place until its answer is sent. A write that has begun is carried on with to its end, whoever
+/// still waits for it: what it took (addresses, budgets) must not be given back while it is stored after all.
 async fn answered(
+    times: Times,
     mut ctx: Box<Context>,
     parts: http::request::Parts,
     body: Body,
     labels: Option<Labels>,
 ) -> Response<Body> {
     let app = ctx.app.clone();
-    let admitted = app.admit(&mut ctx, &parts).await;
+    let mut place = Place::default();
+    let admitted = app.admit(&mut ctx, &parts, times.until, &mut place).await;
+    let detached = admitted.is_ok()
+        && times.due.is_some()
+        && inflight::is_mutating(&ctx.info)
+        && parts.extensions.get::<InProcess>().is_none();
+    let what = detached.then(|| (parts.method.clone(), parts.uri.clone()));
     let trail = ctx.trail.clone();
-    if !trail.is_on() || matches!(admitted, Err(Refusal::Untold)) {
-        return answered_to(ctx, admitted, parts, body, labels).await;
-    }
+    let told = trail.is_on() && !matches!(admitted, Err(Refusal::Untold));
     let long = deadline::long_running(&ctx.info);
     let refused = matches!(admitted, Err(Refusal::Unauthenticated));
     let work = Box::pin(answered_to(ctx, admitted, parts, body, labels));
-    audit::watched(trail, long, refused, work).await
+    let work = async move {
+        let response = match told {
+            true => audit::watched(trail, long, refused, work).await,
+            false => work.await,
+        };
+        place.until_sent(response)
+    };
+    let Some(what) = what else {
+        return work.await;
+    };
+    let work = async move { panics::caught(&what, work).await };
+    let done = skiff_watching::task::spawn(work).await;
+    done.unwrap_or_else(|error| panics::answer(&Default::default(), &error))
 }
 
 /// What the authorizers said, for the audit log.
@@ -276,37 +305,38 @@ fn note_verdict(trail: &Trail, verdict: &auth::Verdict) {
 }
 
 fn internal(ctx: &Context, parts: &http::request::Parts, why: &str) -> Response<Body> {
-    let uri = go_quoted(&parts.uri.to_string());
+    let uri = &parts.uri;
+    let uri = go_quoted(uri.path_and_query().map_or(uri.path(), |uri| uri.as_str()));
     ctx.text(500, format!("Internal Server Error: {uri}: {why}\n"))
 }
 
 async fn answered_to(
     ctx: Box<Context>,
-    admitted: Result<Place, Refusal>,
+    admitted: Result<(), Refusal>,
     parts: http::request::Parts,
     body: Body,
     labels: Option<Labels>,
 ) -> Response<Body> {
     let app = ctx.app.clone();
-    let place = match admitted {
-        Ok(place) => place,
+    match admitted {
+        Ok(()) => {}
         Err(Refusal::Status(status)) => return ctx.failure(&status),
         Err(Refusal::Unauthenticated) => return ctx.failure(&Status::unauthorized()),
         Err(Refusal::Untold) => return internal(&ctx, &parts, "failed to store audit event"),
         Err(Refusal::Unknown(why)) => return internal(&ctx, &parts, &why),
-        Err(Refusal::Full) => {
+        Err(Refusal::Full(refused)) => {
             if let Some(labels) = labels {
                 app.metrics.count(labels, 429);
                 app.metrics.terminated(labels, 429);
             }
-            return too_many(&ctx);
+            return too_many(&ctx, &refused);
         }
-    };
+    }
     let response = dispatch(ctx, parts, body).await;
     if let Some(labels) = labels {
         app.metrics.count(labels, response.status().as_u16());
     }
-    place.until_sent(response)
+    response
 }
 
 async fn dispatch(ctx: Box<Context>, parts: http::request::Parts, body: Body) -> Response<Body> {
@@ -328,11 +358,15 @@ async fn dispatch(ctx: Box<Context>, parts: http::request::Parts, body: Body) ->
 }
 
 /// The answer to a request that found no place.
-fn too_many(ctx: &Context) -> Response<Body> {
+fn too_many(ctx: &Context, refused: &Refused) -> Response<Body> {
     let mut response = ctx.text(429, "Too many requests, please try again later.\n");
-    response
-        .headers_mut()
-        .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    let headers = response.headers_mut();
+    headers.insert(header::RETRY_AFTER, refused.after.into());
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    refused.mark(headers);
     response
 }
 

@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde_json::Value;
 use skiff_api::{
@@ -13,36 +12,23 @@ use skiff_api::{
     machinery::{
         field::{Errors, Path},
         object_meta,
-        read::Read,
-        schema::{Node, Schema, to_json, to_pretty_json},
+        schema::Node,
         status::Status,
-        yaml,
     },
 };
+use skiff_storage::Text;
 
 use crate::{
     app::App,
     audit::{Negotiated, Trail},
     auth,
-    negotiate::{Accept, Encoding},
+    encoding::{List, gzip},
+    negotiate::{self, Accept, Offers},
     request::{Query, RequestInfo},
-    write::{Call, Options, Warnings},
+    write::{Call, Emptied, Options, Warnings},
 };
 
 pub type Answer = Result<Response<Body>, Status>;
-
-/// The type of an object, as the object itself says.
-fn node_of(value: &Value) -> Option<Node<'static>> {
-    Schema::builtin().of_kind(
-        value.text_ptr("apiVersion").unwrap_or("v1"),
-        value.text_ptr("kind")?,
-    )
-}
-
-/// An object as compact JSON, in the order of the fields of the kind that it says it is.
-pub fn json_of(value: &Value) -> Vec<u8> {
-    to_json(value, node_of(value))
-}
 
 /// One request on its way.
 pub struct Context {
@@ -51,10 +37,12 @@ pub struct Context {
     pub kinds: Arc<Registry>,
     /// Who asks, and for what.
     pub asked: auth::Attributes,
-    pub info: RequestInfo,
+    pub info: Arc<RequestInfo>,
     pub query: Query,
     pub headers: HeaderMap,
     pub warnings: Warnings,
+    /// What its body gave that holds nothing.
+    pub emptied: Emptied,
     /// What is told of the request.
     pub trail: Trail,
 }
@@ -100,6 +88,7 @@ impl Context {
             asked: &self.asked,
             options,
             warnings: &self.warnings,
+            emptied: &self.emptied,
             trail: &self.trail,
             conversions: Default::default(),
         }
@@ -134,7 +123,7 @@ impl Context {
     }
 
     /// Whether a person asked (curl, a browser, `?pretty`): indented JSON.
-    pub fn wants_pretty(&self, accept: &Accept) -> bool {
+    fn wants_pretty(&self, accept: &Accept) -> bool {
         if accept.pretty {
             return true;
         }
@@ -145,40 +134,34 @@ impl Context {
         agent.starts_with("curl") || agent.starts_with("Wget") || agent.starts_with("Mozilla/5.0")
     }
 
-    /// Bytes of compact JSON, as the client wants them.
-    pub fn json_bytes(&self, code: u16, accept: &Accept, bytes: Bytes) -> Answer {
-        if accept.encoding == Encoding::Json && !self.wants_pretty(accept) {
-            let mut line = Vec::with_capacity(bytes.len() + 1);
-            line.extend_from_slice(&bytes);
-            line.push(b'\n');
-            return Ok(self.finish_object(code, Encoding::Json.media_type(), Body::from(line)));
-        }
-        let value: Value = serde_json::from_slice(&bytes)
-            .map_err(|error| Status::internal(format!("cannot read what is stored: {error}")))?;
-        self.value(code, accept, &value)
+    /// A stored object, whose type is at `node`.
+    pub fn stored(&self, code: u16, accept: &Accept, object: &Text, node: Node) -> Answer {
+        let encoded = accept
+            .encoding
+            .stored(object, node, self.wants_pretty(accept))?;
+        Ok(self.encoded(code, accept, Body::from(encoded)))
+    }
+
+    /// A list of stored objects; `None`: it cannot be sent as they are stored.
+    pub async fn list(&self, accept: &Accept, list: List<'_>) -> Result<Option<Answer>, Status> {
+        let body = accept
+            .encoding
+            .list(list, self.wants_pretty(accept))
+            .await?;
+        Ok(body.map(|body| Ok(self.encoded(200, accept, body))))
     }
 
     /// A document in the order of the fields of the kind that it says it is.
     pub fn value(&self, code: u16, accept: &Accept, value: &Value) -> Answer {
-        let text = match accept.encoding {
-            Encoding::Yaml => yaml::write(value).into_bytes(),
-            // nothing ends the line of indented JSON, as in upstream
-            Encoding::Json if self.wants_pretty(accept) => to_pretty_json(value, node_of(value)),
-            Encoding::Json => {
-                let mut line = json_of(value);
-                line.push(b'\n');
-                line
-            }
-        };
-        Ok(self.finish_object(code, accept.encoding.media_type(), Body::from(text)))
+        let encoded = accept.encoding.document(value, self.wants_pretty(accept))?;
+        Ok(self.encoded(code, accept, Body::from(encoded)))
     }
 
     pub fn failure(&self, status: &Status) -> Response<Body> {
-        let accept = crate::negotiate::accept(&self.headers, crate::negotiate::Offers::Plain)
-            .unwrap_or(Accept {
-                pretty: true,
-                ..Accept::JSON
-            });
+        let accept = negotiate::accept(&self.headers, Offers::PLAIN).unwrap_or(Accept {
+            pretty: true,
+            ..Accept::JSON
+        });
         let mut response = match self.value(status.code, &accept, &status.to_value()) {
             Ok(response) => response,
             Err(_) => self.finish(500, "text/plain", Body::empty()),
@@ -201,8 +184,9 @@ impl Context {
     }
 
     /// An answer that is an object of the API.
-    pub fn finish_object(&self, code: u16, media_type: &'static str, body: Body) -> Response<Body> {
-        let mut response = self.finish(code, media_type, body);
+    fn encoded(&self, code: u16, accept: &Accept, body: Body) -> Response<Body> {
+        let mut response = self.finish(code, accept.encoding.media_type(), body);
+        gzip::mark(&mut response, &self.headers);
         if self.trail.is_on() {
             response.extensions_mut().insert(Negotiated);
         }

@@ -18,7 +18,7 @@ use crate::{
     aggregation::{Group, Known, Remote},
     context::{Answer, Context},
     groups::groups,
-    negotiate::{self, Offers},
+    negotiate::{self, Accept, Offers},
 };
 
 /// `None`: the path is not discovery's.
@@ -41,8 +41,10 @@ pub fn serve(ctx: &Context) -> Option<Answer> {
             Some((_, versions)) if versions.contains(version) => {
                 resource_list(kinds, group, version)
             }
-            Some(_) => return Some(Err(Status::no_such_path())),
-            None => return None,
+            Some(_) if Registry::builtin().has_group(group) => {
+                return Some(Err(Status::no_such_path()));
+            }
+            _ => return None,
         },
         ["api", ..] => return Some(Err(Status::no_such_path())),
         _ => return None,
@@ -61,47 +63,46 @@ fn answer(ctx: &Context, document: Value) -> Answer {
     ) {
         negotiate::route(&ctx.info, &ctx.headers)?;
     }
-    let is_aggregated = document
+    let aggregated = document
         .text_ptr("apiVersion")
-        .is_some_and(|v| v.starts_with("apidiscovery"));
-    let accept = if is_aggregated {
-        negotiate::Accept::JSON
-    } else {
-        negotiate::accept(&ctx.headers, Offers::Plain)?
+        .filter(|version| version.starts_with("apidiscovery"))
+        .and_then(|_| negotiate::aggregated(&ctx.headers));
+    let accept = match aggregated {
+        Some(accept) => accept,
+        None => negotiate::accept(&ctx.headers, Offers::PLAIN)?,
     };
     let etag = format!(
         "\"{}\"",
         hex::encode_upper(Sha256::digest(document.to_string()))
     );
-    if is_aggregated && ctx.header(header::IF_NONE_MATCH.as_str()) == etag {
+    if aggregated.is_some() && ctx.header(header::IF_NONE_MATCH.as_str()) == etag {
         // A cache takes the headers of this answer for those that it kept: the media type must be the aggregated one here, too.
-        return Ok(aggregated_headers(
-            ctx.finish(304, "application/json", axum::body::Body::empty()),
-            &etag,
-        ));
+        let media = accept.encoding.media_type();
+        let unchanged = ctx.finish(304, media, axum::body::Body::empty());
+        return Ok(aggregated_headers(unchanged, &accept, &etag));
     }
     let mut response = ctx.value(200, &accept, &document)?;
     response
         .headers_mut()
         .insert(header::VARY, HeaderValue::from_static("Accept"));
-    if is_aggregated {
-        response = aggregated_headers(response, &etag);
+    if aggregated.is_some() {
+        response = aggregated_headers(response, &accept, &etag);
     }
     Ok(response)
 }
 
 fn aggregated_headers(
     mut response: axum::response::Response,
+    accept: &Accept,
     etag: &str,
 ) -> axum::response::Response {
     let headers = response.headers_mut();
     headers.insert(header::VARY, HeaderValue::from_static("Accept"));
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static(
-            "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
-        ),
-    );
+    let media = accept.encoding.media_type();
+    let media = format!("{media};g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
+    if let Ok(media) = HeaderValue::from_str(&media) {
+        headers.insert(header::CONTENT_TYPE, media);
+    }
     if let Ok(etag) = HeaderValue::from_str(etag) {
         headers.insert(header::ETAG, etag);
     }
@@ -185,23 +186,7 @@ fn resource_list(kinds: &Registry, group: &str, version: &str) -> Value {
 
 /// The aggregated document, when the client asks for it.
 fn aggregated(ctx: &Context, known: &Known, legacy: bool) -> Option<Value> {
-    let wanted = ctx
-        .headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .any(|value| {
-            value.split(',').any(|clause| {
-                let clause = clause.replace(' ', "");
-                clause.contains("g=apidiscovery.k8s.io")
-                    && clause.contains("as=APIGroupDiscoveryList")
-                    && clause.contains("v=v2")
-                    && !clause.contains("v=v2beta1")
-            })
-        });
-    if !wanted {
-        return None;
-    }
+    negotiate::aggregated(&ctx.headers)?;
     let items: Vec<Value> = match legacy {
         true => vec![aggregated_group(&ctx.kinds, known, "", &["v1".to_owned()])],
         false => known

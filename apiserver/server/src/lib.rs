@@ -4,13 +4,13 @@
 //!
 //! The modules stand in layers; each uses those above it in this list and none below, in files as in folders (`tests/modules.rs` looks):
 //!
-//! 1. `auth`: who asks, and may they; knows objects, not requests. `request`, `negotiate`, `limits`, `groups`, `names`, `dial`, `config_file`: readings of
-//!    HTTP and of the kinds that need no state.
+//! 1. `auth`: who asks, and may they; knows objects, not requests. `request`, `limits`, `groups`, `names`, `dial`, `config_file`, `encoding` and, which
+//!    says who wants which, `negotiate`: readings of HTTP and of the kinds that need no state. `flowcontrol`: which place a request has among all.
 //! 2. `following`: what happens to a resource; `core`: the kinds that are served, the store, the clock, the authorizers; `stored`: objects as
 //!    bytes; `encryption`: as they are on disk; `services`: where they are reached; `webhook`: how webhooks are asked; `conversion`: objects whose
 //!    versions one of them converts; `access`: who asks and who may, as others say it; `audit`: what is told of requests, and to whom.
 //! 3. `admission`, `allocate`, then `write`: what a write is (`write::Call`: who asks, with which options), and the one way to do it.
-//! 4. `own`: the server's own writes, and on it `addresses`, `definitions`, `aggregation`, `legacy_tokens`, `bootstrap`. Nothing up to here knows of
+//! 4. `own`: the server's own writes, and on it `addresses`, `definitions`, `aggregation`, `legacy_tokens`, `fairness`, `bootstrap`. Nothing up to here knows of
 //!    requests.
 //! 5. `metrics`, `openapi`, and `app`: the state that requests share.
 //! 6. `context`: one request; `body` and `respond`: what it brought, what it is sent.
@@ -36,7 +36,10 @@ mod definitions;
 mod delegate;
 mod dial;
 mod discovery;
+mod encoding;
 pub mod encryption;
+mod fairness;
+mod flowcontrol;
 mod following;
 mod groups;
 mod legacy_tokens;

@@ -13,7 +13,7 @@ use skiff_api::kinds::Registry;
 use skiff_storage::Store;
 
 use crate::{
-    limits::inflight::InFlight,
+    flowcontrol::Places,
     request::{Query, RequestInfo},
 };
 
@@ -182,7 +182,7 @@ fn counters(
 
 impl Metrics {
     /// All metrics in Prometheus' text form.
-    pub fn text(&self, in_flight: &InFlight, store: &dyn Store) -> String {
+    pub fn text(&self, places: &Places, store: &dyn Store) -> String {
         let mut text = String::new();
         let mut name = "apiserver_request_total";
         let help = "Counter of apiserver requests broken out for each verb, dry run value, group, version, resource, scope, component, and HTTP response code.";
@@ -195,8 +195,18 @@ impl Metrics {
         name = "apiserver_current_inflight_requests";
         let help = "Number of requests that are being answered, per request kind.";
         family(&mut text, name, "gauge", help);
-        for (kind, count) in in_flight.current() {
+        let current = places.current();
+        for (kind, count, _) in current {
             text += &format!("{name}{{request_kind=\"{kind}\"}} {count}\n");
+        }
+        if let Some(fair) = places.fair() {
+            name = "apiserver_current_inqueue_requests";
+            let help = "Number of requests that wait in queues, per request kind.";
+            family(&mut text, name, "gauge", help);
+            for (kind, _, count) in current {
+                text += &format!("{name}{{request_kind=\"{kind}\"}} {count}\n");
+            }
+            text += &fair.metrics();
         }
         name = "apiserver_resource_objects";
         family(&mut text, name, "gauge", "Objects stored, by resource.");

@@ -31,7 +31,7 @@ pub async fn serve(ctx: &Context) -> Response<Body> {
         "/version" => indented(ctx, &version(), VERSION_ORDER),
         "/metrics" => {
             let app = &ctx.app;
-            let text = app.metrics.text(&app.in_flight, &*app.core.store);
+            let text = app.metrics.text(&app.places, &*app.core.store);
             ctx.finish(
                 200,
                 "text/plain; version=0.0.4; charset=utf-8",
@@ -66,6 +66,7 @@ pub async fn serve(ctx: &Context) -> Response<Body> {
                 check,
             ),
             ("openapi", which) => openapi(ctx, which),
+            ("debug", which) => debug(ctx, which),
             _ => ctx.text(404, "404 page not found\n"),
         },
     }
@@ -204,6 +205,18 @@ fn openapi(ctx: &Context, which: &str) -> Response<Body> {
         headers.insert(header::CACHE_CONTROL, forever);
     }
     response
+}
+
+/// What is shown of priority and fairness to whoever looks into the server.
+fn debug(ctx: &Context, which: &str) -> Response<Body> {
+    let which = which.strip_prefix("api_priority_and_fairness/");
+    let fair = which.and_then(|which| Some((which, ctx.app.places.fair()?)));
+    let details = !ctx.query.text("includeRequestDetails").is_empty();
+    let dump = fair.and_then(|(which, fair)| fair.dump(which, details, ctx.app.core.now()));
+    match dump {
+        Some(text) => ctx.text(200, text),
+        None => ctx.text(404, "404 page not found\n"),
+    }
 }
 
 fn health(ctx: &Context, endpoint: &str, check: &str) -> Response<Body> {

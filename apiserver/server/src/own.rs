@@ -16,7 +16,7 @@ use crate::{
     audit::Trail,
     auth::{Attributes, SYSTEM_MASTERS, User},
     stored,
-    write::{self, Call, Options, Part, Update, Warnings, Writer, managed},
+    write::{self, Call, Emptied, Options, Part, Update, Warnings, Writer, managed},
 };
 
 /// The server to itself.
@@ -35,6 +35,7 @@ pub struct Own {
     asked: Attributes,
     /// Nobody is warned.
     warnings: Warnings,
+    emptied: Emptied,
     /// Nor told.
     trail: Trail,
 }
@@ -55,6 +56,7 @@ impl Own {
                 ..Attributes::default()
             },
             warnings: Warnings::default(),
+            emptied: Emptied::default(),
             trail: Trail::default(),
         }
     }
@@ -71,6 +73,7 @@ impl Own {
             asked: &self.asked,
             options,
             warnings: &self.warnings,
+            emptied: &self.emptied,
             trail: &self.trail,
             conversions: Default::default(),
         }

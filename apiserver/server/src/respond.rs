@@ -75,7 +75,7 @@ pub async fn object(
 ) -> Answer {
     let object = conversion::shown(&ctx.app.core, kind, object).await?;
     if accept.form == Form::Object && stored::is_shown_as_stored(kind, &object) {
-        return ctx.json_bytes(code, accept, object.bytes.whole());
+        return ctx.stored(code, accept, &object.bytes, kind.node());
     }
     value(ctx, accept, kind, code, stored::decoded(kind, &object)?)
 }

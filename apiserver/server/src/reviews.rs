@@ -22,7 +22,7 @@ use crate::{
 };
 
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>, review: Review, body: Body) -> Answer {
-    let accept = negotiate::accept(&ctx.headers, Offers::Plain)?;
+    let accept = negotiate::accept(&ctx.headers, Offers::PLAIN)?;
     let media = negotiate::body_type(&ctx.headers)?;
     let text = body::read(body).await?;
     let call = ctx.call("CreateOptions")?;

@@ -29,6 +29,8 @@ use crate::{
     definitions::Definitions,
     dial::{Behind, Transports},
     encryption::{self, Encryption},
+    fairness,
+    flowcontrol::{FlowControl, NoSeats, Places},
     legacy_tokens,
     limits::{
         deadline,
@@ -76,6 +78,8 @@ pub struct Config {
     pub admission: admission::Selection,
     pub clock: SharedClock,
     pub limits: Limits,
+    /// `--enable-priority-and-fairness`: the limits are shared out among levels; else they are counted alone.
+    pub priority_and_fairness: bool,
     /// `--request-timeout`.
     pub request_timeout: std::time::Duration,
     /// `--enable-bootstrap-token-auth`.
@@ -110,6 +114,7 @@ impl Config {
             admission: admission::Selection::default(),
             clock: skiff_api::machinery::clock::system(),
             limits: Limits::default(),
+            priority_and_fairness: true,
             request_timeout: deadline::LONGEST,
             bootstrap_tokens: true,
             warns_of_no_effect: true,
@@ -148,6 +153,8 @@ pub enum StartError {
     Encryption(#[from] encryption::ConfigError),
     #[error(transparent)]
     OwnKey(#[from] encryption::OwnKeyError),
+    #[error(transparent)]
+    NoSeats(#[from] NoSeats),
     #[error("cannot make the default objects: {0}")]
     Bootstrap(#[from] Status),
 }
@@ -296,7 +303,21 @@ async fn started(config: Config) -> Result<Running, StartError> {
         task::spawn(following);
     }
     let definitions = Definitions::load(&core);
-    bootstrap::run(&writer, &advertised, &pki).await?;
+    let places = match config.priority_and_fairness {
+        true => Places::Fair(Arc::new(FlowControl::new(
+            config.limits,
+            core.store.clone(),
+        )?)),
+        false => Places::Counted(InFlight::new(config.limits)),
+    };
+    bootstrap::run(&writer, &advertised, &pki, places.fair().is_some()).await?;
+    match places.fair() {
+        Some(control) => {
+            fairness::configure(control, &core);
+            fairness::follow(control.clone(), &writer, &stopping);
+        }
+        None => fairness::keep(&writer, None, &stopping),
+    }
     webhooks.follow(&core, config.behind.as_ref(), &stopping);
     let aggregation = Arc::<Aggregation>::default();
     let services = aggregation::Services::load(&core, &transports, &aggregation);
@@ -316,7 +337,7 @@ async fn started(config: Config) -> Result<Running, StartError> {
             .first()
             .map(SocketAddr::to_string)
             .unwrap_or_default(),
-        in_flight: InFlight::new(config.limits),
+        places,
         audit: audit.map(Arc::new),
         request_timeout: config.request_timeout,
         stopping: stopping.clone(),

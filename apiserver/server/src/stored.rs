@@ -55,10 +55,13 @@ pub fn etcd_place(key: &Key, dry: bool) -> String {
     let known = ETCD_PLACES
         .iter()
         .find(|(resource, _)| *resource == &*key.resource);
-    let resource = known.map_or_else(
-        || key.resource.split('.').next().unwrap_or(""),
-        |(_, place)| place,
-    );
+    let (plural, group) = key.resource.split_once('.').unwrap_or((&key.resource, ""));
+    // what was brought along stands under its group
+    let resource = match known {
+        Some((_, place)) => (*place).to_string(),
+        None if Registry::builtin().stored(&key.resource).is_some() => plural.to_string(),
+        None => format!("{group}/{plural}"),
+    };
     let begin = if dry { "" } else { "/registry" };
     if key.namespace.is_empty() {
         format!("{begin}/{resource}/{}", key.name)

@@ -38,6 +38,8 @@ impl Client {
         media: &str,
         body: Bytes,
     ) -> anyhow::Result<Request<Full<Bytes>>> {
+        // what is read is wanted as this
+        let accept = if method == Method::GET { media } else { "*/*" };
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -45,6 +47,7 @@ impl Client {
             .header("authorization", format!("Bearer {}", self.token));
         Ok(request
             .header("content-type", media)
+            .header("accept", accept)
             .header("user-agent", "bench")
             .body(Full::new(body))?)
     }
@@ -64,8 +67,12 @@ impl Client {
     }
 
     pub async fn get(&mut self, path: &str) -> anyhow::Result<(u16, Bytes)> {
-        self.send(Method::GET, path, "application/json", Bytes::new())
-            .await
+        self.get_as(path, "application/json").await
+    }
+
+    /// GET in an encoding.
+    pub async fn get_as(&mut self, path: &str, media: &str) -> anyhow::Result<(u16, Bytes)> {
+        self.send(Method::GET, path, media, Bytes::new()).await
     }
 
     /// POST; an error unless it was created.

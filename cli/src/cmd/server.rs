@@ -101,12 +101,15 @@ struct Flags {
     /// Believe bootstrap tokens (secrets in kube-system)
     #[arg(long, default_value = "true")]
     enable_bootstrap_token_auth: bool,
-    /// How many requests that read are answered at once; 0 is no limit
+    /// How many requests that read are answered at once; with priority and fairness, its sum with the next is shared out among priority levels. 0 is no limit without
     #[arg(long, default_value = "400")]
     max_requests_inflight: i64,
-    /// How many requests that write are answered at once; 0 is no limit
+    /// How many requests that write are answered at once, as with the one before
     #[arg(long, default_value = "200")]
     max_mutating_requests_inflight: i64,
+    /// Queue and dispatch requests by FlowSchemas and PriorityLevelConfigurations, instead of counting them
+    #[arg(long, default_value = "true")]
+    enable_priority_and_fairness: bool,
     /// How long a request may take that is no watch and no stream
     #[arg(long, default_value = "1m0s")]
     request_timeout: f64,
@@ -217,6 +220,7 @@ fn plan(flags: &Flags, folders: &Folders) -> anyhow::Result<Plan> {
             flags.max_mutating_requests_inflight,
         )?,
     };
+    server.priority_and_fairness = flags.enable_priority_and_fairness;
     server.request_timeout = crate::flags::seconds(flags.request_timeout);
     anyhow::ensure!(
         !server.request_timeout.is_zero(),

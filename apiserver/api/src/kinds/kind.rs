@@ -317,6 +317,11 @@ impl Kind {
         internal_package(stored_in.unwrap_or(self.group))
     }
 
+    /// Its type is one of the server's own, of which alone there is a form in protobuf.
+    pub fn is_builtin(&self) -> bool {
+        matches!(self.schema, SchemaOf::Builtin(_))
+    }
+
     /// The type of its objects.
     pub fn node(&self) -> Node<'_> {
         match &self.schema {

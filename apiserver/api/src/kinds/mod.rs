@@ -13,7 +13,6 @@ mod strategies;
 pub mod strategy;
 mod subresource;
 pub mod validation;
-pub mod without_effect;
 
 pub mod fill;
 pub mod flags;

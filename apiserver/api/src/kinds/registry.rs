@@ -89,6 +89,11 @@ impl Registry {
             .map(|at| &self.kinds[*at as usize])
     }
 
+    /// Whether there are kinds of a group.
+    pub fn has_group(&self, group: &str) -> bool {
+        self.all().iter().any(|kind| kind.group == group)
+    }
+
     /// The kind of a group, version and plural name.
     pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Kind>> {
         self.among(self.by_plural.get(plural))

@@ -223,6 +223,16 @@ impl Errors {
         check(&mut errors);
         errors
     }
+    /// Tells each in the words that `other` has for it, where that found it, too.
+    pub fn reworded(&mut self, other: Errors) {
+        let mut words = other.0;
+        for error in &mut self.0 {
+            let same = |of: &Error| of.kind == error.kind && of.field == error.field;
+            if let Some(at) = words.iter().position(same) {
+                *error = words.remove(at);
+            }
+        }
+    }
     /// Each as it is told.
     pub fn texts(&self) -> Vec<String> {
         self.0.iter().map(ToString::to_string).collect()

@@ -13,7 +13,6 @@ pub mod names;
 pub mod object_meta;
 pub mod patch;
 pub mod problem;
-pub mod protobuf;
 pub mod quantity;
 pub mod read;
 pub mod schema;

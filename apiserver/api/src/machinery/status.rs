@@ -176,6 +176,19 @@ impl Status {
             )
         }
     }
+    /// The same, told by a kind that was brought along.
+    pub fn method_not_supported(group: &str, resource: &str, verb: &str) -> Status {
+        let of = qualified(group, resource);
+        let message = format!("{verb} is not supported on resources of kind {of:?}");
+        Status {
+            details: Some(Details {
+                group: group.into(),
+                kind: resource.into(),
+                ..Details::default()
+            }),
+            ..Status::new(405, "MethodNotAllowed", message)
+        }
+    }
     pub fn expired(message: impl Into<String>) -> Status {
         Status::new(410, "Expired", message)
     }

@@ -2,8 +2,13 @@
 //!
 //! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/filters/audit.go`.
 
-use std::{borrow::Cow, panic::AssertUnwindSafe};
+use std::panic::AssertUnwindSafe;
 
+use super::{
+    event::{Level, Stage},
+    trail::Trail,
+};
+use crate::{encoding::Encoding, limits::panics};
 use axum::body::Body;
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
@@ -11,17 +16,6 @@ use http::{Response, StatusCode, header, response::Parts};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use skiff_api::machinery::{
-    read::Read,
-    schema::{Schema, to_json},
-    yaml,
-};
-
-use super::{
-    event::{Level, Stage},
-    trail::Trail,
-};
-use crate::limits::panics;
 
 /// Marks an answer that is an object of the API, in the encoding that was asked for.
 #[derive(Clone, Copy)]
@@ -123,21 +117,13 @@ async fn described(trail: &Trail, mut response: Response<Body>) -> Response<Body
 
 fn note(trail: &Trail, code: u16, head: &Parts, bytes: &[u8]) {
     let media = head.headers.get(header::CONTENT_TYPE);
-    let is_yaml = media.is_some_and(|media| media.as_bytes() == b"application/yaml");
-    let json = match is_yaml {
-        true => as_json(bytes),
-        false => Some(Cow::Borrowed(bytes)),
-    };
+    let media = media.and_then(|media| media.to_str().ok());
+    // that of the discovery document says of what it is, too
+    let encoding = media.and_then(|media| Encoding::of(media.split(';').next()?));
+    let json = encoding.and_then(|encoding| encoding.answered(bytes));
     let status = json.as_deref().filter(|json| begins_a_status(json));
     let status = status.and_then(|json| serde_json::from_slice::<Value>(json).ok());
     trail.answered(code, status, json.as_deref());
-}
-
-/// An answer in YAML, in the order of its type.
-fn as_json(yaml: &[u8]) -> Option<Cow<'static, [u8]>> {
-    let (value, _) = yaml::read_first(std::str::from_utf8(yaml).ok()?).ok()?;
-    let node = Schema::builtin().of_kind(value.text("apiVersion"), value.text("kind"));
-    Some(Cow::Owned(to_json(&value, node)))
 }
 
 fn begins_a_status(json: &[u8]) -> bool {

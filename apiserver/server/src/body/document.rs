@@ -6,13 +6,13 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 use skiff_api::machinery::{
-    protobuf,
     schema::{Node, parse_json, paths_of_json},
     status::Status,
     yaml,
 };
+use skiff_protobuf as protobuf;
 
-use crate::negotiate::BodyType;
+use crate::encoding::Encoding;
 
 const NO_JSON: &str = "couldn't get version/kind; json parse error: ";
 
@@ -40,7 +40,7 @@ impl Misread {
 fn parse_protobuf(data: &[u8], node: Node) -> Result<Value, Misread> {
     let envelope = protobuf::unwrap(data).map_err(Misread::of)?;
     let name = node.as_type().map_or("", |of| &*of.name);
-    let read = protobuf::decode(envelope.raw, node.schema(), name)
+    let read = protobuf::decode(envelope.raw, name)
         .ok_or_else(|| Misread(format!("no protobuf form of {name:?} is known")))?;
     let mut value = read.map_err(Misread::of)?;
     for (field, given) in [
@@ -124,19 +124,19 @@ impl Document<'_> {
 /// A body that should hold an object whose type is at `node`.
 pub fn parse_object<'t>(
     data: &'t [u8],
-    kind: BodyType,
+    kind: Encoding,
     node: Option<Node>,
 ) -> Result<Document<'t>, Misread> {
     match (kind, node) {
-        (BodyType::Protobuf, Some(node)) => parse_protobuf(data, node).map(Document::of),
+        (Encoding::Protobuf, Some(node)) => parse_protobuf(data, node).map(Document::of),
         _ => parse(data, kind),
     }
 }
 
 /// A document as text.
-pub fn parse(text: &[u8], kind: BodyType) -> Result<Document<'_>, Misread> {
+pub fn parse(text: &[u8], kind: Encoding) -> Result<Document<'_>, Misread> {
     match kind {
-        BodyType::Json => {
+        Encoding::Json => {
             let parsed = parse_json(text).map_err(|error| Misread(format!("{NO_JSON}{error}")))?;
             Ok(Document {
                 value: parsed.value,
@@ -145,8 +145,8 @@ pub fn parse(text: &[u8], kind: BodyType) -> Result<Document<'_>, Misread> {
                 json: Some(text),
             })
         }
-        BodyType::Protobuf => Err(Misread("protobuf is no text".into())),
-        BodyType::Yaml => parse_yaml(text),
+        Encoding::Protobuf => Err(Misread("protobuf is no text".into())),
+        Encoding::Yaml => parse_yaml(text),
     }
 }
 

@@ -23,8 +23,9 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     context::Context,
+    encoding::Encoding,
     limits::{deadline, heavy, remainder, room},
-    negotiate::{BodyType, body_type},
+    negotiate::body_type,
 };
 
 use self::{
@@ -103,7 +104,7 @@ impl FieldValidation {
 pub fn decode(
     ctx: &Context,
     text: &[u8],
-    body: BodyType,
+    body: Encoding,
     expected: (&str, &str, &str),
     of: As<'_>,
 ) -> Result<Value, Status> {
@@ -133,7 +134,7 @@ pub fn node_of((group, version, kind): (&str, &str, &str)) -> Result<Node<'stati
 fn decode_here(
     ctx: &Context,
     text: &[u8],
-    body: BodyType,
+    body: Encoding,
     expected: (&str, &str, &str),
     of: As<'_>,
 ) -> Result<Value, Status> {
@@ -202,6 +203,7 @@ impl<'a> As<'a> {
                 let unknown = fields.filter(|name| !known.contains(&name.as_str()));
                 Ok(Decoded {
                     unknown: unknown.cloned().collect(),
+                    ..Decoded::default()
                 })
             }
         }
@@ -228,6 +230,7 @@ pub fn finish(ctx: &Context, mut document: Document, of: As<'_>) -> Result<Value
     let decoded = of
         .conform(&mut value, place)
         .map_err(|error| Fault::Type(error.to_string()))?;
+    ctx.emptied.note(&decoded);
     let validation = FieldValidation::of(ctx);
     if validation == FieldValidation::Ignore {
         return Ok(value);
@@ -287,7 +290,7 @@ fn untyped(
 pub fn decode_kind(
     ctx: &Context,
     text: &[u8],
-    body: BodyType,
+    body: Encoding,
     kind: &Kind,
 ) -> Result<Value, Status> {
     let mut value = decode(

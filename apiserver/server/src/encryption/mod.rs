@@ -23,7 +23,6 @@ use std::{
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use skiff_api::kinds::Registry;
 use skiff_storage::{Cipher, CipherError, Key, Store};
 use tokio_util::sync::CancellationToken;
 
@@ -154,14 +153,7 @@ impl Encryption {
 
 /// What an object's cipher text is bound to: the key under which upstream keeps it.
 fn place(key: &Key) -> String {
-    if Registry::builtin().stored(&key.resource).is_some() {
-        return stored::etcd_place(key, false);
-    }
-    let (plural, group) = key.resource.split_once('.').unwrap_or((&key.resource, ""));
-    match &*key.namespace {
-        "" => format!("/registry/{group}/{plural}/{}", key.name),
-        namespace => format!("/registry/{group}/{plural}/{namespace}/{}", key.name),
-    }
+    stored::etcd_place(key, false)
 }
 
 impl Cipher for Encryption {

@@ -1,4 +1,5 @@
-//! How many requests are answered at once: so many that read and so many that write; watches and streams do not count.
+//! How many requests are answered at once: so many that read and so many that write; watches and streams do not count. This is all there is where
+//! priority and fairness is turned off.
 //!
 //! Invariant: a place is given back when its request's answer has been sent or was given up. Two counters, no lock and no queue.
 //! Follows `staging/src/k8s.io/apiserver/pkg/server/filters/maxinflight.go`.
@@ -8,14 +9,9 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use axum::body::Body;
-use futures::StreamExt;
-use http::Response;
-use http_body::Body as _;
-
 use crate::{auth, request::RequestInfo};
 
-/// `--max-requests-inflight` and `--max-mutating-requests-inflight`; 0 is no limit.
+/// `--max-requests-inflight` and `--max-mutating-requests-inflight`; 0 is no limit here, and the sum of both is what priority and fairness shares out.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub reading: usize,
@@ -43,7 +39,6 @@ pub struct InFlight {
 }
 
 /// A request's place; dropped, it is free again.
-#[derive(Default)]
 pub struct Place(Option<(Arc<Counts>, bool)>);
 
 impl Drop for Place {
@@ -51,29 +46,6 @@ impl Drop for Place {
         if let Some((counts, mutating)) = self.0.take() {
             counts.of(mutating).fetch_sub(1, Ordering::Release);
         }
-    }
-}
-
-impl Place {
-    /// Keeps the place until the answer has been sent: at once for what is handed over in one piece, with the stream for what is not.
-    pub fn until_sent(self, response: Response<Body>) -> Response<Body> {
-        const PIECE: u64 = 64 * 1024;
-        if self.0.is_none()
-            || response
-                .body()
-                .size_hint()
-                .exact()
-                .is_some_and(|size| size <= PIECE)
-        {
-            return response;
-        }
-        response.map(|body| {
-            let frames = body.into_data_stream().map(move |frame| {
-                let _held = &self;
-                frame
-            });
-            Body::from_stream(frames)
-        })
     }
 }
 
@@ -99,7 +71,7 @@ impl InFlight {
     /// nobody is to end it for being busy (upstream's flow schema `probes`).
     pub fn enter(&self, info: &RequestInfo, user: &auth::User) -> Option<Place> {
         if info.verb == "get" && matches!(info.path.as_str(), "/healthz" | "/livez" | "/readyz") {
-            return Some(Place::default());
+            return Some(Place(None));
         }
         let mutating = is_mutating(info);
         let limit = if mutating {
@@ -108,7 +80,7 @@ impl InFlight {
             self.limits.reading
         };
         if limit == 0 {
-            return Some(Place::default());
+            return Some(Place(None));
         }
         let count = self.counts.of(mutating);
         if count.fetch_add(1, Ordering::Acquire) >= limit && !user.in_group(auth::SYSTEM_MASTERS) {

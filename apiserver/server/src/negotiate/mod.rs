@@ -7,24 +7,12 @@ mod mime;
 
 pub use accept::clauses;
 use http::{HeaderMap, header};
-use skiff_api::machinery::status::{Details, Status};
+use skiff_api::{
+    kinds::Kind,
+    machinery::status::{Details, Status},
+};
 
-use crate::request::RequestInfo;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Encoding {
-    Json,
-    Yaml,
-}
-
-impl Encoding {
-    pub fn media_type(self) -> &'static str {
-        match self {
-            Encoding::Json => "application/json",
-            Encoding::Yaml => "application/yaml",
-        }
-    }
-}
+use crate::{encoding::Encoding, request::RequestInfo};
 
 /// What an answer is turned into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,17 +43,43 @@ impl Accept {
 
 /// What an endpoint can give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Offers {
-    /// Only the object itself: discovery, reviews, scales.
-    Plain,
-    /// Objects, their metadata, tables of them.
-    Forms,
+pub struct Offers {
+    /// Objects' metadata and tables of them, not only objects themselves.
+    forms: bool,
     /// A stream of the same.
-    Stream,
+    stream: bool,
+    /// Objects of kinds that definitions brought.
+    untyped: bool,
+}
+
+impl Offers {
+    /// Only the object itself: discovery, reviews, scales, errors.
+    pub const PLAIN: Offers = Offers {
+        forms: false,
+        stream: false,
+        untyped: false,
+    };
+
+    /// Objects of a kind, their metadata, tables of them.
+    pub fn objects(kind: &Kind) -> Offers {
+        Offers {
+            forms: true,
+            untyped: !kind.is_builtin(),
+            ..Offers::PLAIN
+        }
+    }
+
+    /// A stream of the same.
+    pub fn stream(kind: &Kind) -> Offers {
+        Offers {
+            stream: true,
+            ..Offers::objects(kind)
+        }
+    }
 }
 
 const ACCEPTED: &str = "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf";
-/// What routes say that they produce. (Protobuf is not written; a client that takes nothing else is refused by [`accept`].)
+/// What routes say that they produce.
 const PRODUCED: &[&str] = &[
     "application/json",
     "application/yaml",
@@ -184,27 +198,68 @@ pub fn accept(headers: &HeaderMap, offers: Offers) -> Result<Accept, Status> {
     if header.is_empty() {
         return Ok(Accept::JSON);
     }
-    let found = accept::clauses(header)
-        .iter()
-        .find_map(|clause| offered(clause, offers));
-    // YAML has no streams
-    found
-        .filter(|accept| offers != Offers::Stream || accept.encoding == Encoding::Json)
-        .ok_or_else(|| Status::not_acceptable(ACCEPTED))
+    let found = accept::clauses(header).iter().find_map(|clause| {
+        taken(clause)
+            .find_map(|encoding| Some((encoding, offered(clause, encoding, offers)?)))
+            .map(|(encoding, form)| accepted(clause, encoding, form))
+    });
+    let found = found.ok_or_else(|| Status::not_acceptable(ACCEPTED))?;
+    if offers.stream && found.encoding.stream_type().is_none() {
+        return Err(Status::not_acceptable(format!(
+            "only the following media types are accepted: {}",
+            STREAMED.join(", ")
+        )));
+    }
+    Ok(found)
 }
 
-fn offered(clause: &accept::Clause, offers: Offers) -> Option<Accept> {
-    let encoding = [Encoding::Json, Encoding::Yaml]
-        .into_iter()
-        .find(|encoding| {
-            let (kind, subtype) = encoding.media_type().split_once('/').unwrap_or_default();
-            clause.takes(kind, subtype)
-        })?;
+/// The aggregated discovery document, where it is what is asked for.
+/// Follows `staging/src/k8s.io/apiserver/pkg/endpoints/discovery/aggregated/negotiation.go`.
+pub fn aggregated(headers: &HeaderMap) -> Option<Accept> {
+    let wanted = [
+        ("g", "apidiscovery.k8s.io"),
+        ("v", "v2"),
+        ("as", "APIGroupDiscoveryList"),
+    ];
+    let header = first(headers, header::ACCEPT);
+    accept::clauses(header).iter().find_map(|clause| {
+        let is_wanted = wanted
+            .iter()
+            .all(|(name, value)| clause.parameter(name) == Some(value));
+        let mut encodings =
+            taken(clause).filter(|encoding| is_wanted && allows(clause, *encoding, Offers::PLAIN));
+        encodings
+            .next()
+            .map(|encoding| accepted(clause, encoding, Form::Object))
+    })
+}
+
+/// The encodings that a clause takes.
+fn taken(clause: &accept::Clause) -> impl Iterator<Item = Encoding> {
+    Encoding::ALL.into_iter().filter(|encoding| {
+        let (kind, subtype) = encoding.media_type().split_once('/').unwrap_or_default();
+        clause.takes(kind, subtype)
+    })
+}
+
+fn accepted(clause: &accept::Clause, encoding: Encoding, form: Form) -> Accept {
+    Accept {
+        encoding,
+        form,
+        pretty: clause.parameter("pretty") == Some("1"),
+    }
+}
+
+/// What a clause says of streams and of the server's version can be had; there is but the one version.
+fn allows(clause: &accept::Clause, encoding: Encoding, offers: Offers) -> bool {
     let given = |name: &str| clause.parameter(name).filter(|value| !value.is_empty());
-    // YAML has no form for streams, and there is but the one server version
-    if given("stream").is_some_and(|schema| schema != "watch" || encoding == Encoding::Yaml)
-        || given("sv").is_some_and(|version| version != "v1" || offers == Offers::Plain)
-    {
+    given("stream").is_none_or(|schema| schema == "watch" && encoding.stream_type().is_some())
+        && given("sv").is_none_or(|version| version == "v1" && offers.forms)
+}
+
+/// The form in which an answer can be had; `None`: the clause is passed over.
+fn offered(clause: &accept::Clause, encoding: Encoding, offers: Offers) -> Option<Form> {
+    if !allows(clause, encoding, offers) {
         return None;
     }
     let converted = ["as", "g", "v"]
@@ -215,11 +270,13 @@ fn offered(clause: &accept::Clause, offers: Offers) -> Option<Accept> {
     } else {
         Form::Object
     };
-    Some(Accept {
-        encoding,
-        form,
-        pretty: clause.parameter("pretty") == Some("1"),
-    })
+    let typed = match form {
+        Form::Object => !offers.untyped,
+        Form::Table(_) => false,
+        // metadata is of the same type for all kinds
+        Form::Metadata(_) | Form::MetadataList(_) => true,
+    };
+    (typed || encoding.is_of_any_type()).then_some(form)
 }
 
 fn converted_form(clause: &accept::Clause, offers: Offers) -> Option<Form> {
@@ -229,7 +286,7 @@ fn converted_form(clause: &accept::Clause, offers: Offers) -> Option<Form> {
         _ => return None,
     };
     match clause.parameter("as") {
-        _ if offers == Offers::Plain => None,
+        _ if !offers.forms => None,
         Some("Table") => Some(Form::Table(version)),
         Some("PartialObjectMetadata") => Some(Form::Metadata(version)),
         Some("PartialObjectMetadataList") => Some(Form::MetadataList(version)),
@@ -237,31 +294,34 @@ fn converted_form(clause: &accept::Clause, offers: Offers) -> Option<Form> {
     }
 }
 
-/// What a body may be encoded in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BodyType {
-    Json,
-    Yaml,
-    Protobuf,
-}
-
 /// Reads the Content-Type of a body that is an object.
-pub fn body_type(headers: &HeaderMap) -> Result<BodyType, Status> {
+pub fn body_type(headers: &HeaderMap) -> Result<Encoding, Status> {
     let given = first(headers, header::CONTENT_TYPE);
     if given.is_empty() {
-        return Ok(BodyType::Json);
+        return Ok(Encoding::Json);
     }
-    match mime::media_type(given).as_deref() {
-        Some("application/json") => Ok(BodyType::Json),
-        Some("application/yaml") => Ok(BodyType::Yaml),
-        Some("application/vnd.kubernetes.protobuf") => Ok(BodyType::Protobuf),
-        _ => Err(unknown_format(PRODUCED)),
-    }
+    mime::media_type(given)
+        .and_then(|media| Encoding::of(&media))
+        .ok_or_else(|| unknown_format(PRODUCED))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const FORMS: Offers = Offers {
+        forms: true,
+        ..Offers::PLAIN
+    };
+    const STREAM: Offers = Offers {
+        stream: true,
+        ..FORMS
+    };
+    /// Of a kind that a definition brought.
+    const UNTYPED: Offers = Offers {
+        untyped: true,
+        ..FORMS
+    };
 
     #[test]
     fn clauses() {
@@ -271,45 +331,53 @@ mod tests {
             accept(&headers, offers).map(|accept| (accept.encoding, accept.form))
         };
         let table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+        assert_eq!(read(table, FORMS), Ok((Encoding::Json, Form::Table("v1"))));
         assert_eq!(
-            read(table, Offers::Forms),
-            Ok((Encoding::Json, Form::Table("v1")))
+            read(table, Offers::PLAIN),
+            Ok((Encoding::Json, Form::Object))
         );
+        let both = "application/vnd.kubernetes.protobuf,application/json";
+        for offers in [FORMS, STREAM, Offers::PLAIN] {
+            assert_eq!(read(both, offers), Ok((Encoding::Protobuf, Form::Object)));
+        }
+        assert_eq!(read(both, UNTYPED), Ok((Encoding::Json, Form::Object)));
+        let metadata =
+            "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;v=v1;g=meta.k8s.io";
         assert_eq!(
-            read(table, Offers::Plain),
+            read(metadata, UNTYPED),
+            Ok((Encoding::Protobuf, Form::Metadata("v1")))
+        );
+        let table = "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io";
+        assert!(read(table, FORMS).is_err());
+        // upstream tries its encodings one after another for a clause with a star
+        assert_eq!(
+            read("*/*;stream=watch;q=0.5", FORMS),
             Ok((Encoding::Json, Form::Object))
         );
         assert_eq!(
-            read(
-                "application/vnd.kubernetes.protobuf,application/json",
-                Offers::Forms
-            ),
-            Ok((Encoding::Json, Form::Object))
-        );
-        assert_eq!(
-            read("application/yaml", Offers::Forms),
+            read("application/yaml", FORMS),
             Ok((Encoding::Yaml, Form::Object))
         );
         assert_eq!(
-            read("application/*;q=0.5,text/html", Offers::Forms),
+            read("application/*;q=0.5,text/html", FORMS),
             Ok((Encoding::Json, Form::Object))
         );
-        assert!(read("application/json;as=Table", Offers::Forms).is_err());
-        assert!(read("application/json;g=meta.k8s.io;v=v1", Offers::Forms).is_err());
-        assert!(read("application/yaml", Offers::Stream).is_err());
-        assert!(read("application/json;stream=watch", Offers::Stream).is_ok());
-        assert!(read("application/json;stream=other", Offers::Stream).is_err());
-        assert!(read("text/html", Offers::Forms).is_err());
+        assert!(read("application/json;as=Table", FORMS).is_err());
+        assert!(read("application/json;g=meta.k8s.io;v=v1", FORMS).is_err());
+        assert!(read("application/yaml", STREAM).is_err());
+        assert!(read("application/json;stream=watch", STREAM).is_ok());
+        assert!(read("application/json;stream=other", STREAM).is_err());
+        assert!(read("text/html", FORMS).is_err());
     }
 
     #[test]
     fn types_of_bodies() {
         let headers =
             |text: &str| HeaderMap::from_iter([(header::CONTENT_TYPE, text.parse().unwrap())]);
-        assert_eq!(body_type(&HeaderMap::new()), Ok(BodyType::Json));
+        assert_eq!(body_type(&HeaderMap::new()), Ok(Encoding::Json));
         assert_eq!(
             body_type(&headers("application/JSON;charset=utf-8")),
-            Ok(BodyType::Json)
+            Ok(Encoding::Json)
         );
         assert!(body_type(&headers("application/x-yaml")).is_err());
         assert!(body_type(&headers("application/json; charset")).is_err());

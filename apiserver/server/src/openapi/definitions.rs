@@ -16,7 +16,7 @@ use skiff_api::{
 use super::{
     Version, custom,
     descriptions::{self, Described},
-    names::{META, definition_of, is_builtin, name_of, reference},
+    names::{META, definition_of, name_of, reference},
 };
 use crate::groups;
 
@@ -37,7 +37,7 @@ impl<'k> Definitions<'k> {
         let told = descriptions::all();
         let spoken = Schema::builtin().types.iter().filter(|of| !of.unspoken);
         let all = kinds.all().iter().map(Arc::as_ref);
-        let others = all.clone().filter(|kind| !is_builtin(kind));
+        let others = all.clone().filter(|kind| !kind.is_builtin());
         let listed = all.filter(|kind| kind.verbs.has("list"));
         Definitions {
             version,

@@ -4,7 +4,7 @@
 //! `apiextensions-apiserver/pkg/controller/openapi/builder/builder.go` for kinds that definitions brought.
 
 use serde_json::{Value, json};
-use skiff_api::{kinds::Kind, machinery::schema::Schema};
+use skiff_api::kinds::Kind;
 
 pub const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
@@ -19,14 +19,9 @@ pub fn name_of(name: &str) -> String {
     }
 }
 
-/// The kind's type is one of the program's.
-pub fn is_builtin(kind: &Kind) -> bool {
-    kind.definition().is_none() && std::ptr::eq(kind.node().schema(), Schema::builtin())
-}
-
 /// The name of the definition of a kind: of one that is not built in, its group backwards (`com.example.v1.Widget`).
 pub fn definition_of(kind: &Kind) -> String {
-    if is_builtin(kind) {
+    if kind.is_builtin() {
         return name_of(kind.type_name());
     }
     let group: Vec<&str> = kind.group.split('.').rev().collect();

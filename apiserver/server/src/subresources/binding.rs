@@ -26,7 +26,7 @@ use crate::{
 };
 
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
-    let accept = negotiate::accept(&ctx.headers, Offers::Plain)?;
+    let accept = negotiate::accept(&ctx.headers, Offers::PLAIN)?;
     let call = ctx.call("CreateOptions")?;
     let binding = body::read_as(ctx, body, ("", "v1", "Binding")).await?;
     let name = ctx.info.name_in_path();

@@ -37,7 +37,7 @@ const MANAGER: &str = "kube-apiserver";
 const BUDGETS: &str = "poddisruptionbudgets.policy";
 
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
-    let accept = negotiate::accept(&ctx.headers, Offers::Plain)?;
+    let accept = negotiate::accept(&ctx.headers, Offers::PLAIN)?;
     let call = ctx.call("CreateOptions")?;
     let eviction = body::read_as(ctx, body, ("policy", "v1", "Eviction")).await?;
     let name = ctx.info.name_in_path();

@@ -23,7 +23,8 @@ use crate::{
     body,
     context::{Answer, Context},
     conversion,
-    negotiate::{self, BodyType, Offers},
+    encoding::Encoding,
+    negotiate::{self, Offers},
     stored,
     write::{self, Call, Part, Seen, Update, Written, managed},
 };
@@ -81,7 +82,7 @@ fn scale_of(scale: &Scale, object: &Value) -> Result<Value, Status> {
 
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let scale = kind.scale.as_ref().ok_or_else(Status::no_such_path)?;
-    let accept = negotiate::accept(&ctx.headers, Offers::Plain)?;
+    let accept = negotiate::accept(&ctx.headers, Offers::PLAIN)?;
     let name = ctx.info.name_in_path();
     let key = stored::key_of(kind, &ctx.info.namespace, name);
     if ctx.info.verb == "get" {
@@ -213,7 +214,7 @@ impl Change<'_> {
             errors.required(&Path::new("fieldManager"), "is required for apply patch");
             return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &errors));
         }
-        let config = body::parse(self.text, BodyType::Yaml)
+        let config = body::parse(self.text, Encoding::Yaml)
             .map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))?
             .value;
         let text = |name: &str| config[name].as_str().unwrap_or("");
@@ -255,7 +256,7 @@ impl Change<'_> {
         };
         match self.media() {
             "application/json-patch+json" => {
-                let patch = patch::json::JsonPatch::decode(&document(BodyType::Json)?, true)
+                let patch = patch::json::JsonPatch::decode(&document(Encoding::Json)?, true)
                     .map_err(|error| Status::bad_request(error.to_string()))?;
                 patch.apply(&mut new).map_err(|_| {
                     Status::new(
@@ -266,7 +267,7 @@ impl Change<'_> {
                 })?;
             }
             "application/merge-patch+json" | "application/strategic-merge-patch+json" => {
-                patch::merge::apply(&mut new, document(BodyType::Json)?, true)
+                patch::merge::apply(&mut new, document(Encoding::Json)?, true)
                     .map_err(|error| Status::bad_request(error.to_string()))?;
             }
             _ => {

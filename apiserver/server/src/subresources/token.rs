@@ -27,7 +27,7 @@ use crate::{
 };
 
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
-    let accept = negotiate::accept(&ctx.headers, Offers::Plain)?;
+    let accept = negotiate::accept(&ctx.headers, Offers::PLAIN)?;
     let call = ctx.call("CreateOptions")?;
     let request = body::read_as(ctx, body, ("authentication.k8s.io", "v1", "TokenRequest")).await?;
     let name = ctx.info.name_in_path();

@@ -15,7 +15,7 @@ use crate::{
 };
 
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
-    let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
+    let accept = negotiate::accept(&ctx.headers, Offers::objects(kind))?;
     let media = negotiate::body_type(&ctx.headers)?;
     let text = body::read(body).await?;
     let call = ctx.call("CreateOptions")?;

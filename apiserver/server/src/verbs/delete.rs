@@ -90,7 +90,7 @@ fn from_body(ctx: &Context, text: &[u8]) -> Result<Value, Status> {
 }
 
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
-    let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
+    let accept = negotiate::accept(&ctx.headers, Offers::objects(kind))?;
     let text = body::read(body).await?;
     let options = read(ctx, kind, &text)?;
     let name = ctx.info.name_in_path();
@@ -118,7 +118,7 @@ fn success(ctx: &Context, accept: &Accept, kind: &Kind, value: &Value) -> Answer
 
 /// DELETE of a collection.
 pub async fn collection(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
-    let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
+    let accept = negotiate::accept(&ctx.headers, Offers::objects(kind))?;
     let text = body::read(body).await?;
     let options = read(ctx, kind, &text)?;
     let selection = Selection::of(ctx, kind)?;

@@ -18,7 +18,7 @@ use crate::{
 };
 
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
-    let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
+    let accept = negotiate::accept(&ctx.headers, Offers::objects(kind))?;
     if kind.flags.source == Source::Components {
         return crate::subresources::component_status::get(ctx, &accept);
     }

@@ -5,9 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::body::Body;
 use base64::{DecodeError, Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use bytes::{Bytes, BytesMut};
 use serde_json::{Value, json};
 use skiff_api::{
     kinds::{Kind, Source},
@@ -15,7 +13,7 @@ use skiff_api::{
         field::{Errors, Path},
         gojson::syntax_error,
         read::Read,
-        schema::{Schema, to_json, to_ordered_json},
+        schema::to_ordered_json,
         status::Status,
     },
 };
@@ -24,9 +22,9 @@ use skiff_storage::{Error, Object, Snapshot};
 use super::selection::Selection;
 use crate::{
     context::{Answer, Context},
-    conversion,
+    conversion, encoding,
     limits::{heavy, room},
-    negotiate::{self, Accept, Encoding, Form, Offers},
+    negotiate::{self, Accept, Form, Offers},
     respond, stored,
 };
 
@@ -332,7 +330,7 @@ pub fn within<'c>(ctx: &'c Context, kind: &Kind) -> Option<&'c str> {
 }
 
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
-    let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
+    let accept = negotiate::accept(&ctx.headers, Offers::objects(kind))?;
     if kind.flags.source == Source::Components {
         return crate::subresources::component_status::list(ctx, &accept);
     }
@@ -370,18 +368,24 @@ pub async fn answer(
     objects
         .iter()
         .try_for_each(|object| stored::sealed_in_list(object))?;
-    if accept.form == Form::Object
-        && accept.encoding == Encoding::Json
-        && !ctx.wants_pretty(accept)
-        && objects
-            .iter()
-            .all(|object| kind.shows_as_stored(object.revision))
-    {
-        return Ok(ctx.finish_object(
-            200,
-            Encoding::Json.media_type(),
-            walk(kind, &metadata, objects),
-        ));
+    let as_stored = objects
+        .iter()
+        .all(|object| kind.shows_as_stored(object.revision));
+    if accept.form == Form::Object && as_stored {
+        let list = encoding::List {
+            kind: kind.list_kind,
+            api_version: kind.api_version(),
+            metadata: metadata.clone(),
+            node: kind.node(),
+            skip: match kind.flags.untyped {
+                true => 0,
+                false => stored::type_meta_len(kind),
+            },
+            objects: objects.clone(),
+        };
+        if let Some(answer) = ctx.list(accept, list).await? {
+            return answer;
+        }
     }
     let size = objects.iter().map(|object| object.bytes.len()).sum();
     let _room = room(size).await;
@@ -446,61 +450,4 @@ fn rendered(
             ctx.value(200, accept, &list)
         }
     }
-}
-
-/// The list as bytes, in pieces of about 128 KiB: short lists in one piece, long ones never whole in memory.
-fn walk(kind: &Arc<Kind>, metadata: &Value, objects: Vec<Arc<Object>>) -> Body {
-    const PIECE: usize = 128 * 1024;
-    let skip = match kind.flags.untyped {
-        true => 0,
-        false => stored::type_meta_len(kind),
-    };
-    let mut head = BytesMut::with_capacity(256);
-    head.extend_from_slice(
-        format!(
-            "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":",
-            kind.list_kind,
-            kind.api_version()
-        )
-        .as_bytes(),
-    );
-    head.extend_from_slice(&to_json(
-        metadata,
-        Schema::builtin().get("meta.v1.ListMeta"),
-    ));
-    head.extend_from_slice(b",\"items\":[");
-    let total: usize = objects.iter().map(|object| object.bytes.len()).sum();
-    let mut rest = objects.into_iter();
-    let mut first = true;
-    let mut fill = move |mut piece: BytesMut| -> (Bytes, bool) {
-        for object in rest.by_ref() {
-            if !std::mem::replace(&mut first, false) {
-                piece.extend_from_slice(b",");
-            }
-            piece.extend_from_slice(b"{");
-            object.bytes.put_after(skip + 1, &mut piece);
-            if piece.len() >= PIECE {
-                return (piece.freeze(), false);
-            }
-        }
-        piece.extend_from_slice(b"]}\n");
-        (piece.freeze(), true)
-    };
-    if total < PIECE {
-        head.reserve(total + 8);
-        return Body::from(fill(head).0);
-    }
-    let mut head = Some(head);
-    let mut done = false;
-    Body::from_stream(futures::stream::iter(std::iter::from_fn(move || {
-        if done {
-            return None;
-        }
-        let (piece, last) = fill(
-            head.take()
-                .unwrap_or_else(|| BytesMut::with_capacity(PIECE + 16 * 1024)),
-        );
-        done = last;
-        Some(Ok::<_, std::convert::Infallible>(piece))
-    })))
 }

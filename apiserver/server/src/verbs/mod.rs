@@ -22,7 +22,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::request::Parts;
 use skiff_api::{
-    kinds::{Kind, Source, Subresource},
+    kinds::{Kind, Registry, Source, Subresource},
     machinery::status::Status,
 };
 
@@ -45,21 +45,20 @@ pub async fn serve(
 async fn route(ctx: &Context, parts: Parts, body: Body) -> Answer {
     let info = &ctx.info;
     let Some(kind) = ctx.kinds.find(&info.group, &info.version, &info.resource) else {
-        return Err(Status::no_such_path());
+        return nothing_there(ctx, Registry::builtin().has_group(&info.group));
     };
     if !well_placed(ctx, kind) {
-        return Err(Status::no_such_path());
+        return nothing_there(ctx, !kind.flags.untyped);
     }
     if kind.namespaced
         && info.namespace.is_empty()
         && !matches!(info.verb.as_str(), "list" | "watch")
     {
         // of all namespaces together there are lists, and where there are none, there is nothing
-        return Err(if kind.verbs.has("list") {
-            Status::method_not_allowed()
-        } else {
-            Status::no_such_path()
-        });
+        return match kind.verbs.has("list") && !kind.flags.untyped {
+            true => Err(Status::method_not_allowed()),
+            false => nothing_there(ctx, !kind.flags.untyped),
+        };
     }
     if let Some(warning) = kind.flags.deprecation {
         ctx.warn(warning);
@@ -68,7 +67,7 @@ async fn route(ctx: &Context, parts: Parts, body: Body) -> Answer {
     if !info.subresource.is_empty() {
         let sub = kind
             .subresource(&info.subresource)
-            .ok_or_else(Status::no_such_path)?;
+            .ok_or_else(|| no_such_part(kind, &info.name))?;
         // what is proxied may be asked for its options: the one method without a verb
         let options = matches!(sub, Subresource::Proxy(_)) && parts.method == http::Method::OPTIONS;
         // nor is a HEAD a GET, but for what is proxied
@@ -76,7 +75,10 @@ async fn route(ctx: &Context, parts: Parts, body: Body) -> Answer {
             && parts.method != http::Method::GET
             && !matches!(sub, Subresource::Proxy(_));
         if !options && (misread || !sub.verbs().contains(&info.verb.as_str())) {
-            return Err(Status::method_not_allowed());
+            return Err(match kind.flags.untyped {
+                true => Status::method_not_supported(kind.group, kind.plural, &info.verb),
+                false => Status::method_not_allowed(),
+            });
         }
         if !sub.connects() && !kind.flags.untyped {
             negotiate::route(&ctx.info, &ctx.headers)?;
@@ -111,6 +113,22 @@ async fn route(ctx: &Context, parts: Parts, body: Body) -> Answer {
         "delete" => delete::serve(ctx, kind, body).await,
         "deletecollection" => delete::collection(ctx, kind, body).await,
         _ => Err(Status::method_not_allowed()),
+    }
+}
+
+/// Nothing is served at a path. Of groups that are built in a Status says so; others are asked for where nobody answers in upstream.
+fn nothing_there(ctx: &Context, is_known: bool) -> Answer {
+    match is_known {
+        true => Err(Status::no_such_path()),
+        false => Ok(ctx.text(404, "404 page not found\n")),
+    }
+}
+
+/// A kind that was brought along has no such subresource: upstream's words are those for an object that is not there.
+fn no_such_part(kind: &Kind, name: &str) -> Status {
+    match kind.flags.untyped {
+        true => Status::not_found(kind.group, kind.plural, name),
+        false => Status::no_such_path(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Watches: the events of a kind after a revision, as a stream of JSON lines.
+//! Watches: the events of a kind after a revision, as a stream of JSON lines or of frames.
 //!
 //! Invariant: events come in the order of their revisions, each once; an object that begins or ceases to match the selectors is ADDED or
 //! DELETED; a watcher too slow for the ring is told `410 Expired` and ended. A watcher that takes nothing holds no more than a few pieces of its own.
@@ -9,7 +9,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use rand::RngExt;
-use serde_json::{Value, json};
+use serde_json::json;
 use skiff_api::{
     kinds::Kind,
     machinery::{
@@ -23,9 +23,10 @@ use skiff_storage::{Error, Event, EventKind, Object, Watch};
 use super::selection::Selection;
 use crate::{
     app::App,
-    context::{Answer, Context, json_of},
+    context::{Answer, Context},
     conversion,
-    negotiate::{self, Encoding, Form, Offers},
+    encoding::{Encoding, json_of},
+    negotiate::{self, Form, Offers},
     respond, stored,
 };
 
@@ -41,6 +42,7 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 #[derive(Clone)]
 struct Rendering {
     kind: Arc<Kind>,
+    encoding: Encoding,
     form: Form,
     include: respond::IncludeObject,
     app: Arc<App>,
@@ -48,35 +50,34 @@ struct Rendering {
 
 impl Rendering {
     fn line(&self, what: &str, object: &Object, columns: bool) -> Result<Bytes, Status> {
-        let mut out = BytesMut::with_capacity(object.bytes.len() + 32);
-        out.extend_from_slice(b"{\"type\":\"");
-        out.extend_from_slice(what.as_bytes());
-        out.extend_from_slice(b"\",\"object\":");
         if self.form == Form::Object && stored::is_shown_as_stored(&self.kind, object) {
-            object.bytes.put_after(0, &mut out);
-        } else {
-            let value = stored::decoded(&self.kind, object)?;
-            let shown = match self.form {
-                Form::Metadata(version) | Form::MetadataList(version) => {
-                    respond::partial(value, version)
-                }
-                Form::Table(version) => {
-                    let row = respond::row(
-                        &self.kind,
-                        &value,
-                        self.app.core.clock.now(),
-                        self.include,
-                        version,
-                    );
-                    let metadata = json!({"resourceVersion": value["metadata"]["resourceVersion"]});
-                    respond::table(&self.kind, version, metadata, vec![row], columns)
-                }
-                Form::Object => value,
-            };
-            out.extend_from_slice(&json_of(&shown));
+            let node = Some(self.kind.node());
+            return self.encoding.event(what, &object.bytes, node);
         }
-        out.extend_from_slice(b"}\n");
-        Ok(out.freeze())
+        let value = stored::decoded(&self.kind, object)?;
+        let shown = match self.form {
+            Form::Metadata(version) | Form::MetadataList(version) => {
+                respond::partial(value, version)
+            }
+            Form::Table(version) => {
+                let row = respond::row(
+                    &self.kind,
+                    &value,
+                    self.app.core.clock.now(),
+                    self.include,
+                    version,
+                );
+                let metadata = json!({"resourceVersion": value["metadata"]["resourceVersion"]});
+                respond::table(&self.kind, version, metadata, vec![row], columns)
+            }
+            Form::Object => value,
+        };
+        self.encoding.event_of(what, &shown)
+    }
+
+    /// What ends a watch. (A Status has a form in every encoding.)
+    fn failure(&self, status: &Status) -> Option<Bytes> {
+        self.encoding.event_of("ERROR", &status.to_value()).ok()
     }
 
     fn bookmark(&self, revision: u64, initial_end: bool) -> Result<Bytes, Status> {
@@ -103,22 +104,8 @@ impl Rendering {
                 zero
             }
         };
-        Ok(event("BOOKMARK", &object))
+        self.encoding.event_of("BOOKMARK", &object)
     }
-}
-
-/// An event of an object that is not stored.
-fn event(what: &str, object: &Value) -> Bytes {
-    let object = json_of(object);
-    [
-        b"{\"type\":\"",
-        what.as_bytes(),
-        b"\",\"object\":",
-        &object,
-        b"}\n",
-    ]
-    .concat()
-    .into()
 }
 
 /// The parameters of a watch.
@@ -322,7 +309,7 @@ impl Stream {
                         // As upstream: the client lists again.
                         self.ended = true;
                         self.pending.clear();
-                        Some(error_line(&status))
+                        self.rendering.failure(&status)
                     }),
                     None => break,
                 },
@@ -355,12 +342,13 @@ impl Stream {
             }
             let line = self.rendering.line("ADDED", &object, !self.columns_sent);
             self.columns_sent = true;
-            out.extend_from_slice(&line.unwrap_or_else(|status| {
-                self.ended = true;
-                error_line(&status)
-            }));
-            if self.ended {
-                break;
+            match line {
+                Ok(line) => out.extend_from_slice(&line),
+                Err(status) => {
+                    self.ended = true;
+                    out.extend(self.rendering.failure(&status).into_iter().flatten());
+                    break;
+                }
             }
         }
         (!out.is_empty()).then(|| out.freeze())
@@ -389,10 +377,13 @@ impl Stream {
                     }
                     self.next_bookmark = tokio::time::Instant::now() + BOOKMARK_PERIOD;
                     let bookmark = self.rendering.bookmark(self.watch.revision(), false);
-                    return Some(bookmark.unwrap_or_else(|status| {
-                        self.ended = true;
-                        error_line(&status)
-                    }));
+                    return bookmark.map_or_else(
+                        |status| {
+                            self.ended = true;
+                            self.rendering.failure(&status)
+                        },
+                        Some,
+                    );
                 }
             };
             match batch {
@@ -400,14 +391,14 @@ impl Stream {
                     Ok(events) => self.pending = events.into(),
                     Err(status) => {
                         self.ended = true;
-                        return Some(error_line(&status));
+                        return self.rendering.failure(&status);
                     }
                 },
                 Err(error) => {
                     self.ended = true;
                     return match error {
                         Error::Compacted { asked, oldest } => {
-                            Some(error_line(&too_old(asked, oldest)))
+                            self.rendering.failure(&too_old(asked, oldest))
                         }
                         _ => None,
                     };
@@ -417,13 +408,17 @@ impl Stream {
     }
 }
 
-/// Under which number watchers of the same version share what they are sent.
-fn slot(kind: &Kind) -> u32 {
-    let of_version = |sum: u32, byte: u8| sum.wrapping_mul(31).wrapping_add(u32::from(byte));
-    match kind.stored_as {
+/// Under which number watchers of the same version share what they are sent in the same encoding.
+fn slot(kind: &Kind, encoding: Encoding) -> u32 {
+    let and = |sum: u32, next: u32| sum.wrapping_mul(31).wrapping_add(next);
+    let version = match kind.stored_as {
         None => 0,
-        Some(_) => kind.version.bytes().fold(1, of_version),
-    }
+        Some(_) => kind
+            .version
+            .bytes()
+            .fold(1, |sum, byte| and(sum, byte.into())),
+    };
+    and(version, encoding as u32)
 }
 
 fn event_word(kind: EventKind) -> &'static str {
@@ -449,12 +444,10 @@ fn too_old(asked: u64, oldest: u64) -> Status {
     Status::expired(format!("too old resource version: {asked} ({oldest})"))
 }
 
-fn error_line(status: &Status) -> Bytes {
-    event("ERROR", &status.to_value())
-}
-
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
-    let accept = negotiate::accept(&ctx.headers, Offers::Stream)?;
+    let accept = negotiate::accept(&ctx.headers, Offers::stream(kind))?;
+    let media_type = (accept.encoding.stream_type())
+        .ok_or_else(|| Status::internal("a watch in an encoding that has no streams"))?;
     let options = options(ctx)?;
     let mut selection = Selection::of(ctx, kind)?;
     if !ctx.info.name_in_path().is_empty() {
@@ -465,6 +458,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
     }
     let rendering = Rendering {
         kind: kind.clone(),
+        encoding: accept.encoding,
         form: accept.form,
         include: respond::IncludeObject::of(ctx)?,
         app: ctx.app.clone(),
@@ -502,13 +496,17 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
     ) {
         Ok(watch) => watch,
         Err(Error::Compacted { asked, oldest }) => {
-            let body = Body::from(error_line(&too_old(asked, oldest)));
-            return Ok(ctx.finish(200, Encoding::Json.media_type(), body));
+            let failure = rendering.failure(&too_old(asked, oldest));
+            return Ok(ctx.finish(
+                200,
+                media_type,
+                failure.map_or_else(Body::empty, Body::from),
+            ));
         }
         Err(error) => return Err(Status::internal(error)),
     };
     let now = tokio::time::Instant::now();
-    let shared_slot = matches!(accept.form, Form::Object).then(|| slot(kind));
+    let shared_slot = matches!(accept.form, Form::Object).then(|| slot(kind, accept.encoding));
     let stream = Stream {
         rendering,
         selection,
@@ -536,5 +534,5 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
             Some((Ok::<_, std::convert::Infallible>(piece), stream))
         }
     });
-    Ok(ctx.finish(200, Encoding::Json.media_type(), Body::from_stream(body)))
+    Ok(ctx.finish(200, media_type, Body::from_stream(body)))
 }

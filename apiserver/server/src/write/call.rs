@@ -11,7 +11,11 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use skiff_api::{
     kinds::{Kind, Registry, Subresource},
-    machinery::status::Status,
+    machinery::{
+        field::Errors,
+        schema::{Decoded, emptied},
+        status::Status,
+    },
 };
 use skiff_storage::{Draft, Object, Store};
 
@@ -69,6 +73,38 @@ impl Warnings {
     }
 }
 
+/// What a request gave that holds nothing, for the words of refusals. Of an object that is read anew (a patch that is tried again) what was last read counts.
+#[derive(Default)]
+pub struct Emptied(Mutex<Vec<emptied::Emptied>>);
+
+impl Emptied {
+    pub fn note(&self, decoded: &Decoded) {
+        self.0.lock().clone_from(&decoded.emptied);
+    }
+
+    /// The object as it was given; `None`: it is just that.
+    fn shown(&self, value: &Value) -> Option<Value> {
+        let all = self.0.lock();
+        if all.is_empty() {
+            return None;
+        }
+        let mut shown = value.clone();
+        all.iter().for_each(|one| one.restore(&mut shown));
+        Some(shown)
+    }
+
+    /// What `check` has against an object, told of the object as it was given.
+    pub fn told(&self, value: &Value, mut check: impl FnMut(&Value) -> Errors) -> Errors {
+        let mut errors = check(value);
+        if !errors.is_empty()
+            && let Some(shown) = self.shown(value)
+        {
+            errors.reworded(check(&shown));
+        }
+        errors
+    }
+}
+
 /// One write on its way.
 pub struct Call<'a> {
     pub writer: &'a Arc<Writer>,
@@ -78,6 +114,7 @@ pub struct Call<'a> {
     pub asked: &'a auth::Attributes,
     pub options: Options,
     pub warnings: &'a Warnings,
+    pub emptied: &'a Emptied,
     pub trail: &'a Trail,
     /// What was converted for those who say who owns which fields.
     pub conversions: Memo,

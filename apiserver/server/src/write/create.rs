@@ -205,7 +205,7 @@ async fn validate(call: &Call<'_>, kind: &Kind, value: &Value) -> Result<(), Sta
     };
     errors.extend(object_meta::validate(value, kind.namespaced, validate_name));
     errors.extend(standard_finalizers(kind, value));
-    errors.extend(kind.validate(value));
+    errors.extend(call.emptied.told(value, |value| kind.validate(value)));
     if errors.is_empty() {
         errors = params::check(call, kind, Part::Whole, value, None).await?;
     }

@@ -356,10 +356,10 @@ async fn validate(
         ));
         errors.extend(finalizers);
     }
-    errors.extend(match part {
+    errors.extend(call.emptied.told(new, |new| match part {
         Part::Whole => kind.validate_update(new, live, &mut |text| call.warnings.add(text)),
         Part::Sub(sub) => kind.validate_part(sub, new, live, &mut |text| call.warnings.add(text)),
-    });
+    }));
     if errors.is_empty() {
         errors = params::check(call, kind, part, new, Some(live)).await?;
     }

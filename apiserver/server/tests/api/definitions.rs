@@ -478,3 +478,34 @@ async fn a_restart_brings_it_back() {
     assert_eq!(read["items"][0]["metadata"]["name"], "a");
     server.stop().await;
 }
+
+#[tokio::test]
+async fn what_is_not_served_is_told_as_by_nobody() {
+    let server = sailing().await;
+    let boat = json!({"apiVersion": "sea.example.com/v1", "kind": "Boat", "metadata": {"name": "a"}, "spec": {}});
+    server.make(BOATS, &boat).await;
+    // kubectl says which resource it asked for where the answer is no Status
+    for path in [
+        "/apis/nosuch.example.com/v1/boats",
+        "/apis/sea.example.com/v9",
+        "/apis/sea.example.com/v9/boats",
+        "/apis/sea.example.com/v1/nosuch",
+        "/apis/sea.example.com/v1/boats/a",
+    ] {
+        let answer = server.get(path).await.is(404);
+        assert_eq!(answer.text(), "404 page not found\n", "{path}");
+    }
+    let answer = server.get("/apis/apps/v1/nosuch").await.is(404);
+    assert_eq!(
+        answer.message(),
+        "the server could not find the requested resource"
+    );
+    let answer = server.get(&format!("{BOATS}/a/nosuch")).await.is(404);
+    assert_eq!(answer.message(), "boats.sea.example.com \"a\" not found");
+    let other = json!({"kind": "Foo", "apiVersion": "sea.example.com/v9"});
+    let answer = server.patch(&format!("{BOATS}/a"), "merge", &other).await;
+    assert_eq!(
+        answer.is(422).message(),
+        "Boat.sea.example.com \"a\" is invalid: [kind: Invalid value: \"Foo\": must be Boat, apiVersion: Invalid value: \"sea.example.com/v9\": must be sea.example.com/v1]"
+    );
+}

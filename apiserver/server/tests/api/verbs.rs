@@ -15,6 +15,7 @@ use skiff_api::{
 use crate::{
     differences::{differences, ordered},
     mask::Masks,
+    protobuf::{self, PROTOBUF},
     server::{Answer, Server},
 };
 
@@ -103,8 +104,11 @@ fn compared(story: &Story<'_>) -> Option<String> {
     }
 }
 
-/// Kinds whose objects the server itself writes to.
-const FOLLOWED: [&str; 1] = ["CustomResourceDefinition"];
+/// Kinds whose objects the server itself writes to, and by what one knows that it has.
+const FOLLOWED: [(&str, &str); 2] = [
+    ("CustomResourceDefinition", "\"Established\""),
+    ("FlowSchema", "\"Dangling\""),
+];
 
 /// What is asked of one kind, and what is answered.
 struct Story<'a> {
@@ -183,7 +187,7 @@ impl<'a> Story<'a> {
             .await;
         self.write("POST", &with("fieldValidation=Warn"), "json", &unknown)
             .await;
-        self.settled(|answer| answer.text().contains("\"Established\""))
+        self.settled(|answer, written| answer.text().contains(written))
             .await;
         self.write("POST", collection, "json", &object).await;
         self.read(&self.item(), "").await;
@@ -193,17 +197,29 @@ impl<'a> Story<'a> {
         self.read(&some, table).await;
         let metadata = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io";
         self.read(&self.item(), metadata).await;
+        for path in [&self.item(), collection] {
+            self.in_protobuf(path).await;
+        }
         self.read(&format!("{collection}?fieldSelector=spec.keel%3Dlong"), "")
             .await;
     }
 
+    /// In protobuf, the same is answered.
+    async fn in_protobuf(&self, path: &str) {
+        let accept = [("accept", PROTOBUF)];
+        let answer = self.server.send("GET", path, &accept, "").await.is(200);
+        let wanted = protobuf::without_inner_types(self.server.get(path).await.json());
+        assert_eq!(protobuf::read(&answer.bytes), wanted, "{path}");
+    }
+
     /// Waits until the server has done what it does about objects of some kinds by itself.
-    async fn settled(&self, done: impl Fn(&Answer) -> bool) {
-        if !FOLLOWED.contains(&self.kind.kind) {
+    async fn settled(&self, done: impl Fn(&Answer, &str) -> bool) {
+        let mut followed = FOLLOWED.iter();
+        let Some((_, written)) = followed.find(|(kind, _)| *kind == self.kind.kind) else {
             return;
-        }
+        };
         let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
-        while !done(&self.server.get(&self.item()).await) {
+        while !done(&self.server.get(&self.item()).await, written) {
             assert!(
                 tokio::time::Instant::now() < deadline,
                 "{} does not settle",
@@ -290,7 +306,7 @@ impl<'a> Story<'a> {
         self.write("DELETE", &item, "json", &wrong).await;
         let now = json!({"gracePeriodSeconds": 0});
         self.write("DELETE", &item, "json", &now).await;
-        self.settled(|answer| answer.code == 404).await;
+        self.settled(|answer, _| answer.code == 404).await;
         self.read(&item, "").await;
         self.write("DELETE", &item, "json", &now).await;
         if self.kind.verbs == Verbs::All {

@@ -35,6 +35,7 @@ async fn in_flight(server: &Server, kind: &str) -> usize {
 #[tokio::test]
 async fn no_more_at_once_than_there_is_room_for() {
     let server = Server::with(&["eve"], |config| {
+        config.priority_and_fairness = false;
         config.limits = Limits {
             reading: 2,
             mutating: 1,

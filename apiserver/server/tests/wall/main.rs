@@ -4,6 +4,7 @@
 
 mod answers;
 mod backend;
+mod fairness;
 mod load;
 mod metrics;
 mod numbers;

@@ -8,7 +8,10 @@ mod scalar;
 
 use serde_json::{Map, Value};
 
-use super::{Field, Node, Omit, Or, Schema, Shape, Type, converter};
+use super::{
+    Field, Node, Omit, Or, Schema, Shape, Type, converter,
+    emptied::{self, Emptied},
+};
 use crate::machinery::read::go_kind;
 use scalar::as_go_holds;
 
@@ -17,6 +20,8 @@ use scalar::as_go_holds;
 pub struct Decoded {
     /// Paths of fields that the type does not have, in upstream's form (`spec.ports[0].nosuch`).
     pub unknown: Vec<String>,
+    /// Lists and maps that hold nothing, which are left out.
+    pub emptied: Vec<Emptied>,
 }
 
 impl Decoded {
@@ -132,6 +137,17 @@ impl Trail<'_> {
             }
             Step::Index(index) => *index,
             Step::Key(_) => 0,
+        });
+    }
+
+    fn steps(&self, out: &mut Vec<emptied::Step>) {
+        if let Some(parent) = self.parent {
+            parent.steps(out);
+        }
+        out.push(match &self.at {
+            Step::Field { field, .. } => emptied::Step::Name(field.name.clone()),
+            Step::Index(index) => emptied::Step::Index(*index),
+            Step::Key(key) => emptied::Step::Name((*key).into()),
         });
     }
 
@@ -258,7 +274,7 @@ impl<'s> Walk<'s> {
             self.decoded.unknown.push(path);
         }
         for field in &t.fields {
-            self.settle(map, field);
+            self.settle(map, field, t, trail);
         }
     }
 
@@ -289,7 +305,13 @@ impl<'s> Walk<'s> {
     }
 
     /// Writes or leaves out `field` as Go's encoder would.
-    fn settle(&mut self, map: &mut Map<String, Value>, field: &'s Field) {
+    fn settle(
+        &mut self,
+        map: &mut Map<String, Value>,
+        field: &'s Field,
+        of: &Type,
+        trail: Option<&Trail>,
+    ) {
         let present = match map.get(&*field.name) {
             None => None,
             Some(Value::Null) => {
@@ -309,8 +331,11 @@ impl<'s> Walk<'s> {
                                 || value.as_object().is_some_and(Map::is_empty))
                     }
                 };
-                if dropped {
-                    map.remove(&*field.name);
+                if dropped && let Some(gone) = map.remove(&*field.name) {
+                    // selectors are told as JSON has them, which leaves out what is empty
+                    if !of.name.starts_with("meta.v1.LabelSelector") {
+                        self.emptied(&gone, field, trail);
+                    }
                 }
             }
             None => {
@@ -319,6 +344,21 @@ impl<'s> Walk<'s> {
                 }
             }
         }
+    }
+
+    fn emptied(&mut self, gone: &Value, field: &Field, trail: Option<&Trail>) {
+        if !matches!(gone, Value::Array(_) | Value::Object(_)) {
+            return;
+        }
+        let mut place = Vec::new();
+        if let Some(trail) = trail {
+            trail.steps(&mut place);
+        }
+        place.push(emptied::Step::Name(field.name.clone()));
+        self.decoded.emptied.push(Emptied {
+            place,
+            is_list: gone.is_array(),
+        });
     }
 
     /// What Go writes for a field that was not given; `None` when it writes nothing.

@@ -7,6 +7,7 @@
 
 mod converter;
 mod decode;
+pub mod emptied;
 mod encode;
 mod parse;
 pub mod rules;
@@ -261,6 +262,11 @@ impl Schema {
             .map(|(index, t)| (t.name.clone(), index as u32))
             .collect();
         Schema { types, by_name }
+    }
+
+    /// Where a type stands in `types`.
+    pub fn index(&self, of: &Type) -> Option<u32> {
+        self.by_name.get(&of.name).copied()
     }
 
     /// The root of the type `core.v1.Pod`.

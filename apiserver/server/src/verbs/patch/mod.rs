@@ -23,8 +23,9 @@ use skiff_api::{
 use crate::{
     body,
     context::{Answer, Context},
+    encoding::Encoding,
     limits::heavy,
-    negotiate::{self, BodyType, Offers},
+    negotiate::{self, Offers},
     respond,
     write::{self, Call, Part, Update, managed},
 };
@@ -51,7 +52,7 @@ fn patch_type(ctx: &Context, kind: &Kind) -> Result<PatchType, Status> {
 
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>, part: Part, body: Body) -> Answer {
     let patch_type = patch_type(ctx, kind)?;
-    let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
+    let accept = negotiate::accept(&ctx.headers, Offers::objects(kind))?;
     let text = body::read(body).await?;
     let call = check_options(ctx, patch_type)?;
     ctx.trail.patched(&text);
@@ -129,7 +130,7 @@ impl Patch<'_> {
 
     /// The patch as a value, and what strict reading has against it.
     fn document(&self) -> Result<(Value, Vec<String>), Status> {
-        let document = body::parse(&self.text, BodyType::Json).map_err(|error| {
+        let document = body::parse(&self.text, Encoding::Json).map_err(|error| {
             let said = error.as_json();
             // a strategic patch is read elsewhere
             let strategic = self.patch_type == PatchType::Strategic;
@@ -223,6 +224,7 @@ impl Patch<'_> {
             Status::invalid("", "", "", &errors)
         };
         let decoded = read.map_err(|error| refused(error.to_string()))?;
+        self.ctx.emptied.note(&decoded);
         remarks.extend(decoded.remarks());
         match body::FieldValidation::of(self.ctx) {
             body::FieldValidation::Strict if !remarks.is_empty() => {
@@ -245,6 +247,9 @@ impl Patch<'_> {
                 value.text("kind").to_string(),
             )
         };
+        if kind_of(new) != kind_of(live) && self.kind.flags.untyped {
+            return Err(self.is_another(new));
+        }
         if kind_of(new) != kind_of(live) {
             let (version, kind) = kind_of(new);
             return Err(Status::bad_request(format!(
@@ -253,6 +258,22 @@ impl Patch<'_> {
             )));
         }
         body::same_name(new.name(), live.name())
+    }
+
+    /// What a kind that was brought along says of an object that is of another.
+    fn is_another(&self, new: &Value) -> Status {
+        let mut errors = Errors::default();
+        let wanted = [
+            ("kind", self.kind.kind.to_string()),
+            ("apiVersion", self.kind.api_version()),
+        ];
+        for (field, wanted) in wanted {
+            if new.text(field) != wanted {
+                let why = format!("must be {wanted}");
+                errors.invalid(&Path::new(field), new.text(field), why);
+            }
+        }
+        Status::invalid(self.kind.group, self.kind.kind, new.name(), &errors)
     }
 
     /// What came of a configuration fits the type's structure, but some value in it is none.
@@ -269,7 +290,7 @@ impl Patch<'_> {
 
     fn server_side(&self, live: Option<&Value>) -> Result<Value, Status> {
         let undecoded = |why: String| Status::bad_request(format!("error decoding YAML: {why}"));
-        let document = body::parse(&self.text, BodyType::Yaml)
+        let document = body::parse(&self.text, Encoding::Yaml)
             .map_err(|error| undecoded(format!("error converting YAML to JSON: {error}")))?;
         let remarks = document.remarks();
         let config = match document.value {
@@ -333,9 +354,11 @@ impl Patch<'_> {
         if new.name().is_empty() {
             new.set_meta("name", self.ctx.info.name_in_path());
         }
-        self.kind
+        let decoded = self
+            .kind
             .conform_converted(&mut new)
             .map_err(|error| self.unconverted(&config, &error.to_string()))?;
+        self.ctx.emptied.note(&decoded);
         self.kind.defaults(&mut new);
         body::check_name(self.ctx, &new)?;
         Ok(new)

@@ -4,13 +4,11 @@
 
 use crate::kinds::prelude::*;
 use crate::kinds::rows::flowcontrol::bootstrap;
-use crate::kinds::without_effect;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults,
     validate,
     validate_update: |new, _| validate(new),
-    without_effect: |_| Some(without_effect::FAIRNESS),
     ..Strategy::DEFAULT
 };
 

@@ -304,7 +304,13 @@ impl Printer {
             None => map.keys().map(String::as_str).collect(),
         };
         for name in names {
-            if let Some(found) = map.get(name).filter(|found| !found.is_null()) {
+            let nothing = |found: &Value| match found {
+                Value::Null => true,
+                Value::Array(items) => items.is_empty(),
+                Value::Object(map) => map.is_empty(),
+                _ => false,
+            };
+            if let Some(found) = map.get(name).filter(|found| !nothing(found)) {
                 self.key(first, name);
                 let inner = match kind {
                     "meta.v1.LabelSelector" if name == "matchExpressions" => {

@@ -1,0 +1,171 @@
+//! What answers are encoded in: everything that is different from one encoding to the next stands here, and no verb knows in which it answers.
+//!
+//! Invariant: objects come as the compact JSON that is stored or that [`json_of`] makes; protobuf is made of that text, never of a parsed object.
+//! Follows `staging/src/k8s.io/apimachinery/pkg/runtime/serializer` (`codec_factory.go`, `json`, `protobuf`).
+
+pub mod gzip;
+mod list;
+
+use std::borrow::Cow;
+
+use bytes::{Bytes, BytesMut};
+pub use list::List;
+use serde_json::Value;
+use skiff_api::machinery::{
+    read::Read,
+    schema::{Node, Schema, conform, to_json, to_pretty_json},
+    status::Status,
+    yaml,
+};
+use skiff_protobuf::{self as protobuf, ProtobufError};
+use skiff_storage::Text;
+
+/// What a client may be sent, in the order in which upstream offers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    Json,
+    Yaml,
+    Protobuf,
+}
+
+/// The type of an object, as the object itself says.
+fn node_of(value: &Value) -> Option<Node<'static>> {
+    Schema::builtin().of_kind(
+        value.text_ptr("apiVersion").unwrap_or("v1"),
+        value.text_ptr("kind")?,
+    )
+}
+
+/// An object as compact JSON, in the order of the fields of the kind that it says it is.
+pub fn json_of(value: &Value) -> Vec<u8> {
+    to_json(value, node_of(value))
+}
+
+fn unwritten(error: ProtobufError) -> Status {
+    match error {
+        ProtobufError::Formless(_) => Status::not_acceptable(error.to_string()),
+        error => Status::internal(format!("cannot encode what is stored: {error}")),
+    }
+}
+
+impl Encoding {
+    pub const ALL: [Encoding; 3] = [Encoding::Json, Encoding::Yaml, Encoding::Protobuf];
+
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Encoding::Json => "application/json",
+            Encoding::Yaml => "application/yaml",
+            Encoding::Protobuf => "application/vnd.kubernetes.protobuf",
+        }
+    }
+
+    /// What a watch is sent as; `None`: no watch is sent in it.
+    pub fn stream_type(self) -> Option<&'static str> {
+        match self {
+            Encoding::Json => Some("application/json"),
+            Encoding::Yaml => None,
+            Encoding::Protobuf => Some("application/vnd.kubernetes.protobuf;stream=watch"),
+        }
+    }
+
+    /// Every kind of object has a form in it, tables and custom objects among them.
+    pub fn is_of_any_type(self) -> bool {
+        self != Encoding::Protobuf
+    }
+
+    /// The encoding of a media type without parameters.
+    pub fn of(media_type: &str) -> Option<Encoding> {
+        Encoding::ALL
+            .into_iter()
+            .find(|encoding| encoding.media_type() == media_type)
+    }
+
+    /// A stored object, whose type is at `node`; `pretty`: as a person reads it.
+    pub fn stored(self, object: &Text, node: Node, pretty: bool) -> Result<Vec<u8>, Status> {
+        match self {
+            Encoding::Json if !pretty => {
+                let mut line = Vec::with_capacity(object.len() + 1);
+                object.put_after(0, &mut line);
+                line.push(b'\n');
+                Ok(line)
+            }
+            Encoding::Protobuf => protobuf::encode(&object.read(), node).map_err(unwritten),
+            _ => {
+                let value: Value = serde_json::from_slice(&object.read()).map_err(|error| {
+                    Status::internal(format!("cannot read what is stored: {error}"))
+                })?;
+                self.document(&value, pretty)
+            }
+        }
+    }
+
+    /// A document, in the order of the fields of the kind that it says it is.
+    pub fn document(self, value: &Value, pretty: bool) -> Result<Vec<u8>, Status> {
+        Ok(match self {
+            Encoding::Yaml => yaml::write(value).into_bytes(),
+            // nothing ends the line of indented JSON, as in upstream
+            Encoding::Json if pretty => to_pretty_json(value, node_of(value)),
+            Encoding::Json => {
+                let mut line = json_of(value);
+                line.push(b'\n');
+                line
+            }
+            Encoding::Protobuf => {
+                let node = node_of(value).ok_or_else(|| {
+                    unwritten(ProtobufError::Formless("unstructured.Unstructured".into()))
+                })?;
+                protobuf::encode(&to_json(value, Some(node)), node).map_err(unwritten)?
+            }
+        })
+    }
+
+    /// An event of a watch, of a stored object whose type is at `node`.
+    pub fn event(self, what: &str, object: &Text, node: Option<Node>) -> Result<Bytes, Status> {
+        match (self, node) {
+            (Encoding::Protobuf, Some(node)) => {
+                let object = protobuf::encode(&object.read(), node).map_err(unwritten)?;
+                Ok(protobuf::event(what, &object).into())
+            }
+            (Encoding::Protobuf, None) => Err(unwritten(ProtobufError::Formless(
+                "unstructured.Unstructured".into(),
+            ))),
+            _ => {
+                let mut out = BytesMut::with_capacity(object.len() + 32);
+                out.extend_from_slice(b"{\"type\":\"");
+                out.extend_from_slice(what.as_bytes());
+                out.extend_from_slice(b"\",\"object\":");
+                object.put_after(0, &mut out);
+                out.extend_from_slice(b"}\n");
+                Ok(out.freeze())
+            }
+        }
+    }
+
+    /// An event of an object that is not stored.
+    pub fn event_of(self, what: &str, object: &Value) -> Result<Bytes, Status> {
+        let text = Text::from(Bytes::from(json_of(object)));
+        self.event(what, &text, node_of(object))
+    }
+
+    /// What was answered, as compact JSON in the order of its type; `None` where it cannot be read.
+    pub fn answered(self, bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
+        let value = match self {
+            Encoding::Json => return Some(Cow::Borrowed(bytes)),
+            Encoding::Yaml => yaml::read_first(std::str::from_utf8(bytes).ok()?).ok()?.0,
+            Encoding::Protobuf => decoded(bytes)?,
+        };
+        let node = Schema::builtin().of_kind(value.text("apiVersion"), value.text("kind"));
+        Some(Cow::Owned(to_json(&value, node)))
+    }
+}
+
+/// An object in its envelope, with no more fields than JSON has.
+fn decoded(bytes: &[u8]) -> Option<Value> {
+    let said = protobuf::unwrap(bytes).ok()?;
+    let node = Schema::builtin().of_kind(&said.api_version, &said.kind)?;
+    let mut value = protobuf::decode(said.raw, &node.as_type()?.name)?.ok()?;
+    value["apiVersion"] = said.api_version.into();
+    value["kind"] = said.kind.into();
+    conform(&mut value, node).ok()?;
+    Some(value)
+}
