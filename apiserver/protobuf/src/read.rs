@@ -12,8 +12,9 @@ use skiff_api::machinery::{
 };
 
 use crate::{
-    DEPTH, PREFIX, ProtobufError,
+    error::ProtobufError,
     layout::{Layouts, Step},
+    wire::{DEPTH, PREFIX},
 };
 
 type Read<T> = Result<T, ProtobufError>;

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use crate::ProtobufError;
+use crate::error::ProtobufError;
 
 pub struct Scan<'t> {
     text: &'t [u8],

@@ -1,5 +1,10 @@
 //! How protobuf puts numbers and lengths into bytes.
 
+/// The first bytes of an object in protobuf.
+pub const PREFIX: &[u8; 4] = b"k8s\0";
+/// Types may hold themselves (schemas of custom resources).
+pub const DEPTH: usize = 200;
+
 /// A field whose value is one number.
 pub const VARINT: u8 = 0;
 /// Eight bytes.

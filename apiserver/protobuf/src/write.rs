@@ -16,10 +16,10 @@ use skiff_api::machinery::{
 };
 
 use crate::{
-    DEPTH, PREFIX, ProtobufError,
+    error::ProtobufError,
     layout::{Layout, Layouts},
     scan::Scan,
-    wire,
+    wire::{self, DEPTH, PREFIX},
 };
 
 type Wrote<T = ()> = Result<T, ProtobufError>;

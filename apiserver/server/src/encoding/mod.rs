@@ -200,3 +200,38 @@ fn decoded(bytes: &[u8]) -> Option<Value> {
     conform(&mut value, node).ok()?;
     Some(value)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_was_answered_is_read_again() {
+        let pod = json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "a", "labels": {"<": ""}}, "spec": {"containers": [{"name": "c", "resources": {}}]}, "status": {}});
+        let wanted = json_of(&pod);
+        for encoding in Encoding::ALL {
+            let bytes = encoding.document(&pod, false).unwrap();
+            let read = encoding.answered(&bytes).unwrap();
+            assert_eq!(read.trim_ascii_end(), wanted, "{encoding:?}");
+            let node = Schema::builtin().get("core.v1.Pod").unwrap();
+            let stored = Text::from(Bytes::from(wanted.clone()));
+            assert_eq!(encoding.stored(&stored, node, false).unwrap(), bytes);
+        }
+        assert_eq!(Encoding::Protobuf.answered(b"{}"), None);
+    }
+
+    #[test]
+    fn what_has_no_form_in_protobuf() {
+        let table =
+            json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {}, "rows": []});
+        let boat = json!({"kind": "Boat", "apiVersion": "sea.example.com/v1", "metadata": {}});
+        for object in [table, boat] {
+            let refused = Encoding::Protobuf.document(&object, false).unwrap_err();
+            assert_eq!((refused.code, &*refused.reason), (406, "NotAcceptable"));
+            assert!(Encoding::Protobuf.event_of("ADDED", &object).is_err());
+            assert!(Encoding::Json.event_of("ADDED", &object).is_ok());
+        }
+    }
+}
