@@ -8,7 +8,7 @@ mod list;
 
 use std::borrow::Cow;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 pub use list::List;
 use serde_json::Value;
 use skiff_api::machinery::{
@@ -66,6 +66,37 @@ impl Encoding {
             Encoding::Yaml => None,
             Encoding::Protobuf => Some("application/vnd.kubernetes.protobuf;stream=watch"),
         }
+    }
+
+    /// What a watch of this type is sent in.
+    pub fn of_stream(media_type: &str) -> Option<Encoding> {
+        Encoding::ALL
+            .into_iter()
+            .find(|encoding| encoding.stream_type() == Some(media_type))
+    }
+
+    /// Takes the first whole event out of what was sent of a watch, as it is where something else says how long it is.
+    pub fn next_event(self, sent: &mut BytesMut) -> Option<Bytes> {
+        match self {
+            Encoding::Protobuf => {
+                let length = *sent.first_chunk::<4>()?;
+                let length = usize::try_from(u32::from_be_bytes(length)).ok()?;
+                if sent.len() - 4 < length {
+                    return None;
+                }
+                sent.advance(4);
+                Some(sent.split_to(length).freeze())
+            }
+            _ => {
+                let end = memchr::memchr(b'\n', sent)?;
+                Some(sent.split_to(end + 1).freeze())
+            }
+        }
+    }
+
+    /// Its documents are text.
+    pub fn is_text(self) -> bool {
+        self != Encoding::Protobuf
     }
 
     /// Every kind of object has a form in it, tables and custom objects among them.

@@ -16,6 +16,7 @@ mod patch;
 mod selection;
 mod update;
 mod watch;
+mod watch_socket;
 
 use std::sync::Arc;
 
@@ -42,7 +43,7 @@ pub async fn serve(
     answer.map_err(|status| (ctx, status))
 }
 
-async fn route(ctx: &Context, parts: Parts, body: Body) -> Answer {
+async fn route(ctx: &Context, mut parts: Parts, body: Body) -> Answer {
     let info = &ctx.info;
     let Some(kind) = ctx.kinds.find(&info.group, &info.version, &info.resource) else {
         return nothing_there(ctx, Registry::builtin().has_group(&info.group));
@@ -107,6 +108,10 @@ async fn route(ctx: &Context, parts: Parts, body: Body) -> Answer {
         "create" => create::serve(ctx, kind, body).await,
         "get" => get::serve(ctx, kind).await,
         "list" => list::serve(ctx, kind).await,
+        "watch" if watch_socket::is_asked_for(&parts) => {
+            let watch = watch::serve(ctx, kind).await?;
+            watch_socket::switched(ctx, &mut parts, watch)
+        }
         "watch" => watch::serve(ctx, kind).await,
         "update" if !info.name.is_empty() => update::serve(ctx, kind, Part::Whole, body).await,
         "patch" if !info.name.is_empty() => patch::serve(ctx, kind, Part::Whole, body).await,

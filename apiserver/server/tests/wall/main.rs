@@ -12,3 +12,4 @@ mod proxies;
 mod rights;
 mod server;
 mod tokens;
+mod watches;

@@ -14,7 +14,7 @@ pub mod onward;
 mod proxy;
 mod rewrite;
 mod streams;
-mod upgrade;
+pub mod upgrade;
 
 use std::sync::Arc;
 

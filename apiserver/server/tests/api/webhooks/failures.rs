@@ -157,17 +157,20 @@ async fn a_webhook_that_hangs_costs_others_nothing() {
         while webhook.seen().len() < 50 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let begun = Instant::now();
+        let mut longest = Duration::ZERO;
         for at in 0..200 {
+            let begun = Instant::now();
             make(&server, &format!("m{at}")).await.is(201);
+            longest = longest.max(begun.elapsed());
         }
-        begun.elapsed()
+        longest
     };
-    let (hung, took) = futures::future::join(hanging, others).await;
-    println!("200 writes beside 50 that hang: {took:?}; those that hang: {hung:?}");
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    let (hung, longest) = futures::future::join(hanging, others).await;
+    println!("200 writes beside 50 that hang: {longest:?} at most; those that hang: {hung:?}");
+    assert!(longest < Duration::from_secs(1), "{longest:?}");
+    // all at once: one after another they would take 100 s
     assert!(
-        hung >= Duration::from_secs(2) && hung < Duration::from_secs(4),
+        hung >= Duration::from_secs(2) && hung < Duration::from_secs(20),
         "{hung:?}"
     );
 }
