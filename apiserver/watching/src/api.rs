@@ -287,6 +287,7 @@ impl Api {
         request: Request<Vec<u8>>,
         what: &str,
     ) -> Result<http::Response<Body>, Error> {
+        let method = request.method().clone();
         let answer = self
             .client
             .send(request)
@@ -297,11 +298,8 @@ impl Api {
             return Ok(answer);
         }
         let text = Self::text(answer, what).await?;
-        let status = serde_json::from_str::<Status>(&text).unwrap_or_else(|_| Status {
-            code: code.as_u16(),
-            message: text,
-            ..Status::default()
-        });
+        let status = serde_json::from_str(&text)
+            .unwrap_or_else(|_| understood(code.as_u16(), &method, text));
         Err(Error::Refused(Box::new(status)))
     }
 
@@ -464,6 +462,61 @@ pub fn from_client(what: &str, source: BoxError) -> Error {
     Error::Transport {
         what: what.to_string(),
         source,
+    }
+}
+
+/// What an answer that is no Status means, for programs and for people: a path where nobody answers, a server that has too much to do. Follows
+/// `NewGenericServerResponse` of `k8s.io/apimachinery/pkg/api/errors`.
+fn understood(code: u16, method: &Method, text: String) -> Status {
+    let (reason, message) = match code {
+        400 => (
+            "BadRequest",
+            "the server rejected our request for an unknown reason",
+        ),
+        401 => (
+            "Unauthorized",
+            "the server has asked for the client to provide credentials",
+        ),
+        403 => ("Forbidden", ""),
+        404 => (
+            "NotFound",
+            "the server could not find the requested resource",
+        ),
+        405 => (
+            "MethodNotAllowed",
+            "the server does not allow this method on the requested resource",
+        ),
+        406 => ("NotAcceptable", ""),
+        409 if *method == Method::POST => ("AlreadyExists", "the server reported a conflict"),
+        409 => ("Conflict", "the server reported a conflict"),
+        415 => ("UnsupportedMediaType", ""),
+        422 => (
+            "Invalid",
+            "the server rejected our request due to an error in our request",
+        ),
+        429 => (
+            "TooManyRequests",
+            "the server has received too many requests and has asked us to try again later",
+        ),
+        503 => (
+            "ServiceUnavailable",
+            "the server is currently unable to handle the request",
+        ),
+        504 => (
+            "Timeout",
+            "the server was unable to return a response in the time allotted, but may still be processing the request",
+        ),
+        500.. => ("InternalError", ""),
+        _ => ("Unknown", ""),
+    };
+    Status {
+        code,
+        reason: reason.into(),
+        message: match message {
+            "" => text,
+            message => message.into(),
+        },
+        ..Status::default()
     }
 }
 

@@ -281,6 +281,9 @@ impl Replay {
             .map(|body| body.to_bytes())
             .unwrap_or_default();
         let raw = String::from_utf8_lossy(&bytes).into_owned();
+        if status == 201 {
+            self.settled(&raw).await;
+        }
         let response = if step.get("stream").is_some_and(|stream| stream != false) {
             raw.lines()
                 .filter(|l| !l.trim().is_empty())
@@ -311,6 +314,32 @@ impl Replay {
             status,
             warnings,
             response,
+        }
+    }
+
+    /// Waits for what upstream had told of a new object before it was asked again: whether a flow schema's level is there.
+    async fn settled(&self, created: &str) {
+        let Ok(object) = serde_json::from_str::<Value>(created) else {
+            return;
+        };
+        if object["kind"] != "FlowSchema" || object["metadata"]["resourceVersion"].is_null() {
+            return;
+        }
+        let name = object["metadata"]["name"].as_str().unwrap_or("");
+        let path = format!("/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas/{name}");
+        let deadline = Instant::now() + Duration::from_secs(3);
+        while Instant::now() < deadline {
+            let request = Request::get(&path)
+                .header("authorization", "Bearer admin-token")
+                .body(Body::empty())
+                .unwrap();
+            let response = self.app.clone().handle(request).await.unwrap();
+            let bytes = response.into_body().collect().await.unwrap().to_bytes();
+            let now: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+            if now["status"]["conditions"].is_array() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
