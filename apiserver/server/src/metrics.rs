@@ -185,11 +185,11 @@ impl Metrics {
     pub fn text(&self, places: &Places, store: &dyn Store) -> String {
         let mut text = String::new();
         let mut name = "apiserver_request_total";
-        let help = "Counter of apiserver requests broken out for each verb, dry run value, group, version, resource, scope, component, and HTTP response code.";
+        let help = "Requests that were answered.";
         family(&mut text, name, "counter", help);
         counters(&mut text, name, &self.requests, true);
         name = "apiserver_request_terminations_total";
-        let help = "Number of requests which apiserver terminated in self-defense.";
+        let help = "Requests that were not answered: there were too many, or their time was over.";
         family(&mut text, name, "counter", help);
         counters(&mut text, name, &self.terminations, false);
         name = "apiserver_current_inflight_requests";

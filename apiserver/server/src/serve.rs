@@ -24,6 +24,7 @@ use crate::{
     limits::{
         connection::{Connection, Counted, Polite, Times, Verdict},
         deadline,
+        held::Until,
     },
     subresources::connect::Peer,
 };
@@ -155,7 +156,7 @@ async fn answer(
         // HTTP/2 is dear: who is nobody gets one answer a connection, as with HTTP/1.1 without keep-alive
         state.end();
     }
-    Ok(response.map(|body| Counted::new(body, begun)))
+    Ok(response.map(|body| Counted::new(body, begun, Until::Dropped)))
 }
 
 /// Binds `address`; the error says who to ask when the port is taken.

@@ -96,16 +96,12 @@ pub fn things() -> Vec<String> {
 }
 
 /// Which others may run while a cluster does, for as long as it is held.
-#[allow(dead_code, reason = "guards are held, not looked at")]
-pub enum Turn {
-    /// Any: it has no containers.
-    Simulated,
-    /// Any that does not need the machine's routes.
-    Beside(RwLockReadGuard<'static, ()>),
-    /// Those, but none like itself.
-    One(MutexGuard<'static, ()>),
-    /// None with containers.
-    Alone(RwLockWriteGuard<'static, ()>, MutexGuard<'static, ()>),
+#[derive(Default)]
+pub struct Turn {
+    /// Whoever has none of these has no containers.
+    _beside: Option<RwLockReadGuard<'static, ()>>,
+    _alone: Option<RwLockWriteGuard<'static, ()>>,
+    _one: Option<MutexGuard<'static, ()>>,
 }
 
 static ONE: Mutex<()> = Mutex::new(());
@@ -113,18 +109,30 @@ static ONE: Mutex<()> = Mutex::new(());
 static ROUTES: RwLock<()> = RwLock::new(());
 
 impl Turn {
+    /// Beside others, but none like itself.
     pub fn one() -> Turn {
-        Turn::One(held(ONE.lock()))
+        Turn {
+            _one: Some(held(ONE.lock())),
+            ..Turn::default()
+        }
     }
 
+    /// Beside any that does not need the machine's routes.
     pub fn beside() -> Turn {
-        Turn::Beside(held(ROUTES.read()))
+        Turn {
+            _beside: Some(held(ROUTES.read())),
+            ..Turn::default()
+        }
     }
 
+    /// Beside none with containers.
     pub fn alone() -> Turn {
         // in this order: who waits for those beside does not keep the others waiting
-        let routes = held(ROUTES.write());
-        Turn::Alone(routes, held(ONE.lock()))
+        let _alone = Some(held(ROUTES.write()));
+        Turn {
+            _alone,
+            ..Turn::one()
+        }
     }
 }
 

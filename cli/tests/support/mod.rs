@@ -62,7 +62,7 @@ impl Cluster {
     pub fn start(flags: &[&str]) -> Cluster {
         let simulated = flags.iter().any(|flag| flag.starts_with("--simulate"));
         let turn = if simulated {
-            Turn::Simulated
+            Turn::default()
         } else {
             Turn::one()
         };

@@ -2,30 +2,20 @@
 //!
 //! Follows what upstream does by not returning from a handler, and its watch initialization signals.
 
-use std::{
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::time::Duration;
 
 use axum::body::Body;
-use bytes::Bytes;
 use http::Response;
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::Body as _;
 use tokio::sync::oneshot;
 
 use super::{schema::Told, seats::Seats, watchers::Watcher};
+use crate::limits::held::{Held, Until};
 
 /// An answer of no more than this is handed over in one piece.
 const PIECE: u64 = 64 * 1024;
 /// A watch whose client does not take what there is has its seats no longer than this.
 const TELLING: Duration = Duration::from_secs(60);
-
-/// A body that holds something while it is sent.
-pub struct Held<T> {
-    body: Body,
-    held: Option<T>,
-}
 
 /// Keeps what is held until the answer has been sent: not at all for what is handed over in one piece, with the stream for what is not.
 pub fn until_sent<T: Send + Unpin + 'static>(held: T, response: Response<Body>) -> Response<Body> {
@@ -33,12 +23,7 @@ pub fn until_sent<T: Send + Unpin + 'static>(held: T, response: Response<Body>) 
     if size.is_some_and(|size| size <= PIECE) {
         return response;
     }
-    response.map(|body| {
-        Body::new(Held {
-            body,
-            held: Some(held),
-        })
-    })
+    response.map(|body| Body::new(Held::new(body, held, Until::Ended)))
 }
 
 /// A watch's seats, and its being counted.
@@ -80,69 +65,17 @@ impl Watched {
             });
             telling
         });
-        if telling.is_none() && watcher.is_none() {
-            return response;
+        let response = match telling {
+            Some(telling) => {
+                response.map(|body| Body::new(Held::new(body, telling, Until::Paused)))
+            }
+            None => response,
+        };
+        match watcher {
+            Some(watcher) => {
+                response.map(|body| Body::new(Held::new(body, watcher, Until::Dropped)))
+            }
+            None => response,
         }
-        response.map(|body| {
-            Body::new(Telling {
-                body,
-                telling,
-                _watcher: watcher,
-            })
-        })
-    }
-}
-
-struct Telling {
-    body: Body,
-    telling: Option<oneshot::Sender<()>>,
-    _watcher: Option<Watcher>,
-}
-
-impl<T: Send + Unpin + 'static> http_body::Body for Held<T> {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
-        if matches!(frame, Poll::Ready(None)) {
-            self.held = None;
-        }
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl http_body::Body for Telling {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
-        if !matches!(frame, Poll::Ready(Some(Ok(_)))) {
-            self.telling = None;
-        }
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

@@ -16,122 +16,102 @@ use super::{
 /// A metric: its name after the common prefix, and what it is.
 struct Metric(&'static str, &'static str);
 
-const REJECTED: Metric = Metric(
-    "rejected_requests_total",
-    "Number of requests rejected by API Priority and Fairness subsystem",
-);
+const REJECTED: Metric = Metric("rejected_requests_total", "Requests that found no place.");
 const DISPATCHED: Metric = Metric(
     "dispatched_requests_total",
-    "Number of requests executed by API Priority and Fairness subsystem",
+    "Requests that were given seats.",
 );
-const INQUEUE: Metric = Metric(
-    "current_inqueue_requests",
-    "Number of requests currently pending in queues of the API Priority and Fairness subsystem",
-);
-const INQUEUE_SEATS: Metric = Metric(
-    "current_inqueue_seats",
-    "Number of seats currently pending in queues of the API Priority and Fairness subsystem",
-);
-const EXECUTING: Metric = Metric(
-    "current_executing_requests",
-    "Number of requests in initial (for a WATCH) or any (for a non-WATCH) execution stage in the API Priority and Fairness subsystem",
-);
-const EXECUTING_SEATS: Metric = Metric(
-    "current_executing_seats",
-    "Concurrency (number of seats) occupied by the currently executing (initial stage for a WATCH, any stage otherwise) requests in the API Priority and Fairness subsystem",
-);
-const WAITED: Metric = Metric(
-    "request_wait_duration_seconds",
-    "Length of time a request spent waiting in its queue",
-);
+const INQUEUE: Metric = Metric("current_inqueue_requests", "Requests that wait.");
+const INQUEUE_SEATS: Metric = Metric("current_inqueue_seats", "Seats for which requests wait.");
+const EXECUTING: Metric = Metric("current_executing_requests", "Requests that have seats.");
+const EXECUTING_SEATS: Metric = Metric("current_executing_seats", "Seats that are taken.");
+const WAITED: Metric = Metric("request_wait_duration_seconds", "How long requests waited.");
 const ANSWERED: Metric = Metric(
     "request_execution_seconds",
-    "Duration of initial stage (for a WATCH) or any (for a non-WATCH) stage of request execution in the API Priority and Fairness subsystem",
+    "How long requests had their seats.",
 );
 const LENGTH: Metric = Metric(
     "request_queue_length_after_enqueue",
-    "Length of queue in the API Priority and Fairness subsystem, as seen by each request after it is enqueued",
+    "How many waited in a queue once a request had come to it.",
 );
 const ESTIMATED: Metric = Metric(
     "work_estimated_seats",
-    "Number of estimated seats (maximum of initial and final seats) associated with requests in API Priority and Fairness",
+    "How many seats requests were estimated at.",
 );
 const WATCH_COUNT: Metric = Metric(
     "watch_count_samples",
-    "count of watchers for mutating requests in API Priority and Fairness",
+    "How many watched what a request was to write.",
 );
 const NOT_ACCOMMODATED: Metric = Metric(
     "request_dispatch_no_accommodation_total",
-    "Number of times a dispatch attempt resulted in a non accommodation due to lack of available seats",
+    "How often the request whose turn it was had to wait for more seats.",
 );
 const FAIR: Metric = Metric(
     "seat_fair_frac",
-    "Fair fraction of server's concurrency to allocate to each priority level that can use it",
+    "The part of what levels ask for that each of them is given.",
 );
 
 /// The gauges of a level.
 type Gauge = (Metric, fn(&Configured, &State) -> f64);
 const GAUGES: [Gauge; 10] = [
     (
-        Metric(
-            "nominal_limit_seats",
-            "Nominal number of execution seats configured for each priority level",
-        ),
+        Metric("nominal_limit_seats", "Seats by the shares of a level."),
         |of, _| of.bounds.nominal as f64,
     ),
     (
-        Metric(
-            "lower_limit_seats",
-            "Configured lower bound on number of execution seats available to each priority level",
-        ),
+        Metric("lower_limit_seats", "Seats that a level does not lend."),
         |of, _| of.bounds.least as f64,
     ),
     (
         Metric(
             "upper_limit_seats",
-            "Configured upper bound on number of execution seats available to each priority level",
+            "Seats that a level has at most, with what it borrows.",
         ),
         |of, _| of.bounds.most as f64,
     ),
     (
-        Metric(
-            "current_limit_seats",
-            "current derived number of execution seats available to each priority level",
-        ),
+        Metric("current_limit_seats", "Seats that a level has now."),
         |of, _| of.share.seats as f64,
     ),
     (
-        Metric("target_seats", "Seat allocation targets"),
+        Metric(
+            "target_seats",
+            "Seats that a level should have by what it needs.",
+        ),
         |of, _| of.share.target,
     ),
     (
         Metric(
             "demand_seats_high_watermark",
-            "High watermark, over last adjustment period, of demand_seats",
+            "The most seats that were needed in the last period.",
         ),
         |_, state| state.queues.seen().most as f64,
     ),
     (
         Metric(
             "demand_seats_average",
-            "Time-weighted average, over last adjustment period, of demand_seats",
+            "Seats that were needed in the last period, on average.",
         ),
         |_, state| state.queues.seen().average,
     ),
     (
         Metric(
             "demand_seats_stdev",
-            "Time-weighted standard deviation, over last adjustment period, of demand_seats",
+            "How far what was needed swung in the last period.",
         ),
         |_, state| state.queues.seen().deviation,
     ),
     (
-        Metric("demand_seats_smoothed", "Smoothed seat demands"),
+        Metric("demand_seats_smoothed", "Seats that are needed, smoothed."),
         |_, state| state.queues.seen().smoothed,
     ),
-    (Metric("current_r", "R(time of last change)"), |_, state| {
-        state.queues.r().seconds()
-    }),
+    (
+        Metric(
+            "current_r",
+            "How far a queue that always has requests has come.",
+        ),
+        |_, state| state.queues.r().seconds(),
+    ),
 ];
 
 /// Metrics and their lines, by name.

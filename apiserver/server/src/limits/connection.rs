@@ -16,14 +16,13 @@ use std::{
     time::Duration,
 };
 
-use axum::body::Body;
-use bytes::Bytes;
-use http_body::{Frame, SizeHint};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::Notify,
     time::{Instant, Sleep},
 };
+
+use super::held::Held;
 
 /// How long a connection may wait for what.
 #[derive(Clone, Copy, Debug)]
@@ -206,39 +205,7 @@ impl Drop for Begun {
 }
 
 /// A body that tells its connection when it has been sent.
-pub struct Counted {
-    body: Body,
-    _begun: Begun,
-}
-
-impl Counted {
-    pub fn new(body: Body, begun: Begun) -> Counted {
-        Counted {
-            body,
-            _begun: begun,
-        }
-    }
-}
-
-impl http_body::Body for Counted {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
+pub type Counted = Held<Begun>;
 
 /// A stream that notices when its client begins to speak, and that parts politely: after its last word it hears the other side out.
 pub struct Polite<S> {
@@ -324,9 +291,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Polite<S> {
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    use super::*;
+    use super::{super::held::Until, *};
 
     /// A hundred times faster.
     fn fast(http2: bool) -> Arc<Connection> {
@@ -375,7 +343,7 @@ mod tests {
     #[tokio::test]
     async fn answers_are_taken_or_the_connection_goes() {
         let connection = fast(false);
-        let _answer = Counted::new(Body::empty(), connection.begin());
+        let _answer = Counted::new(Body::empty(), connection.begin(), Until::Dropped);
         let (verdict, seconds) = verdict_after(&connection).await;
         assert_eq!(verdict, Verdict::Cut("its answer was not taken in time"));
         assert!(seconds >= 60, "{seconds}");

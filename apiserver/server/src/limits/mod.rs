@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub mod connection;
 pub mod deadline;
+pub mod held;
 pub mod inflight;
 pub mod panics;
 pub mod remainder;

@@ -255,21 +255,21 @@ async fn a_list_takes_seats_by_what_it_reads() {
     }
 }
 
+/// A watch of eve's, of which nothing has been taken.
+async fn watch(server: &Server, parameters: &str) -> http::Response<Body> {
+    let request = Request::get(format!("{MAPS}?watch=1{parameters}"))
+        .header("authorization", "Bearer eve-token")
+        .body(Body::empty());
+    let app = server.running.app.clone();
+    app.handle(request.unwrap()).await.unwrap()
+}
+
 #[tokio::test]
 async fn a_watch_has_seats_until_it_has_told_what_there_is() {
     let server = Server::start(&["eve"]).await;
     server.grant("eve", &["get,list,watch configmaps"]).await;
     server.make(MAPS, &json!({"metadata": {"name": "m"}})).await;
-    let request = Request::get(format!("{MAPS}?watch=1"))
-        .header("authorization", "Bearer eve-token")
-        .body(Body::empty());
-    let response = server
-        .running
-        .app
-        .clone()
-        .handle(request.unwrap())
-        .await
-        .unwrap();
+    let response = watch(&server, "").await;
     assert_eq!(
         response.headers()[FLOW],
         uid(&server, FLOWS, "global-default").await
@@ -301,15 +301,6 @@ async fn a_watch_has_seats_until_it_has_told_what_there_is() {
     // one that asks for what comes alone has none to wait for
     let list = server.get("eve-token", MAPS).await.is(200).json();
     let at = list["metadata"]["resourceVersion"].as_str().unwrap();
-    let request = Request::get(format!("{MAPS}?watch=1&resourceVersion={at}"))
-        .header("authorization", "Bearer eve-token")
-        .body(Body::empty());
-    let _watch = server
-        .running
-        .app
-        .clone()
-        .handle(request.unwrap())
-        .await
-        .unwrap();
+    let _watch = watch(&server, &format!("&resourceVersion={at}")).await;
     assert_eq!(executing().await, 0);
 }

@@ -11,5 +11,6 @@ mod numbers;
 mod proxies;
 mod rights;
 mod server;
+mod switched;
 mod tokens;
 mod watches;

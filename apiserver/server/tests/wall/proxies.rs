@@ -1,20 +1,17 @@
 //! Where proxies lead, what they pass on, and whose certificate they show.
 
-use std::net::IpAddr;
-
 use serde_json::{Value, json};
 use skiff_server::auth::pki::{Authority, San};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{
     backend::{Backend, own_address},
     server::{ADMIN, Server},
 };
 
-const BASE: &str = "/api/v1/namespaces/default";
+pub const BASE: &str = "/api/v1/namespaces/default";
 
 /// A pod that runs at this address, as its node says.
-async fn pod(server: &Server, name: &str, ip: &str) {
+pub async fn pod(server: &Server, name: &str, ip: &str) {
     server
         .post(
             ADMIN,
@@ -29,7 +26,7 @@ async fn pod(server: &Server, name: &str, ip: &str) {
     server.merge(&path, &status).await.is(200);
 }
 
-async fn node(server: &Server, name: &str, ip: &str, port: u16) {
+pub async fn node(server: &Server, name: &str, ip: &str, port: u16) {
     server
         .make("/api/v1/nodes", &json!({"metadata": {"name": name}}))
         .await;
@@ -407,161 +404,6 @@ async fn what_the_identity_for_nodes_opens() {
             "{verb} {resource}/{subresource}"
         );
     }
-}
-
-async fn head(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await.unwrap());
-    }
-    String::from_utf8(head).unwrap().to_ascii_lowercase()
-}
-
-#[tokio::test]
-async fn switched_connections() {
-    let Some(ip) = own_address().await else {
-        return;
-    };
-    let ip: IpAddr = ip;
-    let server = Server::start(&[]).await;
-    let backend = Backend::plain(ip).await;
-    pod(&server, "p", &ip.to_string()).await;
-    let mut stream = server.connect().await;
-    let request = format!(
-        "GET {BASE}/pods/p:{}/proxy/echo?a=b HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ADMIN}\r\nconnection: keep-alive, Upgrade\r\nupgrade: echo\r\n\r\n",
-        backend.port
-    );
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let answer = head(&mut stream).await;
-    assert!(
-        answer.starts_with("http/1.1 101 ") && answer.contains("upgrade: echo"),
-        "{answer}"
-    );
-    let asked = backend.last().head.to_ascii_lowercase();
-    assert!(
-        asked.starts_with("get /echo?a=b ")
-            && asked.contains("x-forwarded-for: 127.0.0.1")
-            && !asked.contains("bearer"),
-        "{asked}"
-    );
-    stream.write_all(b"back and forth").await.unwrap();
-    let mut heard = [0; 14];
-    stream.read_exact(&mut heard).await.unwrap();
-    assert_eq!(&heard, b"back and forth");
-
-    // streams of pods are only to be had by switching
-    node(&server, "n", &ip.to_string(), backend.port).await;
-    assert_eq!(
-        server
-            .send(
-                ADMIN,
-                "POST",
-                &format!("{BASE}/pods/p/exec?command=id&stdout=1"),
-                &[],
-                ""
-            )
-            .await
-            .is(400)
-            .message(),
-        "Upgrade request required"
-    );
-    assert_eq!(
-        server
-            .get(ADMIN, &format!("{BASE}/pods/p/proxy/?dryRun=All"))
-            .await
-            .is(400)
-            .message(),
-        "dryRun is not supported"
-    );
-}
-
-/// A server's frames of a WebSocket, as opcode and payload.
-async fn frame(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> (u8, Vec<u8>) {
-    let first = stream.read_u8().await.unwrap();
-    let length = stream.read_u8().await.unwrap();
-    assert!(length < 126, "short frames only");
-    let mut payload = vec![0; length.into()];
-    stream.read_exact(&mut payload).await.unwrap();
-    (first & 0x0f, payload)
-}
-
-#[tokio::test]
-async fn logs_over_a_websocket() {
-    let Some(ip) = own_address().await else {
-        return;
-    };
-    let server = Server::start(&[]).await;
-    let serving = server
-        .running
-        .pki
-        .authority
-        .node_serving("n", &[ip.to_string()])
-        .unwrap();
-    let node_api = Backend::tls(
-        ip,
-        &serving,
-        server.running.pki.authority.certificate_pem().as_bytes(),
-    )
-    .await;
-    pod(&server, "p", &ip.to_string()).await;
-    node(&server, "n", &ip.to_string(), node_api.port).await;
-    const TEXT: u8 = 1;
-    const BYTES: u8 = 2;
-    for (protocols, chosen, frames) in [
-        ("", "", [(BYTES, ""), (BYTES, "said\n")]),
-        (
-            "binary.k8s.io",
-            "binary.k8s.io",
-            [(BYTES, ""), (BYTES, "said\n")],
-        ),
-        (
-            "other, base64.binary.k8s.io, binary.k8s.io",
-            "base64.binary.k8s.io",
-            [(TEXT, ""), (TEXT, "c2FpZAo=")],
-        ),
-    ] {
-        let mut stream = server.connect().await;
-        let wanted = if protocols.is_empty() {
-            String::new()
-        } else {
-            format!("sec-websocket-protocol: {protocols}\r\n")
-        };
-        let request = format!(
-            "GET {BASE}/pods/p/log HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ADMIN}\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
-             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n{wanted}\r\n"
-        );
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let answer = head(&mut stream).await;
-        assert!(answer.starts_with("http/1.1 101 "), "{answer}");
-        assert_eq!(
-            answer.contains(&format!("sec-websocket-protocol: {chosen}")),
-            !chosen.is_empty(),
-            "{answer}"
-        );
-        for (kind, payload) in frames {
-            assert_eq!(
-                frame(&mut stream).await,
-                (kind, payload.as_bytes().to_vec()),
-                "{protocols}"
-            );
-        }
-    }
-    let websocket = [
-        ("connection", "Upgrade"),
-        ("upgrade", "websocket"),
-        ("sec-websocket-protocol", "other"),
-    ];
-    server
-        .send(ADMIN, "GET", &format!("{BASE}/pods/p/log"), &websocket, "")
-        .await
-        .is(403);
-    // a pod that is nowhere yet has said nothing
-    let waiting = json!({"metadata": {"name": "waiting"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
-    server.make(&format!("{BASE}/pods"), &waiting).await;
-    server
-        .get(ADMIN, &format!("{BASE}/pods/waiting/log"))
-        .await
-        .is(204);
 }
 
 /// What is absent on the way bears the name of what was asked for.

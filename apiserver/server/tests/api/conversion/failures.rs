@@ -381,4 +381,10 @@ async fn one_that_hangs_costs_others_nothing() {
             answer = server.get(&v2) => drop(answer.is(200)),
         }
     }
+    // half a minute is what it has
+    let told = hanging.await.is(500).message();
+    assert!(
+        told.starts_with(OF) && told.ends_with("/hang?timeout=30s\": context deadline exceeded"),
+        "{told}"
+    );
 }
