@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json, value::RawValue};
-use skiff_api::machinery::url::UNRESERVED;
+use skiff_api::machinery::{status::unrecognized, url::UNRESERVED};
 
 pub use crate::typed::{Kind, Wire};
 use crate::{
@@ -287,7 +287,7 @@ impl Api {
         request: Request<Vec<u8>>,
         what: &str,
     ) -> Result<http::Response<Body>, Error> {
-        let method = request.method().clone();
+        let creates = request.method() == Method::POST;
         let answer = self
             .client
             .send(request)
@@ -298,8 +298,15 @@ impl Api {
             return Ok(answer);
         }
         let text = Self::text(answer, what).await?;
-        let status = serde_json::from_str(&text)
-            .unwrap_or_else(|_| understood(code.as_u16(), &method, text));
+        let status = serde_json::from_str(&text).unwrap_or_else(|_| {
+            let (reason, message) = unrecognized(code.as_u16(), creates, text.trim());
+            Status {
+                code: code.as_u16(),
+                reason: reason.into(),
+                message,
+                ..Status::default()
+            }
+        });
         Err(Error::Refused(Box::new(status)))
     }
 
@@ -462,61 +469,6 @@ pub fn from_client(what: &str, source: BoxError) -> Error {
     Error::Transport {
         what: what.to_string(),
         source,
-    }
-}
-
-/// What an answer that is no Status means, for programs and for people: a path where nobody answers, a server that has too much to do. Follows
-/// `NewGenericServerResponse` of `k8s.io/apimachinery/pkg/api/errors`.
-fn understood(code: u16, method: &Method, text: String) -> Status {
-    let (reason, message) = match code {
-        400 => (
-            "BadRequest",
-            "the server rejected our request for an unknown reason",
-        ),
-        401 => (
-            "Unauthorized",
-            "the server has asked for the client to provide credentials",
-        ),
-        403 => ("Forbidden", ""),
-        404 => (
-            "NotFound",
-            "the server could not find the requested resource",
-        ),
-        405 => (
-            "MethodNotAllowed",
-            "the server does not allow this method on the requested resource",
-        ),
-        406 => ("NotAcceptable", ""),
-        409 if *method == Method::POST => ("AlreadyExists", "the server reported a conflict"),
-        409 => ("Conflict", "the server reported a conflict"),
-        415 => ("UnsupportedMediaType", ""),
-        422 => (
-            "Invalid",
-            "the server rejected our request due to an error in our request",
-        ),
-        429 => (
-            "TooManyRequests",
-            "the server has received too many requests and has asked us to try again later",
-        ),
-        503 => (
-            "ServiceUnavailable",
-            "the server is currently unable to handle the request",
-        ),
-        504 => (
-            "Timeout",
-            "the server was unable to return a response in the time allotted, but may still be processing the request",
-        ),
-        500.. => ("InternalError", ""),
-        _ => ("Unknown", ""),
-    };
-    Status {
-        code,
-        reason: reason.into(),
-        message: match message {
-            "" => text,
-            message => message.into(),
-        },
-        ..Status::default()
     }
 }
 

@@ -19,7 +19,10 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, utf8_percent_encode};
 use serde_json::{Value, json};
-use skiff_api::machinery::url::{UNRESERVED, query_value};
+use skiff_api::machinery::{
+    status::unrecognized,
+    url::{UNRESERVED, query_value},
+};
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -64,6 +67,8 @@ pub struct Call<'a> {
     pub accept: &'a str,
     pub content_type: &'a str,
     pub body: Bytes,
+    /// Of a path as a user wrote it, of which nothing is known.
+    pub is_raw: bool,
 }
 
 impl<'a> Call<'a> {
@@ -74,6 +79,7 @@ impl<'a> Call<'a> {
             accept: JSON,
             content_type: JSON,
             body: Bytes::new(),
+            is_raw: false,
         }
     }
     pub fn with(method: Method, path: impl Into<String>, body: &Value) -> Self {
@@ -83,6 +89,14 @@ impl<'a> Call<'a> {
             accept: JSON,
             content_type: JSON,
             body: serde_json::to_vec(body).unwrap_or_default().into(),
+            is_raw: false,
+        }
+    }
+    /// GETs a path as a user wrote it.
+    pub fn raw(path: impl Into<String>) -> Self {
+        Call {
+            is_raw: true,
+            ..Call::get(path).accept("*/*")
         }
     }
     pub fn accept(mut self, accept: &'a str) -> Self {
@@ -415,7 +429,8 @@ fn failure(call: &Call, code: u16, body: &[u8]) -> Error {
     {
         return Error::Status(Box::new(status));
     }
-    let (reason, message) = generic(&call.method, code, body);
+    let (reason, mut message) = generic(&call.method, code, body);
+    message.extend(asked(call));
     let mut status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "code": code});
     if !reason.is_empty() {
         status["reason"] = json!(reason);
@@ -428,36 +443,38 @@ fn failure(call: &Call, code: u16, body: &[u8]) -> Error {
 
 /// The reason and message that a code stands for.
 pub fn generic(method: &Method, code: u16, body: &[u8]) -> (&'static str, String) {
-    match code {
-        400 => ("BadRequest", "the server rejected our request for an unknown reason".to_string()),
-        401 => ("Unauthorized", "Unauthorized".to_string()),
-        403 => ("Forbidden", plain(body).unwrap_or_else(|| "forbidden".into())),
-        404 => ("NotFound", "the server could not find the requested resource".to_string()),
-        405 => ("MethodNotAllowed", "the server does not allow this method on the requested resource".to_string()),
-        406 => ("NotAcceptable", plain(body).unwrap_or_else(|| "the server was unable to respond with a content type that the client supports".into())),
-        409 if *method == Method::POST => ("AlreadyExists", "the server reported a conflict".to_string()),
-        409 => ("Conflict", "the server reported a conflict".to_string()),
-        410 => ("Expired", "the provided resource version has expired".to_string()),
-        413 => ("RequestEntityTooLarge", plain(body).unwrap_or_else(|| "limit exceeded".into())),
-        415 => (
-            "UnsupportedMediaType",
-            plain(body).unwrap_or_else(|| "the body of the request was in an unknown format - accepted media types include: application/json".into()),
-        ),
-        422 => ("Invalid", "the server rejected our request due to an error in our request".to_string()),
-        429 => ("TooManyRequests", "the server has received too many requests and has asked us to try again later".to_string()),
-        503 => ("ServiceUnavailable", "the server is currently unable to handle the request".to_string()),
-        504 => ("Timeout", "the server was unable to return a response in the time allotted, but may still be processing the request".to_string()),
-        500.. => (
-            "InternalError",
-            format!("an error on the server ({}) has prevented the request from succeeding", json!(plain(body).unwrap_or_else(|| "unknown".into()))),
-        ),
-        _ => ("", format!("the server responded with the status code {code} but did not return more information")),
-    }
+    unrecognized(code, *method == Method::POST, plain(body).unwrap_or(""))
 }
 
-fn plain(body: &[u8]) -> Option<String> {
+/// What a request was for, as client libraries say it: ` (get boats.sea.example.com a)`. `None` of a path that leads to no resource.
+fn asked(call: &Call) -> Option<String> {
+    if call.is_raw {
+        return None;
+    }
+    let path = call.path.split('?').next().unwrap_or("");
+    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let (group, rest) = match parts.as_slice() {
+        ["api", "v1", rest @ ..] => ("", rest),
+        ["apis", group, _, rest @ ..] => (*group, rest),
+        _ => return None,
+    };
+    let [resource, name @ ..] = (match rest {
+        ["namespaces", _, rest @ ..] if !rest.is_empty() => rest,
+        rest => rest,
+    }) else {
+        return None;
+    };
+    let dot = if group.is_empty() { "" } else { "." };
+    let name = name
+        .first()
+        .map_or(String::new(), |name| format!(" {name}"));
+    let verb = call.method.as_str().to_ascii_lowercase();
+    Some(format!(" ({verb} {resource}{dot}{group}{name})"))
+}
+
+fn plain(body: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(body).ok()?.trim();
-    (!text.is_empty() && text.len() < 2048).then(|| text.to_string())
+    (text.len() < 2048).then_some(text)
 }
 
 /// Escapes a path's segment.
@@ -505,6 +522,24 @@ mod tests {
             crate::error::told(&e).0,
             "Error from server (NotFound): the server could not find the requested resource"
         );
+        for (path, asked) in [
+            (
+                "/apis/sea.example.com/v1/boats?limit=500",
+                "get boats.sea.example.com",
+            ),
+            (
+                "/apis/sea.example.com/v1/namespaces/n/boats/a",
+                "get boats.sea.example.com a",
+            ),
+            ("/api/v1/namespaces/n", "get namespaces n"),
+        ] {
+            let e = failure(&Call::get(path), 404, b"404 page not found");
+            let (told, _) = crate::error::told(&e);
+            assert!(
+                told.ends_with(&format!("requested resource ({asked})")),
+                "{told}"
+            );
+        }
         let e = failure(&Call::get("/x"), 403, br#"{"kind":"Status","status":"Failure","reason":"Forbidden","message":"no","code":403}"#);
         assert_eq!(
             crate::error::told(&e).0,

@@ -190,7 +190,7 @@ async fn raw(ctx: &With<Flags>, path: &str) -> Result<()> {
             crate::error::quote(path)
         );
     }
-    let response = ctx.client()?.stream(&Call::get(path).accept("*/*")).await?;
+    let response = ctx.client()?.stream(&Call::raw(path)).await?;
     crate::remote::copy_body(response).await
 }
 

@@ -143,6 +143,7 @@ pub async fn send_raw(ctx: &Ctx, method: http::Method, path: &str, file: &str) -
         accept: "*/*",
         content_type: kind,
         body: body.into(),
+        is_raw: true,
     };
     crate::remote::write_bytes(&ctx.client()?.bytes(&call).await?)
 }

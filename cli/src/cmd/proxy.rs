@@ -218,6 +218,7 @@ async fn pass(
         accept: &accept,
         content_type: &kind,
         body,
+        is_raw: true,
     };
     match client.stream(&call).await {
         Ok(response) => {

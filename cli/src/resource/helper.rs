@@ -198,6 +198,7 @@ impl Write {
             accept: crate::client::JSON,
             content_type: kind,
             body: patch.into(),
+            is_raw: false,
         };
         client.json(&call).await
     }

@@ -46,6 +46,74 @@ fn qualified(group: &str, resource: &str) -> String {
     }
 }
 
+/// What an answer that is no Status means, for programs and for people: a path where nobody answers, a server that has too much to do. `creates`: it
+/// answers a POST; `said` is its text. Follows `NewGenericServerResponse` of `k8s.io/apimachinery/pkg/api/errors`.
+pub fn unrecognized(code: u16, creates: bool, said: &str) -> (&'static str, String) {
+    let said_or = |text: &str| match said {
+        "" => text.to_string(),
+        said => said.to_string(),
+    };
+    let (reason, message) = match code {
+        400 => (
+            "BadRequest",
+            "the server rejected our request for an unknown reason",
+        ),
+        401 => ("Unauthorized", "Unauthorized"),
+        403 => return ("Forbidden", said_or("forbidden")),
+        404 => (
+            "NotFound",
+            "the server could not find the requested resource",
+        ),
+        405 => (
+            "MethodNotAllowed",
+            "the server does not allow this method on the requested resource",
+        ),
+        406 => {
+            let none =
+                "the server was unable to respond with a content type that the client supports";
+            return ("NotAcceptable", said_or(none));
+        }
+        409 if creates => ("AlreadyExists", "the server reported a conflict"),
+        409 => ("Conflict", "the server reported a conflict"),
+        410 => ("Expired", "the provided resource version has expired"),
+        413 => return ("RequestEntityTooLarge", said_or("limit exceeded")),
+        415 => {
+            let none = "the body of the request was in an unknown format - accepted media types include: application/json";
+            return ("UnsupportedMediaType", said_or(none));
+        }
+        422 => (
+            "Invalid",
+            "the server rejected our request due to an error in our request",
+        ),
+        429 => (
+            "TooManyRequests",
+            "the server has received too many requests and has asked us to try again later",
+        ),
+        503 => (
+            "ServiceUnavailable",
+            "the server is currently unable to handle the request",
+        ),
+        504 => (
+            "Timeout",
+            "the server was unable to return a response in the time allotted, but may still be processing the request",
+        ),
+        500.. => {
+            let said = Value::from(said_or("unknown"));
+            let message = format!(
+                "an error on the server ({said}) has prevented the request from succeeding"
+            );
+            return ("InternalError", message);
+        }
+        _ => {
+            let message = format!(
+                "the server responded with the status code {code} but did not return more information"
+            );
+            return ("", message);
+        }
+    };
+    (reason, message.into())
+}
+
 impl Status {
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Status {
         Status {

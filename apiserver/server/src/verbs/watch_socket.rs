@@ -18,7 +18,7 @@ use tokio_tungstenite::{
 use crate::{
     context::{Answer, Context},
     encoding::Encoding,
-    subresources::connect::upgrade::is_upgrade,
+    subresources::connect::upgrade::{self, is_upgrade},
 };
 
 type Client = WebSocketStream<TokioIo<Upgraded>>;
@@ -59,18 +59,10 @@ pub fn switched(ctx: &Context, parts: &mut Parts, watch: Response<Body>) -> Answ
         }
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol.clone());
     }
-    let (stopping, ending) = (ctx.app.stopping.clone(), ctx.trail.ending());
-    let follow = async move {
+    upgrade::carry(ctx, async move {
         let client = TokioIo::new(client.await.map_err(tungstenite_io)?);
         let client = WebSocketStream::from_raw_socket(client, Role::Server, None).await;
         told(client, watch.into_body(), encoding).await
-    };
-    skiff_watching::task::spawn(async move {
-        tokio::select! {
-            done = follow => if let Err(error) = done { tracing::debug!(%error, "a watch ended") },
-            () = stopping.cancelled() => {}
-        }
-        drop(ending);
     });
     Ok(response)
 }

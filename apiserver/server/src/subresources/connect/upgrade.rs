@@ -78,8 +78,7 @@ fn switch(ctx: &Context, answer: Response<Incoming>, client: Option<OnUpgrade>) 
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *response.headers_mut() = answer.headers().clone();
-    let (stopping, ending) = (ctx.app.stopping.clone(), ctx.trail.ending());
-    let copy = async move {
+    carry(ctx, async move {
         let (backend, client) =
             futures::future::try_join(hyper::upgrade::on(answer), client).await?;
         let (mut from_backend, mut to_backend) = tokio::io::split(TokioIo::new(backend));
@@ -92,13 +91,21 @@ fn switch(ctx: &Context, answer: Response<Incoming>, client: Option<OnUpgrade>) 
         let _ = futures::future::join(to_client.shutdown(), to_backend.shutdown()).await;
         done.map(drop)?;
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
-    };
+    });
+    Ok(response)
+}
+
+/// Carries on what goes over a switched connection, until it ends or the server stops.
+pub fn carry<E: std::fmt::Display + Send + 'static>(
+    ctx: &Context,
+    what: impl Future<Output = Result<(), E>> + Send + 'static,
+) {
+    let (stopping, ending) = (ctx.app.stopping.clone(), ctx.trail.ending());
     skiff_watching::task::spawn(async move {
         tokio::select! {
-            done = copy => if let Err(error) = done { tracing::debug!(%error, "a stream ended") },
+            done = what => if let Err(error) = done { tracing::debug!(%error, "a stream ended") },
             () = stopping.cancelled() => {}
         }
         drop(ending);
     });
-    Ok(response)
 }
