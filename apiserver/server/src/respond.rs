@@ -135,7 +135,10 @@ impl IncludeObject {
                     other,
                     "must be 'Metadata', 'Object', 'None', or empty",
                 );
-                Err(Status::bad_request(errors.message()))
+                Err(Status::bad_request(format!(
+                    "Unable to convert to Table as requested: {}",
+                    errors.message()
+                )))
             }
         }
     }

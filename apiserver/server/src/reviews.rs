@@ -8,7 +8,7 @@ use axum::body::Body;
 use serde_json::{Value, json};
 use skiff_api::{
     kinds::{Kind, Review},
-    machinery::{meta::Meta, read::Read, status::Status, time},
+    machinery::{meta::Meta, read::Read, schema::conform, status::Status, time},
 };
 
 use crate::{
@@ -27,6 +27,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, review: Review, body: Body) 
     let text = body::read(body).await?;
     let call = ctx.call("CreateOptions")?;
     let mut asked = body::decode_kind(ctx, &text, media, kind)?;
+    write::wipe_system_fields(&mut asked);
     write::check_namespace(kind, &ctx.info.namespace, &mut asked)?;
     if review != Review::SelfSubject {
         managed::track_update(&call, kind, Part::Whole, &json!({}), &mut asked)?;
@@ -53,12 +54,16 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, review: Review, body: Body) 
         Review::SelfSubjectRules => {
             reviews::self_subject_rules(authorizers, user, spec.text("namespace"))?
         }
-        Review::Token => token_review(&ctx.app.authenticator, spec).await?,
+        Review::Token => token_review(&ctx.app.authenticator, &asked).await?,
         Review::SelfSubject => json!({"userInfo": **user}),
         Review::Binding => return binding::legacy(ctx, &call, &accept, asked).await,
     };
+    if matches!(review, Review::SelfSubject | Review::SelfSubjectRules) {
+        // the answer is an object of its own, with nothing of the one that asked
+        asked = json!({"apiVersion": asked["apiVersion"].take(), "kind": asked["kind"].take(), "metadata": {}});
+        conform(&mut asked, kind.node()).map_err(|error| Status::internal(error.to_string()))?;
+    }
     if review == Review::SelfSubject {
-        // what the server answers is nobody's
         asked.set_meta("creationTimestamp", time::seconds(call.now()));
     }
     asked["status"] = status;

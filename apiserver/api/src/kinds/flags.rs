@@ -23,6 +23,8 @@ pub struct Flags {
     pub labels_are_desired: bool,
     /// Finalizers without a domain may bear any name (groups whose metadata upstream checks by the common rules alone).
     pub any_finalizers: bool,
+    /// What a name is to be made of is not looked at.
+    pub any_generate_name: bool,
     /// How an update of the whole object checks metadata besides what all updates check.
     pub update_checks: UpdateChecks,
     /// An update without resourceVersion overwrites.
@@ -72,6 +74,7 @@ impl Default for Flags {
             annotations_are_desired: false,
             labels_are_desired: false,
             any_finalizers: false,
+            any_generate_name: false,
             update_checks: UpdateChecks::Update,
             allow_unconditional_update: true,
             allow_create_on_update: false,
@@ -97,6 +100,14 @@ impl Default for Flags {
 impl Flags {
     /// The scheme of most kinds.
     pub const SCHEME: &'static str = "pkg/api/legacyscheme/scheme.go:30";
+
+    /// What is wrong with a name, or with what one is to be made of (`prefix`).
+    pub fn name_problems(&self, name: &str, prefix: bool) -> Vec<String> {
+        match prefix && self.any_generate_name {
+            true => Vec::new(),
+            false => (self.validate_name)(name, prefix),
+        }
+    }
 
     /// Types of other groups are not in the kind's scheme.
     pub fn has_own_scheme(&self) -> bool {
@@ -180,7 +191,15 @@ pub enum UpdateChecks {
     New,
     /// As that of an object that replaces another.
     Update,
+    /// As an update, then as new.
     Both,
+    /// As new, then as an update.
+    NewUpdate,
+    /// As new, twice.
+    NewNew,
+    None,
+    /// As new before the rest is looked at, as an update after it.
+    Around,
 }
 
 /// What is said of a field that may not be selected by, in the words of this name.

@@ -145,12 +145,17 @@ fn say(kind: &mut Kind, word: &'static str) -> Option<()> {
             flags.update_checks = match value {
                 "new" => UpdateChecks::New,
                 "both" => UpdateChecks::Both,
+                "new-update" => UpdateChecks::NewUpdate,
+                "new-new" => UpdateChecks::NewNew,
+                "none" => UpdateChecks::None,
+                "around" => UpdateChecks::Around,
                 _ => return None,
             }
         }
         "put-creates" => flags.allow_create_on_update = true,
         "version-needed" => flags.allow_unconditional_update = false,
         "any-finalizers" => flags.any_finalizers = true,
+        "any-generate-name" => flags.any_generate_name = true,
         "beyond" => {
             flags.beyond = match value.split_once(':').unwrap_or((value, "")) {
                 ("devices", _) => Beyond::DevicesOfClaim,

@@ -54,16 +54,9 @@ pub fn validate(
     errors
 }
 
-/// What create and update check alike.
-fn common(object: &Value, errors: &mut Errors) {
+/// What is looked at once more of an object that replaces another.
+fn maps_and_owners(object: &Value, errors: &mut Errors) {
     let path = Path::new("metadata");
-    if object.generation() < 0 {
-        errors.invalid(
-            &path.child("generation"),
-            object.generation(),
-            "must be greater than or equal to 0",
-        );
-    }
     let meta = object.meta();
     labels(
         meta.and_then(|m| m.get("labels")),
@@ -80,9 +73,22 @@ fn common(object: &Value, errors: &mut Errors) {
         &path.child("ownerReferences"),
         errors,
     );
+}
+
+/// What create and update check alike.
+fn common(object: &Value, errors: &mut Errors) {
+    let path = Path::new("metadata");
+    if object.generation() < 0 {
+        errors.invalid(
+            &path.child("generation"),
+            object.generation(),
+            "must be greater than or equal to 0",
+        );
+    }
+    maps_and_owners(object, errors);
     finalizers(object, errors);
     managed_fields(
-        meta.and_then(|m| m.get("managedFields")),
+        object.meta().and_then(|meta| meta.get("managedFields")),
         &path.child("managedFields"),
         errors,
     );
@@ -265,7 +271,12 @@ pub fn validate_update(new: &Value, old: &Value) -> Errors {
             errors.invalid(&path.child(name), n.cloned().unwrap_or_default(), IMMUTABLE);
         }
     }
-    common(new, &mut errors);
+    maps_and_owners(new, &mut errors);
+    managed_fields(
+        new.meta().and_then(|meta| meta.get("managedFields")),
+        &path.child("managedFields"),
+        &mut errors,
+    );
     errors
 }
 

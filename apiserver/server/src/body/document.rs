@@ -75,6 +75,15 @@ impl Document<'_> {
         }
     }
 
+    /// A value that this JSON shows.
+    pub fn shown_as(value: Value, json: &[u8]) -> Document<'_> {
+        Document {
+            value,
+            json: Some(json),
+            ..Document::default()
+        }
+    }
+
     /// What strict reading says, type or no type: keys that stand twice.
     pub fn remarks(&self) -> Vec<String> {
         self.said

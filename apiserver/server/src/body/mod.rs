@@ -33,6 +33,7 @@ use self::{
     type_meta::{check_type_meta, readable_type_meta},
 };
 pub use document::{Document, parse, parse_object};
+pub use type_meta::{Foreign, UNREADABLE, foreign, type_meta};
 
 /// What a body may hold at the most, as upstream's `MaxRequestBodyBytes`.
 pub const MAX_BODY: usize = 3 * 1024 * 1024;
@@ -210,19 +211,19 @@ impl<'a> As<'a> {
     }
 }
 
+/// Where in a document each path is.
+pub fn places_of(json: &[u8]) -> HashMap<String, usize> {
+    let paths = paths_of_json(json).into_iter().enumerate();
+    paths.map(|(at, (path, _))| (path, at)).collect()
+}
+
 /// Conforms a document to its type and answers for what it should not hold.
 pub fn finish(ctx: &Context, mut document: Document, of: As<'_>) -> Result<Value, Fault> {
     let mut value = std::mem::take(&mut document.value);
     let places: OnceCell<HashMap<String, usize>> = OnceCell::new();
     let place = |path: &str| match document.json {
         Some(text) => {
-            let places = places.get_or_init(|| {
-                paths_of_json(text)
-                    .into_iter()
-                    .enumerate()
-                    .map(|(at, (path, _))| (path, at))
-                    .collect()
-            });
+            let places = places.get_or_init(|| places_of(text));
             places.get(path).copied().unwrap_or(usize::MAX)
         }
         None => 0,
@@ -311,6 +312,9 @@ pub fn check_name(ctx: &Context, value: &Value) -> Result<(), Status> {
 }
 
 /// The name in an object is that by which it was asked for.
+///
+/// # Errors
+/// 400 with what is wrong with it.
 pub fn same_name(name: &str, url: &str) -> Result<(), Status> {
     match name {
         "" => Err(Status::bad_request(format!(

@@ -16,88 +16,115 @@ pub fn readable_type_meta(
     text: &[u8],
     (group, version, kind): (&str, &str, &str),
 ) -> Result<(String, String), Status> {
-    let unrecognized = unrecognized(kind, text);
+    let (given_version, given_kind) = type_meta(value)
+        .map_err(|said| unrecognized(kind, text, &format!("{UNREADABLE} {said}")))?;
+    let or = |given: &str, instead: &str| {
+        let given = if given.is_empty() { instead } else { given };
+        given.to_string()
+    };
+    Ok((
+        or(given_version, &api_version(group, version)),
+        or(given_kind, kind),
+    ))
+}
+
+/// Before what is wrong with the JSON of `apiVersion` and `kind`.
+pub const UNREADABLE: &str = "couldn't get version/kind; json parse error:";
+
+/// `apiVersion` and `kind`, empty where they are absent.
+///
+/// # Errors
+/// In the words of Go's decoder, when they are no text or the document is no object.
+pub fn type_meta(value: &Value) -> Result<(&str, &str), String> {
     if !value.is_object() {
         let of = "struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }";
-        return Err(unrecognized(&format!(
+        return Err(format!(
             "json: cannot unmarshal {} into Go value of type {of}",
             go_kind(value)
-        )));
+        ));
     }
     for field in ["apiVersion", "kind"] {
         if let Some(odd) = value.get(field).filter(|v| !v.is_string() && !v.is_null()) {
-            return Err(unrecognized(&format!(
+            return Err(format!(
                 "json: cannot unmarshal {} into Go struct field .{field} of type string",
                 go_kind(odd)
-            )));
+            ));
         }
     }
-    let given = |field: &str, instead: &str| {
-        value[field]
-            .as_str()
-            .filter(|given| !given.is_empty())
-            .unwrap_or(instead)
-            .to_string()
-    };
-    let want = api_version(group, version);
-    Ok((given("apiVersion", &want), given("kind", kind)))
+    let given = |field: &str| value[field].as_str().unwrap_or("");
+    Ok((given("apiVersion"), given("kind")))
 }
 
-fn unrecognized<'a>(kind: &'a str, text: &'a [u8]) -> impl Fn(&str) -> Status + 'a {
-    move |said| {
-        let must = format!(
-            "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error:"
-        );
-        Status::bad_request(format!("{must} {said} ({})", shown(text)))
-    }
+fn unrecognized(kind: &str, text: &[u8], said: &str) -> Status {
+    let must = format!("the object provided is unrecognized (must be of type {kind}):");
+    Status::bad_request(format!("{must} {said} ({})", shown(text)))
 }
 
-/// `apiVersion` and `kind` are those expected.
-pub fn check_type_meta(
+/// Why what a document says that it is cannot be taken for the kind that is wanted.
+pub enum Foreign {
+    /// The version cannot be read.
+    Version(String),
+    /// Another version of the same kind: understood, but not taken here.
+    SameObjects,
+    /// Something else, or nothing that is known.
+    Other(String),
+}
+
+/// Whether what a document says that it is is the kind that is expected.
+pub fn foreign(
     kinds: &Registry,
-    (given_version, given_kind): (String, String),
-    text: &[u8],
+    (given_version, given_kind): (&str, &str),
     (group, version, kind): (&str, &str, &str),
-) -> Result<(), Status> {
-    let (unrecognized, want) = (unrecognized(kind, text), api_version(group, version));
-    if given_version == want && given_kind == kind {
+) -> Result<(), Foreign> {
+    if given_version == api_version(group, version) && given_kind == kind {
         return Ok(());
     }
     if given_version.matches('/').count() > 1 {
-        return Err(unrecognized(&format!(
+        return Err(Foreign::Version(format!(
             "unexpected GroupVersion string: {given_version}"
         )));
     }
     let (given_group, bare) = given_version
         .rsplit_once('/')
-        .unwrap_or(("", &given_version));
-    let handled = |why: String| {
-        Err(Status::bad_request(format!(
-            "{given_kind} in version {bare:?} cannot be handled as a {kind}: {why}"
-        )))
-    };
+        .unwrap_or(("", given_version));
     let own = kinds.find_kind(group, version, kind);
     let scheme = own.map_or(Flags::SCHEME, |own| own.flags.scheme);
     let foreign = given_group != group && own.is_some_and(|own| own.flags.has_own_scheme());
-    match kinds.find_kind(given_group, bare, &given_kind) {
-        // another version of the same kind is understood, but not taken here
-        Some(found) if own.is_some_and(|own| found.same_objects(own)) => {
-            Err(Status::bad_request(format!(
-                "the API version in the data ({given_version}) does not match the expected API version ({want})"
-            )))
-        }
-        found
-            if foreign || found.is_none() && !is_registered(kinds, &given_version, &given_kind) =>
-        {
-            handled(format!(
+    Err(match kinds.find_kind(given_group, bare, given_kind) {
+        Some(found) if own.is_some_and(|own| found.same_objects(own)) => Foreign::SameObjects,
+        found if foreign || found.is_none() && !is_registered(kinds, given_version, given_kind) => {
+            Foreign::Other(format!(
                 "no kind {given_kind:?} is registered for version {given_version:?} in scheme {scheme:?}"
             ))
         }
-        _ => handled(format!(
+        _ => Foreign::Other(format!(
             "converting ({bare}.{given_kind}) to ({}.{kind}): unknown conversion",
             own.map_or_else(|| internal_package(group), |own| own.internal_package())
         )),
-    }
+    })
+}
+
+/// `apiVersion` and `kind` of a body are those expected.
+pub fn check_type_meta(
+    kinds: &Registry,
+    (given_version, given_kind): (String, String),
+    text: &[u8],
+    expected: (&str, &str, &str),
+) -> Result<(), Status> {
+    let (group, version, kind) = expected;
+    foreign(kinds, (&given_version, &given_kind), expected).map_err(|why| match why {
+        Foreign::Version(said) => unrecognized(kind, text, &format!("{UNREADABLE} {said}")),
+        Foreign::SameObjects => Status::bad_request(format!(
+            "the API version in the data ({given_version}) does not match the expected API version ({})",
+            api_version(group, version)
+        )),
+        Foreign::Other(why) => {
+            let bare = given_version.rsplit_once('/').map_or(&*given_version, |(_, bare)| bare);
+            Status::bad_request(format!(
+                "{given_kind} in version {bare:?} cannot be handled as a {kind}: {why}"
+            ))
+        }
+    })
 }
 
 /// The kind is known, be it no resource: lists, options, what discovery answers.

@@ -10,16 +10,12 @@ use skiff_api::{
     kinds::Kind,
     machinery::{
         meta::Meta,
-        read::Read,
         schema::{Schema, conform},
         status::{Details, Status},
     },
 };
 
-use super::{
-    list::{self, ListOptions},
-    selection::Selection,
-};
+use super::list::{self, ListOptions};
 use crate::{
     body,
     context::{Answer, Context},
@@ -30,17 +26,19 @@ use crate::{
 };
 
 /// From the body, else from the query.
-fn read(ctx: &Context, kind: &Kind, text: &[u8]) -> Result<DeleteOptions, Status> {
+fn read(ctx: &Context, text: &[u8]) -> Result<DeleteOptions, Status> {
     let value = if text.is_empty() {
         from_query(ctx)?
     } else {
         from_body(ctx, text)?
     };
-    let options = DeleteOptions::from_value(&value)?;
+    DeleteOptions::from_value(&value)
+}
+
+fn warn(ctx: &Context, kind: &Kind, options: &DeleteOptions) {
     if let Some(warning) = options.warning(kind) {
         ctx.warn(warning);
     }
-    Ok(options)
 }
 
 fn from_query(ctx: &Context) -> Result<Value, Status> {
@@ -70,21 +68,26 @@ fn from_body(ctx: &Context, text: &[u8]) -> Result<Value, Status> {
     let mut value = body::parse_object(text, media, Some(node))
         .map_err(|error| error.status())?
         .value;
-    let kind = value.text("kind");
+    if value.is_null() {
+        value = json!({});
+    }
+    let (version, kind) = body::type_meta(&value)
+        .map_err(|said| Status::bad_request(format!("{} {said}", body::UNREADABLE)))?;
+    if version.matches('/').count() > 1 {
+        let said = format!("unexpected GroupVersion string: {version}");
+        return Err(Status::bad_request(said));
+    }
     if !matches!(kind, "" | "DeleteOptions") {
-        let version = value
-            .text_ptr("apiVersion")
-            .filter(|version| !version.is_empty())
-            .unwrap_or("v1");
+        let version = if version.is_empty() {
+            "meta.k8s.io/v1"
+        } else {
+            version
+        };
         return Err(Status::bad_request(format!(
             "no kind {kind:?} is registered for version {version:?} in scheme \"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27\""
         )));
     }
-    conform(&mut value, node).map_err(|error| {
-        Status::bad_request(format!(
-            "DeleteOptions in version \"v1\" cannot be handled as a DeleteOptions: {error}"
-        ))
-    })?;
+    conform(&mut value, node).map_err(|error| Status::bad_request(error.to_string()))?;
     ctx.trail.sent(&value, Some(node));
     Ok(value)
 }
@@ -92,11 +95,20 @@ fn from_body(ctx: &Context, text: &[u8]) -> Result<Value, Status> {
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::objects(kind))?;
     let text = body::read(body).await?;
-    let options = read(ctx, kind, &text)?;
+    let options = read(ctx, &text)?;
+    warn(ctx, kind, &options);
     let name = ctx.info.name_in_path();
     let call = ctx.call_with(write::Options::default());
     match write::delete(&call, kind, &ctx.info.namespace, name, &options).await? {
-        Deleted::Marked(value) => respond::value(ctx, &accept, kind, 200, value),
+        Deleted::Marked(value) => {
+            // who asked in the old way for dependents to go is told that they are not gone yet
+            let code = if options.orphan_dependents == Some(false) {
+                202
+            } else {
+                200
+            };
+            respond::value(ctx, &accept, kind, code, value)
+        }
         Deleted::Gone(value) if kind.flags.returns_deleted => {
             respond::value(ctx, &accept, kind, 200, value)
         }
@@ -120,9 +132,9 @@ fn success(ctx: &Context, accept: &Accept, kind: &Kind, value: &Value) -> Answer
 pub async fn collection(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::objects(kind))?;
     let text = body::read(body).await?;
-    let options = read(ctx, kind, &text)?;
-    let selection = Selection::of(ctx, kind)?;
-    let options_of_list = ListOptions::of(ctx, kind)?;
+    let (options_of_list, selection) = ListOptions::of(ctx, kind)?;
+    let options = read(ctx, &text)?;
+    warn(ctx, kind, &options);
     let snapshot = list::snapshot(ctx, kind, &options_of_list).await?;
     let mut all: Vec<_> = snapshot.range(list::within(ctx, kind), None).collect();
     if !selection.is_everything() {

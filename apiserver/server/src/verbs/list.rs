@@ -19,7 +19,7 @@ use skiff_api::{
 };
 use skiff_storage::{Error, Object, Snapshot};
 
-use super::selection::Selection;
+use super::selection::{self, Selection};
 use crate::{
     context::{Answer, Context},
     conversion, encoding,
@@ -45,14 +45,20 @@ pub enum Revision {
 }
 
 impl ListOptions {
-    pub fn of(ctx: &Context, kind: &Kind) -> Result<ListOptions, Status> {
+    /// The parameters, and what selects, looked at in upstream's order.
+    ///
+    /// # Errors
+    /// 400 or 422, of the first that is wrong.
+    pub fn of(ctx: &Context, kind: &Kind) -> Result<(ListOptions, Selection), Status> {
         let query = &ctx.query;
         let limit = query.integer("limit")?.unwrap_or(0);
         query.integer("timeoutSeconds")?;
+        let given = selection::Given::of(ctx)?;
         let version = query.text("resourceVersion");
         let matching = query.text("resourceVersionMatch");
         let token = query.text("continue");
         validate(ctx, version, matching, token)?;
+        let selection = given.of_kind(kind)?;
         if !token.is_empty() {
             let (revision, namespace, name) = decode_token(token)?;
             if !matches!(version, "" | "0") {
@@ -61,11 +67,12 @@ impl ListOptions {
                 ));
             }
             let revision = u64::try_from(revision).map_or(Revision::Newest, Revision::Exact);
-            return Ok(ListOptions {
+            let options = ListOptions {
                 limit: size(limit),
                 start: Some((namespace, name)),
                 revision,
-            });
+            };
+            return Ok((options, selection));
         }
         let number = || {
             respond::revision(version).map_err(|error| {
@@ -84,11 +91,12 @@ impl ListOptions {
         } else {
             limit
         };
-        Ok(ListOptions {
+        let options = ListOptions {
             limit: size(limit),
             start: None,
             revision,
-        })
+        };
+        Ok((options, selection))
     }
 }
 
@@ -100,12 +108,6 @@ fn size(limit: i64) -> usize {
 fn validate(ctx: &Context, version: &str, matching: &str, token: &str) -> Result<(), Status> {
     let mut errors = Errors::default();
     let path = Path::new("resourceVersionMatch");
-    if ctx.query.get("sendInitialEvents").is_some() {
-        errors.forbidden(
-            &Path::new("sendInitialEvents"),
-            "sendInitialEvents is forbidden for list",
-        );
-    }
     if !matching.is_empty() {
         if version.is_empty() {
             errors.forbidden(
@@ -128,6 +130,12 @@ fn validate(ctx: &Context, version: &str, matching: &str, token: &str) -> Result
                 "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
             );
         }
+    }
+    if ctx.query.get("sendInitialEvents").is_some() {
+        errors.forbidden(
+            &Path::new("sendInitialEvents"),
+            "sendInitialEvents is forbidden for list",
+        );
     }
     if errors.is_empty() {
         Ok(())
@@ -334,8 +342,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
     if kind.flags.source == Source::Components {
         return crate::subresources::component_status::list(ctx, &accept);
     }
-    let options = ListOptions::of(ctx, kind)?;
-    let selection = Selection::of(ctx, kind)?;
+    let (options, selection) = ListOptions::of(ctx, kind)?;
     let snapshot = snapshot(ctx, kind, &options).await?;
     let page = Page::of(ctx, kind, &snapshot, &options, &selection).await?;
     let mut metadata = metadata(kind, &accept, &snapshot);

@@ -61,13 +61,22 @@ async fn route(ctx: &Context, mut parts: Parts, body: Body) -> Answer {
             false => nothing_there(ctx, !kind.flags.untyped),
         };
     }
-    if let Some(warning) = kind.flags.deprecation {
-        ctx.warn(warning);
-        ctx.trail.note("k8s.io/deprecated", "true");
+    // of what is there and takes the verb
+    let tell_of_its_age = || {
+        if let Some(warning) = kind.flags.deprecation {
+            ctx.warn(warning);
+            ctx.trail.note("k8s.io/deprecated", "true");
+        }
+    };
+    // nothing is looked for below what is only asked, nor in all namespaces together
+    let is_asked = matches!(kind.flags.source, Source::Answered(_));
+    if is_asked && !(info.name.is_empty() && kind.namespaced != info.namespace.is_empty()) {
+        return nothing_there(ctx, true);
     }
     if !info.subresource.is_empty() {
         let sub = kind
             .subresource(&info.subresource)
+            .filter(|sub| info.rest.is_empty() || matches!(sub, Subresource::Proxy(_)))
             .ok_or_else(|| no_such_part(kind, &info.name))?;
         // what is proxied may be asked for its options: the one method without a verb
         let options = matches!(sub, Subresource::Proxy(_)) && parts.method == http::Method::OPTIONS;
@@ -84,6 +93,7 @@ async fn route(ctx: &Context, mut parts: Parts, body: Body) -> Answer {
         if !sub.connects() && !kind.flags.untyped {
             negotiate::route(&ctx.info, &ctx.headers)?;
         }
+        tell_of_its_age();
         return subresource(ctx, kind, sub, parts, body).await;
     }
     // what `/watch/` in a path says of the verb, or a HEAD, is no GET
@@ -101,6 +111,7 @@ async fn route(ctx: &Context, mut parts: Parts, body: Body) -> Answer {
     if !kind.flags.untyped {
         negotiate::route(&ctx.info, &ctx.headers)?;
     }
+    tell_of_its_age();
     if let Source::Answered(review) = kind.flags.source {
         return reviews::serve(ctx, kind, review, body).await;
     }

@@ -23,22 +23,30 @@ pub struct Selection {
     unindexed: Vec<SelectableField>,
 }
 
-impl Selection {
-    pub fn of(ctx: &Context, kind: &Kind) -> Result<Selection, Status> {
+/// What a request selects by, read, of which nobody has asked yet whether the kind has such fields.
+pub struct Given {
+    labels: Selector,
+    fields: FieldSelector,
+}
+
+impl Given {
+    pub fn of(ctx: &Context) -> Result<Given, Status> {
         Self::read(
             ctx.query.text("labelSelector"),
             ctx.query.text("fieldSelector"),
-            kind,
         )
     }
 
-    pub fn read(labels: &str, fields: &str, kind: &Kind) -> Result<Selection, Status> {
-        let labels: Selector = labels
-            .parse()
-            .map_err(|error: selector::SelectorError| Status::bad_request(error.to_string()))?;
-        let fields: FieldSelector = fields
-            .parse()
-            .map_err(|error: selector::SelectorError| Status::bad_request(error.to_string()))?;
+    fn read(labels: &str, fields: &str) -> Result<Given, Status> {
+        let unread = |error: selector::SelectorError| Status::bad_request(error.to_string());
+        Ok(Given {
+            labels: labels.parse().map_err(unread)?,
+            fields: fields.parse().map_err(unread)?,
+        })
+    }
+
+    pub fn of_kind(self, kind: &Kind) -> Result<Selection, Status> {
+        let Given { labels, fields } = self;
         let fields = fields.transform(|name, value| {
             let field = field_of(kind, name)
                 .ok_or_else(|| Status::bad_request((kind.flags.unknown_field)(name)))?;
@@ -54,6 +62,13 @@ impl Selection {
             fields,
             unindexed,
         })
+    }
+}
+
+impl Selection {
+    pub fn of(ctx: &Context, kind: &Kind) -> Result<Selection, Status> {
+        let given = Given::of(ctx)?;
+        given.of_kind(kind)
     }
 
     pub fn is_everything(&self) -> bool {

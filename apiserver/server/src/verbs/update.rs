@@ -21,7 +21,8 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, part: Part, body: Body) -> A
     let media = negotiate::body_type(&ctx.headers)?;
     let text = body::read(body).await?;
     let call = ctx.call("UpdateOptions")?;
-    let given = body::decode_kind(ctx, &text, media, kind)?;
+    let mut given = body::decode_kind(ctx, &text, media, kind)?;
+    write::check_namespace(kind, &ctx.info.namespace, &mut given)?;
     body::check_name(ctx, &given)?;
     let name = given.name().to_string();
     let create = kind.flags.allow_create_on_update
@@ -37,7 +38,6 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, part: Part, body: Body) -> A
     let (written, created) =
         write::update(&call, kind, &ctx.info.namespace, &name, how, &mut |live| {
             let mut new = given.clone();
-            write::check_namespace(kind, &ctx.info.namespace, &mut new)?;
             managed::track_update(&call, kind, part, live.unwrap_or(&nothing), &mut new)?;
             Ok(new)
         })

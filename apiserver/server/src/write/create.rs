@@ -32,15 +32,7 @@ pub async fn create(
     namespace: &str,
     mut value: Value,
 ) -> Result<Written, Status> {
-    for name in [
-        "creationTimestamp",
-        "uid",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-        "selfLink",
-    ] {
-        value.meta_mut().remove(name);
-    }
+    wipe_system_fields(&mut value);
     check_namespace(kind, namespace, &mut value)?;
     dedup_owners(call, &mut value);
     managed::track_update(
@@ -51,6 +43,19 @@ pub async fn create(
         &mut value,
     )?;
     create_tracked(call, kind, namespace, value, true).await
+}
+
+/// What nobody who creates may say: `WipeObjectMetaSystemFields` of `staging/src/k8s.io/apiserver/pkg/registry/rest/meta.go`.
+pub fn wipe_system_fields(value: &mut Value) {
+    for name in [
+        "creationTimestamp",
+        "uid",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "selfLink",
+    ] {
+        value.meta_mut().remove(name);
+    }
 }
 
 /// Creates an object whose managed fields are noted already. Unless the request was `authorized` as a creation, the right to create is asked
@@ -199,7 +204,7 @@ fn set_system_fields(call: &Call<'_>, kind: &Kind, value: &mut Value) {
 async fn validate(call: &Call<'_>, kind: &Kind, value: &Value) -> Result<(), Status> {
     let mut errors = devices::check(call, kind, Part::Whole, value, None).await?;
     let validate_name = |name: &str, prefix| {
-        let mut problems = (kind.flags.validate_name)(name, prefix);
+        let mut problems = kind.flags.name_problems(name, prefix);
         problems.extend((kind.strategy.name_problems)(value, name));
         problems
     };

@@ -33,7 +33,7 @@ pub struct DeleteOptions {
     grace: Option<i64>,
     uid: Option<String>,
     resource_version: Option<String>,
-    orphan_dependents: Option<bool>,
+    pub orphan_dependents: Option<bool>,
     propagation: Option<String>,
     dry_run: bool,
 }

@@ -16,7 +16,7 @@ mod update;
 
 pub use self::{
     call::{Call, Emptied, Options, Part, Warnings, Writer, Written},
-    create::create,
+    create::{create, wipe_system_fields},
     delete::{DeleteOptions, Deleted, delete, preconditions},
     steps::check_namespace,
     update::{Seen, Update, update},

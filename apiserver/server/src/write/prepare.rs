@@ -18,11 +18,10 @@ pub(super) fn prepare(
     live: &Value,
 ) -> Result<(), Status> {
     keep(new, live, "generation");
-    for name in ["uid", "creationTimestamp"] {
-        if new.meta_str(name).is_empty() {
-            keep(new, live, name);
-        }
+    if new.meta_str("uid").is_empty() {
+        keep(new, live, "uid");
     }
+    keep(new, live, "creationTimestamp");
     // a deletion once begun is not taken back, and its grace is not changed by an update
     if live.is_deleting() {
         keep(new, live, "deletionTimestamp");
@@ -37,6 +36,8 @@ pub(super) fn prepare(
             take_status(&mut base, new);
             *new = base;
             (kind.strategy.prepare_for_status_update)(new, live);
+            // what is stored is read with its defaults, which metadata may lack that was the writer's
+            kind.defaults(new);
         }
         Part::Sub(sub) => {
             if let Some(rules) = kind.strategy.part(sub.name()) {

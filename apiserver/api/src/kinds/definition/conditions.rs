@@ -45,7 +45,10 @@ pub fn terminate(definition: &mut Value) {
         .finalizers()
         .any(|finalizer| finalizer == CLEANUP)
     {
-        let kept = definition.finalizers().chain([CLEANUP]).map(Value::from);
+        let kept = [CLEANUP]
+            .into_iter()
+            .chain(definition.finalizers())
+            .map(Value::from);
         let kept: Vec<Value> = kept.collect();
         definition.set_meta("finalizers", kept);
     }

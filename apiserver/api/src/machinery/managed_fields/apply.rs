@@ -78,7 +78,13 @@ fn check(config: &Value, apply: &Apply<'_>) -> Result<(), ManagedFieldsError> {
             expected: apply.api_version.into(),
         });
     }
-    if of(config).is_some_and(|m| !m.is_null()) {
+    // what is no list of them is told of with what else does not fit the type
+    let is_list = |given: &Value| {
+        given
+            .as_array()
+            .is_some_and(|list| list.iter().all(Value::is_object))
+    };
+    if of(config).is_some_and(is_list) {
         return Err(ManagedFieldsError::ManagedFieldsGiven);
     }
     validate(config, Ty::Node(apply.schema)).map_err(|said| {

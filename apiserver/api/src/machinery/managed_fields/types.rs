@@ -112,7 +112,9 @@ fn deduced<'a>(value: Option<&Value>) -> Atom<'a> {
 fn of_node<'a>(node: Node<'a>, value: Option<&Value>) -> Atom<'a> {
     let atomic = node.field().is_some_and(|f| f.atomic);
     if let Some(t) = node.as_type() {
-        let element = t.preserve_unknown.then_some(Ty::Deduced);
+        // of a struct without fields nothing is known
+        let open = t.preserve_unknown || t.fields.is_empty();
+        let element = open.then_some(Ty::Deduced);
         let granular = node.field().is_some_and(|f| f.granular);
         return Atom::Map(MapType {
             atomic: atomic || (t.atomic && !granular),

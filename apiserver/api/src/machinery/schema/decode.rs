@@ -83,6 +83,7 @@ fn walked<'s>(value: &mut Value, root: Node<'s>, converts: bool) -> Walk<'s> {
         decoded: Decoded::default(),
         faults: Vec::new(),
         converts,
+        schemas_apart: converts,
     };
     match root.as_type() {
         Some(t) => walk.structure(value, t, None),
@@ -151,13 +152,18 @@ impl Trail<'_> {
         });
     }
 
-    /// Go's account of the place: names of the fields only, embedded structs among them, after the innermost struct's name.
-    fn go_path(&self) -> String {
+    /// Go's account of the place: names of the fields only, embedded structs among them, after the innermost struct's name. Where schemas are
+    /// read by themselves, what is within one is told from there.
+    fn go_path(&self, schemas_apart: bool) -> String {
         let mut names = Vec::new();
         let mut owner = None;
+        let mut within = None;
         let mut at = Some(self);
         while let Some(trail) = at {
             if let Step::Field { owner: of, field } = &trail.at {
+                if schemas_apart && matches!(field.shape, Shape::SchemaOr(..)) {
+                    within = Some(names.len()).filter(|_| owner.is_some());
+                }
                 owner = owner.or(Some(of.short_name()));
                 names.push(&*field.name);
                 if !field.via.is_empty() {
@@ -166,6 +172,7 @@ impl Trail<'_> {
             }
             at = trail.parent;
         }
+        names.truncate(within.unwrap_or(names.len()));
         names.reverse();
         format!("{}.{}", owner.unwrap_or_default(), names.join("."))
     }
@@ -183,13 +190,15 @@ struct Walk<'s> {
     decoded: Decoded,
     faults: Vec<Fault>,
     converts: bool,
+    /// Who converts reads a schema that may be something simpler by itself.
+    schemas_apart: bool,
 }
 
 impl<'s> Walk<'s> {
     fn wrong(&mut self, found: &str, go_type: &str, trail: Option<&Trail>) {
         let place = trail.map_or_else(
             || "Go value".to_string(),
-            |trail| format!("Go struct field {}", trail.go_path()),
+            |trail| format!("Go struct field {}", trail.go_path(self.schemas_apart)),
         );
         self.fault(
             format!("json: cannot unmarshal {found} into {place} of type {go_type}"),
@@ -203,11 +212,11 @@ impl<'s> Walk<'s> {
         self.fault(said, trail, true);
     }
 
-    /// What such a decoder says of a value of the wrong kind: Go tells where objects and lists stood, and of nothing else.
+    /// What such a decoder says of a value of the wrong kind. Who converts asks it by itself, so that it cannot tell where the value stood.
     fn fail_typed(&mut self, found: &str, go_type: &str, trail: Option<&Trail>) {
         let field = trail
-            .filter(|_| matches!(found, "object" | "array"))
-            .map(|trail| format!("Go struct field {}", trail.go_path()));
+            .filter(|_| !self.converts)
+            .map(|trail| format!("Go struct field {}", trail.go_path(self.schemas_apart)));
         let place = field.unwrap_or_else(|| "Go value".into());
         self.fault(
             format!("json: cannot unmarshal {found} into {place} of type {go_type}"),
@@ -446,6 +455,7 @@ impl<'s> Walk<'s> {
             decoded: Decoded::default(),
             faults: Vec::new(),
             converts: false,
+            schemas_apart: self.schemas_apart,
         };
         match (or, &mut *value) {
             (_, Value::Object(_)) => inner.value(value, of, trail),
@@ -515,7 +525,12 @@ impl<'s> Walk<'s> {
         if self.converts {
             return self.fault(converter::refusal(value, shape), trail, true);
         }
-        let name = shape.go_name(self.schema);
+        let named = trail.is_some_and(|trail| matches!(trail.at, Step::Key(_)));
+        let name = match shape {
+            // the one type that lists of strings have in maps
+            Shape::List(of) if named && **of == Shape::String(None) => "v1.ExtraValue".into(),
+            shape => shape.go_name(self.schema),
+        };
         self.wrong(go_kind(value), &name, trail);
     }
 }

@@ -405,7 +405,10 @@ impl Shape {
             },
             Shape::Element(of) => of.0.shape.go_name(schema),
             Shape::Map(of) if **of == Shape::Quantity => "v1.ResourceList".into(),
-            Shape::Map(of) => format!("map[string]{}", of.go_name(schema)),
+            Shape::Map(of) => match &**of {
+                Shape::List(of) if **of == Shape::String(None) => "map[string]v1.ExtraValue".into(),
+                of => format!("map[string]{}", of.go_name(schema)),
+            },
         }
     }
 }

@@ -46,7 +46,7 @@ fn names_the_place_as_go_does() {
         (
             "core.v1.ServicePort",
             json!({"targetPort": true}),
-            "json: cannot unmarshal bool into Go value of type int32",
+            "json: cannot unmarshal bool into Go struct field ServicePort.targetPort of type int32",
         ),
         (
             "core.v1.NodeCondition",

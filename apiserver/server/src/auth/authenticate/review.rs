@@ -5,7 +5,7 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use skiff_api::machinery::status::Status;
+use skiff_api::machinery::{read::Read, status::Status};
 
 use super::Authenticator;
 use crate::auth::null_is_default;
@@ -18,9 +18,9 @@ struct Spec {
     audiences: Vec<String>,
 }
 
-/// The `status` of a TokenReview with this `spec`. The error is the answer.
-pub async fn token_review(authenticator: &Authenticator, spec: &Value) -> Result<Value, Status> {
-    let spec = Option::<Spec>::deserialize(spec)
+/// The `status` of this TokenReview: what it was sent with, with what is known of the token put into it. The error is the answer.
+pub async fn token_review(authenticator: &Authenticator, review: &Value) -> Result<Value, Status> {
+    let spec = Option::<Spec>::deserialize(review.at("spec"))
         .map_err(|error| Status::internal(format!("cannot read the review: {error}")))?
         .unwrap_or_default();
     if spec.token.is_empty() {
@@ -28,12 +28,17 @@ pub async fn token_review(authenticator: &Authenticator, spec: &Value) -> Result
             "token is required for TokenReview in authentication",
         ));
     }
-    Ok(
-        match authenticator.review(&spec.token, &spec.audiences).await {
-            Ok(holder) => {
-                json!({"authenticated": true, "user": holder.user, "audiences": holder.audiences})
-            }
-            Err(error) => json!({"user": {}, "error": error.to_string()}),
-        },
-    )
+    let mut status = review.at("status").as_object().cloned().unwrap_or_default();
+    match authenticator.review(&spec.token, &spec.audiences).await {
+        Ok(holder) => {
+            status.insert("authenticated".into(), true.into());
+            status.insert("user".into(), json!(holder.user));
+            status.insert("audiences".into(), json!(holder.audiences));
+        }
+        Err(error) => {
+            status.remove("authenticated");
+            status.insert("error".into(), error.to_string().into());
+        }
+    }
+    Ok(status.into())
 }

@@ -123,7 +123,7 @@ impl Patch<'_> {
         let patched = self.patched(live, document.clone(), &mut remarks)?;
         let mut new = self.decoded(live, patched, &document, remarks)?;
         self.kind.defaults(&mut new);
-        self.check_identity(&new, live)?;
+        self.check_identity(&mut new, live)?;
         managed::track_update(self.call, self.kind, self.part, live, &mut new)?;
         Ok(new)
     }
@@ -199,33 +199,65 @@ impl Patch<'_> {
         document: &Value,
         mut remarks: Vec<String>,
     ) -> Result<Value, Status> {
-        let strategic = self.patch_type == PatchType::Strategic;
-        let node = self.kind.node();
-        let read = if strategic {
-            self.kind.conform_converted(&mut new)
-        } else {
-            self.kind.conform(&mut new)
-        };
-        let refused = |said: String| {
+        if self.patch_type == PatchType::Strategic {
+            let refused = |said: String| not_taken(GoValue(document).to_string(), said);
+            let decoded = self
+                .kind
+                .conform_converted(&mut new)
+                .map_err(|error| refused(error.to_string()))?;
+            self.ctx.emptied.note(&decoded);
+            remarks.extend(decoded.remarks());
+            self.strictly(remarks, refused)?;
+            if !self.kind.flags.untyped {
+                // who converts does not ask what it says that it is
+                new["apiVersion"] = self.kind.api_version().into();
+                new["kind"] = self.kind.kind.into();
+            }
+            return Ok(new);
+        }
+        // again, as reading it has changed what came out before
+        let again = || self.patched(live, document.clone(), &mut Vec::new());
+        let shown = || {
             let opened = match self.patch_type {
-                PatchType::Json => shown::Opened::by_operations(document),
+                PatchType::Json => shown::Opened::by_operations(&self.text),
                 _ => shown::Opened::by_merge(document, live),
             };
-            let shown = match self.patch_type {
-                PatchType::Strategic => GoValue(document).to_string(),
-                // again, as reading it has changed what came out before
-                _ => match self.patched(live, document.clone(), &mut Vec::new()) {
-                    Ok(patched) => shown::patched(&patched, Some(node), &opened),
-                    Err(status) => return status,
-                },
-            };
-            let mut errors = Errors::default();
-            errors.invalid(&Path::new("patch"), shown, said);
-            Status::invalid("", "", "", &errors)
+            again().map(|patched| shown::patched(&patched, Some(self.kind.node()), &opened))
         };
-        let decoded = read.map_err(|error| refused(error.to_string()))?;
+        let refused = |said: String| match shown() {
+            Ok(shown) => not_taken(shown, said),
+            Err(status) => status,
+        };
+        self.check_type(&new, refused)?;
+        let decoded = match self.kind.conform(&mut new) {
+            Ok(decoded) if decoded.unknown.len() < 2 => {
+                remarks.extend(decoded.remarks());
+                decoded
+            }
+            // of more than one mistake the first is told, or all in their order
+            _ => {
+                let (text, mut value) = (shown()?, again()?);
+                let places = body::places_of(text.as_bytes());
+                let place = |path: &str| places.get(path).copied().unwrap_or(usize::MAX);
+                let decoded = self.kind.conform_as_written(&mut value, place);
+                let decoded = decoded.map_err(|error| refused(error.to_string()))?;
+                new = value;
+                let document = body::Document::shown_as(Value::Null, text.as_bytes());
+                remarks.extend(document.all_remarks(&decoded.unknown));
+                decoded
+            }
+        };
         self.ctx.emptied.note(&decoded);
-        remarks.extend(decoded.remarks());
+        self.strictly(remarks, refused)?;
+        Ok(new)
+    }
+
+    /// What strict reading has against the object is an error, a warning or nothing, as the request asks.
+    fn strictly(
+        &self,
+        remarks: Vec<String>,
+        refused: impl Fn(String) -> Status,
+    ) -> Result<(), Status> {
         match body::FieldValidation::of(self.ctx) {
             body::FieldValidation::Strict if !remarks.is_empty() => {
                 return Err(refused(format!(
@@ -236,27 +268,40 @@ impl Patch<'_> {
             body::FieldValidation::Warn => remarks.into_iter().for_each(|text| self.ctx.warn(text)),
             _ => {}
         }
-        Ok(new)
+        Ok(())
+    }
+
+    /// What a patched object says that it is. One that says no kind is what it was; one without a version loses its name on the way.
+    fn check_type(&self, new: &Value, refused: impl Fn(String) -> Status) -> Result<(), Status> {
+        let kind = self.kind;
+        if kind.flags.untyped {
+            return Ok(());
+        }
+        let unreadable = |said: String| refused(format!("{} {said}", body::UNREADABLE));
+        let (version, named) = body::type_meta(new).map_err(unreadable)?;
+        if version.is_empty() {
+            return body::same_name("", self.ctx.info.name_in_path());
+        }
+        let named = if named.is_empty() { kind.kind } else { named };
+        let expected = (kind.group, kind.version, kind.kind);
+        body::foreign(&self.ctx.kinds, (version, named), expected).map_err(|why| match why {
+            body::Foreign::Version(said) | body::Foreign::Other(said) => refused(said),
+            body::Foreign::SameObjects => refused(format!(
+                "the API version in the data ({version}) does not match the expected API version ({})",
+                kind.api_version()
+            )),
+        })
     }
 
     /// A patch may not turn the object into another one.
-    fn check_identity(&self, new: &Value, live: &Value) -> Result<(), Status> {
-        let kind_of = |value: &Value| {
-            (
-                value.text("apiVersion").to_string(),
-                value.text("kind").to_string(),
-            )
-        };
-        if kind_of(new) != kind_of(live) && self.kind.flags.untyped {
+    fn check_identity(&self, new: &mut Value, live: &Value) -> Result<(), Status> {
+        let own = |value: &Value, field| value.text(field) == live.text(field);
+        if self.kind.flags.untyped && !(own(new, "apiVersion") && own(new, "kind")) {
             return Err(self.is_another(new));
         }
-        if kind_of(new) != kind_of(live) {
-            let (version, kind) = kind_of(new);
-            return Err(Status::bad_request(format!(
-                "{kind} in version {version:?} cannot be handled as a {}: no kind {kind:?} is registered for version {version:?} in scheme {:?}",
-                self.kind.kind, self.kind.flags.scheme
-            )));
-        }
+        new["apiVersion"] = self.kind.api_version().into();
+        new["kind"] = self.kind.kind.into();
+        write::check_namespace(self.kind, &self.ctx.info.namespace, new)?;
         body::same_name(new.name(), live.name())
     }
 
@@ -351,16 +396,21 @@ impl Patch<'_> {
         }
         new["apiVersion"] = self.kind.api_version().into();
         new["kind"] = self.kind.kind.into();
-        if new.name().is_empty() {
-            new.set_meta("name", self.ctx.info.name_in_path());
-        }
         let decoded = self
             .kind
             .conform_converted(&mut new)
             .map_err(|error| self.unconverted(&config, &error.to_string()))?;
         self.ctx.emptied.note(&decoded);
         self.kind.defaults(&mut new);
+        write::check_namespace(self.kind, &self.ctx.info.namespace, &mut new)?;
         body::check_name(self.ctx, &new)?;
         Ok(new)
     }
+}
+
+/// A patch whose outcome, or which itself, cannot be taken.
+fn not_taken(shown: String, said: String) -> Status {
+    let mut errors = Errors::default();
+    errors.invalid(&Path::new("patch"), shown, said);
+    Status::invalid("", "", "", &errors)
 }

@@ -5,15 +5,34 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
 use skiff_api::machinery::schema::{Node, to_json};
 
 /// How far into an object a patch went.
 #[derive(Default)]
 pub struct Opened {
     children: BTreeMap<String, Opened>,
+    /// It was read, so that its keys come out sorted.
+    read: bool,
     /// Everything here came from the patch.
-    given: bool,
+    given: Option<Given>,
+}
+
+/// How what a patch gives is written.
+enum Given {
+    Sorted,
+    AsWritten(String),
+}
+
+/// An operation of a JSON patch, of which the value is left as it was written.
+#[derive(Deserialize)]
+struct Operation<'a> {
+    op: Option<String>,
+    path: Option<String>,
+    from: Option<String>,
+    #[serde(borrow)]
+    value: Option<&'a RawValue>,
 }
 
 impl Opened {
@@ -21,7 +40,7 @@ impl Opened {
     pub fn by_merge(patch: &Value, live: &Value) -> Opened {
         let (Value::Object(patch), Value::Object(live)) = (patch, live) else {
             return Opened {
-                given: true,
+                given: Some(Given::Sorted),
                 ..Opened::default()
             };
         };
@@ -33,32 +52,71 @@ impl Opened {
         });
         Opened {
             children: children.collect(),
-            given: false,
+            read: true,
+            given: None,
         }
     }
 
-    /// By the operations of a JSON patch: what lies above their places is open.
-    pub fn by_operations(patch: &Value) -> Opened {
-        let mut root = Opened::default();
-        for operation in patch.as_array().into_iter().flatten() {
-            for field in ["path", "from"] {
-                let mut at = &mut root;
-                let steps: Vec<&str> = operation[field]
-                    .as_str()
-                    .unwrap_or("")
-                    .split('/')
-                    .skip(1)
-                    .collect();
-                for step in steps.iter().take(steps.len().saturating_sub(1)) {
-                    at = at
-                        .children
-                        .entry(step.replace("~1", "/").replace("~0", "~"))
-                        .or_default();
-                }
+    /// By the operations of a JSON patch, from its text: what lies above their places is open, and what they put there is as it was written, until
+    /// another one goes into it.
+    pub fn by_operations(patch: &[u8]) -> Opened {
+        let mut root = Opened {
+            read: true,
+            ..Opened::default()
+        };
+        // a patch that could be applied can be read; of any other nothing is shown
+        let operations: Vec<Operation> = serde_json::from_slice(patch).unwrap_or_default();
+        for operation in operations {
+            let takes_from = matches!(operation.op.as_deref(), Some("move" | "copy"));
+            if let Some(from) = operation.from.filter(|_| takes_from) {
+                root.open(&from);
+            }
+            let at = root.open(operation.path.as_deref().unwrap_or(""));
+            if let (Some("add" | "replace"), Some(value)) =
+                (operation.op.as_deref(), operation.value)
+            {
+                *at = Opened {
+                    given: Some(Given::AsWritten(compacted(value.get()))),
+                    ..Opened::default()
+                };
             }
         }
         root
     }
+
+    /// Opens all that lies above a place.
+    fn open(&mut self, path: &str) -> &mut Opened {
+        let mut at = self;
+        for step in path.split('/').skip(1) {
+            (at.given, at.read) = (None, true);
+            at = at
+                .children
+                .entry(step.replace("~1", "/").replace("~0", "~"))
+                .or_default();
+        }
+        at
+    }
+}
+
+/// JSON without its spaces, and with what Go escapes.
+fn compacted(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    let (mut quoted, mut escaped) = (false, false);
+    for c in json.chars() {
+        match c {
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                out.push_str(&format!("\\u{:04x}", u32::from(c)));
+            }
+            c if quoted || !c.is_ascii_whitespace() => out.push(c),
+            _ => {}
+        }
+        (quoted, escaped) = match c {
+            '"' if !escaped => (!quoted, false),
+            '\\' => (quoted, quoted && !escaped),
+            _ => (quoted, false),
+        };
+    }
+    out
 }
 
 /// The object's text.
@@ -70,7 +128,12 @@ pub fn patched(value: &Value, node: Option<Node>, opened: &Opened) -> String {
 
 fn write(out: &mut Vec<u8>, value: &Value, node: Option<Node>, opened: Option<&Opened>) {
     match (value, opened) {
-        (_, Some(Opened { given: true, .. })) => out.extend(to_json(value, None)),
+        (_, Some(opened)) if opened.given.is_some() => match &opened.given {
+            Some(Given::AsWritten(text)) => out.extend(text.bytes()),
+            _ => out.extend(to_json(value, None)),
+        },
+        // nothing within was looked at
+        (_, Some(opened)) if !opened.read => out.extend(to_json(value, node)),
         (Value::Object(map), Some(opened)) => {
             out.push(b'{');
             for (at, (name, child)) in map.iter().enumerate() {
@@ -123,11 +186,17 @@ mod tests {
             patched(&live, node, &by_merge),
             r#"{"apiVersion":"v1","kind":"Service","metadata":{"labels":{},"name":"a"},"spec":{"ports":[{"name":"p","port":1}],"type":"X"}}"#
         );
-        let by_operations =
-            Opened::by_operations(&json!([{"op": "remove", "path": "/spec/ports/0/name"}]));
+        let by_operations = Opened::by_operations(
+            br#"[{"op": "remove", "path": "/spec/ports/0/name", "from": "/metadata/name"}]"#,
+        );
         assert_eq!(
             patched(&live, node, &by_operations),
             r#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"a","labels":{}},"spec":{"ports":[{"name":"p","port":1}],"type":"X"}}"#
+        );
+        let given = Opened::by_operations(br#"[{"op": "replace", "path": "/spec", "value": {"type": "<\u00e9 \" >", "ports": 7}}]"#);
+        assert_eq!(
+            patched(&live, node, &given),
+            r#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"a","labels":{}},"spec":{"type":"\u003c\u00e9 \" \u003e","ports":7}}"#
         );
     }
 }

@@ -24,6 +24,9 @@ pub const STRATEGY: Strategy = Strategy {
         let changed = new.at("spec").some("template") != old.at("spec").some("template");
         set_template_generation(new, template_generation(old) + i64::from(changed));
     },
+    prepare_for_status_update: |new, old| {
+        set_template_generation(new, template_generation(old));
+    },
     validate: |new| validate(new, None),
     validate_update: |new, old| validate(new, Some(old)),
     validate_status_update,

@@ -8,7 +8,6 @@ use crate::kinds::rows::core::pod::defaults::amounts;
 use crate::kinds::validation::checks::{qualified_name, required_one_of};
 use crate::kinds::validation::pod::resources::{amount, quantity};
 use crate::kinds::validation::pod::tolerations::EFFECTS;
-use crate::machinery::field::{Error, Kind};
 use crate::machinery::meta::child_mut;
 use crate::machinery::names::ip;
 
@@ -123,19 +122,9 @@ fn taints(spec: &Value, errors: &mut Errors) {
                 "{}: taints must be unique by key and effect pair",
                 internal::json(taint, "core.Taint")
             );
-            shown_duplicate(&path, said, errors);
+            checks::duplicate_shown(&said, &path, errors);
         }
     }
-}
-
-/// `Duplicate value` of what is shown in upstream's own JSON, which a value of ours would not keep in its order.
-fn shown_duplicate(path: &Path, detail: String, errors: &mut Errors) {
-    errors.0.push(Error {
-        kind: Kind::Duplicate,
-        field: path.to_string(),
-        value: None,
-        detail,
-    });
 }
 
 fn resources(status: &Value, errors: &mut Errors) {
@@ -241,9 +230,9 @@ fn update(new: &Value, old: &Value) -> Errors {
         .enumerate()
         .filter(|(index, address)| addresses[..*index].contains(address))
     {
-        shown_duplicate(
+        checks::duplicate_shown(
+            &internal::json(address, "core.NodeAddress"),
             &status_path.child("addresses").index(index),
-            internal::json(address, "core.NodeAddress"),
             &mut errors,
         );
     }

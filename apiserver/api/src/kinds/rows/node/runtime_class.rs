@@ -7,7 +7,6 @@ use crate::kinds::validation::checks::IMMUTABLE;
 use crate::kinds::validation::pod::options::Options;
 use crate::kinds::validation::pod::warnings::deprecated_node_label;
 use crate::kinds::validation::pod::{resources, tolerations};
-use crate::machinery::field::{Error, Kind};
 
 pub const STRATEGY: Strategy = Strategy {
     validate,
@@ -48,12 +47,7 @@ fn validate(class: &Value) -> Errors {
         for (index, one) in list.iter().enumerate() {
             if list[..index].iter().any(|before| key(before) == key(one)) {
                 let shown = internal::json(one, "core.Toleration");
-                errors.0.push(Error {
-                    kind: Kind::Duplicate,
-                    field: path.index(index).to_string(),
-                    value: serde_json::from_str(&shown).ok(),
-                    detail: String::new(),
-                });
+                checks::duplicate_shown(&shown, &path.index(index), &mut errors);
             }
         }
     }

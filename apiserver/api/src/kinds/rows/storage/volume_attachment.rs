@@ -3,10 +3,12 @@
 //! Follows `ValidateVolumeAttachment*` of `pkg/apis/storage/validation/validation.go` and `pkg/registry/storage/volumeattachment/strategy.go`.
 
 use crate::kinds::prelude::*;
+use crate::kinds::rows::core::persistent_volume::{self, Place, source_defaults};
 use crate::kinds::strategy::keep_metadata;
 use crate::kinds::validation::pod::volume_remote::csi_driver_name;
 
 pub const STRATEGY: Strategy = Strategy {
+    defaults,
     validate,
     validate_update,
     prepare_for_status_update: keep_metadata,
@@ -15,6 +17,14 @@ pub const STRATEGY: Strategy = Strategy {
 
 const LARGEST_METADATA: usize = 256 * 1024;
 const LONGEST_MESSAGE: usize = 1024;
+
+/// A volume that is described in place has the defaults of one that stands by itself.
+fn defaults(attachment: &mut Value) {
+    let spec = attachment.pointer_mut("/spec/source/inlineVolumeSpec");
+    if let Some(spec) = spec.and_then(Value::as_object_mut) {
+        source_defaults(spec);
+    }
+}
 
 fn validate(attachment: &Value) -> Errors {
     let mut errors = Errors::default();
@@ -45,7 +55,11 @@ fn source(source: &Value, path: &Path, errors: &mut Errors) {
             &path.child("persistentVolumeName"),
             "must specify non empty persistentVolumeName",
         ),
-        _ => {}
+        (Some(spec), None) => {
+            let path = path.child("inlineVolumeSpec");
+            persistent_volume::validate_spec(spec, "", Place::Inline, &path, errors);
+        }
+        (None, Some(_)) => {}
     }
 }
 

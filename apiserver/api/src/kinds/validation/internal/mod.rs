@@ -316,6 +316,12 @@ impl Printer {
                     "meta.v1.LabelSelector" if name == "matchExpressions" => {
                         Some("meta.v1.LabelSelectorRequirement")
                     }
+                    "meta.v1.ObjectMeta" if name == "ownerReferences" => {
+                        Some("meta.v1.OwnerReference")
+                    }
+                    "meta.v1.ObjectMeta" if name == "managedFields" => {
+                        Some("meta.v1.ManagedFieldsEntry")
+                    }
                     _ => None,
                 };
                 self.any(found, inner);

@@ -12,6 +12,7 @@ use crate::kinds::prelude::*;
 use crate::kinds::validation::checks::{
     descending_path, dns_label, no_backsteps, non_reserved_path, unsupported,
 };
+use crate::machinery::schema::Schema;
 
 /// Checks a source; the path is the source's.
 type Check = fn(&Value, &Options, &Path, &mut Errors);
@@ -375,20 +376,15 @@ pub fn volumes<'v>(
 
 /// Metadata of a template of claims: labels and annotations, nothing else.
 pub fn refuse_other_metadata(metadata: &Value, path: &Path, errors: &mut Errors) {
-    for name in metadata
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(name, _)| name)
-        .filter(|name| !matches!(name.as_str(), "labels" | "annotations"))
-    {
-        if metadata.some(name).is_some() {
-            // upstream makes the name of Go's field, UID, with a small first letter
-            errors.forbidden(
-                &path.child(if name == "uid" { "uID" } else { name }),
-                "cannot be set",
-            );
-        }
+    let fields = Schema::builtin().get("meta.v1.ObjectMeta");
+    let fields = fields.and_then(|node| node.as_type()).into_iter();
+    let other = fields
+        .flat_map(|of| of.fields.iter().map(|field| &*field.name))
+        .filter(|name| !matches!(*name, "labels" | "annotations") && metadata.some(name).is_some());
+    for name in other {
+        // upstream makes the name of Go's field, UID, with a small first letter
+        let shown = if name == "uid" { "uID" } else { name };
+        errors.forbidden(&path.child(shown), "cannot be set");
     }
 }
 

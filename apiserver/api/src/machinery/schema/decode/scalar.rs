@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use base64::Engine;
 use serde_json::Value;
 
-use super::{super::Shape, Trail, Walk, converter};
+use super::{super::Shape, Step, Trail, Walk, converter};
 use crate::machinery::{quantity, read::go_kind, time};
 
 impl Walk<'_> {
@@ -41,10 +41,7 @@ impl Walk<'_> {
             (Shape::IntOrString, Value::String(_)) => {}
             (Shape::IntOrString, Value::Number(n)) => {
                 if n.as_i64().is_none_or(|n| i32::try_from(n).is_err()) {
-                    self.fail(
-                        format!("json: cannot unmarshal number {n} into Go value of type int32"),
-                        trail,
-                    );
+                    self.fail_typed(&format!("number {n}"), "int32", trail);
                 }
             }
             (Shape::IntOrString, other) => self.fail_typed(go_kind(other), "int32", trail),
@@ -63,6 +60,9 @@ impl Walk<'_> {
                 ),
                 Err(error) => self.fault(illegal_base64(text, &error), trail, false),
             },
+            (Shape::Bytes, Value::Array(_)) if !self.converts => {
+                self.bytes_one_by_one(value, trail)
+            }
             (Shape::Quantity, Value::String(text)) => match quantity::canonical(text) {
                 Ok(Cow::Borrowed(_)) => {}
                 Ok(Cow::Owned(canonical)) => *value = canonical.into(),
@@ -84,7 +84,7 @@ impl Walk<'_> {
                 Ok(at) => *value = time::seconds(at).into(),
                 Err(error) => self.fail(error.into(), trail),
             },
-            (Shape::MicroTime, Value::String(text)) => match time::parse(text) {
+            (Shape::MicroTime, Value::String(text)) => match time::parse_micros(text) {
                 Ok(at) => *value = time::micros(at).into(),
                 Err(error) => self.fail(error.into(), trail),
             },
@@ -94,6 +94,35 @@ impl Walk<'_> {
             }
             (_, other) => self.mistyped(other, shape, trail),
         }
+    }
+}
+
+impl Walk<'_> {
+    /// Bytes as a list of numbers, which Go takes, too.
+    fn bytes_one_by_one(&mut self, value: &mut Value, trail: Option<&Trail>) {
+        let items = value.as_array().cloned().unwrap_or_default();
+        let mut bytes = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            let number = item.as_u64().and_then(|number| u8::try_from(number).ok());
+            match (number, item) {
+                (Some(byte), _) => bytes.push(byte),
+                (None, Value::Null) => bytes.push(0),
+                (None, item) => {
+                    let found = match item {
+                        Value::Number(number) => format!("number {number}"),
+                        item => go_kind(item).into(),
+                    };
+                    let trail = Trail {
+                        parent: trail,
+                        at: Step::Index(index),
+                    };
+                    self.wrong(&found, "uint8", Some(&trail));
+                }
+            }
+        }
+        *value = base64::engine::general_purpose::STANDARD
+            .encode(bytes)
+            .into();
     }
 }
 

@@ -34,9 +34,14 @@ fn volume_defaults(volume: &mut Value) {
     let spec = fill::spec(volume);
     fill::text(spec, "persistentVolumeReclaimPolicy", "Retain");
     fill::absent(spec, "volumeMode", "Filesystem");
+    source_defaults(spec);
+    fill::text(child_mut(volume, "status"), "phase", "Pending");
+}
+
+/// Of a volume's spec, wherever it stands: how much it holds, and where it lies.
+pub fn source_defaults(spec: &mut Map<String, Value>) {
     amounts(spec, "capacity");
     defaults::sources(spec);
-    fill::text(child_mut(volume, "status"), "phase", "Pending");
 }
 
 /// When the phase last changed, unless the writer says it.
@@ -56,47 +61,95 @@ fn stamp(new: &mut Value, old: Option<&Value>, stamp: &Stamp<'_>) {
 }
 
 fn validate(volume: &Value, odd_affinity: bool) -> Errors {
-    let (spec, path) = (volume.at("spec"), Path::new("spec"));
+    let place = Place::Own { odd_affinity };
     let mut errors = Errors::default();
+    validate_spec(
+        volume.at("spec"),
+        volume.name(),
+        place,
+        &Path::new("spec"),
+        &mut errors,
+    );
+    errors
+}
+
+/// Where the description of a volume stands.
+#[derive(Clone, Copy)]
+pub enum Place {
+    /// In a volume.
+    Own {
+        /// Values that are no labels' may be asked for, as they were before.
+        odd_affinity: bool,
+    },
+    /// In place of one, in what attaches it: of a driver, whole, and no one else's.
+    Inline,
+}
+
+/// Of a volume's spec, wherever it stands. Follows `ValidatePersistentVolumeSpec`.
+pub fn validate_spec(spec: &Value, name: &str, place: Place, path: &Path, errors: &mut Errors) {
+    const HERE: &str = "in the context of inline volumes";
+    let policy_path = path.child("persistentVolumeReclaimPolicy");
+    let inline = matches!(place, Place::Inline);
+    let not_here = |field: &str, errors: &mut Errors| {
+        errors.forbidden(&path.child(field), format!("may not be specified {HERE}"));
+    };
+    if inline {
+        if spec.some("claimRef").is_some() {
+            not_here("claimRef", errors);
+        }
+        if spec.entries("capacity").next().is_some() {
+            not_here("capacity", errors);
+        }
+        if spec.some("csi").is_none() {
+            errors.required(&path.child("csi"), format!("has to be specified {HERE}"));
+        }
+    }
     if spec.list("accessModes").is_empty() {
         errors.required(&path.child("accessModes"), "");
     }
-    pod::access_modes(spec, &path.child("accessModes"), &mut errors);
-    capacity(spec, &path.child("capacity"), &mut errors);
+    pod::access_modes(spec, &path.child("accessModes"), errors);
+    if !inline {
+        capacity(spec, &path.child("capacity"), errors);
+    }
     let policy = spec.text("persistentVolumeReclaimPolicy");
-    if !policy.is_empty() {
-        one_of(
+    match (policy, inline) {
+        ("", _) | ("Retain", true) => {}
+        (_, true) => errors.forbidden(&policy_path, format!("may only be Retain {HERE}")),
+        (policy, false) => one_of(
             policy,
             &["Delete", "Recycle", "Retain"],
-            &path.child("persistentVolumeReclaimPolicy"),
-            &mut errors,
-        );
+            &policy_path,
+            errors,
+        ),
     }
-    if let Some(affinity) = spec.some("nodeAffinity") {
-        let path = path.child("nodeAffinity").child("required").to_string();
-        match affinity.some("required") {
-            Some(selector) => {
-                affinity::node_selector(selector, odd_affinity, &Path::new(&path), &mut errors)
-            }
-            None => errors.required(&Path::new(&path), "must specify required node constraints"),
+    match (spec.some("nodeAffinity"), place) {
+        (Some(_), Place::Inline) => not_here("nodeAffinity", errors),
+        (Some(affinity), Place::Own { odd_affinity }) => {
+            node_affinity(affinity, odd_affinity, path, errors)
         }
+        (None, _) => {}
     }
-    sources::validate(spec, volume.name(), &path, &mut errors);
-    let host_root = spec.some("hostPath").is_some_and(|host| {
-        !host.text("path").is_empty()
-            && host
-                .text("path")
-                .split('/')
-                .all(|part| matches!(part, "" | "."))
-    });
-    if host_root && policy == "Recycle" {
+    sources::validate(spec, name, path, errors);
+    let is_root = |host: &Value| {
+        let mut parts = host.text("path").split('/');
+        !host.text("path").is_empty() && parts.all(|part| matches!(part, "" | "."))
+    };
+    if spec.some("hostPath").is_some_and(is_root) && policy == "Recycle" {
         errors.forbidden(
-            &path.child("persistentVolumeReclaimPolicy"),
+            &policy_path,
             "may not be 'recycle' for a hostPath mount of '/'",
         );
     }
-    classes(spec, &path, &mut errors);
-    errors
+    classes(spec, inline, path, errors);
+}
+
+fn node_affinity(affinity: &Value, odd_affinity: bool, path: &Path, errors: &mut Errors) {
+    let path = path.child("nodeAffinity").child("required").to_string();
+    let path = Path::new(&path);
+    match affinity.some("required") {
+        Some(selector) => affinity::node_selector(selector, odd_affinity, &path, errors),
+        None => errors.required(&path, "must specify required node constraints"),
+    }
 }
 
 fn capacity(spec: &Value, path: &Path, errors: &mut Errors) {
@@ -122,18 +175,24 @@ fn capacity(spec: &Value, path: &Path, errors: &mut Errors) {
     }
 }
 
-fn classes(spec: &Value, path: &Path, errors: &mut Errors) {
-    let class = spec.text("storageClassName");
-    if !class.is_empty() {
-        subdomain(class, &path.child("storageClassName"), errors);
+fn classes(spec: &Value, inline: bool, path: &Path, errors: &mut Errors) {
+    let class_path = path.child("storageClassName");
+    match (spec.text("storageClassName"), inline) {
+        ("", _) => {}
+        (_, true) => errors.forbidden(
+            &class_path,
+            "may not be specified in the context of inline volumes",
+        ),
+        (class, false) => subdomain(class, &class_path, errors),
     }
-    if let Some(mode) = spec.text_ptr("volumeMode") {
-        one_of(
-            mode,
-            &["Block", "Filesystem"],
-            &path.child("volumeMode"),
-            errors,
-        );
+    let mode_path = path.child("volumeMode");
+    match (spec.text_ptr("volumeMode"), inline) {
+        (None, _) | (Some("Filesystem"), true) => {}
+        (Some(_), true) => errors.forbidden(
+            &mode_path,
+            "may not specify volumeMode other than Filesystem in the context of inline volumes",
+        ),
+        (Some(mode), false) => one_of(mode, &["Block", "Filesystem"], &mode_path, errors),
     }
     if let Some(class) = spec.text_ptr("volumeAttributesClassName") {
         match class {

@@ -11,7 +11,6 @@ use crate::kinds::validation::checks::{IMMUTABLE, invalid_shown, required_one_of
 use crate::kinds::validation::conditions::conditions;
 use crate::kinds::validation::pod::affinity::node_selector;
 use crate::kinds::validation::pod::volume_remote::csi_driver_name;
-use crate::machinery::field::{Error, Kind};
 use crate::machinery::names::ip;
 
 const MOST_CONSUMERS: usize = 256;
@@ -118,12 +117,7 @@ fn states_are_unique(devices: &[Value], path: &Path, errors: &mut Errors) {
             .iter()
             .any(|before| id(before) == id(device))
         {
-            errors.0.push(Error {
-                kind: Kind::Duplicate,
-                field: path.index(index).to_string(),
-                value: None,
-                detail: shown(device),
-            });
+            checks::duplicate_shown(&shown(device), &path.index(index), errors);
         }
     }
 }
