@@ -175,7 +175,11 @@ fn openapi(ctx: &Context, which: &str) -> Response<Body> {
         .openapi
         .find(&ctx.kinds, &known, which, &ctx.headers);
     let (document, media) = match found {
-        Found::Nothing => return ctx.text(404, "404 page not found\n"),
+        Found::Nothing => {
+            let mut response = ctx.finish(404, "", Body::empty());
+            response.headers_mut().remove(header::CONTENT_TYPE);
+            return response;
+        }
         Found::NotAcceptable => {
             let mut response = ctx.finish(406, "application/json", Body::empty());
             let headers = response.headers_mut();

@@ -3,20 +3,16 @@
 use crate::machinery::problem::Problem;
 use jiff::{Timestamp, fmt::strtime};
 
+use super::gotime::{self, Layout};
+
 /// Reads RFC 3339. The error is in the words of Go's `time.Parse`.
 pub fn parse(text: &str) -> Result<Timestamp, Problem> {
-    // jiff takes more forms than RFC 3339 (a space for the T, no offset's colon): Go does not
-    let bytes = text.as_bytes();
-    let shaped = bytes.len() >= 20
-        && bytes[10] == b'T'
-        && bytes[4] == b'-'
-        && bytes[7] == b'-'
-        && bytes[13] == b':'
-        && bytes[16] == b':';
-    if shaped && let Ok(at) = text.parse::<Timestamp>() {
-        return Ok(at);
-    }
-    Err(Problem(go_error(text)))
+    gotime::parse(text, Layout::Seconds)
+}
+
+/// Reads RFC 3339 with microseconds, as a MicroTime must have them.
+pub fn parse_micros(text: &str) -> Result<Timestamp, Problem> {
+    gotime::parse(text, Layout::Micros)
 }
 
 /// Seconds since 1970 and the nanoseconds after them of a time in RFC 3339. That the API writes is read without its calendar being asked.
@@ -65,41 +61,6 @@ fn written(text: &[u8]) -> Option<(i64, i32)> {
     const TO_1970: i64 = 719_468;
     let seconds = (days - TO_1970) * 86_400 + hour * 3600 + minute * 60 + second;
     Some((seconds, i32::try_from(micros * 1000).ok()?))
-}
-
-/// Go names the element of the layout that did not fit and what was left of the text.
-fn go_error(text: &str) -> String {
-    const LAYOUT: &str = "2006-01-02T15:04:05Z07:00";
-    let elements: [(&str, usize); 12] = [
-        ("2006", 4),
-        ("-", 1),
-        ("01", 2),
-        ("-", 1),
-        ("02", 2),
-        ("T", 1),
-        ("15", 2),
-        (":", 1),
-        ("04", 2),
-        (":", 1),
-        ("05", 2),
-        ("Z07:00", 0),
-    ];
-    let mut at = 0;
-    for (element, width) in elements {
-        let rest = text.get(at..).unwrap_or("");
-        let fits = match element {
-            "-" | "T" | ":" => rest.starts_with(element),
-            "Z07:00" => rest.starts_with('Z') || rest.starts_with(['+', '-']),
-            _ => rest.len() >= width && rest.as_bytes()[..width].iter().all(u8::is_ascii_digit),
-        };
-        if !fits {
-            return format!(
-                "parsing time {text:?} as {LAYOUT:?}: cannot parse {rest:?} as {element:?}"
-            );
-        }
-        at += width;
-    }
-    format!("parsing time {text:?}: day out of range")
 }
 
 /// `2026-01-02T03:04:05Z`.

@@ -151,6 +151,18 @@ impl Trail<'_> {
         });
     }
 
+    /// Go's name of the type here, where a field says more of it than its shape does.
+    fn go_type(&self) -> Option<&str> {
+        match (&self.at, self.parent.map(|parent| &parent.at)) {
+            (Step::Field { field, .. }, _) => field.go.as_deref(),
+            (Step::Key(_), Some(Step::Field { field, .. })) => {
+                let (_, element) = field.go.as_deref()?.strip_prefix("map[")?.split_once(']')?;
+                Some(element)
+            }
+            _ => None,
+        }
+    }
+
     /// Go's account of the place: names of the fields only, embedded structs among them, after the innermost struct's name.
     fn go_path(&self) -> String {
         let mut names = Vec::new();
@@ -187,6 +199,7 @@ struct Walk<'s> {
 
 impl<'s> Walk<'s> {
     fn wrong(&mut self, found: &str, go_type: &str, trail: Option<&Trail>) {
+        let go_type = trail.and_then(Trail::go_type).unwrap_or(go_type);
         let place = trail.map_or_else(
             || "Go value".to_string(),
             |trail| format!("Go struct field {}", trail.go_path()),
@@ -203,10 +216,10 @@ impl<'s> Walk<'s> {
         self.fault(said, trail, true);
     }
 
-    /// What such a decoder says of a value of the wrong kind: Go tells where objects and lists stood, and of nothing else.
+    /// What such a decoder says of a value of the wrong kind: Go tells where it stood, but not where it converts what was decoded already.
     fn fail_typed(&mut self, found: &str, go_type: &str, trail: Option<&Trail>) {
         let field = trail
-            .filter(|_| matches!(found, "object" | "array"))
+            .filter(|_| !self.converts)
             .map(|trail| format!("Go struct field {}", trail.go_path()));
         let place = field.unwrap_or_else(|| "Go value".into());
         self.fault(

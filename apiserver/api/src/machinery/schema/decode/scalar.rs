@@ -41,10 +41,8 @@ impl Walk<'_> {
             (Shape::IntOrString, Value::String(_)) => {}
             (Shape::IntOrString, Value::Number(n)) => {
                 if n.as_i64().is_none_or(|n| i32::try_from(n).is_err()) {
-                    self.fail(
-                        format!("json: cannot unmarshal number {n} into Go value of type int32"),
-                        trail,
-                    );
+                    let found = format!("number {n}");
+                    self.fail_typed(&found, "int32", trail);
                 }
             }
             (Shape::IntOrString, other) => self.fail_typed(go_kind(other), "int32", trail),
@@ -84,7 +82,7 @@ impl Walk<'_> {
                 Ok(at) => *value = time::seconds(at).into(),
                 Err(error) => self.fail(error.into(), trail),
             },
-            (Shape::MicroTime, Value::String(text)) => match time::parse(text) {
+            (Shape::MicroTime, Value::String(text)) => match time::parse_micros(text) {
                 Ok(at) => *value = time::micros(at).into(),
                 Err(error) => self.fail(error.into(), trail),
             },
