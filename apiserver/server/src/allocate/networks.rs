@@ -11,7 +11,7 @@ use std::{
 use ipnet::IpNet;
 use rand::RngExt;
 use serde_json::Value;
-use skiff_api::machinery::{meta::Meta, read::Read};
+use skiff_api::machinery::{meta::Meta, names::ip::is_for_services, read::Read};
 use skiff_storage::Store;
 
 use crate::stored;
@@ -75,9 +75,8 @@ impl Network {
 
     /// The address may be given.
     pub fn holds(&self, ip: &IpAddr) -> bool {
-        self.net.contains(ip)
-            && *ip != self.net.network()
-            && (ip.is_ipv6() || *ip != self.net.broadcast())
+        let net = &self.net;
+        net.contains(ip) && is_for_services(*ip, net.network(), net.broadcast())
     }
 
     /// One that is free: any of the most, else any of those that are left for people.
