@@ -137,7 +137,7 @@ fn drop_what_the_type_brought(new: &mut Value, old: &Value) {
         {
             gone.extend(["clusterIP", "clusterIPs"]);
         }
-        gone.extend(["ipFamilies", "ipFamilyPolicy"]);
+        gone.extend(["ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"]);
     }
     if no_more(&|service| needs_health_check(service.at("spec"))) {
         gone.push("healthCheckNodePort");
@@ -217,7 +217,8 @@ mod tests {
 
     #[test]
     fn what_a_service_of_an_external_name_keeps() {
-        let old = json!({"spec": {"type": "ClusterIP", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"], "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"}});
+        let old = json!({"spec": {"type": "ClusterIP", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"], "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack",
+            "internalTrafficPolicy": "Cluster"}});
         let named = |change: Value| {
             let mut new = old.clone();
             new["spec"]["type"] = "ExternalName".into();
