@@ -4,6 +4,7 @@ mod support;
 
 use std::{sync::Arc, time::Duration};
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use bytes::Bytes;
 use futures::StreamExt;
 use http_body_util::{BodyExt, Empty};
@@ -266,6 +267,56 @@ async fn logs_pods_and_figures() {
     );
     let pods: Value = serde_json::from_str(&node.get(SERVER, "/pods").await.1).unwrap();
     assert_eq!(pods["items"][0]["metadata"]["name"], "p");
+    assert_eq!(
+        (&pods["kind"], pods["items"][0].get("kind")),
+        (&json!("PodList"), None)
+    );
+    let running: Value = serde_json::from_str(&node.get(SERVER, "/runningpods/").await.1).unwrap();
+    let run = &running["items"][0];
+    assert_eq!(run["metadata"]["uid"], pods["items"][0]["metadata"]["uid"]);
+    assert_eq!(run["spec"]["containers"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        (&run["spec"]["containers"][0]["name"], &run["status"]),
+        (&json!("c"), &json!({}))
+    );
+    // a path may name the uid, too
+    let uid = run["metadata"]["uid"].as_str().unwrap();
+    for (path, code, text) in [
+        (
+            format!("/exec/default/p/{uid}/c?output=1"),
+            500,
+            "Upgrade request required\n",
+        ),
+        (
+            "/exec/default/p/other/c?output=1".into(),
+            500,
+            "container not found (\"c\")",
+        ),
+        (
+            "/portForward/default/p/other".into(),
+            500,
+            "pod not found (\"p_default\")",
+        ),
+        ("/healthz/syncloop".into(), 200, "ok"),
+        ("/healthz/none".into(), 404, "404 page not found\n"),
+        (
+            "/healthz?verbose".into(),
+            200,
+            "[+]ping ok\n[+]log ok\n[+]syncloop ok\nhealthz check passed\n",
+        ),
+    ] {
+        assert_eq!(
+            node.get(SERVER, &path).await,
+            (code, text.to_owned()),
+            "{path}"
+        );
+    }
+    let settings: Value = serde_json::from_str(&node.get(SERVER, "/configz").await.1).unwrap();
+    let settings = &settings["kubeletconfig"];
+    assert_eq!(
+        (&settings["kind"], &settings["enableServer"]),
+        (&json!("KubeletConfiguration"), &json!(true))
+    );
     let summary: Value = serde_json::from_str(&node.get(SERVER, "/stats/summary").await.1).unwrap();
     assert_eq!(
         summary["pods"][0]["containers"][0]["memory"]["workingSetBytes"],
@@ -312,6 +363,41 @@ async fn commands_through_a_websocket() {
         assert_eq!(channels[1], format!("{command} now").as_bytes());
         let told: Value = serde_json::from_slice(&channels[3]).unwrap();
         assert_eq!(told["status"], status);
+    }
+    // what older clients speak, whose text frames bear a digit and base64
+    for (protocol, is_text) in [
+        ("channel.k8s.io", false),
+        ("base64.channel.k8s.io", true),
+        ("v4.channel.k8s.io", false),
+        ("v4.base64.channel.k8s.io", true),
+    ] {
+        let request = hyper::Request::get("wss://localhost/exec/default/p/c?command=ok&output=1")
+            .header("host", "localhost")
+            .header("connection", "Upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+            .header("sec-websocket-protocol", protocol)
+            .body(())
+            .unwrap();
+        let (mut socket, response) =
+            tokio_tungstenite::client_async(request, node.connect(SERVER).await)
+                .await
+                .unwrap();
+        assert_eq!(response.headers()["sec-websocket-protocol"], protocol);
+        let mut said = Vec::new();
+        while let Some(Ok(message)) = socket.next().await {
+            match message {
+                Message::Binary(data) if !is_text && data[0] == 1 => said.extend(&data[1..]),
+                Message::Text(text) if is_text && text.starts_with('1') => {
+                    said.extend(BASE64_STANDARD.decode(&text[1..]).unwrap());
+                }
+                Message::Binary(_) => assert!(!is_text, "{protocol}"),
+                Message::Text(_) => assert!(is_text, "{protocol}"),
+                _ => {}
+            }
+        }
+        assert_eq!(said, b"ok", "{protocol}");
     }
     assert_eq!(
         node.get(SERVER, "/exec/default/p/c?command=x&output=1")

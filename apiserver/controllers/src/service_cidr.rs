@@ -11,6 +11,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use serde_json::json;
+use skiff_api::machinery::names::ip::is_for_services;
 
 use crate::{clock::since, prelude::*};
 
@@ -90,8 +91,13 @@ fn may_go(
     let has_parents = nets(cidr).all(|net| others().any(|other| other.contains(&net)));
     has_parents
         || addresses
-            .filter(|address| nets(cidr).any(|net| net.contains(address)))
-            .all(|address| others().any(|other| other.contains(&address)))
+            .filter(|address| nets(cidr).any(|net| gives(&net, address)))
+            .all(|address| others().any(|other| gives(&other, &address)))
+}
+
+/// The address may be given from this network.
+fn gives(net: &IpNet, address: &IpAddr) -> bool {
+    net.contains(address) && is_for_services(*address, net.network(), net.broadcast())
 }
 
 impl Controller {
@@ -199,7 +205,7 @@ mod tests {
             )
         };
         let used = || {
-            ["10.0.0.1", "10.0.1.1", "fd00::1"]
+            ["10.0.0.1", "10.0.0.255", "10.0.1.1", "fd00::1"]
                 .into_iter()
                 .map(|text| text.parse().unwrap())
         };
@@ -214,6 +220,13 @@ mod tests {
             (&low, vec![&whole, &low], true),
             (&low, vec![&low, &far], false),
             (&far, vec![&low, &far], true),
+            // a network's last address is none that it gives
+            (
+                &whole,
+                vec![&whole, &low, &cidr("next", &["10.0.1.0/24"])],
+                false,
+            ),
+            (&whole, vec![&whole, &cidr("both", &["10.0.0.0/23"])], true),
             (&whole, vec![&whole, &cidr("same", &["10.0.0.0/16"])], true),
         ] {
             let all: Vec<_> = all.into_iter().cloned().collect();

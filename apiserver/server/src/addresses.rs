@@ -1,4 +1,4 @@
-//! IPAddress objects: one for each cluster IP that a service has, made and taken away with it.
+//! IPAddress objects: one for each cluster IP that a service has, made and taken away with it; and the ServiceCIDR of the server's own network.
 //!
 //! Invariant: who has an address is decided by the allocator; these objects follow, and what is missing or left over is mended at the start.
 //! Follows `pkg/registry/core/service/ipallocator/ipallocator.go` and `pkg/registry/core/service/ipallocator/controller/repairip.go`.
@@ -6,11 +6,17 @@
 use std::{collections::HashSet, sync::Arc};
 
 use serde_json::{Value, json};
-use skiff_api::machinery::{meta::Meta, status::Status};
+use skiff_api::machinery::{meta::Meta, read::Read, status::Status, time};
+use tokio_util::sync::CancellationToken;
 
-use crate::{allocate::cluster_ips, own::Own, stored, write::Writer};
+use crate::{
+    allocate::{ADDRESSES, cluster_ips, networks},
+    following::Following,
+    own::Own,
+    stored,
+    write::Writer,
+};
 
-const RESOURCE: &str = "ipaddresses.networking.k8s.io";
 const MANAGER_LABEL: &str = "ipaddress.kubernetes.io/managed-by";
 const MANAGER: &str = "ipallocator.k8s.io";
 
@@ -24,7 +30,7 @@ pub async fn follow(writer: &Arc<Writer>, new: &Value, old: &Value) {
         }
     }
     for ip in before.iter().filter(|ip| !now.contains(ip)) {
-        if let Err(status) = own.delete(RESOURCE, "", &ip.to_string()).await {
+        if let Err(status) = own.delete(ADDRESSES, "", &ip.to_string()).await {
             tracing::warn!("cannot remove the IPAddress {ip}: {}", status.message);
         }
     }
@@ -34,7 +40,7 @@ async fn make(own: &Own, ip: &str, service: &Value) -> Result<(), Status> {
     let family = if ip.contains(':') { "IPv6" } else { "IPv4" };
     let address = json!({"metadata": {"name": ip, "labels": {"ipaddress.kubernetes.io/ip-family": family, MANAGER_LABEL: MANAGER}},
         "spec": {"parentRef": {"resource": "services", "namespace": service.namespace(), "name": service.name()}}});
-    own.ensure(RESOURCE, address).await
+    own.ensure(ADDRESSES, address).await
 }
 
 /// Makes what services lack, and removes what no service has any more.
@@ -49,11 +55,50 @@ pub async fn repair(own: &Own) -> Result<(), Status> {
             used.insert(ip);
         }
     }
-    for object in store.snapshot(RESOURCE).range(None, None) {
+    for object in store.snapshot(ADDRESSES).range(None, None) {
         let ours = object.attributes().label(MANAGER_LABEL) == Some(MANAGER);
         if ours && !used.contains(&*object.key.name) {
-            own.delete(RESOURCE, "", &object.key.name).await?;
+            own.delete(ADDRESSES, "", &object.key.name).await?;
         }
     }
     Ok(())
+}
+
+/// The network of `--service-cluster-ip-range`, as an object. Follows `pkg/controlplane/controller/defaultservicecidr`.
+pub async fn default_network(own: &Own) -> Result<(), Status> {
+    const NAME: &str = "kubernetes";
+    let cidr = own.writer.allocator.cidr.trunc().to_string();
+    let object = json!({"metadata": {"name": NAME}, "spec": {"cidrs": [cidr]}});
+    own.ensure(networks::RESOURCE, object).await?;
+    let now = time::seconds(own.writer.core.now());
+    let status = json!({"conditions": [
+        {"type": "Ready", "status": "True", "message": "Kubernetes default Service CIDR is ready", "lastTransitionTime": now}]});
+    let told = |live: &Value| {
+        let ready = |condition: &Value| {
+            condition.text("type") == "Ready" && condition.text("status") != "Unknown"
+        };
+        live.at("status").list("conditions").iter().any(ready)
+            || !live.at("spec").texts("cidrs").eq([cidr.as_str()])
+    };
+    Own::managing(&own.writer, "kubernetes-service-cidr-controller")
+        .apply_status(networks::RESOURCE, NAME, &status, &told)
+        .await
+}
+
+/// Looks after that object whenever a ServiceCIDR changes, until `stopping`.
+pub async fn keep_network(writer: Arc<Writer>, stopping: CancellationToken) {
+    let mut following = Following::new(&writer.core.store, networks::RESOURCE);
+    loop {
+        let changes = tokio::select! {
+            changes = following.next() => changes,
+            () = stopping.cancelled() => None,
+        };
+        let Some(_) = changes else { return };
+        if let Err(status) = default_network(&Own::new(&writer)).await {
+            tracing::error!(
+                "cannot look after the default ServiceCIDR: {}",
+                status.message
+            );
+        }
+    }
 }

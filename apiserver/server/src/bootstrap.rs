@@ -7,7 +7,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use serde_json::{Value, json};
-use skiff_api::machinery::{meta::Meta, read::Read, status::Status, time};
+use skiff_api::machinery::{meta::Meta, status::Status};
 
 use crate::{
     addresses,
@@ -76,10 +76,11 @@ pub async fn run(
         register::builtin(own),
         authentication(own, pki),
         legacy_tokens::track(own),
-        service_cidr(own),
-        kubernetes_service(own, advertised),
+        addresses::default_network(own),
     );
-    let (policy, classes, flows, services, access, tokens, cidr, kubernetes) = steps;
+    let (policy, classes, flows, services, access, tokens, cidr) = steps;
+    // its address is of a network that stands there
+    let kubernetes = kubernetes_service(own, advertised).await;
     for step in [
         policy, classes, flows, services, access, tokens, cidr, kubernetes,
     ] {
@@ -116,28 +117,6 @@ async fn authentication(own: &Own, pki: &Pki) -> Result<(), Status> {
         "requestheader-group-headers": group, "requestheader-extra-headers-prefix": extra});
     let map = json!({"metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"}, "data": data});
     own.put("configmaps", map).await
-}
-
-/// The network of the services, as an object. Follows `pkg/controlplane/controller/defaultservicecidr`.
-async fn service_cidr(own: &Own) -> Result<(), Status> {
-    const RESOURCE: &str = "servicecidrs.networking.k8s.io";
-    const NAME: &str = "kubernetes";
-    let cidr = own.writer.allocator.cidr.trunc().to_string();
-    let object = json!({"metadata": {"name": NAME}, "spec": {"cidrs": [cidr]}});
-    own.ensure(RESOURCE, object).await?;
-    let now = time::seconds(own.writer.core.now());
-    let status = json!({"conditions": [
-        {"type": "Ready", "status": "True", "message": "Kubernetes default Service CIDR is ready", "lastTransitionTime": now}]});
-    let told = |live: &Value| {
-        let ready = |condition: &Value| {
-            condition.text("type") == "Ready" && condition.text("status") != "Unknown"
-        };
-        live.at("status").list("conditions").iter().any(ready)
-            || !live.at("spec").texts("cidrs").eq([cidr.as_str()])
-    };
-    Own::managing(&own.writer, "kubernetes-service-cidr-controller")
-        .apply_status(RESOURCE, NAME, &status, &told)
-        .await
 }
 
 /// The service `kubernetes` and where it leads.

@@ -105,6 +105,7 @@ impl App {
         let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
         let id = HeaderValue::from_str(&id.to_string()).ok()?;
         parts.headers.insert(AUDIT_ID, id.clone());
+        parts.extensions.insert(audit::OwnId);
         Some(id)
     }
 

@@ -175,7 +175,15 @@ fn openapi(ctx: &Context, which: &str) -> Response<Body> {
         .openapi
         .find(&ctx.kinds, &known, which, &ctx.headers);
     let (document, media) = match found {
-        Found::Nothing => return ctx.text(404, "404 page not found\n"),
+        Found::Nothing if which.starts_with("v2") => {
+            return ctx.text(404, "404 page not found\n");
+        }
+        // upstream has nothing to say of these
+        Found::Nothing => {
+            let mut response = ctx.finish(404, "", Body::empty());
+            response.headers_mut().remove(header::CONTENT_TYPE);
+            return response;
+        }
         Found::NotAcceptable => {
             let mut response = ctx.finish(406, "application/json", Body::empty());
             let headers = response.headers_mut();

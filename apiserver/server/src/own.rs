@@ -141,6 +141,26 @@ impl Own {
             .map(drop)
     }
 
+    /// Updates what is there, and notes who owns what was changed.
+    async fn tracked(
+        &self,
+        row: &Arc<Kind>,
+        at: (&str, &str),
+        part: Part,
+        compute: Compute<'_>,
+    ) -> Result<(), Status> {
+        let call = self.call();
+        self.update(row, at, part, &mut |live| {
+            let mut new = compute(live)?;
+            let live = live.unwrap_or(&Value::Null);
+            if new != *live {
+                managed::track_update(&call, row, part, live, &mut new)?;
+            }
+            Ok(new)
+        })
+        .await
+    }
+
     /// Changes a part of what is there by `work`, which may leave it as it is. What has gone needs it no more.
     pub async fn change(
         &self,
@@ -149,17 +169,12 @@ impl Own {
         part: Part,
         work: &mut (dyn FnMut(&mut Value) + Send),
     ) -> Result<(), Status> {
-        let call = self.call();
         let mut compute = |live: Option<&Value>| {
-            let live = live.unwrap_or(&Value::Null);
-            let mut new = live.clone();
+            let mut new = live.cloned().unwrap_or_default();
             work(&mut new);
-            if new != *live {
-                managed::track_update(&call, row, part, live, &mut new)?;
-            }
             Ok(new)
         };
-        match self.update(row, at, part, &mut compute).await {
+        match self.tracked(row, at, part, &mut compute).await {
             Err(status) if status.code == 404 => Ok(()),
             done => done,
         }
@@ -219,7 +234,7 @@ impl Statuses for Arc<Writer> {
     ) -> Result<(), Status> {
         let own = Own::new(self);
         let row = own.row(resource)?;
-        own.update(row, (namespace, name), Part::of(row, "status")?, compute)
-            .await
+        let part = Part::of(row, "status")?;
+        own.tracked(row, (namespace, name), part, compute).await
     }
 }

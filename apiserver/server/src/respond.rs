@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use skiff_api::{
-    kinds::{Column, Kind},
+    kinds::{Column, Kind, Printer},
     machinery::{
         field::{Errors, Path},
         gonum,
@@ -82,36 +82,88 @@ pub async fn object(
 
 /// An object as `kind` shows it.
 pub fn value(ctx: &Context, accept: &Accept, kind: &Arc<Kind>, code: u16, value: Value) -> Answer {
-    match accept.form {
-        Form::Object => ctx.value(code, accept, &value),
-        Form::Metadata(version) => ctx.value(code, accept, &partial(value, version)),
-        Form::MetadataList(_) => Err(Status::not_acceptable(format!(
-            "you requested PartialObjectMetadataList, but the requested object is not a list (*{}.{})",
-            kind.internal_package(),
-            kind.kind
-        ))),
-        Form::Table(version) => {
-            let include = IncludeObject::of(ctx)?;
-            let version_of = value.resource_version().to_string();
-            let row = row(kind, &value, ctx.app.core.clock.now(), include, version);
-            ctx.value(
-                code,
-                accept,
-                &table(
-                    kind,
-                    version,
-                    json!({"resourceVersion": version_of}),
-                    vec![row],
-                    true,
-                ),
-            )
-        }
-    }
+    Look::of(kind).value(ctx, accept, code, value)
 }
 
-/// `PartialObjectMetadata` of an object.
-pub fn partial(mut value: Value, version: &str) -> Value {
-    json!({"kind": "PartialObjectMetadata", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": value["metadata"].take()})
+/// How objects of a type are shown.
+pub struct Look<'a> {
+    /// The package of upstream's type, and the type.
+    pub told: (&'a str, &'a str),
+    pub printer: &'a Printer,
+    /// What a row says of its object besides the cells.
+    pub conditions: fn(&Value) -> Vec<Value>,
+    /// Annotations that the metadata has in the whole object alone.
+    pub annotations: &'static [&'static str],
+}
+
+impl Look<'_> {
+    pub fn of(kind: &Kind) -> Look<'_> {
+        Look {
+            told: (kind.internal_package(), kind.kind),
+            printer: &kind.printer,
+            conditions: kind.strategy.row_conditions,
+            annotations: kind.strategy.annotations_of_version,
+        }
+    }
+
+    /// An object in the form that is wanted.
+    pub fn value(&self, ctx: &Context, accept: &Accept, code: u16, value: Value) -> Answer {
+        match accept.form {
+            Form::Object => ctx.value(code, accept, &value),
+            Form::Metadata(version) => ctx.value(code, accept, &self.partial(value, version)),
+            Form::MetadataList(_) => Err(Status::not_acceptable(format!(
+                "you requested PartialObjectMetadataList, but the requested object is not a list (*{}.{})",
+                self.told.0, self.told.1
+            ))),
+            Form::Table(version) => {
+                let include = IncludeObject::of(ctx)?;
+                let metadata = json!({"resourceVersion": value.resource_version()});
+                let row = self.row(&value, ctx.app.core.clock.now(), include, version);
+                let table = table(self.printer, version, metadata, vec![row], true);
+                ctx.value(code, accept, &table)
+            }
+        }
+    }
+
+    /// `PartialObjectMetadata` of an object.
+    pub fn partial(&self, mut value: Value, version: &str) -> Value {
+        let mut metadata = value["metadata"].take();
+        if let Some(annotations) = metadata
+            .get_mut("annotations")
+            .and_then(Value::as_object_mut)
+        {
+            annotations.retain(|name, _| !self.annotations.contains(&name.as_str()));
+            if annotations.is_empty() {
+                metadata
+                    .as_object_mut()
+                    .map(|all| all.remove("annotations"));
+            }
+        }
+        json!({"kind": "PartialObjectMetadata", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata})
+    }
+
+    /// One row.
+    pub fn row(
+        &self,
+        value: &Value,
+        now: Timestamp,
+        include: IncludeObject,
+        version: &str,
+    ) -> Value {
+        let mut row = json!({"cells": self.printer.cells(value, now)});
+        let conditions = (self.conditions)(value);
+        if !conditions.is_empty() {
+            row["conditions"] = conditions.into();
+        }
+        row["object"] = match include {
+            IncludeObject::None => Value::Null,
+            IncludeObject::Object => value.clone(),
+            IncludeObject::Metadata => {
+                self.partial(json!({"metadata": value["metadata"]}), version)
+            }
+        };
+        row
+    }
 }
 
 /// What of an object goes along in a table's row.
@@ -144,43 +196,20 @@ impl IncludeObject {
     }
 }
 
-/// One row.
-pub fn row(
-    kind: &Kind,
-    value: &Value,
-    now: Timestamp,
-    include: IncludeObject,
-    version: &str,
-) -> Value {
-    let mut row = json!({"cells": kind.printer.cells(value, now)});
-    let conditions = (kind.strategy.row_conditions)(value);
-    if !conditions.is_empty() {
-        row["conditions"] = conditions.into();
-    }
-    row["object"] = match include {
-        IncludeObject::None => Value::Null,
-        IncludeObject::Object => value.clone(),
-        IncludeObject::Metadata => {
-            json!({"kind": "PartialObjectMetadata", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": value["metadata"]})
-        }
-    };
-    row
-}
-
 fn column(column: &Column<'_>) -> Value {
     json!({"name": column.name, "type": column.kind, "format": column.format, "description": column.description, "priority": column.priority})
 }
 
 /// The table. Later events of a watch leave the columns out.
 pub fn table(
-    kind: &Kind,
+    printer: &Printer,
     version: &str,
     metadata: Value,
     rows: Vec<Value>,
     columns: bool,
 ) -> Value {
     let definitions = if columns {
-        kind.printer.definitions().iter().map(column).collect()
+        printer.definitions().iter().map(column).collect()
     } else {
         Value::Null
     };

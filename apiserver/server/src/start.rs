@@ -254,7 +254,7 @@ async fn started(config: Config) -> Result<Running, StartError> {
         .filter_map(|l| l.local_addr().ok())
         .collect();
     let stopping = CancellationToken::new();
-    let allocator = Arc::new(Allocator::new(config.service_cidr, &*store));
+    let allocator = Arc::new(Allocator::new(config.service_cidr, &store));
     let pki = Pki::open(
         &config.cert_dir,
         &serving_names(&config, &allocator, &addresses),
@@ -323,6 +323,7 @@ async fn started(config: Config) -> Result<Running, StartError> {
     let services = aggregation::Services::load(&core, &transports, &aggregation);
     task::spawn(services.run(writer.clone(), stopping.clone()));
     task::spawn(definitions.run(writer.clone(), stopping.clone()));
+    task::spawn(addresses::keep_network(writer.clone(), stopping.clone()));
     task::spawn(legacy_tokens::label(writer.clone(), used, stopping.clone()));
     let app = Arc::new(App {
         core,

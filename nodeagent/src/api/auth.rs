@@ -74,9 +74,9 @@ pub fn needed(method: &Method, path: &str) -> (&'static str, Vec<&'static str>) 
     (verb, subresources)
 }
 
-const ALLOWED_FOR: Duration = Duration::from_secs(300);
-const DENIED_FOR: Duration = Duration::from_secs(30);
-const TOKEN_FOR: Duration = Duration::from_secs(120);
+pub(super) const ALLOWED_FOR: Duration = Duration::from_secs(300);
+pub(super) const DENIED_FOR: Duration = Duration::from_secs(30);
+pub(super) const TOKEN_FOR: Duration = Duration::from_secs(120);
 const REMEMBERED: usize = 1024;
 
 type Question = (User, &'static str, &'static str);

@@ -24,7 +24,6 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::{VerifierBuilderError, WebPkiClientVerifier},
 };
-use serde_json::json;
 use skiff_watching::task::boxed;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -33,8 +32,9 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{
+    about,
     auth::{self, Guard, User},
-    logs, query, stats, streams,
+    logs, stats, streams,
 };
 use crate::{
     agent::{ApiConfig, Context},
@@ -181,30 +181,37 @@ async fn connection(stream: TcpStream, tls: TlsAcceptor, router: Router) {
 
 fn router(shared: Shared) -> Router {
     Router::new()
-        .route("/healthz", get(|| async { "ok" }))
-        .route("/pods", get(pods))
-        .route("/runningpods/", get(running_pods))
+        .route("/healthz", get(about::healthz))
+        .route("/healthz/{check}", get(about::check))
+        .route("/configz", get(about::configz))
+        .route("/pods", get(about::pods))
+        .route("/runningpods/", get(about::running_pods))
         .route(
             "/containerLogs/{namespace}/{pod}/{container}",
             get(logs::container),
         )
-        .route(
-            "/exec/{namespace}/{pod}/{container}",
-            get(streams::exec).post(streams::exec),
-        )
-        .route(
-            "/attach/{namespace}/{pod}/{container}",
-            get(streams::attach).post(streams::attach),
-        )
-        .route(
-            "/portForward/{namespace}/{pod}",
-            get(streams::port_forward).post(streams::port_forward),
-        )
-        .route("/run/{namespace}/{pod}/{container}", post(streams::run))
+        .merge(streamed())
         .route("/stats/summary", get(stats::summary))
         .route("/metrics/resource", get(stats::resource_metrics))
         .layer(axum::middleware::from_fn_with_state(shared.clone(), check))
         .with_state(shared)
+}
+
+/// The ways to containers; a path may name a pod's uid besides its name.
+fn streamed() -> Router<Shared> {
+    let mut router = Router::new();
+    for place in ["{namespace}/{pod}", "{namespace}/{pod}/{uid}"] {
+        let of = |what: &str| format!("/{what}/{place}/{{container}}");
+        router = router
+            .route(&of("exec"), get(streams::exec).post(streams::exec))
+            .route(&of("attach"), get(streams::attach).post(streams::attach))
+            .route(&of("run"), post(streams::run))
+            .route(
+                &format!("/portForward/{place}"),
+                get(streams::port_forward).post(streams::port_forward),
+            );
+    }
+    router
 }
 
 /// Lets through who is known and allowed.
@@ -264,23 +271,4 @@ async fn check(State(shared): State<Shared>, mut request: Request, next: Next) -
             )
         }
     }
-}
-
-fn list(pods: Vec<k8s_openapi::api::core::v1::Pod>) -> Response {
-    query::json(&json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": pods}))
-}
-
-async fn pods(State(shared): State<Shared>) -> impl IntoResponse {
-    let pods = shared.node.pods.read();
-    list(pods.values().map(|handle| handle.with_status()).collect())
-}
-
-async fn running_pods(State(shared): State<Shared>) -> impl IntoResponse {
-    let pods = shared.node.pods.read();
-    list(
-        pods.values()
-            .filter(|handle| handle.state.lock().view.running().next().is_some())
-            .map(|handle| handle.with_status())
-            .collect(),
-    )
 }

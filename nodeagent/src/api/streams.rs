@@ -79,24 +79,57 @@ enum Way {
     Attach,
 }
 
-type Place = Path<(String, String, String)>;
+/// What a path names: a container, or the pod itself; and, if it was said, the only pod of that name that is meant.
+#[derive(Debug, serde::Deserialize)]
+pub struct Place {
+    namespace: String,
+    pod: String,
+    uid: Option<String>,
+    #[serde(default)]
+    container: String,
+}
 
-pub async fn exec(State(shared): State<Shared>, Path(place): Place, request: Request) -> Response {
-    remote_command(&shared, place, Way::Exec, request).unwrap_or_else(|refusal| *refusal)
+impl Place {
+    /// The pod, or the refusal.
+    fn found(&self, node: &Context) -> Result<Arc<Handle>, Box<Response>> {
+        let handle = found(node, &self.namespace, &self.pod)?;
+        let other = (self.uid.as_deref()).is_some_and(|uid| names::uid(&handle.pod()) != uid);
+        if other {
+            return Err(Box::new(match self.container.is_empty() {
+                true => refuse(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    format!("pod not found (\"{}_{}\")", self.pod, self.namespace),
+                ),
+                false => refuse(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    format!("container not found ({:?})", self.container),
+                ),
+            }));
+        }
+        Ok(handle)
+    }
+}
+
+pub async fn exec(
+    State(shared): State<Shared>,
+    Path(place): Path<Place>,
+    request: Request,
+) -> Response {
+    remote_command(&shared, &place, Way::Exec, request).unwrap_or_else(|refusal| *refusal)
 }
 
 pub async fn attach(
     State(shared): State<Shared>,
-    Path(place): Place,
+    Path(place): Path<Place>,
     request: Request,
 ) -> Response {
-    remote_command(&shared, place, Way::Attach, request).unwrap_or_else(|refusal| *refusal)
+    remote_command(&shared, &place, Way::Attach, request).unwrap_or_else(|refusal| *refusal)
 }
 
 /// Which container is meant, and what is to be done with it.
 fn wanted(
     shared: &Shared,
-    (namespace, pod, container): (String, String, String),
+    place: &Place,
     way: Way,
     request: &Request,
 ) -> Result<(String, ExecSpec), Box<Response>> {
@@ -107,17 +140,18 @@ fn wanted(
             "you must specify at least 1 of stdin, stdout, stderr",
         )));
     }
-    let handle = found(&shared.node, &namespace, &pod)?;
+    let handle = place.found(&shared.node)?;
+    let (namespace, pod, container) = (&place.namespace, &place.pod, &place.container);
     let missing = match way {
         Way::Exec => format!("container not found ({container:?})"),
         Way::Attach => format!("container {container} not found in pod {pod}_{namespace}"),
     };
-    let id = running(&handle, &container)
+    let id = running(&handle, container)
         .ok_or_else(|| Box::new(refuse(StatusCode::INTERNAL_SERVER_ERROR, missing)))?;
     if matches!(way, Way::Attach) {
         spec.command.clear();
         // Whether there is a terminal was decided when the container was started.
-        spec.tty = names::find_container(&handle.pod(), &container)
+        spec.tty = names::find_container(&handle.pod(), container)
             .and_then(|(_, container)| container.tty)
             .unwrap_or(false);
         spec.stderr &= !spec.tty;
@@ -137,7 +171,7 @@ fn upgraded_to(request: &Request) -> Result<Kind, Box<Response>> {
 
 fn remote_command(
     shared: &Shared,
-    place: (String, String, String),
+    place: &Place,
     way: Way,
     request: Request,
 ) -> Result<Response, Box<Response>> {
@@ -237,18 +271,18 @@ fn target(handle: &Arc<Handle>) -> Result<Target, Box<Response>> {
 
 pub async fn port_forward(
     State(shared): State<Shared>,
-    Path(place): Path<(String, String)>,
+    Path(place): Path<Place>,
     request: Request,
 ) -> Response {
-    forward_ports(&shared, place, request).unwrap_or_else(|refusal| *refusal)
+    forward_ports(&shared, &place, request).unwrap_or_else(|refusal| *refusal)
 }
 
 fn forward_ports(
     shared: &Shared,
-    (namespace, pod): (String, String),
+    place: &Place,
     request: Request,
 ) -> Result<Response, Box<Response>> {
-    let target = target(&found(&shared.node, &namespace, &pod)?)?;
+    let target = target(&place.found(&shared.node)?)?;
     let kind = upgraded_to(&request)?;
     let spoken: Vec<&str> = match kind {
         Kind::Spdy => vec![forward::PROTOCOL],
@@ -296,14 +330,15 @@ fn forward_ports(
 /// Runs a command and answers its output.
 pub async fn run(
     State(shared): State<Shared>,
-    Path((namespace, pod, container)): Place,
+    Path(place): Path<Place>,
     request: Request,
 ) -> Response {
-    let handle = match found(&shared.node, &namespace, &pod) {
+    let container = &place.container;
+    let handle = match place.found(&shared.node) {
         Ok(handle) => handle,
         Err(refusal) => return *refusal,
     };
-    let Some(id) = running(&handle, &container) else {
+    let Some(id) = running(&handle, container) else {
         return refuse(
             StatusCode::INTERNAL_SERVER_ERROR,
             format!("container not found ({container:?})"),

@@ -19,8 +19,8 @@ enum Error {
     Runtime(#[from] runtime::Error),
 }
 
-const MAX_BYTES: u64 = 10 << 20;
-const MAX_FILES: usize = 5;
+pub const MAX_BYTES: u64 = 10 << 20;
+pub const MAX_FILES: usize = 5;
 
 /// Looks after the logs of all containers until the agent stops.
 pub async fn keep(node: Arc<Context>) {

@@ -16,7 +16,8 @@ use skiff_watching::{
 use crate::{agent::context::Context, time};
 
 const NAMESPACE: &str = "kube-node-lease";
-const SECONDS: i32 = 40;
+/// How long the node is taken for alive after it renewed its lease.
+pub const SECONDS: i32 = 40;
 
 /// Renews until the agent stops. `node_uid`: of the Node object, which owns the Lease.
 pub async fn keep(node: Arc<Context>, node_uid: String) {

@@ -18,6 +18,9 @@ use crate::machinery::{
     time,
 };
 
+/// What `/scale` shows: a type that is no kind of its own.
+pub(super) const SCALE: &str = "autoscaling/v1 Scale";
+
 #[derive(Debug, Clone)]
 pub enum Printer {
     Builtin(&'static Columns),
@@ -84,6 +87,11 @@ fn since(written: &str, now: Timestamp) -> String {
 }
 
 impl Printer {
+    /// How a Scale is shown, whatever it is of.
+    pub fn of_scales() -> Printer {
+        Printer::Builtin(Tables::builtin().of(SCALE))
+    }
+
     /// The columns as a Table defines them.
     pub fn definitions(&self) -> Vec<Column<'_>> {
         match self {

@@ -51,6 +51,8 @@ pub struct Strategy {
     pub without_effect: fn(&Value) -> Option<&'static str>,
     /// Conditions of an object's row in a Table.
     pub row_conditions: fn(&Value) -> Vec<Value>,
+    /// Annotations that stand for what this version has no field for: the whole object has them, its metadata alone does not.
+    pub annotations_of_version: &'static [&'static str],
     /// The kind whose objects this one shows in another form (autoscaling/v1, core events). `None` for the kind that is stored.
     pub stored_as: Option<&'static Alias>,
 }
@@ -76,6 +78,7 @@ impl Strategy {
         terminate: None,
         without_effect: |_| None,
         row_conditions: |_| Vec::new(),
+        annotations_of_version: &[],
         stored_as: None,
     };
 }

@@ -4,7 +4,10 @@
 
 /// What Go says of `text`; `None` when it is valid JSON.
 pub fn syntax_error(text: &[u8]) -> Option<String> {
-    if nesting(text) > DEEPEST {
+    if let Some(said) = too_deep(text) {
+        return Some(said);
+    }
+    if deeper(text, DEEPEST).is_some() {
         return Some("exceeded max depth".into());
     }
     let mut scanner = Scanner {
@@ -38,9 +41,12 @@ pub fn object_error(text: &[u8]) -> Option<String> {
 /// The scanner below calls itself for each level, so it is not let loose on text that was made to be deep. Nothing that is read goes so far.
 const DEEPEST: usize = 1000;
 
-/// How deep brackets stand within brackets, outside of strings.
-fn nesting(text: &[u8]) -> usize {
-    let (mut depth, mut deepest, mut quoted, mut escaped) = (0usize, 0, false, false);
+/// How deeply Go lets documents be nested.
+const GO_DEPTH: usize = 10_000;
+
+/// The bracket, outside of strings, that stands within more than `limit` others.
+fn deeper(text: &[u8], limit: usize) -> Option<char> {
+    let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
     for byte in text {
         match byte {
             _ if escaped => escaped = false,
@@ -48,13 +54,21 @@ fn nesting(text: &[u8]) -> usize {
             b'"' => quoted = !quoted,
             b'{' | b'[' if !quoted => {
                 depth += 1;
-                deepest = deepest.max(depth);
+                if depth > limit {
+                    return Some(char::from(*byte));
+                }
             }
             b'}' | b']' if !quoted => depth = depth.saturating_sub(1),
             _ => {}
         }
     }
-    deepest
+    None
+}
+
+/// What Go says of a document that is nested too deeply for it.
+pub fn too_deep(text: &[u8]) -> Option<String> {
+    deeper(text, GO_DEPTH)
+        .map(|bracket| format!("invalid character '{bracket}' exceeded max depth"))
 }
 
 /// Go's `quoteChar`.
@@ -250,13 +264,22 @@ impl Scanner<'_> {
 mod tests {
     #[test]
     fn depth_is_bounded() {
-        for text in ["[".repeat(1_000_000), "{\"a\":".repeat(500_000)] {
-            assert_eq!(
-                super::syntax_error(text.as_bytes()),
-                Some("exceeded max depth".into())
-            );
+        for (text, said) in [
+            (
+                "[".repeat(1_000_000),
+                "invalid character '[' exceeded max depth",
+            ),
+            (
+                "{\"a\":".repeat(500_000),
+                "invalid character '{' exceeded max depth",
+            ),
+            ("[".repeat(2_000), "exceeded max depth"),
+        ] {
+            assert_eq!(super::syntax_error(text.as_bytes()).as_deref(), Some(said));
         }
-        assert_eq!(super::nesting(br#"{"a":"[[[\"[[","b":[{}]}"#), 3);
+        let text = br#"{"a":"[[[\"[[","b":[{}]}"#;
+        assert_eq!(super::deeper(text, 3), None);
+        assert_eq!(super::deeper(text, 2), Some('{'));
     }
 
     use super::syntax_error;

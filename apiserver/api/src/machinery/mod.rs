@@ -6,6 +6,7 @@ pub mod cron;
 pub mod field;
 pub mod gojson;
 pub mod gonum;
+pub mod gotime;
 pub mod jsonpath;
 pub mod managed_fields;
 pub mod meta;

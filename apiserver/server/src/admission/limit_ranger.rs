@@ -4,11 +4,14 @@
 
 use async_trait::async_trait;
 use serde_json::Value;
-use skiff_api::machinery::{
-    meta::{Meta, child_mut},
-    quantity::Quantity,
-    read::Read,
-    status::Status,
+use skiff_api::{
+    kinds::rows::core::pod::pod_level,
+    machinery::{
+        meta::{Meta, child_mut},
+        quantity::Quantity,
+        read::Read,
+        status::Status,
+    },
 };
 
 use super::{
@@ -142,6 +145,11 @@ fn set_defaults(pod: &mut Value, range: &Value) -> Result<(), Unreadable> {
     if !notes.is_empty() {
         let said = format!("LimitRanger plugin set: {}", notes.join("; "));
         child_mut(&mut pod["metadata"], "annotations").insert(ANNOTATION.into(), said.into());
+        let spec = child_mut(pod, "spec");
+        if spec.contains_key("resources") {
+            // what was set is asked for by the pod as a whole, too
+            pod_level::resources(spec);
+        }
     }
     Ok(())
 }
@@ -302,6 +310,11 @@ mod tests {
             pod["metadata"]["annotations"],
             json!({ANNOTATION: "LimitRanger plugin set: memory request for container c; cpu, memory limit for container c"})
         );
+        pod["spec"]["resources"] = json!({"limits": {"cpu": "4"}, "requests": {"cpu": "4"}});
+        pod["spec"]["containers"][0]["resources"] = json!({});
+        set_defaults(&mut pod, &range).unwrap();
+        let whole = json!({"cpu": "4", "memory": "1Mi"});
+        assert_eq!(pod["spec"]["resources"]["requests"], whole);
     }
 
     #[test]

@@ -34,6 +34,10 @@ use self::{
 };
 
 /// Names a request in what is told of it, in its answer, and to servers behind this one.
+/// Marks a request to which this server gave its name, as the client gave it none.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnId;
+
 pub const AUDIT_ID: http::HeaderName = http::HeaderName::from_static("audit-id");
 
 /// Why there can be no audit log.

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 use skiff_api::machinery::{
-    schema::{Node, parse_json, paths_of_json},
+    schema::{Node, Parsed, SyntaxError, parse_json, parse_json_in_part, paths_of_json},
     status::Status,
     yaml,
 };
@@ -64,6 +64,21 @@ pub struct Document<'t> {
     said: Vec<String>,
     /// The JSON in whose order mistakes are told; other encodings are sorted before they are read.
     pub json: Option<&'t [u8]>,
+    /// Something in it was nested too deeply, and left out.
+    pub cut: bool,
+}
+
+impl<'t> Document<'t> {
+    fn of_json(text: &'t [u8], parsed: Result<Parsed, SyntaxError>) -> Result<Self, Misread> {
+        let parsed = parsed.map_err(|error| Misread(format!("{NO_JSON}{error}")))?;
+        Ok(Document {
+            value: parsed.value,
+            duplicates: parsed.duplicates,
+            said: Vec::new(),
+            json: Some(text),
+            cut: parsed.cut,
+        })
+    }
 }
 
 impl Document<'_> {
@@ -138,6 +153,8 @@ pub fn parse_object<'t>(
 ) -> Result<Document<'t>, Misread> {
     match (kind, node) {
         (Encoding::Protobuf, Some(node)) => parse_protobuf(data, node).map(Document::of),
+        // what is too deep may be in a place where its type is refused, or be left out
+        (Encoding::Json, _) => Document::of_json(data, parse_json_in_part(data)),
         _ => parse(data, kind),
     }
 }
@@ -145,15 +162,7 @@ pub fn parse_object<'t>(
 /// A document as text.
 pub fn parse(text: &[u8], kind: Encoding) -> Result<Document<'_>, Misread> {
     match kind {
-        Encoding::Json => {
-            let parsed = parse_json(text).map_err(|error| Misread(format!("{NO_JSON}{error}")))?;
-            Ok(Document {
-                value: parsed.value,
-                duplicates: parsed.duplicates,
-                said: Vec::new(),
-                json: Some(text),
-            })
-        }
+        Encoding::Json => Document::of_json(text, parse_json(text)),
         Encoding::Protobuf => Err(Misread("protobuf is no text".into())),
         Encoding::Yaml => parse_yaml(text),
     }
@@ -170,6 +179,7 @@ fn parse_yaml(text: &[u8]) -> Result<Document<'_>, Misread> {
             duplicates: Vec::new(),
             said: Vec::new(),
             json: None,
+            cut: false,
         });
     }
     let text = std::str::from_utf8(text)
@@ -188,6 +198,7 @@ fn parse_yaml(text: &[u8]) -> Result<Document<'_>, Misread> {
         duplicates: Vec::new(),
         said,
         json: None,
+        cut: false,
     })
 }
 

@@ -15,7 +15,7 @@ use skiff_api::{
     kinds::{Kind, Unread, api_version},
     machinery::{
         meta::Meta,
-        schema::{Decoded, Node, Schema, conform_as_written, paths_of_json},
+        schema::{Decoded, Node, Schema, TOO_DEEP, conform_as_written, is_cut, paths_of_json},
         status::Status,
     },
 };
@@ -231,6 +231,9 @@ pub fn finish(ctx: &Context, mut document: Document, of: As<'_>) -> Result<Value
     let decoded = of
         .conform(&mut value, place)
         .map_err(|error| Fault::Type(error.to_string()))?;
+    if document.cut && is_cut(&value) {
+        return Err(Fault::Type(TOO_DEEP.into()));
+    }
     ctx.emptied.note(&decoded);
     let validation = FieldValidation::of(ctx);
     if validation == FieldValidation::Ignore {

@@ -279,6 +279,10 @@ fn go_words(error: &io::Error) -> String {
 }
 
 fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let of_http = error.downcast_ref::<hyper::Error>();
+    if of_http.is_some_and(hyper::Error::is_incomplete_message) {
+        return "EOF".into();
+    }
     let mut at = error;
     while let Some(source) = at.source() {
         at = source;

@@ -53,7 +53,7 @@ pub struct Offers {
 }
 
 impl Offers {
-    /// Only the object itself: discovery, reviews, scales, errors.
+    /// Only the object itself: discovery, reviews, errors.
     pub const PLAIN: Offers = Offers {
         forms: false,
         stream: false,

@@ -8,7 +8,7 @@ use axum::body::Body;
 use http::header;
 use serde_json::{Value, json};
 use skiff_api::{
-    kinds::{Kind, Scale, Subresource},
+    kinds::{Kind, Printer, Scale, Subresource},
     machinery::{
         field::{Errors, Path},
         meta::Meta,
@@ -24,7 +24,8 @@ use crate::{
     context::{Answer, Context},
     conversion,
     encoding::Encoding,
-    negotiate::{self, Offers},
+    negotiate::{self, Accept, Offers},
+    respond::Look,
     stored,
     write::{self, Call, Part, Seen, Update, Written, managed},
 };
@@ -80,9 +81,27 @@ fn scale_of(scale: &Scale, object: &Value) -> Result<Value, Status> {
     Ok(out)
 }
 
+/// Scales of built-in kinds are shown in all forms.
+fn offers(kind: &Kind) -> Offers {
+    match kind.is_builtin() {
+        true => Offers::objects(kind),
+        false => Offers::PLAIN,
+    }
+}
+
+fn shown(ctx: &Context, accept: &Accept, scale: Value) -> Answer {
+    let look = Look {
+        told: ("autoscaling", "Scale"),
+        printer: &Printer::of_scales(),
+        conditions: |_| Vec::new(),
+        annotations: &[],
+    };
+    look.value(ctx, accept, 200, scale)
+}
+
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let scale = kind.scale.as_ref().ok_or_else(Status::no_such_path)?;
-    let accept = negotiate::accept(&ctx.headers, Offers::PLAIN)?;
+    let accept = negotiate::accept(&ctx.headers, offers(kind))?;
     let name = ctx.info.name_in_path();
     let key = stored::key_of(kind, &ctx.info.namespace, name);
     if ctx.info.verb == "get" {
@@ -92,7 +111,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
             .get(&key)
             .ok_or_else(|| Status::not_found(kind.group, kind.plural, name))?;
         let value = conversion::read(core, kind, &object).await?;
-        return ctx.value(200, &accept, &scale_of(scale, &value)?);
+        return shown(ctx, &accept, scale_of(scale, &value)?);
     }
     let call = ctx.call(match ctx.info.verb.as_str() {
         "update" => "UpdateOptions",
@@ -121,7 +140,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
         Written::Stored(object) => call.read(kind, &object).await?,
         Written::Unstored(value) => value,
     };
-    ctx.value(200, &accept, &scale_of(scale, &value)?)
+    shown(ctx, &accept, scale_of(scale, &value)?)
 }
 
 /// Admission sees the Scale, and what it makes of the count.

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use axum::body::Body;
 use serde_json::json;
 use skiff_api::{
-    kinds::Kind,
+    kinds::{Kind, fill::absent},
     machinery::{
         field::{Errors, Path},
-        meta::Meta,
+        meta::{Meta, child_mut},
         read::Read,
         status::Status,
         time,
@@ -24,12 +24,17 @@ use crate::{
     core::StoredObjects,
     negotiate::{self, Offers},
     stored,
+    write::managed,
 };
+
+const ASKED: (&str, &str, &str) = ("authentication.k8s.io", "v1", "TokenRequest");
+/// How long a token is good for where nobody says, in seconds.
+const HOUR: i64 = 3600;
 
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::PLAIN)?;
     let call = ctx.call("CreateOptions")?;
-    let request = body::read_as(ctx, body, ("authentication.k8s.io", "v1", "TokenRequest")).await?;
+    let mut request = body::read_as(ctx, body, ASKED).await?;
     let name = ctx.info.name_in_path();
     let account = ctx
         .app
@@ -49,6 +54,11 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
             &errors,
         ));
     }
+    if let Some(all) = request.as_object_mut() {
+        all.remove("status");
+        absent(child_mut(&mut request, "spec"), "expirationSeconds", HOUR);
+    }
+    managed::track_question(&call, "token", body::node_of(ASKED)?, &mut request)?;
     let at = (ctx.info.namespace.as_str(), name);
     let mut request = call.admit_subresource(kind, "token", at, request).await?;
     let objects = StoredObjects(ctx.app.core.store.clone());
@@ -66,6 +76,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     )?;
     let m = request.meta_mut();
     m.insert("name".into(), name.into());
+    m.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
     m.insert("namespace".into(), ctx.info.namespace.as_str().into());
     m.insert(
         "creationTimestamp".into(),

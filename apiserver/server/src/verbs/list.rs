@@ -412,18 +412,19 @@ fn rendered(
             .map(|object| stored::decoded(kind, object))
             .collect::<Result<Vec<Value>, Status>>()
     };
+    let look = respond::Look::of(kind);
     match accept.form {
         Form::Table(version) => {
             let include = respond::IncludeObject::of(ctx)?;
             let now = ctx.app.core.clock.now();
             let rows = values(objects)?
                 .iter()
-                .map(|value| respond::row(kind, value, now, include, version))
+                .map(|value| look.row(value, now, include, version))
                 .collect();
             ctx.value(
                 200,
                 accept,
-                &respond::table(kind, version, metadata, rows, true),
+                &respond::table(&kind.printer, version, metadata, rows, true),
             )
         }
         Form::Metadata(_) => Err(Status::not_acceptable(format!(
@@ -434,7 +435,7 @@ fn rendered(
         Form::MetadataList(version) => {
             let items: Vec<Value> = values(objects)?
                 .into_iter()
-                .map(|value| respond::partial(value, version))
+                .map(|value| look.partial(value, version))
                 .collect();
             // a list that upstream makes anew, and that stays Go's nil with nothing in it
             let items = if items.is_empty() {

@@ -55,20 +55,13 @@ impl Rendering {
             return self.encoding.event(what, &object.bytes, node);
         }
         let value = stored::decoded(&self.kind, object)?;
+        let look = respond::Look::of(&self.kind);
         let shown = match self.form {
-            Form::Metadata(version) | Form::MetadataList(version) => {
-                respond::partial(value, version)
-            }
+            Form::Metadata(version) | Form::MetadataList(version) => look.partial(value, version),
             Form::Table(version) => {
-                let row = respond::row(
-                    &self.kind,
-                    &value,
-                    self.app.core.clock.now(),
-                    self.include,
-                    version,
-                );
+                let row = look.row(&value, self.app.core.clock.now(), self.include, version);
                 let metadata = json!({"resourceVersion": value["metadata"]["resourceVersion"]});
-                respond::table(&self.kind, version, metadata, vec![row], columns)
+                respond::table(&self.kind.printer, version, metadata, vec![row], columns)
             }
             Form::Object => value,
         };

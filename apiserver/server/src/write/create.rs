@@ -97,7 +97,7 @@ pub(super) async fn create_tracked(
             value.set_meta("name", name);
         }
         (kind.strategy.after_system_fields)(&mut value);
-        let allocation = take_addresses(call, kind, &mut value, &Value::Null)?;
+        let allocation = take_addresses(call, kind, &mut value, None)?;
         validate(call, kind, &value).await?;
         let name = value.name().to_string();
         escalation(call, kind, &value, None).await?;

@@ -151,6 +151,24 @@ pub fn track_update_as(
     })
 }
 
+/// Notes the request's manager as the owner of all that it asks with `new`, a question to a subresource that is no part of its object.
+pub fn track_question(
+    call: &Call<'_>,
+    subresource: &'static str,
+    schema: Node<'_>,
+    new: &mut Value,
+) -> Result<(), Status> {
+    let api_version = new.text("apiVersion").to_string();
+    let managed = Managed {
+        subresource,
+        api_version: &api_version,
+        schema,
+        reset: ResetFields::default(),
+        versions: None,
+    };
+    managed.track(call, &call.options.field_manager, &Value::Null, new)
+}
+
 /// Merges an applied configuration into the live object.
 pub fn apply(
     call: &Call<'_>,

@@ -181,7 +181,7 @@ pub(super) fn take_addresses(
     call: &Call<'_>,
     kind: &Kind,
     new: &mut Value,
-    live: &Value,
+    live: Option<&Value>,
 ) -> Result<Option<Allocation>, Status> {
     if !kind.flags.takes_addresses {
         return Ok(None);

@@ -187,7 +187,7 @@ impl Attempt<'_> {
         new.set_meta("resourceVersion", live.resource_version());
         prepare(kind, part, &mut new, live)?;
         stamp(call, kind, &mut new, Some(live))?;
-        let allocation = take_addresses(call, kind, &mut new, live)?;
+        let allocation = take_addresses(call, kind, &mut new, Some(live))?;
         validate(call, kind, part, &new, live).await?;
         escalation(call, kind, &new, Some(live)).await?;
         attributes.object = Some(self.seen(&mut new)?);

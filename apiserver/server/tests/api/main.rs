@@ -4,6 +4,7 @@ mod https_server;
 mod server;
 
 mod access;
+mod addresses;
 mod admission;
 mod aggregation;
 mod apply;

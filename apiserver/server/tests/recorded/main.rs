@@ -21,11 +21,32 @@ use axum::body::Body;
 use differences::{differences, ordered};
 use http::Request;
 use http_body_util::BodyExt;
+use jiff::Timestamp;
 use mask::Masks;
 use serde_json::{Value, json};
+use skiff_api::machinery::clock::{Clock, SystemClock};
 use skiff_server::{App, Config, Data};
 
 const LIST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recorded/failing.txt");
+
+/// The day on which most was recorded: what is told of how long ago something was is right on it.
+const DAY: &str = "2026-11-23T12:00:00Z";
+
+/// Time that goes on from that day.
+struct Then(jiff::SignedDuration);
+
+impl Clock for Then {
+    fn now(&self) -> Timestamp {
+        SystemClock.now() - self.0
+    }
+}
+
+impl Then {
+    fn begin() -> Then {
+        let day: Timestamp = DAY.parse().unwrap();
+        Then(SystemClock.now().duration_since(day))
+    }
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_as_upstream() {
@@ -43,6 +64,7 @@ async fn answers_as_upstream() {
     config.token_file = Some(tokens);
     // upstream acts upon all that it stores, and has nothing to warn of
     config.warns_of_no_effect = false;
+    config.clock = Arc::new(Then::begin());
     config.service_account_issuer = "https://kubernetes.default.svc".into();
     let running = skiff_server::start(config).await.unwrap();
 

@@ -210,6 +210,7 @@ async fn what_goes_through_and_what_does_not() {
             "x-hop",
             "keep-alive",
             "connection:",
+            "audit-id",
         ] {
             assert!(!seen.contains(absent), "{absent} in {seen}");
         }
@@ -232,6 +233,7 @@ async fn what_goes_through_and_what_does_not() {
             (answer.text().as_str(), answer.header("set-cookie")),
             ("hello", "a=b")
         );
+        assert_eq!(answer.header("cache-control"), "no-cache, private");
 
         let page = server.get(ADMIN, &format!("{base}/page")).await.is(200);
         assert_eq!(

@@ -45,6 +45,11 @@ impl Cidr {
     }
 }
 
+/// Of the addresses of a network, given its first and its last, one that a service may have: neither the network's own nor, of IPv4, the one for all.
+pub fn is_for_services(ip: IpAddr, first: IpAddr, last: IpAddr) -> bool {
+    ip != first && (ip.is_ipv6() || ip != last)
+}
+
 fn mask(addr: IpAddr, prefix: u8) -> IpAddr {
     match addr {
         IpAddr::V4(a) => Ipv4Addr::from(

@@ -152,6 +152,18 @@ impl Trail<'_> {
         });
     }
 
+    /// Go's name of the type here, where a field says more of it than its shape does.
+    fn go_type(&self) -> Option<&str> {
+        match (&self.at, self.parent.map(|parent| &parent.at)) {
+            (Step::Field { field, .. }, _) => field.go.as_deref(),
+            (Step::Key(_), Some(Step::Field { field, .. })) => {
+                let (_, element) = field.go.as_deref()?.strip_prefix("map[")?.split_once(']')?;
+                Some(element)
+            }
+            _ => None,
+        }
+    }
+
     /// Go's account of the place: names of the fields only, embedded structs among them, after the innermost struct's name. Where schemas are
     /// read by themselves, what is within one is told from there.
     fn go_path(&self, schemas_apart: bool) -> String {
@@ -196,6 +208,7 @@ struct Walk<'s> {
 
 impl<'s> Walk<'s> {
     fn wrong(&mut self, found: &str, go_type: &str, trail: Option<&Trail>) {
+        let go_type = trail.and_then(Trail::go_type).unwrap_or(go_type);
         let place = trail.map_or_else(
             || "Go value".to_string(),
             |trail| format!("Go struct field {}", trail.go_path(self.schemas_apart)),
@@ -525,12 +538,7 @@ impl<'s> Walk<'s> {
         if self.converts {
             return self.fault(converter::refusal(value, shape), trail, true);
         }
-        let named = trail.is_some_and(|trail| matches!(trail.at, Step::Key(_)));
-        let name = match shape {
-            // the one type that lists of strings have in maps
-            Shape::List(of) if named && **of == Shape::String(None) => "v1.ExtraValue".into(),
-            shape => shape.go_name(self.schema),
-        };
+        let name = shape.go_name(self.schema);
         self.wrong(go_kind(value), &name, trail);
     }
 }

@@ -21,7 +21,9 @@ use std::{
 
 pub use decode::{Decoded, TypeError, conform, conform_as_written, conform_converted};
 pub use encode::{as_stored, to_draft, to_json, to_ordered_json, to_pretty_json};
-pub use parse::{Parsed, SyntaxError, parse_json, paths_of_json};
+pub use parse::{
+    Parsed, SyntaxError, TOO_DEEP, is_cut, parse_json, parse_json_in_part, paths_of_json,
+};
 use serde_json::Value;
 
 static BUILTIN: &str = include_str!("types.txt");
@@ -87,6 +89,8 @@ pub struct Field {
     pub rules: Box<[rules::Rule]>,
     /// Go's embedded structs between the type and this field, dotted; they show in Go's error messages.
     pub via: Box<str>,
+    /// What Go calls its type, where the shape does not tell.
+    pub go: Option<Box<str>>,
 }
 
 impl Field {
@@ -110,6 +114,7 @@ impl Field {
             number: 0,
             rules: Box::default(),
             via: Box::default(),
+            go: None,
         }
     }
 
@@ -405,10 +410,7 @@ impl Shape {
             },
             Shape::Element(of) => of.0.shape.go_name(schema),
             Shape::Map(of) if **of == Shape::Quantity => "v1.ResourceList".into(),
-            Shape::Map(of) => match &**of {
-                Shape::List(of) if **of == Shape::String(None) => "map[string]v1.ExtraValue".into(),
-                of => format!("map[string]{}", of.go_name(schema)),
-            },
+            Shape::Map(of) => format!("map[string]{}", of.go_name(schema)),
         }
     }
 }

@@ -4,14 +4,20 @@
 
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 use serde_json::{Map, Number, Value};
+
+use crate::machinery::gojson;
 
 /// A document and the paths of the keys that it holds twice, in upstream's form (`spec.ports[0].name`).
 #[derive(Debug)]
 pub struct Parsed {
     pub value: Value,
     pub duplicates: Vec<String>,
+    /// Something was nested too deeply to be kept, and left out.
+    pub cut: bool,
 }
 
 /// Text that is no JSON, in the words of Go's `encoding/json` (`invalid character 'g' looking for beginning of value`).
@@ -30,10 +36,47 @@ pub fn paths_of_json(text: &[u8]) -> Vec<(String, bool)> {
     tracing.found
 }
 
-/// Reads one JSON document.
+/// How deeply what is kept may be nested: every walk over it is as deep, on a stack that is not endless.
+const KEPT_DEPTH: usize = 126;
+/// Stands for what was deeper. A document that has the name itself is refused as one that is too deep.
+const CUT: &str = "\0cut";
+
+/// Reads one JSON document, none of which is nested too deeply to be kept.
+///
+/// # Errors
+/// It is no JSON, or some of it is too deep.
 pub fn parse_json(text: &[u8]) -> Result<Parsed, SyntaxError> {
+    let parsed = parse_json_in_part(text)?;
+    match parsed.cut {
+        true => Err(SyntaxError(TOO_DEEP.into())),
+        false => Ok(parsed),
+    }
+}
+
+/// What is said of a document that is nested too deeply to be kept.
+pub const TOO_DEEP: &str = "exceeded max depth";
+
+/// Some of the value was nested too deeply to be kept.
+pub fn is_cut(value: &Value) -> bool {
+    match value {
+        Value::Object(map) => map.contains_key(CUT) || map.values().any(is_cut),
+        Value::Array(items) => items.iter().any(is_cut),
+        _ => false,
+    }
+}
+
+/// Reads one JSON document; what of it is nested too deeply is left out, which [`is_cut`] tells of what remains.
+///
+/// # Errors
+/// It is no JSON, or nested more deeply than Go reads.
+pub fn parse_json_in_part(text: &[u8]) -> Result<Parsed, SyntaxError> {
     let mut state = State::default();
     let value = read(text, &mut state)?;
+    if state.cut
+        && let Some(said) = gojson::too_deep(text)
+    {
+        return Err(SyntaxError(said));
+    }
     let mut duplicates = Vec::new();
     if state.duplicate {
         // rare: read again, this time keeping the path
@@ -48,7 +91,11 @@ pub fn parse_json(text: &[u8]) -> Result<Parsed, SyntaxError> {
             .filter_map(|(path, again)| again.then_some(path))
             .collect();
     }
-    Ok(Parsed { value, duplicates })
+    Ok(Parsed {
+        value,
+        duplicates,
+        cut: state.cut,
+    })
 }
 
 fn read(text: &[u8], state: &mut State) -> Result<Value, SyntaxError> {
@@ -57,16 +104,26 @@ fn read(text: &[u8], state: &mut State) -> Result<Value, SyntaxError> {
         .deserialize(&mut from)
         .and_then(|value| from.end().map(|()| value));
     value.map_err(|error| {
-        SyntaxError(super::super::gojson::syntax_error(text).unwrap_or_else(|| error.to_string()))
+        SyntaxError(gojson::syntax_error(text).unwrap_or_else(|| error.to_string()))
     })
 }
 
 #[derive(Default)]
 struct State {
+    depth: usize,
+    cut: bool,
     duplicate: bool,
     tracing: bool,
     path: Vec<String>,
     found: Vec<(String, bool)>,
+}
+
+impl State {
+    /// What stands for something that is too deep.
+    fn cut(&mut self) -> Value {
+        self.cut = true;
+        Value::Object(Map::from_iter([(CUT.to_string(), Value::Null)]))
+    }
 }
 
 struct Seed<'s> {
@@ -111,6 +168,11 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        if self.state.depth == KEPT_DEPTH {
+            while items.next_element::<IgnoredAny>()?.is_some() {}
+            return Ok(self.state.cut());
+        }
+        self.state.depth += 1;
         let mut list = Vec::new();
         loop {
             if self.state.tracing {
@@ -123,12 +185,20 @@ impl<'de> Visitor<'de> for Seed<'_> {
             }
             match item {
                 Some(item) => list.push(item),
-                None => return Ok(Value::Array(list)),
+                None => {
+                    self.state.depth -= 1;
+                    return Ok(Value::Array(list));
+                }
             }
         }
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        if self.state.depth == KEPT_DEPTH {
+            while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+            return Ok(self.state.cut());
+        }
+        self.state.depth += 1;
         let mut map = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
             if self.state.tracing {
@@ -152,6 +222,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
                 return Err(A::Error::custom("too many keys"));
             }
         }
+        self.state.depth -= 1;
         Ok(Value::Object(map))
     }
 }

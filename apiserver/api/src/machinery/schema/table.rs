@@ -108,6 +108,7 @@ fn field(line: &str, names: &HashMap<&str, u32>) -> Option<Field> {
             // `ref(Constant)` names a Go constant; OpenAPI alone would show it
             ("default", value) => field.default = serde_json::from_str(value).ok(),
             ("via", path) => field.via = path.into(),
+            ("go", name) => field.go = Some(name.into()),
             _ if flag.starts_with('#') => field.number = flag[1..].parse().ok()?,
             (rule, value) => found.push(rules::read(rule, value, &field)?),
         }

@@ -54,12 +54,46 @@ fn names_the_place_as_go_does() {
             "json: cannot unmarshal array into Go struct field NodeCondition.lastHeartbeatTime of type string",
         ),
         (
+            "resource.v1.Device",
+            json!({"attributes": "x"}),
+            "json: cannot unmarshal string into Go struct field Device.attributes of type map[v1.QualifiedName]v1.DeviceAttribute",
+        ),
+        (
+            "authentication.v1.UserInfo",
+            json!({"extra": {"a": 7}}),
+            "json: cannot unmarshal number into Go struct field UserInfo.extra of type v1.ExtraValue",
+        ),
+        (
             "core.v1.ConfigMap",
             json!({"data": {"a": 1}}),
             "json: cannot unmarshal number into Go struct field ConfigMap.data of type string",
         ),
     ] {
         assert_eq!(conformed(kind, value).unwrap_err().0, said);
+    }
+}
+
+#[test]
+fn what_is_nested_too_deeply_is_left_out() {
+    let nested = |depth: usize| format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth));
+    assert!(!parse_json_in_part(nested(126).as_bytes()).unwrap().cut);
+    for depth in [127, 9_999] {
+        let text = format!("{{\"x\": {}, \"y\": \"{{\"}}", nested(depth));
+        let mut parsed = parse_json_in_part(text.as_bytes()).unwrap();
+        assert!(parsed.cut && is_cut(&parsed.value));
+        parsed.value.as_object_mut().unwrap().remove("x");
+        assert_eq!(
+            (is_cut(&parsed.value), &parsed.value),
+            (false, &json!({"y": "{"}))
+        );
+        assert_eq!(
+            parse_json(text.as_bytes()).unwrap_err().0,
+            "exceeded max depth"
+        );
+    }
+    for text in ["[".repeat(10_001), "[".repeat(10_001) + &"]".repeat(10_001)] {
+        let said = parse_json_in_part(text.as_bytes()).unwrap_err();
+        assert_eq!(said.0, "invalid character '[' exceeded max depth");
     }
 }
 

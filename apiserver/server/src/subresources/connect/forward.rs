@@ -16,14 +16,20 @@ use super::{
     upgrade,
 };
 use crate::{
+    audit::{AUDIT_ID, OwnId},
     context::{Answer, Context},
     dial::location::Location,
 };
 
+/// What this server says of all that it answers, beside what the other side says.
+const UNCACHED: HeaderValue = HeaderValue::from_static("no-cache, private");
 const FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
 
 pub async fn serve(ctx: &Context, mut location: Location, mut parts: Parts, body: Body) -> Answer {
     location.query = parts.uri.query().unwrap_or("").to_owned();
+    if parts.extensions.get::<OwnId>().is_some() {
+        parts.headers.remove(AUDIT_ID);
+    }
     if let Some(answer) = upgrade::serve(ctx, &location, &mut parts, &HeaderMap::new()).await? {
         return Ok(answer);
     }
@@ -50,6 +56,7 @@ pub async fn serve(ctx: &Context, mut location: Location, mut parts: Parts, body
     }
     let (mut head, body) = answer.into_parts();
     clean(&mut head.headers);
+    head.headers.append(header::CACHE_CONTROL, UNCACHED);
     Ok(rewriter.response(Response::from_parts(head, Body::new(body))))
 }
 
@@ -76,6 +83,8 @@ fn with_slash(parts: &Parts) -> Answer {
     *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
     let place = HeaderValue::from_str(&format!("{}/{query}", parts.uri.path()))
         .map_err(Status::internal)?;
-    response.headers_mut().insert(header::LOCATION, place);
+    let headers = response.headers_mut();
+    headers.insert(header::LOCATION, place);
+    headers.insert(header::CACHE_CONTROL, UNCACHED);
     Ok(response)
 }

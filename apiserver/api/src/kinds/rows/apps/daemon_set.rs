@@ -14,6 +14,7 @@ use crate::kinds::validation::{pod, workload};
 use crate::machinery::selector::Selector;
 
 pub const STRATEGY: Strategy = Strategy {
+    annotations_of_version: &[TEMPLATE_GENERATION],
     defaults: defaults::daemon_set,
     prepare_for_create: |new| {
         set_template_generation(new, template_generation(new).max(1));

@@ -13,6 +13,7 @@ use crate::machinery::meta::child_mut;
 use crate::machinery::schema::{Schema, conform, to_json};
 
 pub const STRATEGY: Strategy = Strategy {
+    annotations_of_version: &[METRICS, BEHAVIOR, CURRENT_METRICS, CONDITIONS],
     defaults,
     stored_as: Some(&V1),
     ..Strategy::DEFAULT

@@ -187,6 +187,15 @@ pub fn json_list(items: &[Value], kind: &str) -> String {
     )
 }
 
+/// The JSON of a list of `kind`s as it was given, on one line: an empty list is none that is absent.
+pub fn json_given(list: Option<&Value>, kind: &str) -> String {
+    match list.and_then(Value::as_array) {
+        Some(items) if items.is_empty() => "[]".into(),
+        Some(items) => json_list(items, kind),
+        None => json_list(&[], kind),
+    }
+}
+
 /// The JSON of `value`, indented by one blank a level.
 pub fn pretty(value: &Value, kind: &str) -> String {
     let mut printer = Printer {

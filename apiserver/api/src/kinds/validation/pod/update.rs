@@ -235,7 +235,8 @@ fn node_affinity(new: &Value, old: Option<&Value>, path: &Path, errors: &mut Err
     let path = path.child("nodeSelectorTerms");
     if !before.is_empty() && before.len() != now.len() {
         let why = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
-        return invalid_shown(&internal::json_list(now, TERM), why, &path, errors);
+        let shown = internal::json_given(new.at(REQUIRED).some("nodeSelectorTerms"), TERM);
+        return invalid_shown(&shown, why, &path, errors);
     }
     for (index, (term, had)) in now.iter().zip(before).enumerate() {
         if !only_adds(term, had) {

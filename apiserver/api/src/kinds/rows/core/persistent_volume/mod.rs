@@ -334,11 +334,12 @@ fn same_nodes(new: &Value, old: &Value) -> bool {
         (Value::Object(a), Value::Object(b)) => {
             let key = |(name, now): (&String, &Value)| {
                 let was = b.get(name).unwrap_or(&Value::Null);
-                let became = || {
-                    STABLE
-                        .iter()
-                        .any(|(beta, stable)| was == beta && now == stable)
+                // what has no stable name may become empty, which is refused for what it is
+                let stable = || {
+                    let known = STABLE.iter().find(|(beta, _)| was == beta);
+                    known.map_or("", |(_, stable)| stable)
                 };
+                let became = || now == stable();
                 same_nodes(now, was) || name == "key" && became()
             };
             a.len() == b.len() && a.iter().all(key)

@@ -7,7 +7,7 @@ pub mod defaults;
 pub mod disabled;
 mod image;
 mod label_keys;
-mod pod_level;
+pub mod pod_level;
 
 use crate::kinds::prelude::*;
 use crate::kinds::strategy::keep_metadata;

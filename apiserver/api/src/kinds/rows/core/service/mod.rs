@@ -2,6 +2,7 @@
 //!
 //! Follows `pkg/apis/core/v1/defaults.go` (SetDefaults_Service) and `pkg/registry/core/service/{strategy,storage/alloc}.go`.
 
+pub mod families;
 mod validation;
 mod warnings;
 
@@ -70,47 +71,12 @@ fn defaults(object: &mut Value) {
     }
 }
 
-/// `clusterIP` and `clusterIPs` say the same; the families follow the addresses.
+/// `clusterIP` and `clusterIPs` say the same.
 fn normalize(object: &mut Value) {
     let spec = spec(object);
-    let single = spec
-        .get("clusterIP")
-        .and_then(Value::as_str)
-        .unwrap_or("")
-        .to_string();
+    let single = spec.text("clusterIP").to_string();
     if !single.is_empty() {
         absent(spec, "clusterIPs", json!([single]));
-    }
-    if spec.get("type") == Some(&json!("ExternalName")) {
-        return;
-    }
-    let selector = spec
-        .get("selector")
-        .and_then(Value::as_object)
-        .is_some_and(|s| !s.is_empty());
-    let free = single == "None" && !selector;
-    absent(
-        spec,
-        "ipFamilies",
-        json!([if single.contains(':') { "IPv6" } else { "IPv4" }]),
-    );
-    absent(
-        spec,
-        "ipFamilyPolicy",
-        if free {
-            "RequireDualStack"
-        } else {
-            "SingleStack"
-        },
-    );
-    // addresses that nobody gives may be of both families, whatever the cluster has
-    if free
-        && spec.text("ipFamilyPolicy") != "SingleStack"
-        && let Some([family]) = spec.at("ipFamilies").as_array().map(Vec::as_slice)
-    {
-        let other = if family == "IPv4" { "IPv6" } else { "IPv4" };
-        let both = json!([family, other]);
-        spec.insert("ipFamilies".into(), both);
     }
 }
 
@@ -118,7 +84,7 @@ fn prepare_for_update(new: &mut Value, old: &Value) {
     let kind = |service: &Value| service.at("spec").text("type").to_string();
     if kind(new) != "ExternalName" && kind(old) != "ExternalName" {
         // what a client leaves out of an update it does not want changed
-        for name in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
+        for name in ["clusterIP", "clusterIPs"] {
             if new.at("spec").some(name).is_none()
                 && let Some(had) = old.at("spec").some(name)
             {
@@ -171,7 +137,7 @@ fn drop_what_the_type_brought(new: &mut Value, old: &Value) {
         {
             gone.extend(["clusterIP", "clusterIPs"]);
         }
-        gone.extend(["ipFamilies", "ipFamilyPolicy"]);
+        gone.extend(["ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"]);
     }
     if no_more(&|service| needs_health_check(service.at("spec"))) {
         gone.push("healthCheckNodePort");
@@ -250,42 +216,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn families_of_services_without_address_and_selector() {
-        for (spec, policy, families) in [
-            (json!({}), "RequireDualStack", json!(["IPv4", "IPv6"])),
-            (
-                json!({"ipFamilyPolicy": "SingleStack"}),
-                "SingleStack",
-                json!(["IPv4"]),
-            ),
-            (
-                json!({"ipFamilyPolicy": "PreferDualStack", "ipFamilies": ["IPv6"]}),
-                "PreferDualStack",
-                json!(["IPv6", "IPv4"]),
-            ),
-            (
-                json!({"selector": {"a": "b"}}),
-                "SingleStack",
-                json!(["IPv4"]),
-            ),
-        ] {
-            let mut service = json!({"spec": spec});
-            service["spec"]["clusterIP"] = "None".into();
-            normalize(&mut service);
-            assert_eq!(
-                (
-                    &service["spec"]["ipFamilyPolicy"],
-                    &service["spec"]["ipFamilies"]
-                ),
-                (&json!(policy), &families),
-                "{spec}"
-            );
-        }
-    }
-
-    #[test]
     fn what_a_service_of_an_external_name_keeps() {
-        let old = json!({"spec": {"type": "ClusterIP", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"], "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"}});
+        let old = json!({"spec": {"type": "ClusterIP", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"], "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack",
+            "internalTrafficPolicy": "Cluster"}});
         let named = |change: Value| {
             let mut new = old.clone();
             new["spec"]["type"] = "ExternalName".into();

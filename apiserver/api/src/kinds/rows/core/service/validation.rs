@@ -43,7 +43,7 @@ pub fn create(service: &Value) -> Errors {
 }
 
 /// Upstream looks at addresses and families when it allocates, which comes before all else.
-fn addresses(service: &Value, old: Option<&Value>) -> Errors {
+pub(super) fn addresses(service: &Value, old: Option<&Value>) -> Errors {
     let mut errors = Errors::default();
     if text(service.at("spec"), "type") != "ExternalName" {
         cluster_ips(

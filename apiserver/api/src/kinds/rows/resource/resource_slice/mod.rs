@@ -185,7 +185,8 @@ fn nodes(spec: &Value, path: &Path, errors: &mut Errors) {
         node_selector(selector, false, &at, errors);
         let terms = selector.list("nodeSelectorTerms");
         if terms.len() != 1 {
-            let shown = internal::json_list(terms, "core.NodeSelectorTerm");
+            let shown =
+                internal::json_given(selector.some("nodeSelectorTerms"), "core.NodeSelectorTerm");
             invalid_shown(
                 &shown,
                 "must have exactly one node selector term",
