@@ -25,6 +25,7 @@ mod order;
 mod policies;
 mod protobuf;
 mod registry;
+mod told;
 mod unreadable;
 mod verbs;
 mod versions;
