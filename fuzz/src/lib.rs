@@ -36,10 +36,12 @@ pub struct Target {
     pub words: &'static [&'static str],
     /// Bytes of memory that one byte may be worth.
     pub worth: usize,
+    /// Those that any input may take.
+    pub always: usize,
 }
 
 impl Target {
-    const fn new(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>) -> Target {
+    pub const fn new(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>) -> Target {
         Target {
             name,
             run,
@@ -47,21 +49,26 @@ impl Target {
             form: Form::Texts,
             words: &[],
             worth: 256,
+            always: 4 << 20,
         }
     }
 
-    const fn words(self, words: &'static [&'static str]) -> Target {
+    pub const fn words(self, words: &'static [&'static str]) -> Target {
         Target { words, ..self }
     }
 
-    const fn bytes(self) -> Target {
+    pub const fn bytes(self) -> Target {
         Target {
             form: Form::Bytes,
             ..self
         }
     }
 
-    const fn worth(self, worth: usize) -> Target {
+    pub const fn always(self, always: usize) -> Target {
+        Target { always, ..self }
+    }
+
+    pub const fn worth(self, worth: usize) -> Target {
         Target { worth, ..self }
     }
 }
@@ -76,7 +83,7 @@ fn parts<const N: usize>(data: &[u8]) -> [&[u8]; N] {
 }
 
 /// The same as text.
-fn texts<const N: usize>(data: &[u8]) -> Option<[&str; N]> {
+pub fn texts<const N: usize>(data: &[u8]) -> Option<[&str; N]> {
     let parts: [&[u8]; N] = parts(data);
     let mut texts = [""; N];
     for (text, part) in texts.iter_mut().zip(parts) {

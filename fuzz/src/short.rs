@@ -1,7 +1,8 @@
 //! The run of a target in `cargo test`: what it begins with as it is, then changed, by a fixed seed and for a moment.
 //!
 //! `FUZZ_SECONDS` is that moment, in seconds of a processor; `FUZZ_SEED` another seed; `FUZZ_KEEP=1` writes each input to
-//! `target/fuzz/TARGET.input` before it is run, for what ends the whole process. An input at fault is left in `target/fuzz`.
+//! `target/fuzz/TARGET.input` before it is run, for what ends the whole process. An input at fault is left in `target/fuzz`; `FUZZ_INPUT` names one to run
+//! alone.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -67,6 +68,10 @@ impl Run {
 
     fn all(&mut self) {
         let name = self.target.name;
+        if let Some(path) = std::env::var_os("FUZZ_INPUT") {
+            self.one(&std::fs::read(path).unwrap());
+            return;
+        }
         println!("{name}: FUZZ_SEED={}", self.seed);
         let given = seeds::of(self.target);
         assert!(!given.is_empty(), "{name} has nothing to begin with");
@@ -76,7 +81,9 @@ impl Run {
         self.spent = Duration::ZERO;
         let most = self.seconds.map_or(MOMENT, Duration::from_secs_f64);
         let mut random = Random::new(self.seed);
-        while self.spent < most {
+        // what waits takes no processor, but time
+        let (begun, patience) = (std::time::Instant::now(), most * 8);
+        while self.spent < most && begun.elapsed() < patience {
             let input = match random.of(&given) {
                 // in a long run that which cost much is made to cost more; it depends on the machine, so the usual run does without
                 Some(_) if self.seconds.is_some() && random.one_in(4) => {

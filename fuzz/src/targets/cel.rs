@@ -1,6 +1,5 @@
 //! Expressions: parsed, checked, estimated, and evaluated within what one call may cost.
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 use skiff_api::machinery::cel::admission::{Compiler, Gives};
 use skiff_api::machinery::cel::{Activation, PER_CALL_LIMIT, declare_root, devices, env, value};
@@ -80,8 +79,19 @@ pub const CEL: Target = Target::new("cel", run, begin)
         ".findAll('.')",
         "has(self.a)",
     ])
+    .worth(2048)
     // what is evaluated may make values up to its limit of cost
-    .worth(8192);
+    .always(32 << 20);
+
+#[derive(serde::Deserialize)]
+struct Cases {
+    cases: Vec<Case>,
+}
+
+#[derive(serde::Deserialize)]
+struct Case {
+    cel: String,
+}
 
 fn begin() -> Vec<Vec<u8>> {
     let schema = json!({"type": "object", "properties": {
@@ -105,13 +115,9 @@ fn begin() -> Vec<Vec<u8>> {
     );
     add("self.s + self.l.map(x, x + self.s).join(',') == oldSelf.s ? self.n : -self.n");
     for file in ["basics", "extensions", "syntax", "values"] {
-        let read: Value = Value::deserialize(serde_yaml_ng::Deserializer::from_slice(
-            &seeds::read(format!("cel/{file}.yaml")),
-        ))
-        .unwrap();
-        for case in read["cases"].as_array().into_iter().flatten() {
-            add(case["cel"].as_str().unwrap_or(""));
-        }
+        let text = seeds::read(format!("cel/{file}.yaml"));
+        let read: Cases = serde_yaml_ng::from_slice(&text).unwrap();
+        read.cases.iter().for_each(|case| add(&case.cel));
     }
     all
 }

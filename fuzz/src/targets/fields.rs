@@ -5,27 +5,30 @@ use skiff_api::machinery::managed_fields::{PathElement, Set};
 
 use crate::{Target, seeds, texts};
 
-pub const FIELDS: Target = Target::new("fields", run, begin).words(&[
-    "f:a",
-    "f:spec",
-    "f:",
-    "v:1",
-    "v:\"a\"",
-    "k:{\"name\":\"a\"}",
-    "k:{\"port\":1,\"protocol\":\"TCP\"}",
-    "i:0",
-    "i:-1",
-    "i:99999999999999999999",
-    ".",
-    "k:{}",
-    "v:[1]",
-    "v:{\"a\":null}",
-    "x:1",
-    "k:[]",
-    "v:1.5e300",
-    "k:{\"a\":{\"b\":1}}",
-    "\\.",
-]);
+pub const FIELDS: Target = Target::new("fields", run, begin)
+    .words(&[
+        "f:a",
+        "f:spec",
+        "f:",
+        "v:1",
+        "v:\"a\"",
+        "k:{\"name\":\"a\"}",
+        "k:{\"port\":1,\"protocol\":\"TCP\"}",
+        "i:0",
+        "i:-1",
+        "i:99999999999999999999",
+        ".",
+        "k:{}",
+        "v:[1]",
+        "v:{\"a\":null}",
+        "x:1",
+        "k:[]",
+        "v:1.5e300",
+        "k:{\"a\":{\"b\":1}}",
+        "\\.",
+    ])
+    // its paths as lists, for each of which all that leads to it
+    .worth(8192);
 
 fn begin() -> Vec<Vec<u8>> {
     let all = json!({"f:spec": {"f:ports": {".": {}, "k:{\"port\":80,\"protocol\":\"TCP\"}": {".": {}, "f:port": {}}}, "f:list": {"v:\"a\"": {}, "v:1.5": {}, "i:3": {}}}});

@@ -39,7 +39,16 @@ fn run(data: &[u8]) {
     };
     if let Ok(reference) = Reference::parse(name) {
         let written = reference.to_string();
-        assert_eq!(Reference::parse(&written).unwrap(), reference);
+        let again = Reference::parse(&written).unwrap();
+        // a digest says more than a tag
+        let tag = reference.tag.clone().filter(|_| reference.digest.is_none());
+        assert_eq!(
+            again,
+            Reference {
+                tag,
+                ..reference.clone()
+            }
+        );
         reference.is_loopback();
     }
     let _ = serde_json::from_str::<ImageConfig>(config);

@@ -32,7 +32,7 @@ pub const JSON_PATCH: Target = Target::new("json_patch", run, begin)
         "~2",
     ])
     // copies may add 3 MiB, of values that are small
-    .worth(4096);
+    .always(256 << 20);
 
 fn begin() -> Vec<Vec<u8>> {
     let patch = json!([

@@ -44,8 +44,8 @@ pub const REGEX: Target = Target::new("regex", run, begin)
         "*?",
         "{,5}",
     ])
-    // a program of a pattern may be larger than it: it is bounded
-    .worth(2048);
+    // a program of a pattern may take 10 MiB; there are a few of it at once
+    .always(48 << 20);
 
 fn begin() -> Vec<Vec<u8>> {
     seeds::texts(&[

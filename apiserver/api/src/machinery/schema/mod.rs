@@ -21,7 +21,7 @@ use std::{
 
 pub use decode::{Decoded, TypeError, conform, conform_as_written, conform_converted};
 pub use encode::{as_stored, to_draft, to_json, to_ordered_json, to_pretty_json};
-pub use parse::{Parsed, SyntaxError, parse_json, paths_of_json};
+pub use parse::{MOST_REMARKS, Parsed, Place, SyntaxError, first_of, mark, parse_json, walk_paths};
 use serde_json::Value;
 
 static BUILTIN: &str = include_str!("types.txt");
