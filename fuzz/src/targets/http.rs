@@ -194,6 +194,14 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
     let mut config = Config::new(Data::Memory, folder.path().join("pki"));
     config.token_file = Some(tokens);
     let running = runtime.block_on(skiff_server::start(config)).unwrap();
+    // pods wait for it
+    let account = json!({"metadata": {"name": "default"}}).to_string();
+    let made = Request::post("/api/v1/namespaces/default/serviceaccounts")
+        .header(header::AUTHORIZATION, "Bearer admin")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from(account));
+    let Ok(made) = runtime.block_on(running.app.clone().handle(made.unwrap()));
+    assert_eq!(made.status(), 201);
     Server {
         runtime,
         app: running.app.clone(),
