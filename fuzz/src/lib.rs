@@ -100,7 +100,9 @@ macro_rules! fuzz_main {
         #[global_allocator]
         static ALLOCATOR: $crate::Counting = $crate::Counting;
 
-        libfuzzer_sys::fuzz_target!(|data: &[u8]| $crate::limits::obeyed(&$target, data));
+        libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+            $crate::limits::obeyed(&$target, data);
+        });
         libfuzzer_sys::fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
             $crate::mutate_in_place(&$target, data, size, max_size, seed)
         });
