@@ -18,8 +18,12 @@ use crate::{
 
 const SEED: u64 = 1;
 const MOMENT: Duration = Duration::from_millis(400);
-/// What tokio gives to its threads.
-const STACK: usize = 2 << 20;
+/// What tokio gives to its threads; without optimisation frames are several times as large.
+const STACK: usize = if cfg!(debug_assertions) {
+    8 << 20
+} else {
+    2 << 20
+};
 
 /// Runs a target, on a thread as those that serve requests.
 ///
