@@ -158,7 +158,7 @@ fn scalar(words: &[&str], random: &mut Random) -> Value {
         9 => json!(0.5),
         10 => json!({}),
         11 => json!([]),
-        12 => (random.next() as i32).into(),
+        12 => (random.number() as i32).into(),
         _ => Value::from(random.of(words).copied().unwrap_or("")),
     }
 }

@@ -69,7 +69,7 @@ fn bytes(mut data: Vec<u8>, others: &[Vec<u8>], random: &mut Random) -> Vec<u8> 
             data.splice(at..end, other[from..to].iter().copied());
         }
         5 => {
-            let word = random.next().to_le_bytes();
+            let word = random.number().to_le_bytes();
             let word = &word[..1 + random.below(8)];
             data.splice(at..at, word.iter().copied());
         }

@@ -139,7 +139,7 @@ pub fn changed(text: &[u8], other: &[u8], words: &[&str], random: &mut Random) -
         }
         8 => {
             if let Some(byte) = text.get_mut(from) {
-                *byte = byte.wrapping_add(random.next() as u8).max(1);
+                *byte = byte.wrapping_add(random.number() as u8).max(1);
             }
         }
         _ => text.truncate(to),

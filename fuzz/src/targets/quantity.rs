@@ -38,7 +38,7 @@ pub const QUANTITY: Target = Target::new("quantity", run, begin).words(&[
 
 fn begin() -> Vec<Vec<u8>> {
     seeds::texts(&[
-        "1\0002",
+        "1\x00002",
         "100m\x001.5Gi",
         "-3e6\x005E",
         "1.5e-3\x007n",
@@ -61,14 +61,14 @@ fn run(data: &[u8]) {
     assert_eq!(short.as_deref(), Some(&*written));
     let again = Quantity::from_str(&written).unwrap();
     assert_eq!(again.to_string(), written);
-    (
+    std::hint::black_box((
         quantity.value(),
         quantity.milli_value(),
         quantity.as_f64(),
         quantity.to_i64(),
         quantity.is_whole(),
         quantity.sign(),
-    );
+    ));
     for scale in [-12, -9, -3, 0, 3, 18] {
         quantity.scaled_value(scale);
     }
