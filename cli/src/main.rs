@@ -13,6 +13,8 @@ mod discovery;
 mod edit;
 mod error;
 mod flags;
+#[cfg(test)]
+mod fuzz;
 mod generate;
 mod kubeconfig;
 mod kustomize;

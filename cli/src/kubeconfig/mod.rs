@@ -106,7 +106,7 @@ impl Config {
         }
     }
 
-    fn merge(&mut self, text: &str, file: &Path) -> Result<()> {
+    pub(crate) fn merge(&mut self, text: &str, file: &Path) -> Result<()> {
         let bad = |e: String| {
             Error::msg(format!(
                 "error loading config file \"{}\": {e}",

@@ -47,7 +47,7 @@ impl Template {
     /// # Errors
     /// What the template asks of the object and cannot have.
     pub fn render(&self, object: &Value) -> Result<String> {
-        let error = match self.template.execute_to_string(&convert(object)) {
+        let error = match self.filled(object) {
             Ok(text) => return Ok(text),
             // Go finds it when it reads the template
             Err(TemplateError::UndefinedFunction(name)) => {
@@ -69,6 +69,11 @@ impl Template {
             "error executing template {}: {error}",
             quote(&self.text)
         )))
+    }
+
+    /// The same with what the template's library says.
+    pub(crate) fn filled(&self, object: &Value) -> Result<String, TemplateError> {
+        self.template.execute_to_string(&convert(object))
     }
 
     /// What Go says of a field that is not there, and where the template asks for it.

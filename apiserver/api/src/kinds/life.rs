@@ -38,9 +38,9 @@ impl Kind {
     pub fn conform_as_written(
         &self,
         value: &mut Value,
-        place: impl Fn(&str) -> usize,
+        first: impl FnOnce(&[&str]) -> usize,
     ) -> Result<Decoded, Unread> {
-        let decoded = schema::conform_as_written(value, self.node(), place)?;
+        let decoded = schema::conform_as_written(value, self.node(), first)?;
         self.coerced(value, decoded)
     }
 

@@ -16,6 +16,7 @@ pub mod patch;
 pub mod problem;
 pub mod quantity;
 pub mod read;
+pub mod room;
 pub mod schema;
 pub mod selector;
 pub mod status;

@@ -6,7 +6,10 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 use skiff_api::machinery::{
-    schema::{Node, Parsed, SyntaxError, parse_json, parse_json_in_part, paths_of_json},
+    schema::{
+        MOST_REMARKS, Node, Parsed, Place, SyntaxError, mark, parse_json, parse_json_in_part,
+        walk_paths,
+    },
     status::Status,
     yaml,
 };
@@ -123,24 +126,29 @@ impl Document<'_> {
                 .remarks()
                 .into_iter()
                 .chain(unknown.iter().map(|path| name(path)))
+                .take(MOST_REMARKS)
                 .collect();
         };
-        let unknown: HashSet<&str> = unknown.iter().map(String::as_str).collect();
-        let mut told: HashSet<String> = HashSet::new();
+        let unknown: HashSet<u64> = unknown.iter().map(|path| mark(path)).collect();
+        let mut told: HashSet<(u64, bool)> = HashSet::new();
         let mut remarks = Vec::new();
-        for (path, again) in paths_of_json(text) {
-            // what is within an unknown field is not looked at
-            if again
-                && !path
-                    .match_indices(['.', '['])
-                    .any(|(end, _)| unknown.contains(&path[..end]))
-            {
+        // what is within an unknown field is not looked at
+        let mut within: Option<usize> = None;
+        walk_paths(text, &mut |place| {
+            let Place { path, mark, .. } = place;
+            within = within.filter(|depth| place.depth > *depth);
+            if place.again && within.is_none() && told.insert((mark, true)) {
                 remarks.push(format!("duplicate field {path:?}"));
             }
-            if unknown.contains(path.as_str()) && told.insert(path.clone()) {
-                remarks.push(name(&path));
+            if unknown.contains(&mark) {
+                if told.insert((mark, false)) {
+                    remarks.push(name(path));
+                }
+                within = within.or(Some(place.depth));
             }
-        }
+            remarks.len() < MOST_REMARKS
+        });
+        remarks.truncate(MOST_REMARKS);
         remarks
     }
 }

@@ -5,8 +5,6 @@
 mod document;
 mod type_meta;
 
-use std::{cell::OnceCell, collections::HashMap};
-
 use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -15,7 +13,7 @@ use skiff_api::{
     kinds::{Kind, Unread, api_version},
     machinery::{
         meta::Meta,
-        schema::{Decoded, Node, Schema, TOO_DEEP, conform_as_written, is_cut, paths_of_json},
+        schema::{Decoded, Node, Schema, TOO_DEEP, conform_as_written, first_of, is_cut},
         status::Status,
     },
 };
@@ -190,10 +188,14 @@ impl<'a> As<'a> {
         }
     }
 
-    fn conform(self, value: &mut Value, place: impl Fn(&str) -> usize) -> Result<Decoded, Unread> {
+    fn conform(
+        self,
+        value: &mut Value,
+        first: impl FnOnce(&[&str]) -> usize,
+    ) -> Result<Decoded, Unread> {
         match self {
-            As::Kind(kind) => kind.conform_as_written(value, place),
-            As::Type(node) => conform_as_written(value, node, place).map_err(Unread::from),
+            As::Kind(kind) => kind.conform_as_written(value, first),
+            As::Type(node) => conform_as_written(value, node, first).map_err(Unread::from),
             As::Nothing => {
                 let fields = value
                     .as_object()
@@ -211,25 +213,12 @@ impl<'a> As<'a> {
     }
 }
 
-/// Where in a document each path is.
-pub fn places_of(json: &[u8]) -> HashMap<String, usize> {
-    let paths = paths_of_json(json).into_iter().enumerate();
-    paths.map(|(at, (path, _))| (path, at)).collect()
-}
-
 /// Conforms a document to its type and answers for what it should not hold.
 pub fn finish(ctx: &Context, mut document: Document, of: As<'_>) -> Result<Value, Fault> {
     let mut value = std::mem::take(&mut document.value);
-    let places: OnceCell<HashMap<String, usize>> = OnceCell::new();
-    let place = |path: &str| match document.json {
-        Some(text) => {
-            let places = places.get_or_init(|| places_of(text));
-            places.get(path).copied().unwrap_or(usize::MAX)
-        }
-        None => 0,
-    };
+    let first = |paths: &[&str]| document.json.map_or(0, |text| first_of(text, paths));
     let decoded = of
-        .conform(&mut value, place)
+        .conform(&mut value, first)
         .map_err(|error| Fault::Type(error.to_string()))?;
     if document.cut && is_cut(&value) {
         return Err(Fault::Type(TOO_DEEP.into()));

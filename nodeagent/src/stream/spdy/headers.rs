@@ -70,10 +70,11 @@ impl Unpacker {
             if plain.len() > MAX_CONTROL {
                 return Err(Error::TooLarge(plain.len()));
             }
-            match self
+            let have = plain.len();
+            let status = self
                 .0
-                .decompress_vec(&packed[done..], &mut plain, FlushDecompress::Sync)
-            {
+                .decompress_vec(&packed[done..], &mut plain, FlushDecompress::Sync);
+            match status {
                 Err(error) if error.needs_dictionary().is_some() => {
                     self.0.set_dictionary(&DICTIONARY).map_err(failed)?;
                     continue;
@@ -85,6 +86,12 @@ impl Unpacker {
                 && plain.len() < plain.capacity()
             {
                 return parse(Bytes::from(plain));
+            }
+            let read = (self.0.total_in() - begin) as usize - done;
+            if read == 0 && plain.len() == have && have < plain.capacity() {
+                return Err(Error::Headers(
+                    "bytes after the end of the stream".to_owned(),
+                ));
             }
             plain.reserve(1024);
         }
@@ -143,6 +150,17 @@ mod tests {
             (DICTIONARY.len(), (adler.1 << 16) | adler.0),
             (1423, 0xe3c6_a7c2)
         );
+    }
+
+    #[test]
+    fn bytes_after_the_end_of_a_stream_are_refused() {
+        use std::io::Write;
+        let mut packer = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+        packer.write_all(&[0; 4]).unwrap();
+        let ended = packer.finish().unwrap();
+        assert_eq!(Unpacker::new().unpack(&ended).unwrap(), Vec::new());
+        let more = [&ended[..], b"more"].concat();
+        assert!(Unpacker::new().unpack(&more).is_err());
     }
 
     #[test]

@@ -37,6 +37,8 @@ const PING: u16 = 6;
 const GOAWAY: u16 = 7;
 const FIN: u8 = 1;
 const MAX_CONTROL: usize = 1 << 20;
+/// How much of a frame of data is handed on at once, in bytes.
+const PIECE: usize = 64 << 10;
 /// `CANCEL`: whoever opened the stream is not to go on.
 const CANCEL: u32 = 5;
 
@@ -222,24 +224,15 @@ async fn read_frames(
         if is_control && length > MAX_CONTROL {
             return Err(Error::TooLarge(length));
         }
-        let mut body = vec![0; length];
-        io.read_exact(&mut body).await?;
         if is_control {
+            let body = whole(&mut io, length).await?;
             let version = (word >> 16) as u16 & 0x7fff;
             if version != 3 {
                 return Err(Error::Version(version));
             }
             match (word & 0xffff) as u16 {
                 SYN_STREAM => {
-                    opened(
-                        &mut unpacker,
-                        flags,
-                        Bytes::from(body),
-                        &frames,
-                        &streams,
-                        &mut open,
-                    )
-                    .await?
+                    opened(&mut unpacker, flags, body, &frames, &streams, &mut open).await?
                 }
                 RST_STREAM if body.len() >= 4 => _ = open.remove(&id(&body)),
                 PING if body.len() >= 4 => _ = frames.send(Frame::Ping { id: id(&body) }).await,
@@ -248,7 +241,33 @@ async fn read_frames(
             }
             continue;
         }
-        data(word, flags, body, &frames, &mut open).await;
+        let mut rest = length;
+        while rest > 0 {
+            let piece = piece(&mut io, rest).await?;
+            rest -= piece.len();
+            data(word, piece, &frames, &mut open).await;
+        }
+        if flags & FIN != 0 {
+            open.remove(&word);
+        }
+    }
+}
+
+/// The next of `length` bytes, as many as have come in up to [`PIECE`]: what a frame says of its length takes no memory.
+async fn piece(io: &mut (impl tokio::io::AsyncRead + Unpin), length: usize) -> io::Result<Bytes> {
+    let mut piece = BytesMut::with_capacity(length.min(PIECE));
+    match io.take(length as u64).read_buf(&mut piece).await? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(piece.freeze()),
+    }
+}
+
+/// The next `length` bytes.
+async fn whole(io: &mut (impl tokio::io::AsyncRead + Unpin), length: usize) -> io::Result<Bytes> {
+    let mut body = Vec::new();
+    match io.take(length as u64).read_to_end(&mut body).await? {
+        read if read == length => Ok(body.into()),
+        _ => Err(io::ErrorKind::UnexpectedEof.into()),
     }
 }
 
@@ -258,23 +277,17 @@ fn id(body: &[u8]) -> u32 {
 
 async fn data(
     id: u32,
-    flags: u8,
-    body: Vec<u8>,
+    body: Bytes,
     frames: &mpsc::Sender<Frame>,
     open: &mut HashMap<u32, mpsc::Sender<Bytes>>,
 ) {
-    if !body.is_empty() {
-        let refused = match open.get(&id) {
-            Some(stream) => stream.send(body.into()).await.is_err(),
-            None => false,
-        };
-        if refused {
-            open.remove(&id);
-            outcome::nobody_may_wait(frames.send(Frame::Reset { id, code: CANCEL }).await);
-        }
-    }
-    if flags & FIN != 0 {
+    let refused = match open.get(&id) {
+        Some(stream) => stream.send(body).await.is_err(),
+        None => false,
+    };
+    if refused {
         open.remove(&id);
+        outcome::nobody_may_wait(frames.send(Frame::Reset { id, code: CANCEL }).await);
     }
 }
 
@@ -419,6 +432,24 @@ pub mod tests {
         );
         assert_eq!(client.next().await, Some(Seen::Data(1, true, Vec::new())));
         drop(client);
+        assert!(streams.recv().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_frame_takes_the_memory_of_what_came_in_of_it() {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let mut streams = serve(far);
+        let mut client = Client::new(near);
+        client.open(1, &[("streamtype", "stdin")]).await;
+        let mut first = streams.recv().await.unwrap();
+        // the frame says that 16 MiB come
+        let begun = [0, 0, 0, 1, FIN, 0xff, 0xff, 0xff, b'h', b'i'];
+        client.io.write_all(&begun).await.unwrap();
+        let piece = first.inbound.recv().await.unwrap();
+        assert_eq!(piece, "hi");
+        // what ends in the middle of a frame is over
+        drop(client);
+        assert!(first.inbound.recv().await.is_none());
         assert!(streams.recv().await.is_none());
     }
 }

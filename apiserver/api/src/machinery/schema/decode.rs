@@ -12,7 +12,7 @@ use super::{
     Field, Node, Omit, Or, Schema, Shape, Type, converter,
     emptied::{self, Emptied},
 };
-use crate::machinery::read::go_kind;
+use crate::machinery::{read::go_kind, room::Room};
 use scalar::as_go_holds;
 
 /// What `conform` noticed besides.
@@ -43,28 +43,32 @@ pub fn conform(value: &mut Value, root: Node) -> Result<Decoded, TypeError> {
     conform_as_written(value, root, |_| 0)
 }
 
-/// The same, of a value whose places stand in an order of their own: `place` tells where in the document a path is. It is asked only when there is
-/// more than one thing to tell, as Go tells of mistakes in the order of the document.
+/// The same, of a value whose places stand in an order of their own: `first` tells which of some paths stands first in the document. It is asked only
+/// when there is more than one thing to tell, as Go tells of mistakes in the order of the document.
 pub fn conform_as_written(
     value: &mut Value,
     root: Node,
-    place: impl Fn(&str) -> usize,
+    first: impl FnOnce(&[&str]) -> usize,
 ) -> Result<Decoded, TypeError> {
-    let walk = walked(value, root, false);
+    let Walk {
+        mut faults,
+        decoded,
+        ..
+    } = walked(value, root, false);
     // what a type's own decoder says ends the reading at once; Go goes on after a value of the wrong type, and reports the first
-    match walk.faults.into_iter().min_by_key(|fault| {
-        (
-            !fault.ends,
-            if fault.path.is_empty() {
-                0
-            } else {
-                place(&fault.path)
-            },
-        )
-    }) {
-        Some(fault) => Err(TypeError(fault.said)),
-        None => Ok(walk.decoded),
+    if faults.iter().any(|fault| fault.ends) {
+        faults.retain(|fault| fault.ends);
     }
+    let whole = faults.iter().position(|fault| fault.path.is_empty());
+    let at = match faults.len() {
+        0 => return Ok(decoded),
+        1 => 0,
+        _ => whole.unwrap_or_else(|| {
+            let paths: Vec<&str> = faults.iter().map(|fault| &*fault.path).collect();
+            first(&paths)
+        }),
+    };
+    Err(TypeError(faults.swap_remove(at).said))
 }
 
 /// The same of a value that upstream converts without making a text of it (strategic merge patches): other words, and the first mistake in the
@@ -82,6 +86,8 @@ fn walked<'s>(value: &mut Value, root: Node<'s>, converts: bool) -> Walk<'s> {
         schema: root.schema(),
         decoded: Decoded::default(),
         faults: Vec::new(),
+        ended: false,
+        room: Room::default(),
         converts,
         schemas_apart: converts,
     };
@@ -201,6 +207,10 @@ struct Walk<'s> {
     schema: &'s Schema,
     decoded: Decoded,
     faults: Vec<Fault>,
+    /// One of them ends the reading.
+    ended: bool,
+    /// For faults, unknown fields, and what was emptied.
+    room: Room,
     converts: bool,
     /// Who converts reads a schema that may be something simpler by itself.
     schemas_apart: bool,
@@ -239,11 +249,17 @@ impl<'s> Walk<'s> {
     }
 
     fn fault(&mut self, said: String, trail: Option<&Trail>, ends: bool) {
+        let (told, ended) = (!self.faults.is_empty(), self.ended);
+        self.ended |= ends;
+        if !self.room.is_left() && told && (ended || !ends) {
+            return;
+        }
         let (mut path, mut order) = (String::new(), Vec::new());
         if let Some(trail) = trail {
             trail.path(&mut path);
             trail.order(&mut order);
         }
+        self.room.take(path.len() + said.len());
         self.faults.push(Fault {
             said,
             path,
@@ -288,11 +304,15 @@ impl<'s> Walk<'s> {
         }
         for name in unknown {
             map.remove(&name);
+            if !self.room.is_left() {
+                continue;
+            }
             let mut path = String::new();
             if let Some(trail) = trail {
                 trail.path(&mut path);
             }
             push_name(&mut path, &name);
+            self.room.take(path.len());
             self.decoded.unknown.push(path);
         }
         for field in &t.fields {
@@ -369,7 +389,7 @@ impl<'s> Walk<'s> {
     }
 
     fn emptied(&mut self, gone: &Value, field: &Field, trail: Option<&Trail>) {
-        if !matches!(gone, Value::Array(_) | Value::Object(_)) {
+        if !matches!(gone, Value::Array(_) | Value::Object(_)) || !self.room.is_left() {
             return;
         }
         let mut place = Vec::new();
@@ -377,6 +397,7 @@ impl<'s> Walk<'s> {
             trail.steps(&mut place);
         }
         place.push(emptied::Step::Name(field.name.clone()));
+        self.room.take(place.iter().map(emptied::Step::size).sum());
         self.decoded.emptied.push(Emptied {
             place,
             is_list: gone.is_array(),
@@ -467,6 +488,8 @@ impl<'s> Walk<'s> {
             schema: self.schema,
             decoded: Decoded::default(),
             faults: Vec::new(),
+            ended: false,
+            room: self.room,
             converts: false,
             schemas_apart: self.schemas_apart,
         };
@@ -551,7 +574,11 @@ fn is_empty(value: &Value, shape: &Shape) -> bool {
             | Shape::IntOrString
             | Shape::Time
             | Shape::MicroTime
-            | Shape::Duration,
+            | Shape::Duration
+            | Shape::Raw
+            | Shape::Json
+            | Shape::SchemaOr(..)
+            | Shape::Fields,
             _,
         ) => false,
         (_, Value::String(text)) => text.is_empty(),

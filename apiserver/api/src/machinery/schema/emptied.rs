@@ -17,6 +17,17 @@ pub enum Step {
     Index(usize),
 }
 
+impl Step {
+    /// What it takes, in bytes.
+    pub(super) fn size(&self) -> usize {
+        size_of::<Step>()
+            + match self {
+                Step::Name(name) => name.len(),
+                Step::Index(_) => 0,
+            }
+    }
+}
+
 impl Emptied {
     /// Puts it back where it stood, if there is such a place still and nothing is in it.
     pub fn restore(&self, value: &mut Value) {

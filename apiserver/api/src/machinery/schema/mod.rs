@@ -22,7 +22,8 @@ use std::{
 pub use decode::{Decoded, TypeError, conform, conform_as_written, conform_converted};
 pub use encode::{as_stored, to_draft, to_json, to_ordered_json, to_pretty_json};
 pub use parse::{
-    Parsed, SyntaxError, TOO_DEEP, is_cut, parse_json, parse_json_in_part, paths_of_json,
+    MOST_REMARKS, Parsed, Place, SyntaxError, TOO_DEEP, first_of, is_cut, mark, parse_json,
+    parse_json_in_part, walk_paths,
 };
 use serde_json::Value;
 

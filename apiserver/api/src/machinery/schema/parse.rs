@@ -2,7 +2,10 @@
 //!
 //! Invariant: the last of several equal keys wins, as in Go; nesting is bounded; errors bear the words of Go's `encoding/json`.
 
-use std::fmt;
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+};
 
 use serde::de::{
     DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
@@ -25,15 +28,53 @@ pub struct Parsed {
 #[error("{0}")]
 pub struct SyntaxError(pub String);
 
-/// The paths of all keys and elements of a document in the order in which they stand in it, and whether a key stood there before.
-pub fn paths_of_json(text: &[u8]) -> Vec<(String, bool)> {
-    let mut tracing = State {
-        tracing: true,
+/// How many mistakes are told of one document, as upstream's strict decoder has it.
+pub const MOST_REMARKS: usize = 100;
+
+/// A key or an element of a document.
+pub struct Place<'p> {
+    pub path: &'p str,
+    /// The [`mark`] of the path.
+    pub mark: u64,
+    /// How many keys and elements lead to it.
+    pub depth: usize,
+    /// The same key stood there before.
+    pub again: bool,
+}
+
+/// What stands for a path where many are compared: that of a longer path is made from it (FNV-1a).
+pub fn mark(path: &str) -> u64 {
+    marked(0xcbf2_9ce4_8422_2325, path)
+}
+
+fn marked(from: u64, path: &str) -> u64 {
+    path.bytes().fold(from, |mark, byte| {
+        (mark ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// Goes through all keys and elements of a document in the order in which they stand in it, until `visit` answers false. What cannot be read has no
+/// paths beyond that place.
+pub fn walk_paths(text: &[u8], visit: &mut dyn FnMut(Place<'_>) -> bool) {
+    let mut state = State {
+        visit: Some(visit),
         ..State::default()
     };
-    // what cannot be read has no paths beyond that place
-    let _ = read(text, &mut tracing);
-    tracing.found
+    let _ = read(text, &mut state);
+}
+
+/// Which of the paths stands first in a document.
+pub fn first_of(text: &[u8], paths: &[&str]) -> usize {
+    let mut places = HashMap::new();
+    for (at, path) in paths.iter().enumerate() {
+        places.entry(mark(path)).or_insert(at);
+    }
+    let mut first = None;
+    walk_paths(text, &mut |place| {
+        first = places.get(&place.mark).copied();
+        first.is_none()
+    });
+    first.unwrap_or(0)
 }
 
 /// How deeply what is kept may be nested: every walk over it is as deep, on a stack that is not endless.
@@ -80,16 +121,13 @@ pub fn parse_json_in_part(text: &[u8]) -> Result<Parsed, SyntaxError> {
     let mut duplicates = Vec::new();
     if state.duplicate {
         // rare: read again, this time keeping the path
-        let mut tracing = State {
-            tracing: true,
-            ..State::default()
-        };
-        read(text, &mut tracing)?;
-        duplicates = tracing
-            .found
-            .into_iter()
-            .filter_map(|(path, again)| again.then_some(path))
-            .collect();
+        let mut told = HashSet::new();
+        walk_paths(text, &mut |place| {
+            if place.again && told.insert(place.mark) {
+                duplicates.push(place.path.to_owned());
+            }
+            duplicates.len() < MOST_REMARKS
+        });
     }
     Ok(Parsed {
         value,
@@ -98,46 +136,76 @@ pub fn parse_json_in_part(text: &[u8]) -> Result<Parsed, SyntaxError> {
     })
 }
 
-fn read(text: &[u8], state: &mut State) -> Result<Value, SyntaxError> {
+fn read(text: &[u8], state: &mut State<'_>) -> Result<Value, SyntaxError> {
     let mut from = serde_json::Deserializer::from_slice(text);
-    let value = Seed { state }
-        .deserialize(&mut from)
-        .and_then(|value| from.end().map(|()| value));
+    let value = Seed {
+        state,
+        at: (mark(""), 0),
+    }
+    .deserialize(&mut from)
+    .and_then(|value| from.end().map(|()| value));
     value.map_err(|error| {
         SyntaxError(gojson::syntax_error(text).unwrap_or_else(|| error.to_string()))
     })
 }
 
 #[derive(Default)]
-struct State {
+struct State<'v> {
+    /// How many objects and lists are open.
     depth: usize,
     cut: bool,
     duplicate: bool,
-    tracing: bool,
-    path: Vec<String>,
-    found: Vec<(String, bool)>,
+    visit: Option<&'v mut dyn FnMut(Place<'_>) -> bool>,
+    path: String,
 }
 
-impl State {
+impl State<'_> {
     /// What stands for something that is too deep.
     fn cut(&mut self) -> Value {
         self.cut = true;
         Value::Object(Map::from_iter([(CUT.to_string(), Value::Null)]))
     }
+
+    /// Goes to a key or an element of what has this mark; answers its own, or that nobody wants to see more.
+    fn enter<E: serde::de::Error>(
+        &mut self,
+        (from, depth): (u64, usize),
+        again: bool,
+        write: impl FnOnce(&mut String),
+    ) -> Result<(u64, usize), E> {
+        let Some(visit) = &mut self.visit else {
+            return Ok((from, depth));
+        };
+        let begin = self.path.len();
+        write(&mut self.path);
+        let mark = marked(from, &self.path[begin..]);
+        let place = Place {
+            path: &self.path,
+            mark,
+            depth: depth + 1,
+            again,
+        };
+        match visit(place) {
+            true => Ok((mark, depth + 1)),
+            false => Err(E::custom("seen enough")),
+        }
+    }
 }
 
-struct Seed<'s> {
-    state: &'s mut State,
+struct Seed<'s, 'v> {
+    state: &'s mut State<'v>,
+    /// The mark and the depth of what it reads.
+    at: (u64, usize),
 }
 
-impl<'de> DeserializeSeed<'de> for Seed<'_> {
+impl<'de> DeserializeSeed<'de> for Seed<'_, '_> {
     type Value = Value;
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Value, D::Error> {
         from.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Seed<'_> {
+impl<'de> Visitor<'de> for Seed<'_, '_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -168,25 +236,23 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        if self.state.depth == KEPT_DEPTH {
+        let Seed { state, at } = self;
+        if state.depth == KEPT_DEPTH {
             while items.next_element::<IgnoredAny>()?.is_some() {}
-            return Ok(self.state.cut());
+            return Ok(state.cut());
         }
-        self.state.depth += 1;
-        let mut list = Vec::new();
+        state.depth += 1;
+        let (mut list, begin) = (Vec::new(), state.path.len());
         loop {
-            if self.state.tracing {
-                self.state.path.push(format!("[{}]", list.len()));
-                self.state.found.push((self.state.path.concat(), false));
-            }
-            let item = items.next_element_seed(Seed { state: self.state })?;
-            if self.state.tracing {
-                self.state.path.pop();
-            }
+            let at = state.enter(at, false, |path| {
+                path.push_str(&format!("[{}]", list.len()));
+            })?;
+            let item = items.next_element_seed(Seed { state, at })?;
+            state.path.truncate(begin);
             match item {
                 Some(item) => list.push(item),
                 None => {
-                    self.state.depth -= 1;
+                    state.depth -= 1;
                     return Ok(Value::Array(list));
                 }
             }
@@ -194,35 +260,31 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
-        if self.state.depth == KEPT_DEPTH {
+        let Seed { state, at } = self;
+        if state.depth == KEPT_DEPTH {
             while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-            return Ok(self.state.cut());
+            return Ok(state.cut());
         }
-        self.state.depth += 1;
-        let mut map = Map::new();
+        state.depth += 1;
+        let (mut map, begin) = (Map::new(), state.path.len());
         while let Some(key) = entries.next_key::<String>()? {
-            if self.state.tracing {
-                self.state.path.push(if self.state.path.is_empty() {
-                    key.clone()
-                } else {
-                    format!(".{key}")
-                });
-                self.state
-                    .found
-                    .push((self.state.path.concat(), map.contains_key(&key)));
-            }
-            let value = entries.next_value_seed(Seed { state: self.state })?;
-            if self.state.tracing {
-                self.state.path.pop();
-            }
+            let again = state.visit.is_some() && map.contains_key(&key);
+            let at = state.enter(at, again, |path| {
+                if !path.is_empty() {
+                    path.push('.');
+                }
+                path.push_str(&key);
+            })?;
+            let value = entries.next_value_seed(Seed { state, at })?;
+            state.path.truncate(begin);
             if map.insert(key, value).is_some() {
-                self.state.duplicate = true;
+                state.duplicate = true;
             }
             if map.len() > 1_000_000 {
                 return Err(A::Error::custom("too many keys"));
             }
         }
-        self.state.depth -= 1;
+        state.depth -= 1;
         Ok(Value::Object(map))
     }
 }

@@ -322,3 +322,79 @@ fn schemas_or_something_simpler() {
         br#"{"items":{"description":"b","type":"a"}}"#
     );
 }
+
+#[test]
+fn an_embedded_object_is_never_empty() {
+    for data in [
+        json!(0),
+        json!(""),
+        json!(false),
+        json!([]),
+        json!({}),
+        json!(null),
+    ] {
+        let (revision, _) = conformed(
+            "apps.v1.ControllerRevision",
+            json!({"data": data, "revision": 1}),
+        )
+        .unwrap();
+        assert_eq!(revision["data"], data);
+    }
+}
+
+/// Many mistakes below one long name: each of their paths has it.
+#[test]
+fn what_is_told_of_an_input_is_bounded() {
+    let name = "n".repeat(200_000);
+    let many = 20_000;
+    let fields: serde_json::Map<String, Value> =
+        (0..many).map(|n| (format!("f{n}"), json!(1))).collect();
+    let schema = json!({"properties": {&name: fields}});
+    let (_, unknown) = conformed("apiextensions.v1.JSONSchemaProps", schema).unwrap();
+    assert!((1..20).contains(&unknown.len()), "{}", unknown.len());
+    let mut wrong = json!({"extra": {&name: vec![1; many]}});
+    let node = Schema::builtin().get("authentication.v1.UserInfo").unwrap();
+    let walk = conform(&mut wrong, node).unwrap_err();
+    assert_eq!(
+        walk.0,
+        "json: cannot unmarshal number into Go struct field UserInfo.extra of type string"
+    );
+    let text = wrong.to_string();
+    let mut seen = 0;
+    walk_paths(text.as_bytes(), &mut |place| {
+        seen += 1;
+        assert_eq!(place.mark, mark(place.path));
+        seen < 10
+    });
+    assert_eq!(seen, 10);
+}
+
+#[test]
+fn places_come_in_the_order_of_the_text() {
+    let text = br#"{"b":{"x":[1,{"y":2}]},"a":1,"b":2}"#;
+    let mut seen = Vec::new();
+    walk_paths(text, &mut |place| {
+        seen.push((place.path.to_owned(), place.depth, place.again));
+        true
+    });
+    let whole = |(path, depth, again): &(String, usize, bool)| (path.clone(), *depth, *again);
+    let wanted = [
+        ("b", 1, false),
+        ("b.x", 2, false),
+        ("b.x[0]", 3, false),
+        ("b.x[1]", 3, false),
+        ("b.x[1].y", 4, false),
+        ("a", 1, false),
+        ("b", 1, true),
+    ];
+    for (path, depth, again) in wanted {
+        assert!(
+            seen.iter()
+                .map(whole)
+                .any(|one| one == (path.to_owned(), depth, again)),
+            "{path}"
+        );
+    }
+    assert_eq!(first_of(text, &["a", "b.x[1].y"]), 1);
+    assert_eq!(parse_json(text).unwrap().duplicates, ["b"]);
+}

@@ -5,6 +5,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::machinery::room::Room;
+
 use super::node::{Additional, Node};
 
 /// Where a value stands; costs nothing until a path is told.
@@ -62,6 +64,7 @@ pub(super) struct Out {
 pub(super) fn take_out(value: &mut Value, node: &Node, whole: bool, out: Out) -> Vec<String> {
     let mut pruner = Pruner {
         found: Vec::new(),
+        room: Room::default(),
         nulls: out.nulls,
     };
     if out.unknown {
@@ -75,10 +78,19 @@ pub(super) fn take_out(value: &mut Value, node: &Node, whole: bool, out: Out) ->
 
 struct Pruner {
     found: Vec<String>,
+    room: Room,
     nulls: bool,
 }
 
 impl Pruner {
+    fn found(&mut self, trail: &Trail, name: &str) {
+        if self.room.is_left() {
+            let path = Trail::Key(trail, name).text();
+            self.room.take(path.len());
+            self.found.push(path);
+        }
+    }
+
     /// `None`: nothing may have fields here.
     fn prune(&mut self, value: &mut Value, node: Option<&Node>, whole: bool, trail: &Trail) {
         match (value, node) {
@@ -88,7 +100,7 @@ impl Pruner {
             (Value::Object(map), Some(node)) => self.fields(map, node, whole, false, trail),
             (Value::Object(map), None) => {
                 for name in map.keys() {
-                    self.found.push(Trail::Key(trail, name).text());
+                    self.found(trail, name);
                 }
                 map.clear();
             }
@@ -160,7 +172,7 @@ impl Pruner {
         for name in unknown {
             map.remove(&name);
             if !is_meta(&name) || !trail.is_whole() {
-                self.found.push(Trail::Key(trail, &name).text());
+                self.found(trail, &name);
             }
         }
     }

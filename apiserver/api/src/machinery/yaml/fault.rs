@@ -4,6 +4,8 @@ use serde::Deserialize;
 
 /// Longer text is not asked about: libyaml takes a time that grows with the square.
 const LONGEST: usize = 64 * 1024;
+/// Nor is what is nested deeper than this, counted over all its bytes: for each of them libyaml looks at all brackets that are open.
+const DEAREST: usize = 2 << 20;
 
 /// How the parser's own mistakes begin: Go counts their lines from 0, those of the scanner from 1, and names the first line neither way.
 const PARSER: [&str; 11] = [
@@ -22,7 +24,7 @@ const PARSER: [&str; 11] = [
 
 /// `None` when it finds no mistake, or is not asked.
 pub fn libyaml(text: &str) -> Option<String> {
-    if text.len() > LONGEST {
+    if text.len() > LONGEST || nesting(text) > DEAREST {
         return None;
     }
     for document in serde_yaml_ng::Deserializer::from_str(text) {
@@ -47,4 +49,32 @@ pub fn libyaml(text: &str) -> Option<String> {
         }
     }
     None
+}
+
+/// The brackets that may be open at a byte, for all bytes together.
+fn nesting(text: &str) -> usize {
+    let (mut open, mut all) = (0usize, 0);
+    for byte in text.bytes() {
+        match byte {
+            b'{' | b'[' => open += 1,
+            b'}' | b']' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        all += open;
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_take_long_is_not_asked() {
+        assert!(libyaml("a: {{").is_some());
+        assert_eq!(libyaml(&format!("a: {}", "{".repeat(60_000))), None);
+        assert_eq!(libyaml(&"[{".repeat(2000)), None);
+        let flat = format!("a: [{}]\nb: {{", "x, ".repeat(20_000));
+        assert!(libyaml(&flat).is_some());
+    }
 }

@@ -16,6 +16,7 @@ use skiff_api::{
         meta::Meta,
         patch::{self, go::GoValue},
         read::{Read, go_kind},
+        schema::first_of,
         status::Status,
     },
 };
@@ -237,9 +238,8 @@ impl Patch<'_> {
             // of more than one mistake the first is told, or all in their order
             _ => {
                 let (text, mut value) = (shown()?, again()?);
-                let places = body::places_of(text.as_bytes());
-                let place = |path: &str| places.get(path).copied().unwrap_or(usize::MAX);
-                let decoded = self.kind.conform_as_written(&mut value, place);
+                let first = |paths: &[&str]| first_of(text.as_bytes(), paths);
+                let decoded = self.kind.conform_as_written(&mut value, first);
                 let decoded = decoded.map_err(|error| refused(error.to_string()))?;
                 new = value;
                 let document = body::Document::shown_as(Value::Null, text.as_bytes());

@@ -3,12 +3,14 @@
 //! Invariant: a merged list holds no two elements that the patch and the server share an identity for.
 //! Follows upstream's `strategicpatch/patch.go` (mergeSlice and what it calls).
 
+use std::collections::{BTreeSet, HashMap, HashSet};
+
 use serde_json::Value;
 
 use super::apply::{Options, merge_map};
 use super::order::{normalize, partition};
 use super::{
-    DIRECTIVE, ElementKind, Meta, StrategicError, Strategy, element_kind, find, merge_value,
+    DIRECTIVE, ElementKind, Meta, Places, StrategicError, Strategy, element_kind, find, merge_value,
 };
 
 /// Merges `patch` into `original` as the field's strategy has it. `deleting`: the patch lists scalars to take out.
@@ -41,9 +43,10 @@ pub(super) fn merge_list_seen(
     let length = original.len();
     let (merged, patch, original) = if kind == ElementKind::Scalar {
         if options.merge_parallel_list && deleting {
+            let gone: HashSet<&Value> = patch.iter().collect();
             let left = original
                 .iter()
-                .filter(|v| !patch.contains(v))
+                .filter(|v| !gone.contains(v))
                 .cloned()
                 .collect();
             return Ok((left, original));
@@ -83,6 +86,7 @@ fn obey_directives(
     merge_key: &str,
 ) -> Result<(Vec<Value>, Vec<Value>), StrategicError> {
     let (mut plain, mut replace) = (Vec::with_capacity(patch.len()), false);
+    let mut deleted: HashSet<Value> = HashSet::new();
     for item in patch {
         let Some(directive) = item.get(DIRECTIVE) else {
             plain.push(item);
@@ -90,10 +94,7 @@ fn obey_directives(
         };
         match directive.as_str() {
             Some("delete") => {
-                let value = merge_value(&item, merge_key)?;
-                while let Some(at) = find(&original, merge_key, value)? {
-                    original.remove(at);
-                }
+                deleted.insert(merge_value(&item, merge_key)?.clone());
             }
             Some("replace") => replace = true,
             Some("merge") => {
@@ -109,6 +110,8 @@ fn obey_directives(
             }
         }
     }
+    let is_deleted = |item: &Value| item.get(merge_key).is_some_and(|key| deleted.contains(key));
+    original.retain(|item| deleted.is_empty() || !is_deleted(item));
     Ok(if replace {
         (plain, Vec::new())
     } else {
@@ -126,9 +129,17 @@ fn merge_maps(
     options: Options,
 ) -> Result<Merged, StrategicError> {
     let mut merged = original.clone();
+    let mut places = Places::of(&original, meta.merge_key, ElementKind::Map);
     for item in &patch {
         let value = merge_value(item, meta.merge_key)?;
-        match find(&merged, meta.merge_key, value)? {
+        let at = match places.get(value) {
+            // one that has no key is found like one whose key is null, which it is not
+            Some(at) if merged[at].get(meta.merge_key) != Some(value) => {
+                find(&merged, meta.merge_key, value)?
+            }
+            at => at,
+        };
+        match at {
             Some(at) => {
                 if let (Value::Object(into), Value::Object(from)) =
                     (merged[at].take(), item.clone())
@@ -136,23 +147,43 @@ fn merge_maps(
                     merged[at] = Value::Object(merge_map(into, from, meta.schema, options)?);
                 }
             }
-            None => merged.push(item.clone()),
+            None => {
+                places.0.entry(value).or_insert(merged.len());
+                merged.push(item.clone());
+            }
         }
     }
+    drop(places);
     Ok((merged, patch, original))
 }
 
 /// Drops what stands twice; the last element takes the place of one dropped, as upstream has it.
 pub(super) fn deduplicate(mut list: Vec<Value>) -> Vec<Value> {
+    // where each value stands; numbers stand for the values
+    let mut numbers: HashMap<Value, usize> = HashMap::with_capacity(list.len());
+    let mut stands: Vec<BTreeSet<usize>> = Vec::new();
+    let mut of: Vec<usize> = Vec::with_capacity(list.len());
+    for (at, value) in list.iter().enumerate() {
+        let next = numbers.len();
+        let number = *numbers.entry(value.clone()).or_insert(next);
+        if number == stands.len() {
+            stands.push(BTreeSet::new());
+        }
+        stands[number].insert(at);
+        of.push(number);
+    }
     let mut i = 0;
     while i < list.len() {
-        let mut j = i + 1;
-        while j < list.len() {
-            if list[i] == list[j] {
-                list.swap_remove(j);
-            } else {
-                j += 1;
+        let number = of[i];
+        while let Some(j) = stands[number].range(i + 1..).next().copied() {
+            let last = list.len() - 1;
+            stands[number].remove(&j);
+            if j != last {
+                stands[of[last]].remove(&last);
+                stands[of[last]].insert(j);
             }
+            list.swap_remove(j);
+            of.swap_remove(j);
         }
         i += 1;
     }

@@ -11,6 +11,8 @@ mod diff;
 mod list;
 mod order;
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value};
 
 use super::go::{GoValue, go_type};
@@ -246,6 +248,23 @@ fn merge_value<'a>(item: &'a Value, merge_key: &str) -> Result<&'a Value, Strate
             map: item.clone(),
             key: merge_key.into(),
         })
+}
+
+/// Where elements stand by what identifies them: the first of several alike.
+struct Places<'a>(HashMap<&'a Value, usize>);
+
+impl<'a> Places<'a> {
+    fn of(list: &'a [Value], merge_key: &str, kind: ElementKind) -> Places<'a> {
+        let mut places = HashMap::with_capacity(list.len());
+        for (at, item) in list.iter().enumerate() {
+            places.entry(identity(item, merge_key, kind)).or_insert(at);
+        }
+        Places(places)
+    }
+
+    fn get(&self, identity: &Value) -> Option<usize> {
+        self.0.get(identity).copied()
+    }
 }
 
 /// Where the element with this merge key stands.

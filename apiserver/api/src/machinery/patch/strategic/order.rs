@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::{DIRECTIVE, ElementKind, StrategicError, find, identity, merge_value};
+use super::{DIRECTIVE, ElementKind, Places, StrategicError, find, identity, merge_value};
 
 /// Merges the two parts of a list. `patch_order` orders the elements of the patch, `server_order` those that only the server has.
 pub(super) fn normalize(
@@ -42,10 +42,14 @@ pub(super) fn sort_by(
     } else {
         (list, Vec::new())
     };
+    let places = Places::of(order, merge_key, kind);
     let mut placed: Vec<(Option<usize>, Value)> = list
         .into_iter()
-        .map(|item| (place(order, &item, merge_key, kind), item))
+        .map(|item| (places.get(identity(&item, merge_key, kind)), item))
         .collect();
+    if placed.iter().all(|(place, _)| place.is_some()) {
+        placed.sort_by_key(|(place, _)| *place);
+    }
     // An element without a place counts as less than its neighbour, in both directions; so the algorithm matters, not only the comparison.
     for i in 1..placed.len() {
         let mut j = i;
@@ -72,13 +76,6 @@ fn is_deletion(item: &Value) -> bool {
     item.get(DIRECTIVE).is_some_and(|d| d == "delete")
 }
 
-fn place(order: &[Value], item: &Value, merge_key: &str, kind: ElementKind) -> Option<usize> {
-    let wanted = identity(item, merge_key, kind);
-    order
-        .iter()
-        .position(|other| identity(other, merge_key, kind) == wanted)
-}
-
 /// Puts each server element before the first patch element that stands behind it in the server's order.
 fn interleave(
     server_only: Vec<Value>,
@@ -87,7 +84,8 @@ fn interleave(
     merge_key: &str,
     kind: ElementKind,
 ) -> Vec<Value> {
-    let at = |item: &Value| place(server_order, item, merge_key, kind);
+    let places = Places::of(server_order, merge_key, kind);
+    let at = |item: &Value| places.get(identity(item, merge_key, kind));
     let mut merged = Vec::with_capacity(server_only.len() + patch.len());
     let mut server = server_only.into_iter().peekable();
     for item in patch {
@@ -111,11 +109,24 @@ pub(super) fn partition(
     merge_key: &str,
 ) -> Result<(Vec<Value>, Vec<Value>), StrategicError> {
     let (mut present, mut others) = (Vec::with_capacity(list.len()), Vec::new());
+    let scalars = merge_key.is_empty();
+    let kind = match scalars {
+        true => ElementKind::Scalar,
+        false => ElementKind::Map,
+    };
+    let places = Places::of(by, merge_key, kind);
+    let maps = by.iter().all(Value::is_object);
     for item in list {
-        let found = if merge_key.is_empty() {
-            by.contains(&item)
+        let found = if scalars {
+            places.get(&item).is_some()
         } else {
-            find(by, merge_key, merge_value(&item, merge_key)?)?.is_some()
+            let value = merge_value(&item, merge_key)?;
+            match places.get(value) {
+                // it may be one that has no key, or stand behind what is no map
+                Some(_) if value.is_null() || !maps => find(by, merge_key, value)?.is_some(),
+                None if !maps => find(by, merge_key, value)?.is_some(),
+                found => found.is_some(),
+            }
         };
         if found { &mut present } else { &mut others }.push(item);
     }

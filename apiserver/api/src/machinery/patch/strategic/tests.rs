@@ -104,3 +104,53 @@ fn cases() {
         wrong.join("\n")
     );
 }
+
+/// As it is said to work, one step after the other.
+fn deduplicated_slowly(mut list: Vec<Value>) -> Vec<Value> {
+    let mut i = 0;
+    while i < list.len() {
+        let mut j = i + 1;
+        while j < list.len() {
+            if list[i] == list[j] {
+                list.swap_remove(j);
+            } else {
+                j += 1;
+            }
+        }
+        i += 1;
+    }
+    list
+}
+
+#[test]
+fn duplicates_go_in_the_same_order_however_many_there_are() {
+    let mut seed = 1u32;
+    for length in 0..60 {
+        let list: Vec<Value> = (0..length)
+            .map(|_| {
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                Value::from(seed >> 28)
+            })
+            .collect();
+        assert_eq!(list::deduplicate(list.clone()), deduplicated_slowly(list));
+    }
+}
+
+/// Forty thousand elements, which took the square of their number.
+#[test]
+fn long_lists_are_merged_in_time() {
+    let items = |from: usize, image: &str| -> Vec<Value> {
+        let one = |n: usize| serde_json::json!({"name": format!("c{n}"), "image": image});
+        (from..from + 20_000).map(one).collect()
+    };
+    let live = serde_json::json!({"spec": {"containers": items(0, "a")}});
+    let patch = serde_json::json!({"spec": {"containers": items(10_000, "b")}});
+    let node = Schema::builtin().get("core.v1.Pod").unwrap();
+    let merged = apply::apply(&live, &patch, node).unwrap();
+    assert_eq!(
+        merged["spec"]["containers"].as_array().unwrap().len(),
+        30_000
+    );
+    let numbers: Vec<Value> = (0..40_000).map(|n| Value::from(n % 30_000)).collect();
+    assert_eq!(list::deduplicate(numbers).len(), 30_000);
+}

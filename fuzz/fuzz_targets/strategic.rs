@@ -1,0 +1,3 @@
+#![no_main]
+
+skiff_fuzz::fuzz_main!(skiff_fuzz::targets::STRATEGIC);
