@@ -7,7 +7,10 @@ use http::{HeaderValue, Response, header};
 use serde_json::{Value, json};
 use skiff_api::machinery::{schema::to_ordered_json, status::Status};
 
-use crate::{context::Context, openapi::Found};
+use crate::{
+    context::Context,
+    openapi::{self, Found},
+};
 
 /// What `/version` tells: the API that is served, under the name of what serves it.
 pub const GIT_VERSION: &str = concat!("v1.36.2+skiff-", env!("CARGO_PKG_VERSION"));
@@ -65,7 +68,7 @@ pub async fn serve(ctx: &Context) -> Response<Body> {
                     .unwrap_or(""),
                 check,
             ),
-            ("openapi", which) => openapi(ctx, which),
+            ("openapi", _) => openapi(ctx, path.strip_prefix("/openapi/").unwrap_or("")),
             ("debug", which) => debug(ctx, which),
             _ => ctx.text(404, "404 page not found\n"),
         },
@@ -176,35 +179,69 @@ fn openapi(ctx: &Context, which: &str) -> Response<Body> {
         .find(&ctx.kinds, &known, which, &ctx.headers);
     let (document, media) = match found {
         Found::Nothing => return ctx.text(404, "404 page not found\n"),
+        Found::Unknown => return bare(ctx, 404),
         Found::NotAcceptable => {
-            let mut response = ctx.finish(406, "application/json", Body::empty());
-            let headers = response.headers_mut();
-            headers.remove(header::CONTENT_TYPE);
-            headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+            let mut response = bare(ctx, 406);
+            vary(&mut response);
             return response;
+        }
+        // what its text looks like is its type
+        Found::Index(document) => {
+            return ctx.finish(200, "text/plain; charset=utf-8", Body::from(document.bytes));
         }
         Found::Document(document, media) => (document, media),
     };
+    let path = which.strip_prefix("v3/");
+    let given = ctx.query.text("hash");
+    let elsewhere = path.filter(|_| !given.is_empty() && given != document.tag);
     let tag = format!("\"{}\"", document.tag);
-    let known = ctx
-        .header(header::IF_NONE_MATCH.as_str())
-        .split(',')
-        .any(|given| given.trim() == tag);
-    let mut response = if known {
+    let mut response = if elsewhere.is_some() {
+        ctx.finish(301, media, Body::empty())
+    } else if is_known(ctx, &tag) {
         ctx.finish(304, media, Body::empty())
     } else {
         ctx.finish(200, media, Body::from(document.bytes))
     };
+    vary(&mut response);
     let headers = response.headers_mut();
-    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
-        headers.insert(header::ETAG, tag);
-    }
-    if ctx.query.get("hash").is_some() {
-        let forever = HeaderValue::from_static("public, immutable");
-        headers.insert(header::CACHE_CONTROL, forever);
+    let mut tell = |name, text: &str| {
+        if let Ok(value) = HeaderValue::from_str(text) {
+            headers.insert(name, value);
+        }
+    };
+    tell(header::ETAG, &tag);
+    if let Some(path) = elsewhere {
+        tell(header::LOCATION, &openapi::address(path, &document.tag));
+    } else if path.is_some() && !given.is_empty() {
+        tell(header::CACHE_CONTROL, "public, immutable");
+        let year = jiff::SignedDuration::from_hours(365 * 24);
+        if let Ok(expires) = ctx.app.core.now().checked_add(year) {
+            let text = expires.strftime("%a, %d %b %Y %H:%M:%S UTC");
+            tell(header::EXPIRES, &text.to_string());
+        }
     }
     response
+}
+
+/// An answer of a code alone.
+fn bare(ctx: &Context, code: u16) -> Response<Body> {
+    let mut response = ctx.finish(code, "text/plain", Body::empty());
+    response.headers_mut().remove(header::CONTENT_TYPE);
+    response
+}
+
+fn vary(response: &mut Response<Body>) {
+    let accept = HeaderValue::from_static("Accept");
+    response.headers_mut().insert(header::VARY, accept);
+}
+
+/// Whether the client has what bears this tag.
+fn is_known(ctx: &Context, tag: &str) -> bool {
+    let given = ctx.header(header::IF_NONE_MATCH.as_str());
+    given
+        .split(',')
+        .map(|one| one.trim().trim_start_matches("W/"))
+        .any(|one| one == tag || one == "*")
 }
 
 /// What is shown of priority and fairness to whoever looks into the server.

@@ -20,6 +20,7 @@ mod eviction;
 mod lists;
 #[path = "../support/mask.rs"]
 mod mask;
+mod openapi;
 mod order;
 mod policies;
 mod protobuf;
