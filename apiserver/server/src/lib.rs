@@ -12,7 +12,7 @@
 //! 3. `admission`, `allocate`, then `write`: what a write is (`write::Call`: who asks, with which options), and the one way to do it.
 //! 4. `own`: the server's own writes, and on it `addresses`, `definitions`, `aggregation`, `legacy_tokens`, `fairness`, `bootstrap`. Nothing up to here knows of
 //!    requests.
-//! 5. `metrics`, `openapi`, and `app`: the state that requests share.
+//! 5. `metrics`, `health`, `openapi`, and `app`: the state that requests share.
 //! 6. `context`: one request; `body` and `respond`: what it brought, what it is sent.
 //! 7. `subresources`, `reviews`, `verbs`, `discovery`, `non_resource`: one file for each thing that can be asked; `delegate`: what others answer.
 //! 8. `chain`: the way of a request to them; `serve`: connections; `start`: all of it put together.
@@ -42,6 +42,7 @@ mod fairness;
 mod flowcontrol;
 mod following;
 mod groups;
+mod health;
 mod legacy_tokens;
 mod limits;
 mod metrics;

@@ -17,6 +17,7 @@ mod deletion;
 mod differences;
 mod encryption;
 mod eviction;
+mod health;
 mod lists;
 #[path = "../support/mask.rs"]
 mod mask;
