@@ -33,7 +33,7 @@ pub async fn serve(ctx: &Context) -> Response<Body> {
         "/version" => indented(ctx, &version(), VERSION_ORDER),
         "/metrics" => {
             let app = &ctx.app;
-            let text = app.metrics.text(&app.places, &*app.core.store);
+            let text = app.metrics.text(&app.places, &app.core, &version());
             metrics(ctx, text)
         }
         "/openid/v1/jwks" => cacheable(

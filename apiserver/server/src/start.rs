@@ -280,6 +280,7 @@ async fn started(config: Config) -> Result<Running, StartError> {
         clock: config.clock.clone(),
         authorizers,
         store,
+        commits: Default::default(),
         converter: Box::new(conversion::Webhooks::new(config.behind.clone())),
     });
     let webhooks = admission::Webhooks::default();

@@ -21,6 +21,7 @@ mod health;
 mod lists;
 #[path = "../support/mask.rs"]
 mod mask;
+mod metrics;
 mod openapi;
 mod order;
 mod policies;
