@@ -268,25 +268,7 @@ impl Metrics {
             let labels = labels.text("", true).replace("system_client=\"\",", "");
             times.text(name, &labels, text);
         }
-        name = "apiserver_requested_deprecated_apis";
-        family(
-            text,
-            name,
-            "gauge",
-            "Deprecated versions that somebody asked for.",
-        );
-        let asked: BTreeSet<_> = sorted
-            .keys()
-            .map(|of| [of.group, of.version, of.resource, of.subresource])
-            .collect();
-        for [group, version, resource, subresource] in asked {
-            let row = Registry::builtin().find(group, version, resource);
-            if row.is_some_and(|row| row.flags.deprecation.is_some()) {
-                *text += &format!(
-                    "{name}{{group=\"{group}\",removed_release=\"\",resource=\"{resource}\",subresource=\"{subresource}\",version=\"{version}\"}} 1\n"
-                );
-            }
-        }
+        of_deprecated(text, sorted.keys().copied());
         drop(sorted);
         drop(requests);
         name = "apiserver_request_terminations_total";
@@ -370,6 +352,28 @@ impl Metrics {
             "Connections whose handshake failed.",
         );
         single(text, name, "counter", help, self.handshakes_failed.get());
+    }
+}
+
+/// Which deprecated versions were asked for.
+fn of_deprecated<'l>(text: &mut String, asked: impl Iterator<Item = &'l Labels>) {
+    let name = "apiserver_requested_deprecated_apis";
+    family(
+        text,
+        name,
+        "gauge",
+        "Deprecated versions that somebody asked for.",
+    );
+    let asked: BTreeSet<_> = asked
+        .map(|of| [of.group, of.version, of.resource, of.subresource])
+        .collect();
+    for [group, version, resource, subresource] in asked {
+        let row = Registry::builtin().find(group, version, resource);
+        if row.is_some_and(|row| row.flags.deprecation.is_some()) {
+            *text += &format!(
+                "{name}{{group=\"{group}\",removed_release=\"\",resource=\"{resource}\",subresource=\"{subresource}\",version=\"{version}\"}} 1\n"
+            );
+        }
     }
 }
 

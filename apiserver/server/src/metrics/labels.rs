@@ -57,8 +57,8 @@ impl Labels {
             client: client(text(header::USER_AGENT)),
         })
     }
-    /// Those that all metrics of requests have, around the code or what else stands first.
 
+    /// Those that all metrics of requests have, around the code or what else stands first.
     pub(super) fn text(&self, first: &str, every: bool) -> String {
         let Labels {
             group,

@@ -51,6 +51,11 @@ pub fn text(text: &mut String, version: &serde_json::Value) {
         );
         single(text, name, "gauge", help, started);
     }
+    descriptors(text);
+    build_info(text, version);
+}
+
+fn descriptors(text: &mut String) {
     if let Ok(open) = std::fs::read_dir("/proc/self/fd") {
         let name = "process_open_fds";
         single(
@@ -61,11 +66,13 @@ pub fn text(text: &mut String, version: &serde_json::Value) {
             open.count(),
         );
     }
-    let limits = read("/proc/self/limits").unwrap_or_default();
-    let most = limits
-        .lines()
-        .find_map(|line| line.strip_prefix("Max open files"));
-    if let Some(most) = most.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()) {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok();
+    let most = limits.and_then(|limits| {
+        let mut lines = limits.lines();
+        let most = lines.find_map(|line| line.strip_prefix("Max open files"))?;
+        most.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    if let Some(most) = most {
         single(
             text,
             "process_max_fds",
@@ -74,7 +81,6 @@ pub fn text(text: &mut String, version: &serde_json::Value) {
             most,
         );
     }
-    build_info(text, version);
 }
 
 fn build_info(text: &mut String, version: &serde_json::Value) {
