@@ -17,6 +17,7 @@ use crate::{
     core::Core,
     dial::Transports,
     flowcontrol::Places,
+    health::Health,
     metrics::Metrics,
     openapi::Documents,
     write::Writer,
@@ -31,6 +32,8 @@ pub struct App {
     /// Which groups are somebody else's.
     pub aggregation: Arc<Aggregation>,
     pub metrics: Metrics,
+    /// Whether it and its parts are well.
+    pub health: Health,
     pub openapi: Documents,
     /// Host and port under which the server says that it is reached from elsewhere.
     pub external_address: String,

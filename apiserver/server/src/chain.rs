@@ -7,6 +7,7 @@ use std::{convert::Infallible, net::Ipv4Addr, sync::Arc};
 
 use axum::body::Body;
 use http::{HeaderValue, Request, Response, header};
+use http_body::Body as _;
 use skiff_api::machinery::{field::go_quoted, status::Status};
 use tokio::time::Instant;
 
@@ -18,7 +19,11 @@ use crate::{
     delegate, discovery,
     encoding::gzip,
     flowcontrol::{Asks, Place, Refused, patience},
-    limits::{deadline, inflight, panics, remainder},
+    limits::{
+        deadline,
+        held::{Held, Until},
+        inflight, panics, remainder,
+    },
     metrics::Labels,
     non_resource,
     request::{Query, RequestInfo},
@@ -76,7 +81,12 @@ impl App {
             Ok(due) => {
                 let longest = ctx.app.request_timeout;
                 let until = patience(received.into_std(), due.map(Instant::into_std), longest);
-                within(Times { due, until }, ctx, parts, body).await
+                let times = Times {
+                    received,
+                    due,
+                    until,
+                };
+                within(times, ctx, parts, body).await
             }
             Err(status) => {
                 drop(body);
@@ -148,7 +158,13 @@ impl App {
         let in_process = parts.extensions.get::<InProcess>();
         let user = match in_process {
             Some(InProcess(user)) => Some(user.clone()),
-            None => self.identified(ctx, parts).await,
+            None => {
+                let began = Instant::now();
+                let user = self.identified(ctx, parts).await;
+                let name = user.as_ref().map(|user| user.name.as_str());
+                self.metrics.authenticated(name, began.elapsed());
+                user
+            }
         };
         let known = user.is_some();
         ctx.asked = asked(user.unwrap_or_default(), &ctx.info, &ctx.query);
@@ -182,7 +198,9 @@ impl App {
 
     /// Whether who asks may.
     async fn authorized(&self, ctx: &Context, parts: &http::request::Parts) -> Result<(), Refusal> {
+        let began = Instant::now();
         let verdict = self.core.authorizers.decide(&ctx.asked).await;
+        self.metrics.authorized(&verdict, began.elapsed());
         note_verdict(&ctx.trail, &verdict);
         if verdict.allowed() {
             return Ok(());
@@ -219,6 +237,7 @@ impl App {
 /// When an answer is due, and until when its request may wait for a place.
 #[derive(Clone, Copy)]
 struct Times {
+    received: Instant,
     due: Option<Instant>,
     until: std::time::Instant,
 }
@@ -277,7 +296,13 @@ async fn answered(
     let told = trail.is_on() && !matches!(admitted, Err(Refusal::Untold));
     let long = deadline::long_running(&ctx.info);
     let refused = matches!(admitted, Err(Refusal::Unauthenticated));
-    let work = Box::pin(answered_to(ctx, admitted, parts, body, labels));
+    let work = Box::pin(answered_to(
+        ctx,
+        admitted,
+        parts,
+        body,
+        (labels, times.received),
+    ));
     let work = async move {
         let response = match told {
             true => audit::watched(trail, long, refused, work).await,
@@ -316,7 +341,7 @@ async fn answered_to(
     admitted: Result<(), Refusal>,
     parts: http::request::Parts,
     body: Body,
-    labels: Option<Labels>,
+    (labels, received): (Option<Labels>, Instant),
 ) -> Response<Body> {
     let app = ctx.app.clone();
     match admitted {
@@ -327,17 +352,24 @@ async fn answered_to(
         Err(Refusal::Unknown(why)) => return internal(&ctx, &parts, &why),
         Err(Refusal::Full(refused)) => {
             if let Some(labels) = labels {
-                app.metrics.count(labels, 429);
+                app.metrics.count(labels, 429, received.elapsed());
                 app.metrics.terminated(labels, 429);
             }
             return too_many(&ctx, &refused);
         }
     }
     let response = dispatch(ctx, parts, body).await;
-    if let Some(labels) = labels {
-        app.metrics.count(labels, response.status().as_u16());
+    let Some(labels) = labels else {
+        return response;
+    };
+    let code = response.status().as_u16();
+    app.metrics.count(labels, code, received.elapsed());
+    // a watch goes on as long as its body does
+    let streams = response.body().size_hint().exact().is_none();
+    match app.metrics.begins(labels).filter(|_| streams) {
+        Some(watch) => response.map(|body| Body::new(Held::new(body, watch, Until::Dropped))),
+        None => response,
     }
-    response
 }
 
 async fn dispatch(ctx: Box<Context>, parts: http::request::Parts, body: Body) -> Response<Body> {

@@ -180,7 +180,14 @@ impl Context {
     }
 
     pub fn text(&self, code: u16, text: impl Into<String>) -> Response<Body> {
-        self.finish(code, "text/plain; charset=utf-8", Body::from(text.into()))
+        let mut response = self.finish(code, "text/plain; charset=utf-8", Body::from(text.into()));
+        // Go's `http.Error` says so
+        if code >= 400 {
+            let nosniff = HeaderValue::from_static("nosniff");
+            let headers = response.headers_mut();
+            headers.insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
+        }
+        response
     }
 
     /// An answer that is an object of the API.

@@ -2,21 +2,23 @@
 //!
 //! Invariant: nothing here knows of requests or HTTP.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use jiff::Timestamp;
+use parking_lot::RwLock;
 use serde_json::Value;
 use skiff_api::{
     kinds::{Kind, Registry},
     machinery::{clock::SharedClock, status::Status},
 };
-use skiff_storage::{Key, Object, Store};
+use skiff_storage::{Error, Expect, Key, Object, Store, Write};
 
 use crate::{
     auth::{Follow, Objects, authorize::Authorizers},
     following::Following,
+    tally::Histogram,
 };
 
 pub struct Core {
@@ -26,6 +28,45 @@ pub struct Core {
     pub clock: SharedClock,
     pub authorizers: Authorizers,
     pub converter: Box<dyn Converter>,
+    pub commits: Commits,
+}
+
+/// Upper ends of the times that writes take, in seconds.
+const TIMES: &[f64] = &[
+    0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0,
+    10.0, 15.0, 20.0, 30.0, 45.0, 60.0,
+];
+const OPERATIONS: [&str; 3] = ["create", "update", "delete"];
+
+/// How long writes took, by resource and operation.
+#[derive(Default)]
+pub struct Commits(RwLock<BTreeMap<Arc<str>, Arc<[Histogram; 3]>>>);
+
+impl Commits {
+    fn of(&self, resource: &Arc<str>) -> Arc<[Histogram; 3]> {
+        if let Some(of) = self.0.read().get(resource) {
+            return of.clone();
+        }
+        let mut all = self.0.write();
+        let of = all.entry(resource.clone());
+        of.or_insert_with(|| Arc::new(OPERATIONS.map(|_| Histogram::new(TIMES))))
+            .clone()
+    }
+
+    /// Lines of `/metrics`.
+    pub fn text(&self, name: &str, text: &mut String) {
+        for (resource, of) in &*self.0.read() {
+            let (plural, group) = resource.split_once('.').unwrap_or((resource, ""));
+            for (operation, times) in OPERATIONS.iter().zip(&**of) {
+                if times.count() > 0 {
+                    let labels = format!(
+                        "group=\"{group}\",operation=\"{operation}\",resource=\"{plural}\""
+                    );
+                    times.text(name, &labels, text);
+                }
+            }
+        }
+    }
 }
 
 /// Has objects of definitions converted by their webhooks.
@@ -43,6 +84,22 @@ pub trait Converter: Send + Sync {
 impl Core {
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Does one write, as the store does it, and counts how long that took.
+    pub async fn commit(&self, write: Write) -> Result<Arc<Object>, Error> {
+        let operation = match (&write.expect, &write.draft) {
+            (_, None) => 2,
+            (Expect::Absent, Some(_)) => 0,
+            (_, Some(_)) => 1,
+        };
+        let times = self.commits.of(&write.key.resource);
+        let began = std::time::Instant::now();
+        let done = self.store.commit(write).await;
+        if let Some(times) = times.get(operation) {
+            times.observe(began.elapsed().as_secs_f64());
+        }
+        done
     }
 }
 

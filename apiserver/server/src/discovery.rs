@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use http::{HeaderValue, header};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha512};
 use skiff_api::machinery::read::Read;
 use skiff_api::{
     kinds::{Kind, Registry},
@@ -53,14 +53,15 @@ pub fn serve(ctx: &Context) -> Option<Answer> {
 }
 
 fn answer(ctx: &Context, document: Value) -> Answer {
-    if ctx.info.verb != "get" {
-        return Err(Status::method_not_allowed());
-    }
-    // the list of groups and a group alone are answered before there are routes
-    if !matches!(
+    // the list of groups and a group alone are answered before there are routes, whatever the method
+    let has_route = !matches!(
         document.text_ptr("kind"),
         Some("APIGroup" | "APIGroupList" | "APIGroupDiscoveryList")
-    ) {
+    );
+    if has_route && ctx.info.verb != "get" {
+        return Err(Status::method_not_allowed());
+    }
+    if has_route {
         negotiate::route(&ctx.info, &ctx.headers)?;
     }
     let aggregated = document
@@ -73,7 +74,7 @@ fn answer(ctx: &Context, document: Value) -> Answer {
     };
     let etag = format!(
         "\"{}\"",
-        hex::encode_upper(Sha256::digest(document.to_string()))
+        hex::encode_upper(Sha512::digest(document.to_string()))
     );
     if aggregated.is_some() && ctx.header(header::IF_NONE_MATCH.as_str()) == etag {
         // A cache takes the headers of this answer for those that it kept: the media type must be the aggregated one here, too.
@@ -82,9 +83,6 @@ fn answer(ctx: &Context, document: Value) -> Answer {
         return Ok(aggregated_headers(unchanged, &accept, &etag));
     }
     let mut response = ctx.value(200, &accept, &document)?;
-    response
-        .headers_mut()
-        .insert(header::VARY, HeaderValue::from_static("Accept"));
     if aggregated.is_some() {
         response = aggregated_headers(response, &accept, &etag);
     }
@@ -98,6 +96,7 @@ fn aggregated_headers(
 ) -> axum::response::Response {
     let headers = response.headers_mut();
     headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public"));
     let media = accept.encoding.media_type();
     let media = format!("{media};g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
     if let Ok(media) = HeaderValue::from_str(&media) {
@@ -243,7 +242,8 @@ fn elsewhere(version: &str, remote: &Remote) -> Value {
 
 fn aggregated_resource(kind: &Kind) -> Value {
     let response = |group: &str, version: &str, name: &str, own: bool| {
-        if own {
+        // a definition's are told in full
+        if own && !kind.flags.untyped {
             json!({"group": "", "version": "", "kind": name})
         } else {
             json!({"group": group, "version": version, "kind": name})
@@ -271,7 +271,9 @@ fn aggregated_resource(kind: &Kind) -> Value {
             json!({"subresource": sub.name(), "responseKind": response(group, version, name, own), "verbs": sub.verbs()})
         })
         .collect();
-    subresources.sort_by(|a, b| a.text_ptr("subresource").cmp(&b.text_ptr("subresource")));
+    if !kind.flags.untyped {
+        subresources.sort_by(|a, b| a.text_ptr("subresource").cmp(&b.text_ptr("subresource")));
+    }
     if !subresources.is_empty() {
         entry["subresources"] = subresources.into();
     }

@@ -4,7 +4,7 @@
 //!
 //! The modules stand in layers; each uses those above it in this list and none below, in files as in folders (`tests/modules.rs` looks):
 //!
-//! 1. `auth`: who asks, and may they; knows objects, not requests. `request`, `limits`, `groups`, `names`, `dial`, `config_file`, `encoding` and, which
+//! 1. `auth`: who asks, and may they; knows objects, not requests. `request`, `limits`, `groups`, `names`, `tally`, `dial`, `config_file`, `encoding` and, which
 //!    says who wants which, `negotiate`: readings of HTTP and of the kinds that need no state. `flowcontrol`: which place a request has among all.
 //! 2. `following`: what happens to a resource; `core`: the kinds that are served, the store, the clock, the authorizers; `stored`: objects as
 //!    bytes; `encryption`: as they are on disk; `services`: where they are reached; `webhook`: how webhooks are asked; `conversion`: objects whose
@@ -12,7 +12,7 @@
 //! 3. `admission`, `allocate`, then `write`: what a write is (`write::Call`: who asks, with which options), and the one way to do it.
 //! 4. `own`: the server's own writes, and on it `addresses`, `definitions`, `aggregation`, `legacy_tokens`, `fairness`, `bootstrap`. Nothing up to here knows of
 //!    requests.
-//! 5. `metrics`, `openapi`, and `app`: the state that requests share.
+//! 5. `metrics`, `health`, `openapi`, and `app`: the state that requests share.
 //! 6. `context`: one request; `body` and `respond`: what it brought, what it is sent.
 //! 7. `subresources`, `reviews`, `verbs`, `discovery`, `non_resource`: one file for each thing that can be asked; `delegate`: what others answer.
 //! 8. `chain`: the way of a request to them; `serve`: connections; `start`: all of it put together.
@@ -42,6 +42,7 @@ mod fairness;
 mod flowcontrol;
 mod following;
 mod groups;
+mod health;
 mod legacy_tokens;
 mod limits;
 mod metrics;
@@ -58,6 +59,7 @@ mod services;
 mod start;
 mod stored;
 mod subresources;
+mod tally;
 mod verbs;
 mod webhook;
 mod write;

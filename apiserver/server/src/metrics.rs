@@ -1,287 +1,451 @@
-//! `/metrics` in Prometheus' text form: requests by verb, resource and code, what is in flight, and what the store holds.
+//! `/metrics` in Prometheus' text form: requests by verb, resource and code, and how long they took; watches and what they are sent; who was let in;
+//! what is in flight; what the store holds and how long writes take; what the process uses.
 //!
-//! Invariant: a label's value is one of a fixed set (the rows of kinds, their subresources, known verbs and codes), never text of a request: what
-//! clients send cannot make the process grow. A path that nothing serves is counted nowhere, a request that was refused for what it would be
-//! counts under its row.
-//! Follows names, labels and the choice of verbs of `staging/src/k8s.io/apiserver/pkg/endpoints/metrics/metrics.go`.
+//! Invariant: who counts waits for nobody who reads but for a moment, and what clients send cannot make the process grow (`labels.rs`). A path that nothing
+//! serves is counted nowhere, a request that was refused for what it would be counts under its row.
+//! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/metrics/metrics.go`, and the `metrics.go` of `.../filters`, `.../authorization` and `.../storage/etcd3`.
 
-use std::collections::HashMap;
+mod labels;
+mod process;
 
-use http::{HeaderMap, Method, header};
-use parking_lot::Mutex;
-use skiff_api::kinds::Registry;
-use skiff_storage::Store;
-
-use crate::{
-    flowcontrol::Places,
-    request::{Query, RequestInfo},
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
 };
 
-/// What a request is counted under.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Labels {
-    group: &'static str,
-    version: &'static str,
-    resource: &'static str,
-    subresource: &'static str,
-    verb: &'static str,
-    scope: &'static str,
-    dry_run: &'static str,
-    /// Upstream's own programs by their User-Agent; empty for all others.
-    client: &'static str,
+use parking_lot::Mutex;
+use serde_json::Value;
+use skiff_api::kinds::{Kind, Registry};
+
+use crate::{
+    auth::{Decision, Verdict},
+    core::Core,
+    flowcontrol::Places,
+    tally::{Counter, Histogram, family, single},
+};
+
+pub use labels::Labels;
+
+/// Upper ends of the times that requests take, in seconds.
+const TIMES: &[f64] = &[
+    0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0,
+    10.0, 15.0, 20.0, 30.0, 45.0, 60.0,
+];
+/// Those of what is fast: who asks, and may they.
+const SHORT: &[f64] = &[
+    0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096,
+    8.192, 16.384,
+];
+/// Those of the bytes of events.
+const SIZES: &[f64] = &[
+    1024.0, 2048.0, 4096.0, 8192.0, 16384.0, 32768.0, 65536.0, 131_072.0,
+];
+
+/// The answers to requests of one kind.
+struct Requests {
+    codes: BTreeMap<u16, u64>,
+    /// How long it took until their answers began.
+    times: Histogram,
 }
 
-impl Labels {
-    /// `None` for what no row serves.
-    pub fn of(
-        kinds: &Registry,
-        info: &RequestInfo,
-        method: &Method,
-        query: &Query,
-        headers: &HeaderMap,
-    ) -> Option<Labels> {
-        let kind = kinds
-            .find(&info.group, &info.version, &info.resource)
-            .filter(|_| info.is_resource)?;
-        let subresource = match info.subresource.as_str() {
-            "" => "",
-            name => kind.subresource(name)?.name(),
-        };
-        let scope = scope(info);
-        let text = |name| {
-            headers
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-                .unwrap_or("")
-        };
-        Some(Labels {
-            group: kind.group,
-            version: kind.version,
-            resource: kind.plural,
-            subresource,
-            verb: verb(info, method, scope, text(header::CONTENT_TYPE), subresource),
-            scope,
-            dry_run: dry_run(query),
-            client: client(text(header::USER_AGENT)),
-        })
+impl Default for Requests {
+    fn default() -> Self {
+        Requests {
+            codes: BTreeMap::new(),
+            times: Histogram::new(TIMES),
+        }
     }
 }
 
-fn scope(info: &RequestInfo) -> &'static str {
-    match () {
-        () if !info.name.is_empty() || info.verb == "create" => "resource",
-        () if !info.namespace.is_empty() => "namespace",
-        () => "cluster",
+/// What watchers of a resource were sent.
+pub struct Events {
+    sizes: Histogram,
+}
+
+impl Events {
+    pub fn sent(&self, bytes: usize) {
+        self.sizes.observe(bytes as f64);
     }
 }
 
-fn verb(
-    info: &RequestInfo,
-    method: &Method,
-    scope: &str,
-    content_type: &str,
-    subresource: &str,
-) -> &'static str {
-    if matches!(
-        subresource,
-        "log" | "exec" | "portforward" | "attach" | "proxy"
-    ) {
-        return "CONNECT";
+/// How often something came out so, and how long it took.
+struct Outcomes<const N: usize> {
+    names: [&'static str; N],
+    times: [Histogram; N],
+    counts: [Counter; N],
+}
+
+impl<const N: usize> Outcomes<N> {
+    fn new(names: [&'static str; N]) -> Self {
+        Outcomes {
+            names,
+            times: names.map(|_| Histogram::new(SHORT)),
+            counts: names.map(|_| Counter::default()),
+        }
     }
-    match method.as_str() {
-        "GET" | "HEAD" if info.verb == "watch" => "WATCH",
-        "GET" | "HEAD" if scope != "resource" => "LIST",
-        "GET" | "HEAD" => "GET",
-        "PATCH" if content_type == "application/apply-patch+yaml" => "APPLY",
-        "PATCH" => "PATCH",
-        "POST" => "POST",
-        "PUT" => "PUT",
-        "DELETE" => "DELETE",
-        _ => "other",
+
+    fn count(&self, outcome: &str, took: Duration) {
+        let place = self.names.iter().position(|name| *name == outcome);
+        if let Some(at) = place {
+            self.counts[at].add(1);
+            self.times[at].observe(took.as_secs_f64());
+        }
+    }
+
+    fn text(&self, text: &mut String, counted: [&str; 2], timed: [&str; 2]) {
+        family(text, counted[0], "counter", counted[1]);
+        for (name, count) in self.names.iter().zip(&self.counts) {
+            if count.get() > 0 {
+                *text += &format!("{}{{result=\"{name}\"}} {}\n", counted[0], count.get());
+            }
+        }
+        family(text, timed[0], "histogram", timed[1]);
+        for ((name, count), times) in self.names.iter().zip(&self.counts).zip(&self.times) {
+            if count.get() > 0 {
+                times.text(timed[0], &format!("result=\"{name}\""), text);
+            }
+        }
     }
 }
 
-fn dry_run(query: &Query) -> &'static str {
-    match () {
-        () if query.get("dryRun").is_none() => "",
-        () if query.all("dryRun").all(|value| value == "All") => "All",
-        () => "invalid",
-    }
+/// Names that are told as they are; whoever has another is `other`, or `email_id` where it looks like an address.
+const USERS: [&str; 6] = [
+    "admin",
+    "client",
+    "kube_proxy",
+    "kubelet",
+    "email_id",
+    "other",
+];
+
+fn user(name: &str) -> usize {
+    let known = USERS[..4].iter().position(|known| *known == name);
+    known.unwrap_or(if name.contains('@') { 4 } else { 5 })
 }
 
-fn client(agent: &str) -> &'static str {
-    let name = agent.split_once('/').map_or("", |(name, _)| name);
-    [
-        "kube-apiserver",
-        "kube-controller-manager",
-        "kube-scheduler",
-    ]
-    .into_iter()
-    .find(|known| *known == name)
-    .unwrap_or("")
+/// Watches that are going on, by what they are counted under.
+type Running = Arc<Mutex<BTreeMap<Labels, u64>>>;
+
+/// One of them. Its end is its drop.
+pub struct LongRunning {
+    of: Running,
+    labels: Labels,
+}
+
+impl Drop for LongRunning {
+    fn drop(&mut self) {
+        if let Some(count) = self.of.lock().get_mut(&self.labels) {
+            *count -= 1;
+        }
+    }
 }
 
 /// What has been counted since the start.
-#[derive(Default)]
 pub struct Metrics {
-    requests: Mutex<HashMap<(Labels, u16), u64>>,
+    requests: Mutex<HashMap<Labels, Requests>>,
     /// What was ended to protect the server: too many requests at once, or one that took too long.
     terminations: Mutex<HashMap<(Labels, u16), u64>>,
+    running: Running,
+    events: Mutex<BTreeMap<[&'static str; 3], Arc<Events>>>,
+    authentications: Outcomes<2>,
+    users: [Counter; USERS.len()],
+    authorizations: Outcomes<4>,
+    /// Connections that came to nothing.
+    pub handshakes_failed: Counter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Metrics {
+            requests: Mutex::default(),
+            terminations: Mutex::default(),
+            running: Running::default(),
+            events: Mutex::default(),
+            authentications: Outcomes::new(["success", "failure"]),
+            users: Default::default(),
+            authorizations: Outcomes::new(["allowed", "denied", "no-opinion", "error"]),
+            handshakes_failed: Counter::default(),
+        }
+    }
 }
 
 impl Metrics {
-    pub fn count(&self, labels: Labels, code: u16) {
-        *self.requests.lock().entry((labels, code)).or_default() += 1;
+    pub fn count(&self, labels: Labels, code: u16, took: Duration) {
+        let mut requests = self.requests.lock();
+        let of = requests.entry(labels).or_default();
+        *of.codes.entry(code).or_default() += 1;
+        // how long a watch takes is its client's to say
+        if labels.verb != "WATCH" {
+            of.times.observe(took.as_secs_f64());
+        }
     }
 
     pub fn terminated(&self, labels: Labels, code: u16) {
         *self.terminations.lock().entry((labels, code)).or_default() += 1;
     }
-}
 
-/// What a metric is; lines of its values follow.
-fn family(text: &mut String, name: &str, kind: &str, help: &str) {
-    *text += &format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
-}
+    /// A watch begins; `None`: it is none.
+    pub fn begins(&self, labels: Labels) -> Option<LongRunning> {
+        if labels.verb != "WATCH" {
+            return None;
+        }
+        *self.running.lock().entry(labels).or_default() += 1;
+        Some(LongRunning {
+            of: self.running.clone(),
+            labels,
+        })
+    }
 
-fn counters(
-    text: &mut String,
-    name: &str,
-    counted: &Mutex<HashMap<(Labels, u16), u64>>,
-    every: bool,
-) {
-    let mut lines: Vec<_> = counted
-        .lock()
-        .iter()
-        .map(|(key, count)| (*key, *count))
-        .collect();
-    lines.sort_unstable();
-    for ((labels, code), count) in lines {
-        let Labels {
-            group,
-            version,
-            resource,
-            subresource,
-            verb,
-            scope,
-            dry_run,
-            client,
-        } = labels;
-        let (dry_run, client) = match every {
-            true => (
-                format!("dry_run=\"{dry_run}\","),
-                format!("system_client=\"{client}\","),
-            ),
-            false => Default::default(),
+    /// Where a watch counts what it sends.
+    pub fn events(&self, kind: &Kind) -> Arc<Events> {
+        let key = [kind.group, kind.plural, kind.version];
+        let mut events = self.events.lock();
+        let of = events.entry(key).or_insert_with(|| {
+            let sizes = Histogram::new(SIZES);
+            Arc::new(Events { sizes })
+        });
+        of.clone()
+    }
+
+    /// Somebody was asked who it is, and said it.
+    pub fn authenticated(&self, name: Option<&str>, took: Duration) {
+        match name {
+            Some(name) => {
+                self.authentications.count("success", took);
+                self.users[user(name)].add(1);
+            }
+            None => self.authentications.count("failure", took),
+        }
+    }
+
+    pub fn authorized(&self, verdict: &Verdict, took: Duration) {
+        let outcome = match &verdict.decision {
+            Decision::Allow(_) => "allowed",
+            _ if verdict.error().is_some() => "error",
+            Decision::Deny(_) => "denied",
+            Decision::NoOpinion(_) => "no-opinion",
         };
-        *text += &format!(
-            "{name}{{code=\"{code}\",component=\"apiserver\",{dry_run}group=\"{group}\",resource=\"{resource}\",scope=\"{scope}\",subresource=\"{subresource}\",{client}verb=\"{verb}\",version=\"{version}\"}} {count}\n"
-        );
+        self.authorizations.count(outcome, took);
     }
 }
 
 impl Metrics {
     /// All metrics in Prometheus' text form.
-    pub fn text(&self, places: &Places, store: &dyn Store) -> String {
+    pub fn text(&self, places: &Places, core: &Core, version: &Value) -> String {
         let mut text = String::new();
+        self.of_requests(&mut text);
+        self.of_watches(&mut text);
+        of_places(&mut text, places);
+        self.of_access(&mut text);
+        of_store(&mut text, core);
+        process::text(&mut text, version);
+        text
+    }
+
+    fn of_requests(&self, text: &mut String) {
+        let requests = self.requests.lock();
+        let sorted: BTreeMap<_, _> = requests.iter().collect();
         let mut name = "apiserver_request_total";
-        let help = "Requests that were answered.";
-        family(&mut text, name, "counter", help);
-        counters(&mut text, name, &self.requests, true);
+        family(text, name, "counter", "Requests that were answered.");
+        for (labels, of) in &sorted {
+            for (code, count) in &of.codes {
+                let labels = labels.text(&format!("code=\"{code}\","), true);
+                *text += &format!("{name}{{{labels}}} {count}\n");
+            }
+        }
+        name = "apiserver_request_duration_seconds";
+        let help = "Seconds until the answer to a request began.";
+        family(text, name, "histogram", help);
+        let mut times: BTreeMap<Labels, Histogram> = BTreeMap::new();
+        for (labels, of) in sorted.iter().filter(|(labels, _)| labels.verb != "WATCH") {
+            let together = times.entry(labels.of_anybody());
+            together
+                .or_insert_with(|| Histogram::new(TIMES))
+                .add(&of.times);
+        }
+        for (labels, times) in times {
+            let labels = labels.text("", true).replace("system_client=\"\",", "");
+            times.text(name, &labels, text);
+        }
+        of_deprecated(text, sorted.keys().copied());
+        drop(sorted);
+        drop(requests);
         name = "apiserver_request_terminations_total";
         let help = "Requests that were not answered: there were too many, or their time was over.";
-        family(&mut text, name, "counter", help);
-        counters(&mut text, name, &self.terminations, false);
-        name = "apiserver_current_inflight_requests";
-        let help = "Number of requests that are being answered, per request kind.";
-        family(&mut text, name, "gauge", help);
-        let current = places.current();
-        for (kind, count, _) in current {
-            text += &format!("{name}{{request_kind=\"{kind}\"}} {count}\n");
+        family(text, name, "counter", help);
+        let terminations: BTreeMap<_, _> = self.terminations.lock().clone().into_iter().collect();
+        for ((labels, code), count) in terminations {
+            let labels = labels.text(&format!("code=\"{code}\","), false);
+            *text += &format!("{name}{{{labels}}} {count}\n");
         }
-        if let Some(fair) = places.fair() {
-            name = "apiserver_current_inqueue_requests";
-            let help = "Number of requests that wait in queues, per request kind.";
-            family(&mut text, name, "gauge", help);
-            for (kind, _, count) in current {
-                text += &format!("{name}{{request_kind=\"{kind}\"}} {count}\n");
-            }
-            text += &fair.metrics();
-        }
-        name = "apiserver_resource_objects";
-        family(&mut text, name, "gauge", "Objects stored, by resource.");
-        for resource in store.resources() {
-            let (plural, group) = resource.split_once('.').unwrap_or((&resource, ""));
-            let count = store.snapshot(&resource).len(None);
-            text += &format!("{name}{{group=\"{group}\",resource=\"{plural}\"}} {count}\n");
-        }
-        name = "etcd_revision";
-        family(&mut text, name, "gauge", "Newest revision of the store.");
-        text + &format!("{name} {}\n", store.revision())
     }
+
+    fn of_watches(&self, text: &mut String) {
+        let mut name = "apiserver_longrunning_requests";
+        family(text, name, "gauge", "Watches that are going on.");
+        let mut going: BTreeMap<String, u64> = BTreeMap::new();
+        for (labels, count) in &*self.running.lock() {
+            *going.entry(labels.text("", false)).or_default() += count;
+        }
+        for (labels, count) in going {
+            *text += &format!("{name}{{{labels}}} {count}\n");
+        }
+        name = "apiserver_watch_events_total";
+        family(text, name, "counter", "Events that watchers were sent.");
+        let events = self.events.lock().clone();
+        let labels = |[group, resource, version]: [&str; 3]| {
+            format!("group=\"{group}\",resource=\"{resource}\",version=\"{version}\"")
+        };
+        for (of, events) in &events {
+            *text += &format!("{name}{{{}}} {}\n", labels(*of), events.sizes.count());
+        }
+        name = "apiserver_watch_events_sizes";
+        family(
+            text,
+            name,
+            "histogram",
+            "Bytes of the events that watchers were sent.",
+        );
+        for (of, events) in &events {
+            events.sizes.text(name, &labels(*of), text);
+        }
+    }
+
+    fn of_access(&self, text: &mut String) {
+        self.authentications.text(
+            text,
+            [
+                "authentication_attempts",
+                "Requests whose senders were asked for.",
+            ],
+            [
+                "authentication_duration_seconds",
+                "Seconds until it was known who sent a request.",
+            ],
+        );
+        let name = "authenticated_user_requests";
+        family(
+            text,
+            name,
+            "counter",
+            "Requests of whom it was known who sent them.",
+        );
+        for (user, count) in USERS.iter().zip(&self.users) {
+            if count.get() > 0 {
+                *text += &format!("{name}{{username=\"{user}\"}} {}\n", count.get());
+            }
+        }
+        self.authorizations.text(
+            text,
+            [
+                "authorization_attempts_total",
+                "Requests of which it was decided whether they may be.",
+            ],
+            [
+                "authorization_duration_seconds",
+                "Seconds until that was decided.",
+            ],
+        );
+        let (name, help) = (
+            "apiserver_tls_handshake_errors_total",
+            "Connections whose handshake failed.",
+        );
+        single(text, name, "counter", help, self.handshakes_failed.get());
+    }
+}
+
+/// Which deprecated versions were asked for.
+fn of_deprecated<'l>(text: &mut String, asked: impl Iterator<Item = &'l Labels>) {
+    let name = "apiserver_requested_deprecated_apis";
+    family(
+        text,
+        name,
+        "gauge",
+        "Deprecated versions that somebody asked for.",
+    );
+    let asked: BTreeSet<_> = asked
+        .map(|of| [of.group, of.version, of.resource, of.subresource])
+        .collect();
+    for [group, version, resource, subresource] in asked {
+        let row = Registry::builtin().find(group, version, resource);
+        if row.is_some_and(|row| row.flags.deprecation.is_some()) {
+            *text += &format!(
+                "{name}{{group=\"{group}\",removed_release=\"\",resource=\"{resource}\",subresource=\"{subresource}\",version=\"{version}\"}} 1\n"
+            );
+        }
+    }
+}
+
+fn of_places(text: &mut String, places: &Places) {
+    let mut name = "apiserver_current_inflight_requests";
+    let help = "Number of requests that are being answered, per request kind.";
+    family(text, name, "gauge", help);
+    let current = places.current();
+    for (kind, count, _) in current {
+        *text += &format!("{name}{{request_kind=\"{kind}\"}} {count}\n");
+    }
+    if let Some(fair) = places.fair() {
+        name = "apiserver_current_inqueue_requests";
+        let help = "Number of requests that wait in queues, per request kind.";
+        family(text, name, "gauge", help);
+        for (kind, _, count) in current {
+            *text += &format!("{name}{{request_kind=\"{kind}\"}} {count}\n");
+        }
+        *text += &fair.metrics();
+    }
+}
+
+fn of_store(text: &mut String, core: &Core) {
+    let store = &core.store;
+    let counts: Vec<_> = (store.resources().into_iter())
+        .map(|resource| {
+            let count = store.snapshot(&resource).len(None);
+            (resource, count)
+        })
+        .collect();
+    let mut name = "apiserver_resource_objects";
+    family(text, name, "gauge", "Objects stored, by resource.");
+    for (resource, count) in &counts {
+        let (plural, group) = resource.split_once('.').unwrap_or((resource, ""));
+        *text += &format!("{name}{{group=\"{group}\",resource=\"{plural}\"}} {count}\n");
+    }
+    name = "apiserver_storage_objects";
+    family(text, name, "gauge", "The same under its older name.");
+    for (resource, count) in &counts {
+        *text += &format!("{name}{{resource=\"{resource}\"}} {count}\n");
+    }
+    name = "etcd_request_duration_seconds";
+    family(
+        text,
+        name,
+        "histogram",
+        "Seconds that a write took until it was on disk.",
+    );
+    core.commits.text(name, text);
+    name = "etcd_revision";
+    single(
+        text,
+        name,
+        "gauge",
+        "Newest revision of the store.",
+        store.revision(),
+    );
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn labels(
-        method: &str,
-        path: &str,
-        query: &str,
-        headers: &[(&'static str, &str)],
-    ) -> Option<Labels> {
-        let (method, query) = (method.parse().unwrap(), Query::read(Some(query)));
-        let headers = headers
-            .iter()
-            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
-            .collect();
-        Labels::of(
-            Registry::builtin(),
-            &RequestInfo::read(&method, path, &query),
-            &method,
-            &query,
-            &headers,
-        )
-    }
-
     #[test]
-    fn verbs_and_scopes_are_upstreams() {
-        for [method, path, query, media, verb, scope] in skiff_testing::table::rows(
-            r#"
-                GET | /api/v1/namespaces/a/pods |  |  | LIST | namespace
-                GET | /api/v1/pods | watch=1 |  | WATCH | cluster
-                HEAD | /api/v1/namespaces/a/pods/x |  |  | GET | resource
-                POST | /api/v1/namespaces/a/pods |  |  | POST | resource
-                PATCH | /api/v1/namespaces/a/pods/x |  | application/apply-patch+yaml | APPLY | resource
-                DELETE | /api/v1/namespaces/a/pods |  |  | DELETE | namespace
-                GET | /api/v1/namespaces/a/pods/x/exec |  |  | CONNECT | resource
-                BREW | /api/v1/namespaces/a/pods/x |  |  | other | resource
-            "#,
-        ) {
-            let found = labels(method, path, query, &[("content-type", media)]).unwrap();
-            assert_eq!((found.verb, found.scope), (verb, scope), "{method} {path}");
-        }
-        for (query, dry_run) in [("dryRun=All", "All"), ("dryRun=x", "invalid")] {
-            let found = labels("POST", "/api/v1/pods", query, &[]).unwrap();
-            assert_eq!(found.dry_run, dry_run);
-        }
-        for (agent, client) in [("kube-scheduler/v1", "kube-scheduler"), ("somebody/v1", "")] {
-            let found = labels("GET", "/api/v1/pods", "", &[("user-agent", agent)]).unwrap();
-            assert_eq!(found.client, client);
-        }
-    }
-
-    #[test]
-    fn what_no_row_serves_has_no_labels() {
-        for path in [
-            "/api/v1/nonsense",
-            "/apis/a/b/c",
-            "/api/v1/namespaces/a/pods/x/nonsense",
-            "/nonsense",
-            "/api/v2/pods",
+    fn users_are_few() {
+        for (name, told) in [
+            ("admin", "admin"),
+            ("kubelet", "kubelet"),
+            ("eve@example.com", "email_id"),
+            ("system:serviceaccount:a:b", "other"),
         ] {
-            assert_eq!(labels("GET", path, "", &[]), None, "{path}");
+            assert_eq!(USERS[user(name)], told);
         }
     }
 }

@@ -7,12 +7,14 @@ use http::{HeaderValue, Response, header};
 use serde_json::{Value, json};
 use skiff_api::machinery::{schema::to_ordered_json, status::Status};
 
-use crate::{context::Context, openapi::Found};
+use crate::{
+    context::Context,
+    health::Endpoint,
+    openapi::{self, Found},
+};
 
 /// What `/version` tells: the API that is served, under the name of what serves it.
 pub const GIT_VERSION: &str = concat!("v1.36.2+skiff-", env!("CARGO_PKG_VERSION"));
-
-const HEALTH_CHECKS: [&str; 4] = ["ping", "log", "etcd", "poststarthook/rbac/bootstrap-roles"];
 
 /// Documents that may be read, and nothing else be done with; what the rest answers, it answers to any method.
 const READ_ONLY: [&str; 3] = [
@@ -27,16 +29,12 @@ pub async fn serve(ctx: &Context) -> Response<Body> {
         return ctx.failure(&Status::method_not_allowed());
     }
     match path.trim_end_matches('/') {
-        "" => index(ctx),
+        "" | "/index.html" => index(ctx),
         "/version" => indented(ctx, &version(), VERSION_ORDER),
         "/metrics" => {
             let app = &ctx.app;
-            let text = app.metrics.text(&app.places, &*app.core.store);
-            ctx.finish(
-                200,
-                "text/plain; version=0.0.4; charset=utf-8",
-                Body::from(text),
-            )
+            let text = app.metrics.text(&app.places, &app.core, &version());
+            metrics(ctx, text)
         }
         "/openid/v1/jwks" => cacheable(
             ctx,
@@ -51,25 +49,37 @@ pub async fn serve(ctx: &Context) -> Response<Body> {
                 .openid_configuration(&ctx.app.external_address);
             cacheable(ctx, &configuration, CONFIGURATION_ORDER, "application/json")
         }
-        trimmed => match trimmed
+        _ => match path
             .trim_start_matches('/')
             .split_once('/')
-            .unwrap_or((trimmed.trim_start_matches('/'), ""))
+            .unwrap_or((path.trim_start_matches('/'), ""))
         {
-            ("healthz" | "livez" | "readyz", check) => health(
-                ctx,
-                trimmed
-                    .trim_start_matches('/')
-                    .split('/')
-                    .next()
-                    .unwrap_or(""),
-                check,
-            ),
-            ("openapi", which) => openapi(ctx, which),
+            ("metrics", "slis") => metrics(ctx, ctx.app.health.metrics()),
+            ("openapi", _) => openapi(ctx, path.strip_prefix("/openapi/").unwrap_or("")),
             ("debug", which) => debug(ctx, which),
-            _ => ctx.text(404, "404 page not found\n"),
+            _ => match health_of(path) {
+                Some((endpoint, check)) => health(ctx, endpoint, check),
+                None => ctx.text(404, "404 page not found\n"),
+            },
         },
     }
+}
+
+fn metrics(ctx: &Context, text: String) -> Response<Body> {
+    let media = "text/plain; version=0.0.4; charset=utf-8";
+    ctx.finish(200, media, Body::from(text))
+}
+
+/// Which check is asked for, or all of an endpoint.
+fn health_of(path: &str) -> Option<(Endpoint, Option<&str>)> {
+    let path = path.strip_prefix('/')?;
+    Endpoint::ALL.into_iter().find_map(|endpoint| {
+        let rest = path.strip_prefix(endpoint.name())?;
+        match rest.is_empty() {
+            true => Some((endpoint, None)),
+            false => Some((endpoint, Some(rest.strip_prefix('/')?))),
+        }
+    })
 }
 
 /// The order of the fields of documents that are no objects of the API.
@@ -145,6 +155,7 @@ fn index(ctx: &Context) -> Response<Body> {
         "/healthz",
         "/livez",
         "/metrics",
+        "/metrics/slis",
         "/openapi/v2",
         "/openapi/v3",
         "/openapi/v3/",
@@ -160,8 +171,9 @@ fn index(ctx: &Context) -> Response<Body> {
         let versions = group.versions.iter();
         paths.extend(versions.map(|version| format!("/apis/{name}/{version}")));
     }
-    for check in HEALTH_CHECKS {
-        paths.extend(["/healthz", "/livez", "/readyz"].map(|prefix| format!("{prefix}/{check}")));
+    for endpoint in Endpoint::ALL {
+        let names = ctx.app.health.names(endpoint);
+        paths.extend(names.map(|name| format!("/{}/{name}", endpoint.name())));
     }
     paths.sort();
     debug_assert!(!ctx.kinds.all().is_empty());
@@ -175,44 +187,70 @@ fn openapi(ctx: &Context, which: &str) -> Response<Body> {
         .openapi
         .find(&ctx.kinds, &known, which, &ctx.headers);
     let (document, media) = match found {
-        Found::Nothing if which.starts_with("v2") => {
-            return ctx.text(404, "404 page not found\n");
-        }
-        // upstream has nothing to say of these
-        Found::Nothing => {
-            let mut response = ctx.finish(404, "", Body::empty());
-            response.headers_mut().remove(header::CONTENT_TYPE);
-            return response;
-        }
+        Found::Nothing => return ctx.text(404, "404 page not found\n"),
+        Found::Unknown => return bare(ctx, 404),
         Found::NotAcceptable => {
-            let mut response = ctx.finish(406, "application/json", Body::empty());
-            let headers = response.headers_mut();
-            headers.remove(header::CONTENT_TYPE);
-            headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+            let mut response = bare(ctx, 406);
+            vary(&mut response);
             return response;
+        }
+        // what its text looks like is its type
+        Found::Index(document) => {
+            return ctx.finish(200, "text/plain; charset=utf-8", Body::from(document.bytes));
         }
         Found::Document(document, media) => (document, media),
     };
+    let path = which.strip_prefix("v3/");
+    let given = ctx.query.text("hash");
+    let elsewhere = path.filter(|_| !given.is_empty() && given != document.tag);
     let tag = format!("\"{}\"", document.tag);
-    let known = ctx
-        .header(header::IF_NONE_MATCH.as_str())
-        .split(',')
-        .any(|given| given.trim() == tag);
-    let mut response = if known {
+    let mut response = if elsewhere.is_some() {
+        ctx.finish(301, media, Body::empty())
+    } else if is_known(ctx, &tag) {
         ctx.finish(304, media, Body::empty())
     } else {
         ctx.finish(200, media, Body::from(document.bytes))
     };
+    vary(&mut response);
     let headers = response.headers_mut();
-    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
-        headers.insert(header::ETAG, tag);
-    }
-    if ctx.query.get("hash").is_some() {
-        let forever = HeaderValue::from_static("public, immutable");
-        headers.insert(header::CACHE_CONTROL, forever);
+    let mut tell = |name, text: &str| {
+        if let Ok(value) = HeaderValue::from_str(text) {
+            headers.insert(name, value);
+        }
+    };
+    tell(header::ETAG, &tag);
+    if let Some(path) = elsewhere {
+        tell(header::LOCATION, &openapi::address(path, &document.tag));
+    } else if path.is_some() && !given.is_empty() {
+        tell(header::CACHE_CONTROL, "public, immutable");
+        let year = jiff::SignedDuration::from_hours(365 * 24);
+        if let Ok(expires) = ctx.app.core.now().checked_add(year) {
+            let text = expires.strftime("%a, %d %b %Y %H:%M:%S UTC");
+            tell(header::EXPIRES, &text.to_string());
+        }
     }
     response
+}
+
+/// An answer of a code alone.
+fn bare(ctx: &Context, code: u16) -> Response<Body> {
+    let mut response = ctx.finish(code, "text/plain", Body::empty());
+    response.headers_mut().remove(header::CONTENT_TYPE);
+    response
+}
+
+fn vary(response: &mut Response<Body>) {
+    let accept = HeaderValue::from_static("Accept");
+    response.headers_mut().insert(header::VARY, accept);
+}
+
+/// Whether the client has what bears this tag.
+fn is_known(ctx: &Context, tag: &str) -> bool {
+    let given = ctx.header(header::IF_NONE_MATCH.as_str());
+    given
+        .split(',')
+        .map(|one| one.trim().trim_start_matches("W/"))
+        .any(|one| one == tag || one == "*")
 }
 
 /// What is shown of priority and fairness to whoever looks into the server.
@@ -227,32 +265,25 @@ fn debug(ctx: &Context, which: &str) -> Response<Body> {
     }
 }
 
-fn health(ctx: &Context, endpoint: &str, check: &str) -> Response<Body> {
-    if !check.is_empty() {
-        return if HEALTH_CHECKS.contains(&check) {
-            ctx.text(200, "ok")
-        } else {
-            ctx.text(404, "404 page not found\n")
+fn health(ctx: &Context, endpoint: Endpoint, check: Option<&str>) -> Response<Body> {
+    let health = &ctx.app.health;
+    if let Some(check) = check {
+        return match health.one(endpoint, check) {
+            Some(Ok(())) => ctx.text(200, "ok"),
+            Some(Err(why)) => ctx.text(500, format!("internal server error: {why}\n")),
+            None => ctx.text(404, "404 page not found\n"),
         };
-    }
-    let stopping = ctx.app.stopping.is_cancelled();
-    if endpoint == "readyz" && stopping {
-        return ctx.text(
-            500,
-            "[-]shutdown failed: reason withheld\nreadyz check failed\n",
-        );
-    }
-    if ctx.query.get("verbose").is_none() {
-        return ctx.text(200, "ok");
     }
     let excluded: Vec<&str> = ctx.query.all("exclude").collect();
-    let mut text = String::new();
-    for name in HEALTH_CHECKS {
-        text += &if excluded.contains(&name) {
-            format!("[+]{name} excluded: ok\n")
-        } else {
-            format!("[+]{name} ok\n")
-        };
-    }
-    ctx.text(200, format!("{text}{endpoint} check passed\n"))
+    let report = health.report(endpoint, &excluded);
+    let (lines, name) = (report.lines, endpoint.name());
+    let mut response = match report.well {
+        false => ctx.text(500, format!("{lines}{name} check failed\n")),
+        true if ctx.query.get("verbose").is_none() => ctx.text(200, "ok"),
+        true => ctx.text(200, format!("{lines}{name} check passed\n")),
+    };
+    let nosniff = HeaderValue::from_static("nosniff");
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
+    response
 }

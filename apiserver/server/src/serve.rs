@@ -85,7 +85,12 @@ async fn connection(
     stop: CancellationToken,
 ) -> Result<(), Error> {
     stream.set_nodelay(true)?;
-    let stream = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await??;
+    let handshake = async {
+        let accepted = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await??;
+        Ok::<_, Error>(accepted)
+    };
+    let failed = &app.metrics.handshakes_failed;
+    let stream = handshake.await.inspect_err(|_| failed.add(1))?;
     let tls = stream.get_ref().1;
     let peer = PeerCertificate::from_chain(tls.peer_certificates()).map(Arc::new);
     let state = Connection::new(tls.alpn_protocol() == Some(b"h2"), Times::default());

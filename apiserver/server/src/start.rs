@@ -31,6 +31,7 @@ use crate::{
     encryption::{self, Encryption},
     fairness,
     flowcontrol::{FlowControl, NoSeats, Places},
+    health::Health,
     legacy_tokens,
     limits::{
         deadline,
@@ -279,6 +280,7 @@ async fn started(config: Config) -> Result<Running, StartError> {
         clock: config.clock.clone(),
         authorizers,
         store,
+        commits: Default::default(),
         converter: Box::new(conversion::Webhooks::new(config.behind.clone())),
     });
     let webhooks = admission::Webhooks::default();
@@ -310,21 +312,56 @@ async fn started(config: Config) -> Result<Running, StartError> {
         )?)),
         false => Places::Counted(InFlight::new(config.limits)),
     };
+    let health = Health::new(core.store.clone(), stopping.clone());
+    health.pending(&[
+        "poststarthook/bootstrap-controller",
+        "poststarthook/rbac/bootstrap-roles",
+        "poststarthook/scheduling/bootstrap-system-priority-classes",
+    ]);
     bootstrap::run(&writer, &advertised, &pki, places.fair().is_some()).await?;
-    match places.fair() {
+    health.made();
+    let keeps = match places.fair() {
         Some(control) => {
             fairness::configure(control, &core);
-            fairness::follow(control.clone(), &writer, &stopping);
+            let [acts, keeps] = fairness::follow(control.clone(), &writer, &stopping);
+            health.runs("poststarthook/priority-and-fairness-config-consumer", acts);
+            keeps
         }
         None => fairness::keep(&writer, None, &stopping),
+    };
+    health.runs("poststarthook/priority-and-fairness-config-producer", keeps);
+    for follows in webhooks.follow(&core, config.behind.as_ref(), &stopping) {
+        health.runs(
+            "poststarthook/start-apiserver-admission-initializer",
+            follows,
+        );
     }
-    webhooks.follow(&core, config.behind.as_ref(), &stopping);
     let aggregation = Arc::<Aggregation>::default();
     let services = aggregation::Services::load(&core, &transports, &aggregation);
-    task::spawn(services.run(writer.clone(), stopping.clone()));
-    task::spawn(definitions.run(writer.clone(), stopping.clone()));
-    task::spawn(addresses::keep_network(writer.clone(), stopping.clone()));
-    task::spawn(legacy_tokens::label(writer.clone(), used, stopping.clone()));
+    // one task does what these do
+    let services = task::spawn(services.run(writer.clone(), stopping.clone()));
+    for name in [
+        "poststarthook/apiservice-discovery-controller",
+        "poststarthook/apiservice-registration-controller",
+        "poststarthook/apiservice-status-remote-available-controller",
+    ] {
+        health.runs(name, services.abort_handle());
+    }
+    let definitions = task::spawn(definitions.run(writer.clone(), stopping.clone()));
+    health.runs(
+        "poststarthook/start-apiextensions-controllers",
+        definitions.abort_handle(),
+    );
+    let labels = legacy_tokens::label(writer.clone(), used, stopping.clone());
+    health.runs(
+        "poststarthook/start-legacy-token-tracking-controller",
+        task::spawn(labels).abort_handle(),
+    );
+    let network = addresses::keep_network(writer.clone(), stopping.clone());
+    health.runs(
+        "poststarthook/start-kubernetes-service-cidr-controller",
+        task::spawn(network).abort_handle(),
+    );
     let app = Arc::new(App {
         core,
         writer,
@@ -333,6 +370,7 @@ async fn started(config: Config) -> Result<Running, StartError> {
         transports,
         aggregation,
         metrics: Default::default(),
+        health,
         openapi: Default::default(),
         external_address: advertised
             .first()

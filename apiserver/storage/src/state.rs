@@ -162,6 +162,8 @@ pub(crate) struct Shared {
     base: u64,
     published: watch::Sender<u64>,
     closed: AtomicBool,
+    /// The last thing that was tried with the database went wrong.
+    pub failing: AtomicBool,
 }
 
 impl Default for Shared {
@@ -180,6 +182,7 @@ impl Shared {
             base,
             published,
             closed: AtomicBool::new(false),
+            failing: AtomicBool::new(false),
         }
     }
 

@@ -4,7 +4,11 @@
 //! Invariant: opening yields exactly what the log holds, history included. Follows
 //! `staging/src/k8s.io/apiserver/pkg/storage/interfaces.go`.
 
-use std::{sync::Arc, thread::JoinHandle, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    thread::JoinHandle,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -50,6 +54,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Those of these events that are of interest: what others do neither wakes such a watcher nor lets it fall behind.
     fn watch_some(&self, resource: &str, from: u64, interest: Interest) -> Result<Watch, Error>;
+
+    /// Whether a write would be tried. False after the database failed until it works again, and for good once the store is closed.
+    fn takes_writes(&self) -> bool;
 
     /// Grows with every change of the resource, and not before the change can be read.
     fn resource_revision(&self, resource: &str) -> u64;
@@ -163,6 +170,10 @@ impl Store for LocalStore {
 
     fn watch_some(&self, resource: &str, from: u64, interest: Interest) -> Result<Watch, Error> {
         self.shared.watch(resource, from, interest)
+    }
+
+    fn takes_writes(&self) -> bool {
+        self.queue.is_open() && !self.shared.failing.load(Ordering::Relaxed)
     }
 
     fn resource_revision(&self, resource: &str) -> u64 {

@@ -9,7 +9,7 @@ use std::{
     borrow::Cow,
     collections::VecDeque,
     ops::Range,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -86,6 +86,11 @@ impl Queue {
     pub fn close(&self) {
         self.line.lock().closing = true;
         self.arrived.notify_one();
+    }
+
+    /// Whether it takes writes.
+    pub fn is_open(&self) -> bool {
+        !self.line.lock().closing
     }
 
     fn is_empty(&self) -> bool {
@@ -375,6 +380,7 @@ impl Writer {
 
     fn fail(&mut self, error: Error) -> Error {
         tracing::error!(%error, "the database failed");
+        self.shared.failing.store(true, Ordering::Relaxed);
         self.health = Health::Failed {
             error: error.again(),
             retry: Instant::now(),
@@ -394,6 +400,7 @@ impl Writer {
             Ok(()) => {
                 tracing::warn!("the database works again");
                 self.health = Health::Sound;
+                self.shared.failing.store(false, Ordering::Relaxed);
                 Ok(())
             }
             Err(again) => {
@@ -406,6 +413,10 @@ impl Writer {
 
     /// When to tidy up if no write comes before: soon after the last write, and when the oldest kept thing grows too old.
     fn next_tidying(&self) -> Option<Instant> {
+        // nobody may write while it is not known that it works again
+        if let Health::Failed { retry, .. } = self.health {
+            return Some(retry.max(Instant::now() + IDLE));
+        }
         if self.untidy {
             return Some(Instant::now() + IDLE);
         }
@@ -418,6 +429,9 @@ impl Writer {
 
     /// Gives memory back and shortens the log while nobody waits.
     fn tidy(&mut self) {
+        if self.recover().is_err() {
+            return;
+        }
         self.past.trim(Instant::now());
         if std::mem::take(&mut self.untidy) {
             self.names.tidy();

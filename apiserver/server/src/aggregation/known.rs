@@ -149,7 +149,7 @@ impl Known {
         (!self.is_own(kinds, path)).then_some(remote)
     }
 
-    /// Whether this server has a document of OpenAPI 3 (`apis/GROUP/VERSION`) itself.
+    /// Whether this server has one of its documents of OpenAPI 3 (`apis/GROUP/VERSION`, or what has another root) itself.
     pub fn is_own(&self, kinds: &Registry, path: &str) -> bool {
         match path
             .strip_prefix("apis/")
@@ -162,7 +162,7 @@ impl Known {
                         .iter()
                         .any(|kind| (kind.group, kind.version) == (group, version))
             }
-            None => path == "api/v1",
+            None => true,
         }
     }
 

@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Duration};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use skiff_api::machinery::{meta::Meta, read::Read, status::Status, time};
-use tokio::{sync::Notify, time::Instant};
+use tokio::{sync::Notify, task::AbortHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -64,18 +64,24 @@ pub fn configure(control: &FlowControl, core: &Core) {
 }
 
 /// Lets what is stored act, and levels lend to each other, until the server stops.
-pub fn follow(control: Arc<FlowControl>, writer: &Arc<Writer>, stopping: &CancellationToken) {
+/// Answers the tasks that do it, and that keep what has to be there.
+pub fn follow(
+    control: Arc<FlowControl>,
+    writer: &Arc<Writer>,
+    stopping: &CancellationToken,
+) -> [AbortHandle; 2] {
     let changed = Arc::<Notify>::default();
     let core = writer.core.clone();
     let stop = stopping.clone();
     let told = changed.clone();
-    skiff_watching::task::spawn(async move {
+    let acts = skiff_watching::task::spawn(async move {
         tokio::select! {
             () = acting(&control, &core, &told) => {}
             () = stop.cancelled() => {}
         }
     });
-    keep(writer, Some(changed), stopping);
+    let keeps = keep(writer, Some(changed), stopping);
+    [acts.abort_handle(), keeps]
 }
 
 async fn acting(control: &FlowControl, core: &Core, changed: &Notify) {
@@ -101,14 +107,19 @@ async fn acting(control: &FlowControl, core: &Core, changed: &Notify) {
 }
 
 /// Keeps default objects and, where something acts upon them, the conditions of all; it is told of changes then.
-pub fn keep(writer: &Arc<Writer>, changed: Option<Arc<Notify>>, stopping: &CancellationToken) {
+pub fn keep(
+    writer: &Arc<Writer>,
+    changed: Option<Arc<Notify>>,
+    stopping: &CancellationToken,
+) -> AbortHandle {
     let (writer, stopping) = (writer.clone(), stopping.clone());
-    skiff_watching::task::spawn(async move {
+    let task = skiff_watching::task::spawn(async move {
         tokio::select! {
             () = keeping(&writer, changed.as_deref()) => {}
             () = stopping.cancelled() => {}
         }
     });
+    task.abort_handle()
 }
 
 async fn keeping(writer: &Arc<Writer>, changed: Option<&Notify>) {

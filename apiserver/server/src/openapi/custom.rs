@@ -46,18 +46,29 @@ pub fn object(
     };
     schema["x-kubernetes-group-version-kind"] =
         json!([{"group": kind.group, "kind": kind.kind, "version": kind.version}]);
-    if version == Version::Three && !kind.selectable.is_empty() {
-        let fields = kind
-            .selectable
-            .iter()
-            .map(|field| json!({"fieldPath": field.path}));
-        schema["x-kubernetes-selectable-fields"] = fields.collect();
-    }
+    tell_selectable(&mut schema, kind);
     schema
 }
 
-fn said(told: &HashMap<&str, Described>, field: &str) -> String {
-    told.get(LIKE)
+/// What the document of version 3 of a definition's group and version says of itself.
+pub fn introduce(document: &mut Value) {
+    document["info"] = json!({"title": "Kubernetes CRD Swagger", "version": "v0.1.0"});
+    if let Some(components) = document["components"].as_object_mut() {
+        components.remove("securitySchemes");
+    }
+}
+
+/// Says by which fields objects that a definition brought can be selected.
+pub fn tell_selectable(schema: &mut Value, kind: &Kind) {
+    if kind.definition().is_some() && !kind.selectable.is_empty() {
+        let fields = (kind.selectable.iter()).map(|field| json!({"fieldPath": field.path}));
+        schema["x-kubernetes-selectable-fields"] = fields.collect();
+    }
+}
+
+/// What a field of a type is for.
+pub fn said(told: &HashMap<&str, Described>, of: &str, field: &str) -> String {
+    told.get(of)
         .and_then(|described| described.fields.get(field))
         .cloned()
         .unwrap_or_default()
@@ -66,10 +77,11 @@ fn said(told: &HashMap<&str, Described>, field: &str) -> String {
 /// What all objects have.
 fn type_meta(schema: &mut Value, told: &HashMap<&str, Described>) {
     for name in ["apiVersion", "kind"] {
-        schema["properties"][name] = json!({"type": "string", "description": said(told, name)});
+        schema["properties"][name] =
+            json!({"type": "string", "description": said(told, LIKE, name)});
     }
     let mut metadata = reference(&format!("{META}.ObjectMeta"));
-    metadata["description"] = said(told, "metadata").into();
+    metadata["description"] = said(told, LIKE, "metadata").into();
     schema["properties"]["metadata"] = metadata;
 }
 
@@ -127,6 +139,7 @@ fn in_version2(map: &mut Map<String, Value>) {
     }
     let (unknown, nullable) = (map.flag(PRESERVE), map.flag("nullable"));
     map.remove("nullable");
+    map.remove("default");
     if unknown || nullable {
         map.remove("items");
         map.remove("properties");

@@ -10,15 +10,15 @@ use std::{
 use serde_json::{Map, Value, json};
 use skiff_api::{
     kinds::{Kind, Registry},
-    machinery::schema::{Field, ListType, Schema, Shape, Type},
+    machinery::schema::{Field, ListType, Omit, Schema, Shape, Type},
 };
 
 use super::{
     Version, custom,
     descriptions::{self, Described},
+    enumerations, fixed,
     names::{META, definition_of, name_of, reference},
 };
-use crate::groups;
 
 /// The definitions that documents of some kinds may refer to. Each is made when it is asked for: the document of one group needs few of a thousand.
 pub struct Definitions<'k> {
@@ -33,7 +33,12 @@ pub struct Definitions<'k> {
 }
 
 impl<'k> Definitions<'k> {
-    pub fn of(kinds: &'k Registry, version: Version) -> Definitions<'k> {
+    /// `within`: the group and version whose document it is, if it is not the document of all.
+    pub fn of(
+        kinds: &'k Registry,
+        version: Version,
+        within: Option<(&str, &str)>,
+    ) -> Definitions<'k> {
         let told = descriptions::all();
         let spoken = Schema::builtin().types.iter().filter(|of| !of.unspoken);
         let all = kinds.all().iter().map(Arc::as_ref);
@@ -41,13 +46,13 @@ impl<'k> Definitions<'k> {
         let listed = all.filter(|kind| kind.verbs.has("list"));
         Definitions {
             version,
-            tags: group_version_kinds(kinds),
+            tags: group_version_kinds(kinds, within),
             types: spoken.map(|of| (name_of(&of.name), of)).collect(),
             others: others.map(|kind| (definition_of(kind), kind)).collect(),
             lists: listed
                 .map(|kind| (format!("{}List", definition_of(kind)), kind))
                 .collect(),
-            scalars: scalars(&told),
+            scalars: scalars(&told, version),
             told,
         }
     }
@@ -56,7 +61,7 @@ impl<'k> Definitions<'k> {
     pub fn get(&self, name: &str) -> Option<Value> {
         let tags = self.tags.get(name);
         if let Some(row) = self.lists.get(name) {
-            return Some(list_of(row, tags));
+            return Some(self.list_of(row, tags));
         }
         if let Some(kind) = self.others.get(name) {
             return match kind.definition() {
@@ -65,51 +70,69 @@ impl<'k> Definitions<'k> {
                 }
                 None => {
                     let of = kind.node().as_type()?;
-                    Some(object(kind.node().schema(), of, None, tags))
+                    let schema = kind.node().schema();
+                    Some(self.shown(schema).object(of, None, tags))
                 }
             };
         }
         match self.types.get(name) {
-            Some(of) => Some(object(Schema::builtin(), of, self.told.get(name), tags)),
+            Some(of) => {
+                let told = self.told.get(name);
+                Some(self.shown(Schema::builtin()).object(of, told, tags))
+            }
             None => self.scalars.get(name).cloned(),
         }
     }
 
+    fn list_of(&self, row: &Kind, tags: Option<&Vec<Value>>) -> Value {
+        let item = definition_of(row);
+        let meta = |field: &str| custom::said(&self.told, &format!("{META}.Status"), field);
+        let end = if row.is_builtin() { "." } else { "" };
+        let mut list = json!({
+            "description": format!("{} is a list of {}{end}", row.list_kind, row.kind),
+            "type": "object",
+            "required": ["items"],
+            "properties": {
+                "apiVersion": {"type": "string", "description": meta("apiVersion")},
+                "kind": {"type": "string", "description": meta("kind")},
+                "metadata": {"$ref": format!("#/definitions/{META}.ListMeta"), "description": meta("metadata")},
+                "items": {"type": "array", "items": reference(&item), "description": format!("The {} of the list.", row.plural)},
+            },
+        });
+        if self.version == Version::Three && row.is_builtin() {
+            list["properties"]["metadata"]["default"] = json!({});
+        }
+        if let Some(tags) = tags {
+            list["x-kubernetes-group-version-kind"] = tags.clone().into();
+        }
+        custom::tell_selectable(&mut list, row);
+        list
+    }
+
+    fn shown<'s>(&self, schema: &'s Schema) -> Shown<'s> {
+        Shown {
+            schema,
+            version: self.version,
+        }
+    }
+
     /// All of them.
-    pub fn all(&self) -> Value {
+    pub fn all(&self) -> Map<String, Value> {
         let names = (self.types.keys())
             .chain(self.others.keys())
             .chain(self.lists.keys())
             .chain(self.scalars.keys());
-        let all = names.filter_map(|name| Some((name.clone(), self.get(name)?)));
-        Value::Object(all.collect())
+        names
+            .filter_map(|name| Some((name.clone(), self.get(name)?)))
+            .collect()
     }
-}
-
-fn list_of(row: &Kind, tags: Option<&Vec<Value>>) -> Value {
-    let item = definition_of(row);
-    let mut list = json!({
-        "description": format!("{} is a list of {}.", row.list_kind, row.kind),
-        "type": "object",
-        "required": ["items"],
-        "properties": {
-            "apiVersion": {"type": "string", "description": API_VERSION},
-            "kind": {"type": "string", "description": KIND},
-            "metadata": {"$ref": format!("#/definitions/{META}.ListMeta"), "description": "Standard list metadata."},
-            "items": {"type": "array", "items": reference(&item), "description": format!("The {} of the list.", row.plural)},
-        },
-    });
-    if let Some(tags) = tags {
-        list["x-kubernetes-group-version-kind"] = tags.clone().into();
-    }
-    list
 }
 
 const API_VERSION: &str = "The group and version whose schema the object follows, such as apps/v1.";
 const KIND: &str = "The kind of the object, in CamelCase. It cannot be updated.";
 
 /// Types that are no structs.
-fn scalars(told: &HashMap<&str, Described>) -> Map<String, Value> {
+fn scalars(told: &HashMap<&str, Described>, version: Version) -> Map<String, Value> {
     let plain = [
         (
             format!("{META}.Time"),
@@ -145,7 +168,9 @@ fn scalars(told: &HashMap<&str, Described>) -> Map<String, Value> {
             json!({"type": "object"}),
         ),
     ];
-    let told = plain.into_iter().map(|(name, mut definition)| {
+    let info = fixed::version_info(told.get(fixed::VERSION), version);
+    let plain = plain.into_iter().chain([(fixed::VERSION.into(), info)]);
+    let told = plain.map(|(name, mut definition)| {
         if let Some(described) = told.get(&*name) {
             definition["description"] = described.words.clone().into();
         }
@@ -155,7 +180,10 @@ fn scalars(told: &HashMap<&str, Described>) -> Map<String, Value> {
 }
 
 /// Which kinds a definition is: those of the rows, their lists, what subresources speak, and the types that all groups share.
-fn group_version_kinds(kinds: &Registry) -> BTreeMap<String, Vec<Value>> {
+fn group_version_kinds(
+    kinds: &Registry,
+    within: Option<(&str, &str)>,
+) -> BTreeMap<String, Vec<Value>> {
     let mut tags: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     let tag = |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
     for row in kinds.all() {
@@ -195,49 +223,42 @@ fn group_version_kinds(kinds: &Registry) -> BTreeMap<String, Vec<Value>> {
     for kind in ["DeleteOptions", "WatchEvent"] {
         let list = tags.entry(format!("{META}.{kind}")).or_default();
         list.push(tag("", "v1", kind));
-        for (group, versions) in groups::groups(kinds) {
-            list.extend(versions.iter().map(|version| tag(group, version, kind)));
+        for (group, version) in
+            known_versions().filter(|known| within.is_none_or(|within| within == *known))
+        {
+            list.push(tag(group, version, kind));
         }
     }
     tags
 }
 
-fn object(
-    schema: &Schema,
-    definition: &Type,
-    told: Option<&Described>,
-    tags: Option<&Vec<Value>>,
-) -> Value {
-    let mut out = json!({"type": "object"});
-    if let Some(described) = told.filter(|told| !told.words.is_empty()) {
-        out["description"] = described.words.clone().into();
+/// Groups and versions that types are known in, whether they are served or not.
+fn known_versions() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let lines = include_str!("versions.txt").lines();
+    let rows = lines.filter(|line| !line.starts_with('#'));
+    rows.flat_map(|line| {
+        let mut words = line.split(' ');
+        let group = words.next().unwrap_or("");
+        words.map(move |version| (group, version))
+    })
+}
+
+/// What `x-kubernetes-unions` says of a type.
+fn union_of(name: &str) -> Option<Value> {
+    let lines = include_str!("unions.txt").lines();
+    let mut rows = lines.filter(|line| !line.starts_with('#'));
+    let (says, fields) = rows
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?
+        .split_once(' ')?;
+    let fields = fields.split(' ').filter_map(|field| field.split_once('='));
+    let fields: Map<String, Value> = fields
+        .map(|(field, called)| (field.into(), called.into()))
+        .collect();
+    let mut union = json!({"fields-to-discriminateBy": fields});
+    if says != "-" {
+        union["discriminator"] = says.into();
     }
-    let mut properties = Map::new();
-    let mut required = Vec::new();
-    for field in &definition.fields {
-        let other = LOOSE
-            .iter()
-            .find(|(of, name, _)| **of == *definition.name && **name == *field.name)
-            .map(|(.., shape)| *shape);
-        let told = told.and_then(|told| told.fields.get(&*field.name));
-        properties.insert(field.name.to_string(), property(schema, field, told, other));
-        if field.required {
-            required.push(Value::from(&*field.name));
-        }
-    }
-    if !properties.is_empty() {
-        out["properties"] = properties.into();
-    }
-    if !required.is_empty() {
-        out["required"] = required.into();
-    }
-    if definition.atomic {
-        out["x-kubernetes-map-type"] = "atomic".into();
-    }
-    if let Some(tags) = tags {
-        out["x-kubernetes-group-version-kind"] = tags.clone().into();
-    }
-    out
+    Some(json!([union]))
 }
 
 /// Fields that the server takes as any JSON and that have types of their own in Go: what stands before and the type's name.
@@ -259,91 +280,171 @@ const LOOSE: &[(&str, &str, (&str, &str))] = &[
     ),
 ];
 
-fn property(
-    schema: &Schema,
-    field: &Field,
-    told: Option<&String>,
-    other: Option<(&str, &str)>,
-) -> Value {
-    let mut out = match other {
-        Some(("", name)) => reference(&name_of(name)),
-        Some((place @ "items", name)) => json!({"type": "array", place: reference(&name_of(name))}),
-        Some((place, name)) => json!({"type": "object", place: reference(&name_of(name))}),
-        None => shape(schema, &field.shape),
-    };
-    let description = told.map(String::as_str).or(match &*field.name {
-        "apiVersion" => Some(API_VERSION),
-        "kind" => Some(KIND),
-        _ => None,
-    });
-    if let Some(description) = description {
-        out["description"] = description.into();
-    }
-    if let Some(default) = &field.default {
-        out["default"] = default.clone();
-    }
-    match field.list {
-        ListType::Unset => {}
-        ListType::Atomic => out["x-kubernetes-list-type"] = "atomic".into(),
-        ListType::Set => out["x-kubernetes-list-type"] = "set".into(),
-        ListType::Map => {
-            out["x-kubernetes-list-type"] = "map".into();
-            out["x-kubernetes-list-map-keys"] =
-                field.keys.iter().map(|key| Value::from(&**key)).collect();
-        }
-    }
-    if field.atomic && matches!(field.shape, Shape::Bytes) {
-        out["x-kubernetes-list-type"] = "atomic".into();
-    } else if field.atomic {
-        out["x-kubernetes-map-type"] = "atomic".into();
-    } else if field.granular {
-        out["x-kubernetes-map-type"] = "granular".into();
-    }
-    let strategies: Vec<&str> = [
-        (field.merge, "merge"),
-        (field.retain_keys, "retainKeys"),
-        (field.replace, "replace"),
-    ]
-    .into_iter()
-    .filter(|(on, _)| *on)
-    .map(|(_, name)| name)
-    .collect();
-    if !strategies.is_empty() {
-        out["x-kubernetes-patch-strategy"] = strategies.join(",").into();
-    }
-    if let Some(key) = &field.merge_key {
-        out["x-kubernetes-patch-merge-key"] = (&**key).into();
-    }
-    out
+/// Types of a schema as one version of OpenAPI shows them.
+#[derive(Clone, Copy)]
+struct Shown<'s> {
+    schema: &'s Schema,
+    version: Version,
 }
 
-fn shape(schema: &Schema, shape_of: &Shape) -> Value {
-    match shape_of {
-        Shape::String(_) => json!({"type": "string"}),
-        Shape::Bool => json!({"type": "boolean"}),
-        Shape::Int32(_) => json!({"type": "integer", "format": "int32"}),
-        Shape::Int64(_) => json!({"type": "integer", "format": "int64"}),
-        Shape::Float64 => json!({"type": "number", "format": "double"}),
-        Shape::Bytes => json!({"type": "string", "format": "byte"}),
-        Shape::Quantity => reference("io.k8s.apimachinery.pkg.api.resource.Quantity"),
-        Shape::Time => reference(&format!("{META}.Time")),
-        Shape::MicroTime => reference(&format!("{META}.MicroTime")),
-        Shape::Duration => reference(&format!("{META}.Duration")),
-        Shape::IntOrString => reference("io.k8s.apimachinery.pkg.util.intstr.IntOrString"),
-        Shape::Raw => reference("io.k8s.apimachinery.pkg.runtime.RawExtension"),
-        Shape::Json => json!({}),
-        Shape::SchemaOr(or, _) => reference(&name_of(&format!("apiextensions.v1.{}", or.name()))),
-        Shape::Fields => reference(&format!("{META}.FieldsV1")),
-        Shape::Struct(index) => {
-            let of = &schema.types[*index as usize];
-            match Schema::builtin().get(&of.name) {
-                Some(_) => reference(&name_of(&of.name)),
-                // what a definition brings has no name that others know
-                None => object(schema, of, None, None),
+impl Shown<'_> {
+    fn object(
+        self,
+        definition: &Type,
+        told: Option<&Described>,
+        tags: Option<&Vec<Value>>,
+    ) -> Value {
+        let mut out = json!({"type": "object"});
+        if let Some(described) = told.filter(|told| !told.words.is_empty()) {
+            out["description"] = described.words.clone().into();
+        }
+        let mut properties = Map::new();
+        let mut required = Vec::new();
+        for field in &definition.fields {
+            let other = LOOSE
+                .iter()
+                .find(|(of, name, _)| **of == *definition.name && **name == *field.name)
+                .map(|(.., shape)| *shape);
+            let told = told.and_then(|told| told.fields.get(&*field.name));
+            properties.insert(field.name.to_string(), self.property(field, told, other));
+            if field.required {
+                required.push(Value::from(&*field.name));
             }
         }
-        Shape::Element(of) => property(schema, &of.0, None, None),
-        Shape::List(of) => json!({"type": "array", "items": shape(schema, of)}),
-        Shape::Map(of) => json!({"type": "object", "additionalProperties": shape(schema, of)}),
+        if !properties.is_empty() {
+            out["properties"] = properties.into();
+        }
+        if !required.is_empty() {
+            out["required"] = required.into();
+        }
+        if definition.atomic {
+            out["x-kubernetes-map-type"] = "atomic".into();
+        }
+        if let Some(tags) = tags {
+            out["x-kubernetes-group-version-kind"] = tags.clone().into();
+        }
+        if let Some(union) = union_of(&name_of(&definition.name)) {
+            out["x-kubernetes-unions"] = union;
+        }
+        out
+    }
+    fn property(self, field: &Field, told: Option<&String>, other: Option<(&str, &str)>) -> Value {
+        let mut out = match other {
+            Some(("", name)) => reference(&name_of(name)),
+            Some((place @ "items", name)) => {
+                json!({"type": "array", place: reference(&name_of(name))})
+            }
+            Some((place, name)) => json!({"type": "object", place: reference(&name_of(name))}),
+            None => self.shape(&field.shape),
+        };
+        let description = told.map(String::as_str).or(match &*field.name {
+            "apiVersion" => Some(API_VERSION),
+            "kind" => Some(KIND),
+            _ => None,
+        });
+        if let Some(description) = description {
+            out["description"] = description.into();
+        }
+        if let Some(values) = values_of(&field.shape) {
+            let words = description.unwrap_or("");
+            out["description"] = enumerations::told(words, values).into();
+        }
+        if self.version == Version::Three
+            && let Some(default) = default_of(field)
+        {
+            out["default"] = default;
+        }
+        match field.list {
+            ListType::Unset => {}
+            ListType::Atomic => out["x-kubernetes-list-type"] = "atomic".into(),
+            ListType::Set => out["x-kubernetes-list-type"] = "set".into(),
+            ListType::Map => {
+                out["x-kubernetes-list-type"] = "map".into();
+                out["x-kubernetes-list-map-keys"] =
+                    field.keys.iter().map(|key| Value::from(&**key)).collect();
+            }
+        }
+        if field.atomic && matches!(field.shape, Shape::Bytes) {
+            out["x-kubernetes-list-type"] = "atomic".into();
+        } else if field.atomic {
+            out["x-kubernetes-map-type"] = "atomic".into();
+        } else if field.granular {
+            out["x-kubernetes-map-type"] = "granular".into();
+        }
+        let strategies: Vec<&str> = [
+            (field.merge, "merge"),
+            (field.retain_keys, "retainKeys"),
+            (field.replace, "replace"),
+        ]
+        .into_iter()
+        .filter(|(on, _)| *on)
+        .map(|(_, name)| name)
+        .collect();
+        if !strategies.is_empty() {
+            out["x-kubernetes-patch-strategy"] = strategies.join(",").into();
+        }
+        if let Some(key) = &field.merge_key {
+            out["x-kubernetes-patch-merge-key"] = (&**key).into();
+        }
+        out
+    }
+
+    fn shape(self, shape: &Shape) -> Value {
+        match shape {
+            Shape::String(_) => match values_of(shape) {
+                Some(values) => json!({"type": "string", "enum": values}),
+                None => json!({"type": "string"}),
+            },
+            Shape::Bool => json!({"type": "boolean"}),
+            Shape::Int32(_) => json!({"type": "integer", "format": "int32"}),
+            Shape::Int64(_) => json!({"type": "integer", "format": "int64"}),
+            Shape::Float64 => json!({"type": "number", "format": "double"}),
+            Shape::Bytes => json!({"type": "string", "format": "byte"}),
+            Shape::Quantity => reference("io.k8s.apimachinery.pkg.api.resource.Quantity"),
+            Shape::Time => reference(&format!("{META}.Time")),
+            Shape::MicroTime => reference(&format!("{META}.MicroTime")),
+            Shape::Duration => reference(&format!("{META}.Duration")),
+            Shape::IntOrString => reference("io.k8s.apimachinery.pkg.util.intstr.IntOrString"),
+            Shape::Raw => reference("io.k8s.apimachinery.pkg.runtime.RawExtension"),
+            Shape::Json => json!({}),
+            Shape::SchemaOr(or, _) => {
+                reference(&name_of(&format!("apiextensions.v1.{}", or.name())))
+            }
+            Shape::Fields => reference(&format!("{META}.FieldsV1")),
+            Shape::Struct(index) => {
+                let of = &self.schema.types[*index as usize];
+                match Schema::builtin().get(&of.name) {
+                    Some(_) => reference(&name_of(&of.name)),
+                    // what a definition brings has no name that others know
+                    None => self.object(of, None, None),
+                }
+            }
+            Shape::Element(of) => self.property(&of.0, None, None),
+            Shape::List(of) => json!({"type": "array", "items": self.shape(of)}),
+            Shape::Map(of) => json!({"type": "object", "additionalProperties": self.shape(of)}),
+        }
+    }
+}
+
+/// The values of a field that is an enumeration.
+fn values_of(shape: &Shape) -> Option<&'static [&'static str]> {
+    match shape {
+        Shape::String(name) => enumerations::values(name.as_deref()?),
+        _ => None,
+    }
+}
+
+/// What a field has when nobody says anything: what is said of it, or Go's zero of what is always written.
+fn default_of(field: &Field) -> Option<Value> {
+    if field.default.is_some() || field.pointer {
+        return field.default.clone();
+    }
+    match field.shape {
+        Shape::Struct(_) => Some(json!({})),
+        _ if field.omit != Omit::Never => None,
+        Shape::String(_) => Some("".into()),
+        Shape::Bool => Some(false.into()),
+        Shape::Int32(_) | Shape::Int64(_) | Shape::Float64 => Some(0.into()),
+        _ => None,
     }
 }

@@ -39,7 +39,19 @@ pub fn all() -> HashMap<&'static str, Described> {
             }
         }
     }
+    tell_of_events(&mut all);
     all
+}
+
+/// What a watch sends has its words for the object at the end of its own.
+fn tell_of_events(all: &mut HashMap<&str, Described>) {
+    let event = all.get_mut("io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent");
+    if let Some(event) = event
+        && let Some((words, of_object)) = event.words.clone().split_once("\n\n")
+    {
+        event.words = words.into();
+        event.fields.insert("object", of_object.trim_end().into());
+    }
 }
 
 /// What a literal of Rust stands for.

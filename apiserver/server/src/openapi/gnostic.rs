@@ -97,6 +97,13 @@ pub fn document(model: &Value) -> Vec<u8> {
         definitions.named(1, name, schema(definition));
     }
     out.message(9, definitions);
+    if let Some(shared) = model.map("parameters") {
+        let mut message = Message::default();
+        for (name, one) in shared {
+            message.named(1, name, of_parameter(one));
+        }
+        out.message(10, message);
+    }
     for requirement in model.list("security").iter() {
         let mut message = Message::default();
         for (name, scopes) in entries(requirement) {
@@ -131,6 +138,9 @@ fn schema(value: &Value) -> Message {
         out.any(5, default);
     }
     out.texts(19, value.at("required"));
+    for value in value.list("enum") {
+        out.any(20, value);
+    }
     if let Some(of) = value.get("additionalProperties") {
         let mut item = Message::default();
         item.message(1, schema(of));
@@ -212,8 +222,22 @@ fn operation(value: &Value) -> Message {
     out
 }
 
-/// `ParametersItem { parameter = 1 }` around a body (1) or another parameter (2).
+/// `ParametersItem`: a parameter (1), or a `JsonReference` (2) to one that is shared.
 fn parameter(value: &Value) -> Message {
+    let mut out = Message::default();
+    match value.some("$ref") {
+        Some(shared) => {
+            let mut reference = Message::default();
+            reference.text(1, shared);
+            out.message(2, reference);
+        }
+        None => out.message(1, of_parameter(value)),
+    }
+    out
+}
+
+/// `Parameter`: a body (1) or another parameter (2).
+fn of_parameter(value: &Value) -> Message {
     let mut parameter = Message::default();
     if value.text("in") == "body" {
         let mut body = Message::default();
@@ -236,7 +260,5 @@ fn parameter(value: &Value) -> Message {
         other.message(if in_path { 4 } else { 3 }, inner);
         parameter.message(2, other);
     }
-    let mut out = Message::default();
-    out.message(1, parameter);
-    out
+    parameter
 }

@@ -7,23 +7,35 @@
 mod custom;
 mod definitions;
 mod descriptions;
+mod enumerations;
+mod fixed;
 mod gnostic;
 mod merge;
 mod names;
 mod operations;
+mod parameters;
 mod version3;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
-use skiff_api::kinds::{Kind, Registry};
+use sha2::{Digest, Sha512};
+use skiff_api::{
+    kinds::{Kind, Registry},
+    machinery::read::Read,
+};
 
 use self::definitions::Definitions;
-use crate::{aggregation::Known, groups, negotiate};
+use crate::{
+    aggregation::{Known, spec::used},
+    groups, negotiate,
+};
 
 const JSON: &str = "application/json";
 /// What an answer in protobuf is called. Clients ask for it by an older name, too, whose `@` no media type may have: an answer never bears that.
@@ -66,9 +78,19 @@ pub struct Document {
 impl Document {
     fn new(bytes: impl Into<Bytes>) -> Document {
         let bytes = bytes.into();
-        let tag = hex::encode_upper(Sha256::digest(&bytes));
+        let tag = tag_of(&bytes);
         Document { bytes, tag }
     }
+
+    /// One whose tag was told before it was made.
+    fn tagged(value: &Value, tag: String) -> Document {
+        let bytes = value.to_string().into();
+        Document { bytes, tag }
+    }
+}
+
+fn tag_of(bytes: &[u8]) -> String {
+    hex::encode_upper(Sha512::digest(bytes))
 }
 
 /// The documents of a server that were asked for. They are those of one registry: when another has taken its place, they are made anew.
@@ -115,9 +137,15 @@ impl Made {
 
 /// What there is under an address.
 pub enum Found {
+    /// Where the documents of version 3 are.
+    Index(Document),
+    /// With its media type.
     Document(Document, &'static str),
     /// Nothing that the client accepts can be given.
     NotAcceptable,
+    /// No document of version 3 has this name.
+    Unknown,
+    /// There is nothing of OpenAPI here.
     Nothing,
 }
 
@@ -130,26 +158,29 @@ impl Documents {
         which: &str,
         headers: &HeaderMap,
     ) -> Found {
-        let which = which.trim_end_matches('/');
         if which == "v3" {
-            return Found::Document(Document::new(index(kinds, known).to_string()), JSON);
+            return Found::Index(Document::new(index(kinds, known).to_string()));
         }
-        let path = which.strip_prefix("v3/");
-        let other = path.and_then(|path| converted(known, path));
-        let of = path.and_then(|path| group_version(kinds, path));
-        let offered = match of {
-            _ if other.is_some() => VERSION3,
-            Some(_) => VERSION3,
-            None if which == "v2" => VERSION2,
-            None => return Found::Nothing,
+        let Some(path) = which.strip_prefix("v3/") else {
+            return match negotiated(headers, VERSION2) {
+                _ if which != "v2" => Found::Nothing,
+                None => Found::NotAcceptable,
+                Some(media) => {
+                    let make = || version2(kinds, known, media);
+                    Found::Document(self.get(kinds, known, (which, media), make), media)
+                }
+            };
         };
-        let Some(media) = negotiated(headers, offered) else {
+        let other = converted(known, path);
+        if other.is_none() && !own(kinds).contains(path) {
+            return Found::Unknown;
+        }
+        let Some(media) = negotiated(headers, VERSION3) else {
             return Found::NotAcceptable;
         };
-        let document = self.get(kinds, known, (which, media), || match (other, of) {
-            (Some(other), _) => Document::new(handed_on(other).to_string()),
-            (None, Some(of)) => version3_of(kinds, of),
-            (None, None) => version2(kinds, known, media),
+        let document = self.get(kinds, known, (which, media), || match other {
+            Some(other) => Document::tagged(&handed_on(other), tag_of_other(other)),
+            None => version3_of(kinds, path),
         });
         Found::Document(document, media)
     }
@@ -185,30 +216,35 @@ pub enum Version {
     Three,
 }
 
-/// The model: an OpenAPI 2 document but for its definitions. `only`: the paths of one group and version.
-fn model(kinds: &Registry, only: Option<(&str, &str)>) -> Value {
+/// The model: an OpenAPI 2 document but for its definitions. `only`: what stands in one document of version 3.
+fn model(kinds: &Registry, only: Option<&str>) -> Value {
     let mut paths = Map::new();
-    for kind in kinds
-        .all()
-        .iter()
-        .filter(|kind| only.is_none_or(|wanted| wanted == (kind.group, kind.version)))
-    {
+    fixed::paths(kinds, &mut paths);
+    if let Some(only) = only {
+        paths.retain(|path, _| version3::document_of(path) == only);
+    }
+    let of = only.map(|only| group_version(kinds, only));
+    let rows = kinds.all().iter();
+    for kind in rows.filter(|kind| of.is_none_or(|of| of == Some((kind.group, kind.version)))) {
         operations::of_kind(kind, &mut paths);
     }
-    operations::of_discovery(kinds, only, &mut paths);
-    json!({"swagger": "2.0", "info": {"title": "Kubernetes", "version": "unversioned"}, "paths": paths,
+    json!({"swagger": "2.0", "info": {"title": "Kubernetes", "version": "1.36"}, "paths": paths,
         "security": [{"BearerToken": []}],
         "securityDefinitions": security()})
 }
 
 fn version2(kinds: &Registry, known: &Known, media: &str) -> Document {
     let mut model = model(kinds, None);
-    model["definitions"] = Definitions::of(kinds, Version::Two).all();
+    let definitions = Definitions::of(kinds, Version::Two, None).all();
+    if let Some(paths) = model.map("paths") {
+        model["definitions"] = used(paths, definitions).into();
+    }
     for (_, remote) in known.remotes() {
         if let Some(theirs) = &remote.learned.version2 {
             merge::merge(&mut model, theirs);
         }
     }
+    parameters::share(&mut model);
     if media == PROTOBUF {
         Document::new(gnostic::document(&model))
     } else {
@@ -237,57 +273,72 @@ fn security() -> Value {
 
 /// `api/v1`, `apis/apps/v1`: the group and version behind such a path.
 fn group_version(kinds: &Registry, path: &str) -> Option<(&'static str, &'static str)> {
-    if path == "api/v1" {
-        return Some(("", "v1"));
-    }
-    let (group, version) = path.strip_prefix("apis/")?.split_once('/')?;
-    let (group, versions) = groups::groups(kinds)
-        .into_iter()
-        .find(|(name, _)| *name == group)?;
-    versions
-        .into_iter()
-        .find(|known| *known == version)
-        .map(|version| (group, version))
-}
-
-fn version3_of(kinds: &Registry, group_version: (&str, &str)) -> Document {
-    let definitions = Definitions::of(kinds, Version::Three);
-    let model = model(kinds, Some(group_version));
-    Document::new(version3::document(model, |name| definitions.get(name)).to_string())
-}
-
-/// Where the documents of version 3 are. Their tag stands in the address, so that clients keep them for good.
-fn index(kinds: &Registry, known: &Known) -> Value {
-    // documents change with the program, and with the definitions that bring kinds
-    const PROGRAM: &str = concat!(env!("CARGO_PKG_VERSION"), "+", env!("CARGO_PKG_NAME"));
-    let tag = |path: &str| {
-        let mut told = Sha256::new_with_prefix(PROGRAM);
-        let of = path
-            .strip_prefix("apis/")
-            .and_then(|path| path.split_once('/'));
-        for kind in kinds
-            .all()
-            .iter()
-            .filter(|kind| Some((kind.group, kind.version)) == of)
-        {
-            if let Some(definition) = kind.definition() {
-                told.update(format!("{} {}\n", kind.plural, definition.since));
-            }
-        }
-        hex::encode_upper(told.finalize())
+    let wanted = match path.strip_prefix("apis/") {
+        Some(path) => path.split_once('/')?,
+        None => ("", path.strip_prefix("api/")?),
     };
-    let mut paths = vec!["api/v1".to_string()];
-    for (group, versions) in groups::groups(kinds) {
-        paths.extend(
-            versions
-                .iter()
-                .map(|version| format!("apis/{group}/{version}")),
-        );
+    let mut rows = kinds.all().iter();
+    rows.find(|kind| (kind.group, kind.version) == wanted)
+        .map(|kind| (kind.group, kind.version))
+}
+
+fn version3_of(kinds: &Registry, path: &str) -> Document {
+    let within = group_version(kinds, path);
+    let definitions = Definitions::of(kinds, Version::Three, within);
+    let model = model(kinds, Some(path));
+    let mut document = version3::document(model, |name| definitions.get(name));
+    let mut rows = kinds.all().iter();
+    let brought = |kind: &Arc<Kind>| kind.definition().is_some();
+    if rows.any(|kind| Some((kind.group, kind.version)) == within && brought(kind)) {
+        custom::introduce(&mut document);
     }
+    Document::tagged(&document, tag_of_own(kinds, path))
+}
+
+/// The documents of version 3 that this server has: one a group and version, and one each of what has another root.
+fn own(kinds: &Registry) -> BTreeSet<String> {
+    let mut paths = Map::new();
+    fixed::paths(kinds, &mut paths);
+    let fixed = paths
+        .keys()
+        .map(|path| version3::document_of(path).to_owned());
+    let of_groups = groups::groups(kinds)
+        .into_iter()
+        .flat_map(|(group, versions)| {
+            let document = move |version| format!("apis/{group}/{version}");
+            versions.into_iter().map(document)
+        });
+    fixed.chain(of_groups).collect()
+}
+
+/// The tag of a document before it is made: it changes with the program, and with the kinds that are served and the definitions that bring them.
+fn tag_of_own(kinds: &Registry, path: &str) -> String {
+    const PROGRAM: &str = concat!(env!("CARGO_PKG_VERSION"), "+", env!("CARGO_PKG_NAME"));
+    let mut told = Sha512::new_with_prefix(format!("{PROGRAM} {path}\n"));
+    let of = group_version(kinds, path);
+    let rows = kinds.all().iter();
+    for kind in rows.filter(|kind| Some((kind.group, kind.version)) == of) {
+        let since = kind.definition().map(|definition| &definition.since);
+        told.update(format!("{} {since:?}\n", kind.plural));
+    }
+    hex::encode_upper(told.finalize())
+}
+
+fn tag_of_other(document: &Value) -> String {
+    tag_of(document.to_string().as_bytes())
+}
+
+/// Where the document of a name is. Its tag stands in the address, so that clients keep it for good.
+pub fn address(path: &str, tag: &str) -> String {
+    format!("/openapi/v3/{path}?hash={tag}")
+}
+
+/// Where the documents of version 3 are.
+fn index(kinds: &Registry, known: &Known) -> Value {
     let place = |address: String| json!({"serverRelativeURL": address});
-    paths.retain(|path| known.is_own(kinds, path));
-    let entries = paths.into_iter().map(|path| {
-        let address = format!("/openapi/v3/{path}?hash={}", tag(&path));
+    let own = own(kinds).into_iter();
+    let entries = own.filter(|path| known.is_own(kinds, path)).map(|path| {
+        let address = address(&path, &tag_of_own(kinds, &path));
         (path, place(address))
     });
     let mut all: Map<String, Value> = entries.collect();
@@ -297,8 +348,7 @@ fn index(kinds: &Registry, known: &Known) -> Value {
         }
         let path = format!("apis/{}/{}", service.group, service.version);
         if let Some(document) = converted(known, &path) {
-            let tag = hex::encode_upper(Sha256::digest(document.to_string()));
-            let address = format!("/openapi/v3/{path}?hash={tag}");
+            let address = address(&path, &tag_of_other(document));
             all.entry(path).or_insert_with(|| place(address));
         }
     }

@@ -2,19 +2,39 @@
 //!
 //! Follows the names and the order of `staging/src/k8s.io/apiserver/pkg/endpoints/installer.go` and kube-openapi's builder.
 
-use std::sync::LazyLock;
-
 use serde_json::{Map, Value, json};
 use skiff_api::{
-    kinds::{Kind, Registry, Subresource},
+    kinds::{Kind, Subresource},
     machinery::read::Read,
 };
 
-use super::names::{definition_of, name_of, reference};
-use crate::groups;
+use super::{
+    names::{META, definition_of, name_of, reference},
+    parameters::{body, lift, path, queries, query},
+};
 
-const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
-const PRODUCES: [&str; 2] = ["application/json", "application/yaml"];
+/// What objects are answered in, of kinds that definitions bring and of all others, and what changes of these are followed in.
+const PRODUCES_OF_CUSTOM: &[&str] = &["application/json", "application/yaml"];
+pub const PRODUCES: &[&str] = &[
+    "application/json",
+    "application/yaml",
+    "application/vnd.kubernetes.protobuf",
+];
+const STREAMS: &[&str] = &[
+    "application/json",
+    "application/yaml",
+    "application/vnd.kubernetes.protobuf",
+    "application/json;stream=watch",
+    "application/vnd.kubernetes.protobuf;stream=watch",
+];
+/// A log is text; what else is told about it is not.
+const LOGS: &[&str] = &[
+    "text/plain",
+    "application/json",
+    "application/yaml",
+    "application/vnd.kubernetes.protobuf",
+];
+const ANYTHING: &[&str] = &["*/*"];
 const PATCHES: [&str; 4] = [
     "application/json-patch+json",
     "application/merge-patch+json",
@@ -24,14 +44,6 @@ const PATCHES: [&str; 4] = [
 
 /// Of kinds that definitions bring: nobody knows by which keys their lists are merged.
 const PATCHES_OF_CUSTOM: [&str; 3] = [PATCHES[0], PATCHES[1], PATCHES[3]];
-
-/// Query parameters: name, type, what they are for.
-static PARAMETERS: LazyLock<Vec<[&str; 3]>> = LazyLock::new(|| {
-    let lines = include_str!("parameters.txt").lines();
-    let rows = lines.filter(|line| !line.starts_with('#'));
-    rows.filter_map(|line| line.splitn(3, ' ').collect::<Vec<_>>().try_into().ok())
-        .collect()
-});
 
 const LIST: &str = "allowWatchBookmarks continue fieldSelector labelSelector limit resourceVersion resourceVersionMatch sendInitialEvents shardSelector timeoutSeconds watch";
 const WRITE: &str = "dryRun fieldManager fieldValidation";
@@ -75,7 +87,8 @@ const fn shape(
 }
 
 const LISTS: Shape = shape(["get", "list", "list", LIST], &[200], Body::None);
-const LISTS_ALL: Shape = shape(["get", "list", "list", ""], &[200], Body::None);
+const FOLLOWS: Shape = shape(["get", "watch", "watch", LIST], &[200], Body::None);
+const FOLLOWS_LIST: Shape = shape(["get", "watchlist", "watch", LIST], &[200], Body::None);
 const CREATES: Shape = shape(
     ["post", "post", "create", WRITE],
     &[200, 201, 202],
@@ -86,34 +99,28 @@ const DELETES_MANY: Shape = shape(
     &[200],
     Body::DeleteOptions,
 );
+/// Of kinds that definitions bring: as a list is asked for.
+const DELETES_MANY_OF_CUSTOM: Shape = shape(
+    ["delete", "deletecollection", "delete", LIST],
+    &[200],
+    Body::None,
+);
 const READS: Shape = shape(["get", "get", "read", ""], &[200], Body::None);
+const READS_CUSTOM: Shape = shape(
+    ["get", "get", "read", "resourceVersion"],
+    &[200],
+    Body::None,
+);
 const REPLACES: Shape = shape(["put", "put", "replace", WRITE], &[200, 201], Body::Object);
 const PATCHES_ONE: Shape = shape(["patch", "patch", "patch", PATCH], &[200, 201], Body::Patch);
+const PATCHES_CUSTOM: Shape = shape(["patch", "patch", "patch", PATCH], &[200], Body::Patch);
 const DELETES: Shape = shape(
     ["delete", "delete", "delete", DELETE],
     &[200, 202],
     Body::DeleteOptions,
 );
 
-fn query(name: &str) -> Value {
-    let known = PARAMETERS.iter().find(|[known, ..]| *known == name);
-    let [name, kind, description] = known.copied().unwrap_or([name, "string", ""]);
-    json!({"name": name, "in": "query", "type": kind, "description": description, "uniqueItems": true})
-}
-
-fn path_parameter(name: &str, description: &str) -> Value {
-    json!({"name": name, "in": "path", "type": "string", "description": description, "required": true, "uniqueItems": true})
-}
-
-fn body(schema: Value, required: bool) -> Value {
-    let mut body = json!({"name": "body", "in": "body", "schema": schema});
-    if required {
-        body["required"] = true.into();
-    }
-    body
-}
-
-fn capital(text: &str) -> String {
+pub fn capital(text: &str) -> String {
     let mut letters = text.chars();
     letters
         .next()
@@ -122,7 +129,7 @@ fn capital(text: &str) -> String {
 }
 
 /// `rbac.authorization.k8s.io` and `v1` as parts of names: `RbacAuthorizationV1`; and as a tag: `rbacAuthorization_v1`.
-fn group_words(group: &str, version: &str) -> (String, String) {
+pub fn group_words(group: &str, version: &str) -> (String, String) {
     let bare = group.strip_suffix(".k8s.io").unwrap_or(group);
     let words: String = if group.is_empty() {
         "Core".into()
@@ -148,20 +155,26 @@ struct Maker<'a> {
     object: Value,
     /// Of their names: the subresource.
     suffix: String,
+    /// Parameters that each of them has.
+    shared: Vec<Value>,
 }
 
 impl Maker<'_> {
     /// The name of an operation; `what` follows the group's words.
     fn id(&self, word: &str, what: &str) -> String {
         let (words, _) = group_words(self.row.group, self.row.version);
-        let scope = if self.row.namespaced && what != ALL {
-            "Namespaced"
-        } else {
-            ""
+        let (middle, end) = match what {
+            ALL => ("", ALL),
+            LIST_OF_ALL => ("", LIST_OF_ALL),
+            LIST_OF => ("", LIST_OF),
+            what => (what, ""),
         };
-        let (what, end) = if what == ALL { ("", ALL) } else { (what, "") };
+        let scope = match self.row.namespaced && !end.ends_with(ALL) {
+            true => "Namespaced",
+            false => "",
+        };
         format!(
-            "{word}{words}{what}{scope}{}{}{end}",
+            "{word}{words}{middle}{scope}{}{}{end}",
             self.row.kind, self.suffix
         )
     }
@@ -169,6 +182,25 @@ impl Maker<'_> {
     /// Adds an operation that answers with the object.
     fn add(&self, to: &mut Map<String, Value>, shape: &Shape, description: String) {
         self.answer(to, shape, "", description, self.object.clone());
+    }
+
+    /// Media types that an operation takes and answers with.
+    fn media(&self, shape: &Shape) -> (&'static [&'static str], &'static [&'static str]) {
+        let custom = self.row.flags.untyped;
+        let consumes = match shape.body {
+            Body::Patch if custom => &PATCHES_OF_CUSTOM,
+            Body::Patch => &PATCHES as &[&str],
+            _ if custom => PRODUCES_OF_CUSTOM,
+            _ => ANYTHING,
+        };
+        let produces = match shape.action {
+            _ if custom => PRODUCES_OF_CUSTOM,
+            "list" | "watch" | "watchlist" => STREAMS,
+            "connect" => ANYTHING,
+            "get" if self.object.text("type") == "string" => LOGS,
+            _ => PRODUCES,
+        };
+        (consumes, produces)
     }
 
     fn answer(
@@ -181,18 +213,15 @@ impl Maker<'_> {
     ) {
         let (_, tag) = group_words(self.row.group, self.row.version);
         let meta = |name: &str| reference(&format!("{META}.{name}"));
-        let (patches, others): (&[&str], &[&str]) = match self.row.flags.untyped {
-            true => (&PATCHES_OF_CUSTOM, &PRODUCES),
-            false => (&PATCHES, &["*/*"]),
-        };
-        let (body, consumes) = match shape.body {
-            Body::None => (None, others),
-            Body::Object => (Some(body(self.object.clone(), true)), others),
-            Body::Patch => (Some(body(meta("Patch"), true)), patches),
-            Body::DeleteOptions => (Some(body(meta("DeleteOptions"), false)), others),
+        let body = match shape.body {
+            Body::None => None,
+            Body::Object => Some(body(self.object.clone(), true)),
+            Body::Patch => Some(body(meta("Patch"), true)),
+            Body::DeleteOptions => Some(body(meta("DeleteOptions"), false)),
         };
         let mut parameters: Vec<Value> = body.into_iter().collect();
         parameters.extend(queries(shape.query));
+        parameters.extend(self.shared.iter().cloned());
         let mut responses = Map::new();
         for code in shape.codes {
             let text = match code {
@@ -206,22 +235,18 @@ impl Maker<'_> {
         responses.insert("401".into(), json!({"description": "Unauthorized"}));
         let (group, version, kind) = self.about;
         let id = self.id(shape.word, what);
-        let mut operation = json!({"operationId": id, "description": description, "tags": [tag], "schemes": ["https"],
-            "consumes": consumes, "produces": PRODUCES, "responses": responses, "x-kubernetes-action": shape.action,
+        let (consumes, produces) = self.media(shape);
+        let operation = json!({"operationId": id, "description": description, "tags": [tag], "schemes": ["https"],
+            "consumes": consumes, "produces": produces, "parameters": parameters, "responses": responses, "x-kubernetes-action": shape.action,
             "x-kubernetes-group-version-kind": {"group": group, "version": version, "kind": kind}});
-        if !parameters.is_empty() {
-            operation["parameters"] = parameters.into();
-        }
         to.insert(shape.method.into(), operation);
     }
 }
 
-/// What a list over all namespaces is of, as [`Maker::id`] puts it.
+/// What a list, or a watch of one, over all namespaces is of, as [`Maker::id`] puts it.
 const ALL: &str = "ForAllNamespaces";
-
-fn queries(names: &str) -> impl Iterator<Item = Value> {
-    names.split_whitespace().map(query)
-}
+const LIST_OF: &str = "List";
+const LIST_OF_ALL: &str = "ListForAllNamespaces";
 
 fn base(row: &Kind) -> String {
     if row.group.is_empty() {
@@ -231,85 +256,159 @@ fn base(row: &Kind) -> String {
     }
 }
 
+/// A path with its operations.
+fn put(paths: &mut Map<String, Value>, path: String, mut item: Map<String, Value>) {
+    lift(&mut item);
+    paths.insert(path, item.into());
+}
+
 /// Adds all paths of a row.
 pub fn of_kind(row: &Kind, paths: &mut Map<String, Value>) {
     let place = if row.namespaced {
-        format!("{}/namespaces/{{namespace}}/{}", base(row), row.plural)
+        format!("namespaces/{{namespace}}/{}", row.plural)
     } else {
-        format!("{}/{}", base(row), row.plural)
+        row.plural.to_string()
     };
-    let kind = row.kind;
-    let maker = Maker {
+    let (base, kind) = (base(row), row.kind);
+    let mut maker = Maker {
         row,
         about: (row.group, row.version, kind),
         object: reference(&definition_of(row)),
         suffix: String::new(),
+        shared: vec![query("pretty")],
     };
-    let listing = if row.verbs.has("watch") {
-        "list or watch"
-    } else {
-        "list"
+    // definitions bring no paths of the older form
+    if row.verbs.has("watch") && !row.flags.untyped {
+        of_watches(&maker, &base, &place, paths);
+    }
+    let listing = match row.verbs.has("watch") && !row.flags.untyped {
+        true => "list or watch",
+        false => "list",
     };
     let lists = format!("{listing} objects of kind {kind}");
     let list = || reference(&format!("{}List", definition_of(row)));
-    let status = || reference(&format!("{META}.Status"));
-    let mut shared = Vec::new();
-    if row.namespaced {
-        shared.push(path_parameter(
-            "namespace",
-            "object name and auth scope, such as for teams and projects",
-        ));
+    if row.verbs.has("list") && row.namespaced {
+        let mut all = Map::new();
+        maker.answer(&mut all, &LISTS, ALL, lists.clone(), list());
+        put(paths, format!("{base}/{}", row.plural), all);
     }
-    shared.push(query("pretty"));
+    maker.shared.extend(namespace_of(row));
     let mut collection = Map::new();
     if row.verbs.has("list") {
-        maker.answer(&mut collection, &LISTS, "", lists.clone(), list());
+        maker.answer(&mut collection, &LISTS, "", lists, list());
     }
     if row.verbs.has("create") {
         let says = format!("create {}{kind}", article(kind));
         maker.add(&mut collection, &CREATES, says);
     }
     if row.verbs.has("deletecollection") {
-        let says = format!("delete collection of {kind}");
-        maker.answer(&mut collection, &DELETES_MANY, "Collection", says, status());
+        let shape = match row.flags.untyped {
+            true => &DELETES_MANY_OF_CUSTOM,
+            false => &DELETES_MANY,
+        };
+        let (says, status) = (format!("delete collection of {kind}"), status());
+        maker.answer(&mut collection, shape, "Collection", says, status);
     }
-    collection.insert("parameters".into(), shared.clone().into());
-    paths.insert(place.clone(), collection.into());
-    if row.verbs.has("list") && row.namespaced {
-        let mut all = Map::new();
-        maker.answer(&mut all, &LISTS_ALL, ALL, lists, list());
-        let parameters: Vec<Value> = queries(LIST).chain([query("pretty")]).collect();
-        all.insert("parameters".into(), parameters.into());
-        paths.insert(format!("{}/{}", base(row), row.plural), all.into());
+    put(paths, format!("{base}/{place}"), collection);
+    if row.verbs.has("get") {
+        maker.shared.push(name_parameter(row));
+        of_object(&maker, &format!("{base}/{place}/{{name}}"), paths);
     }
-    if !row.verbs.has("get") {
-        return;
-    }
-    let mut named = shared;
-    named.insert(0, path_parameter("name", &format!("name of the {kind}")));
+}
+
+fn status() -> Value {
+    reference(&format!("{META}.Status"))
+}
+
+fn namespace_of(row: &Kind) -> Option<Value> {
+    let words = "object name and auth scope, such as for teams and projects";
+    row.namespaced.then(|| path("namespace", words))
+}
+
+fn name_parameter(row: &Kind) -> Value {
+    path("name", &format!("name of the {}", row.kind))
+}
+
+/// The paths of one object, and of its subresources.
+fn of_object(maker: &Maker<'_>, place: &str, paths: &mut Map<String, Value>) {
+    let (row, kind) = (maker.row, maker.row.kind);
     let mut one = Map::new();
-    maker.add(&mut one, &READS, format!("read the specified {kind}"));
+    let (reads, patches) = shapes(row);
+    maker.add(&mut one, reads, format!("read the specified {kind}"));
     if row.verbs.has("update") {
         let says = format!("replace the specified {kind}");
         maker.add(&mut one, &REPLACES, says);
     }
     if row.verbs.has("patch") {
         let says = format!("partially update the specified {kind}");
-        maker.add(&mut one, &PATCHES_ONE, says);
+        maker.add(&mut one, patches, says);
     }
     if row.verbs.has("delete") {
         let says = format!("delete {}{kind}", article(kind));
-        let answer = match row.flags.returns_deleted {
+        // a namespace is answered with when it has finalizers, as anything that goes later, and that is not spoken of
+        let finalized = row.subresources.contains(&Subresource::Finalize);
+        let answer = match row.flags.returns_deleted && !finalized {
             true => maker.object.clone(),
             false => status(),
         };
         maker.answer(&mut one, &DELETES, "", says, answer);
     }
-    one.insert("parameters".into(), named.clone().into());
-    paths.insert(format!("{place}/{{name}}"), one.into());
+    put(paths, place.to_owned(), one);
     for &sub in &row.subresources {
-        let place = format!("{place}/{{name}}/{}", sub.name());
-        of_subresource(row, sub, &place, &named, paths);
+        let place = format!("{place}/{}", sub.name());
+        of_subresource(row, sub, &place, &maker.shared, paths);
+    }
+}
+
+/// How objects of a kind are read and patched.
+fn shapes(row: &Kind) -> (&'static Shape, &'static Shape) {
+    match row.flags.untyped {
+        true => (&READS_CUSTOM, &PATCHES_CUSTOM),
+        false => (&READS, &PATCHES_ONE),
+    }
+}
+
+/// The older form of watches, whose paths have a `watch` in them.
+fn of_watches(maker: &Maker<'_>, base: &str, place: &str, paths: &mut Map<String, Value>) {
+    let (row, kind) = (maker.row, maker.row.kind);
+    let event = || reference(&format!("{META}.WatchEvent"));
+    let deprecated = "deprecated: use the 'watch' parameter with a list operation instead";
+    let many = format!("watch individual changes to a list of {kind}. {deprecated}.");
+    let mut add = |path: String, shape: &Shape, what: &str, says: String, shared: Vec<Value>| {
+        let maker = Maker {
+            shared: maker.shared.iter().cloned().chain(shared).collect(),
+            object: maker.object.clone(),
+            suffix: String::new(),
+            ..*maker
+        };
+        let mut item = Map::new();
+        maker.answer(&mut item, shape, what, says, event());
+        put(paths, format!("{base}/watch/{path}"), item);
+    };
+    let mut within: Vec<Value> = namespace_of(row).into_iter().collect();
+    let collection = within.clone();
+    add(
+        place.into(),
+        &FOLLOWS_LIST,
+        LIST_OF,
+        many.clone(),
+        collection,
+    );
+    if row.namespaced {
+        add(
+            row.plural.into(),
+            &FOLLOWS_LIST,
+            LIST_OF_ALL,
+            many,
+            Vec::new(),
+        );
+    }
+    if row.verbs.has("get") {
+        let says = format!(
+            "watch changes to an object of kind {kind}. {deprecated}, filtered to a single item with the 'fieldSelector' parameter."
+        );
+        within.push(name_parameter(row));
+        add(format!("{place}/{{name}}"), &FOLLOWS, "", says, within);
     }
 }
 
@@ -341,69 +440,56 @@ fn of_subresource(
     paths: &mut Map<String, Value>,
 ) {
     let (kind, name) = (row.kind, sub.name());
-    let maker = Maker {
+    let own = (row.group, row.version, kind);
+    let mut maker = Maker {
         row,
-        about: sub.kind().unwrap_or((row.group, row.version, kind)),
+        about: sub.kind().filter(|_| !row.flags.untyped).unwrap_or(own),
         object: reference(&spoken(row, sub)),
         suffix: match sub {
             Subresource::EphemeralContainers => "Ephemeralcontainers".into(),
             Subresource::PortForward => "Portforward".into(),
             _ => capital(name),
         },
-    };
-    let text = || json!({"type": "string"});
-    let connects =
-        |method: &'static str| shape([method, "connect", "connect", ""], &[200], Body::None);
-    let connect = |to: &mut Map<String, Value>, maker: &Maker<'_>, methods: &[&'static str]| {
-        for method in methods {
-            let says = format!(
-                "connect {} requests to {name} of {kind}",
-                method.to_uppercase()
-            );
-            maker.answer(to, &connects(method), &capital(method), says, text());
-        }
+        shared: shared.to_vec(),
     };
     let mut item = Map::new();
-    let mut parameters = shared.to_vec();
     match sub {
         Subresource::Exec | Subresource::Attach | Subresource::PortForward => {
-            parameters.retain(|parameter| parameter.text("name") != "pretty");
-            parameters.extend(queries(match sub {
+            maker.connected_by(match sub {
                 Subresource::Exec => "command container stderr stdin stdout tty",
                 Subresource::Attach => "container stderr stdin stdout tty",
                 _ => "ports",
-            }));
-            connect(&mut item, &maker, &["get", "post"]);
+            });
+            maker.connect(&mut item, name, &["get", "post"]);
         }
         Subresource::Proxy(_) => {
             const METHODS: [&str; 7] = ["delete", "get", "head", "options", "patch", "post", "put"];
-            parameters.retain(|parameter| parameter.text("name") != "pretty");
-            parameters.push(query("path"));
-            connect(&mut item, &maker, &METHODS);
-            let maker = Maker {
+            maker.connected_by("path");
+            maker.connect(&mut item, name, &METHODS);
+            let mut below = Map::new();
+            let mut maker = Maker {
                 suffix: maker.suffix + "WithPath",
                 ..maker
             };
-            let mut below = Map::new();
-            connect(&mut below, &maker, &METHODS);
-            let mut with_path = parameters.clone();
-            with_path.push(path_parameter("path", "path to the resource"));
-            below.insert("parameters".into(), with_path.into());
-            paths.insert(format!("{place}/{{path}}"), below.into());
+            maker.shared.push(path("path", "path to the resource"));
+            maker.connect(&mut below, name, &METHODS);
+            put(paths, format!("{place}/{{path}}"), below);
         }
         Subresource::Log => {
-            parameters.extend(queries(
+            maker.object = json!({"type": "string"});
+            maker.shared.extend(queries(
                 "container follow insecureSkipTLSVerifyBackend limitBytes previous sinceSeconds stream tailLines timestamps",
             ));
             let says = format!("read {name} of the specified {kind}");
-            maker.answer(&mut item, &READS, "", says, text());
+            maker.add(&mut item, &READS, says);
         }
         _ => {
             let of = format!("{name} of the specified {kind}");
+            let (reads, patches) = shapes(row);
             for verb in sub.verbs() {
                 let (shape, says) = match *verb {
-                    "get" => (&READS, format!("read {of}")),
-                    "patch" => (&PATCHES_ONE, format!("partially update {of}")),
+                    "get" => (reads, format!("read {of}")),
+                    "patch" => (patches, format!("partially update {of}")),
                     "update" => (&REPLACES, format!("replace {of}")),
                     _ => (
                         &CREATES,
@@ -414,46 +500,26 @@ fn of_subresource(
             }
         }
     }
-    item.insert("parameters".into(), parameters.into());
-    paths.insert(place.into(), item.into());
+    put(paths, place.into(), item);
 }
 
-/// Adds the paths of discovery, of all groups or of one group and version.
-pub fn of_discovery(kinds: &Registry, only: Option<(&str, &str)>, paths: &mut Map<String, Value>) {
-    let mut add = |path: String, id: String, description: &str, tag: &str, answer: &str| {
-        let get = json!({"operationId": id, "description": description, "tags": [tag], "schemes": ["https"], "consumes": PRODUCES, "produces": PRODUCES,
-            "responses": {"200": {"description": "OK", "schema": reference(&format!("{META}.{answer}"))}, "401": {"description": "Unauthorized"}}});
-        paths.insert(path, json!({"get": get}));
-    };
-    let all = only.is_none();
-    if all {
-        let says = "get available API versions";
-        let mut root =
-            |path: &str, id: &str, tag, answer| add(path.into(), id.into(), says, tag, answer);
-        root("/api/", "getCoreAPIVersions", "core", "APIVersions");
-        root("/apis/", "getAPIVersions", "apis", "APIGroupList");
+impl Maker<'_> {
+    /// Parameters of what is connected with, which is never indented.
+    fn connected_by(&mut self, names: &str) {
+        self.shared.retain(|one| one.text("name") != "pretty");
+        self.shared.extend(queries(names));
     }
-    for (group, versions) in std::iter::once(("", vec!["v1"])).chain(groups::groups(kinds)) {
-        let (_, tag) = group_words(group, "");
-        if all && !group.is_empty() {
-            let tag = tag.trim_end_matches('_');
-            let (path, id) = (
-                format!("/apis/{group}/"),
-                format!("get{}APIGroup", capital(tag)),
+
+    fn connect(&self, to: &mut Map<String, Value>, name: &str, methods: &[&'static str]) {
+        for method in methods {
+            let shape = shape([method, "connect", "connect", ""], &[200], Body::None);
+            let says = format!(
+                "connect {} requests to {name} of {}",
+                method.to_uppercase(),
+                self.row.kind
             );
-            add(path, id, "get information of a group", tag, "APIGroup");
-        }
-        for version in versions {
-            if only.is_some_and(|wanted| wanted != (group, version)) {
-                continue;
-            }
-            let (words, tag) = group_words(group, version);
-            let path = match group {
-                "" => format!("/api/{version}/"),
-                group => format!("/apis/{group}/{version}/"),
-            };
-            let (id, says) = (format!("get{words}APIResources"), "get available resources");
-            add(path, id, says, &tag, "APIResourceList");
+            let text = json!({"type": "string"});
+            self.answer(to, &shape, &capital(method), says, text);
         }
     }
 }

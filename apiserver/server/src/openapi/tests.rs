@@ -1,107 +1,96 @@
-use std::collections::BTreeSet;
-
 use super::*;
 
-/// What upstream's document has of a definition that ours must have too.
-fn facts(definition: &Value) -> BTreeSet<String> {
-    let mut facts = BTreeSet::new();
-    let list = |value: &Value| {
-        value
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(Value::to_string)
-            .collect::<Vec<_>>()
-            .join(" ")
+/// Upstream's document, which was made without enumerations, with shared parameters written out in both.
+fn upstream() -> Option<Value> {
+    let Some(data) = std::env::var_os("UPSTREAM_DATA") else {
+        skiff_testing::skipped("UPSTREAM_DATA does not name upstream's OpenAPI document");
+        return None;
     };
-    facts.insert(format!("required {}", list(&definition["required"])));
-    for (name, property) in definition["properties"].as_object().into_iter().flatten() {
-        let kind = |value: &Value| {
-            format!(
-                "{}{}{}",
-                value["type"].as_str().unwrap_or(""),
-                value["format"].as_str().unwrap_or(""),
-                value["$ref"].as_str().unwrap_or("")
-            )
-        };
-        facts.insert(format!("{name} is {}", kind(property)));
-        for part in ["items", "additionalProperties"] {
-            facts.insert(format!("{name} {part} {}", kind(&property[part])));
+    let path = std::path::Path::new(&data).join("openapi-v2.json");
+    Some(serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap())
+}
+
+/// How two values differ, path by path. `ours` may have words and enumerations that `theirs` has not.
+fn differences(theirs: &Value, ours: &Value, path: &str, wrong: &mut Vec<String>) {
+    match (theirs, ours) {
+        (Value::Object(theirs), Value::Object(ours)) => {
+            let names: BTreeSet<&String> = theirs.keys().chain(ours.keys()).collect();
+            for name in names {
+                match (theirs.get(name), ours.get(name)) {
+                    (None, Some(_)) if name == "enum" => {}
+                    (Some(Value::String(_)), Some(Value::String(_))) if name == "description" => {}
+                    (Some(theirs), Some(ours)) => {
+                        differences(theirs, ours, &format!("{path} {name}"), wrong);
+                    }
+                    (None, Some(Value::String(_))) if name == "description" => {}
+                    (Some(_), None) => wrong.push(format!("{path}: no {name}")),
+                    _ => wrong.push(format!("{path}: {name} is not upstream's")),
+                }
+            }
         }
-        for extension in [
-            "list-type",
-            "list-map-keys",
-            "patch-strategy",
-            "patch-merge-key",
-            "map-type",
-        ] {
-            facts.insert(format!(
-                "{name} {extension} {}",
-                property[&format!("x-kubernetes-{extension}")]
-            ));
+        (Value::Array(theirs), Value::Array(ours)) if theirs.len() == ours.len() => {
+            for (at, (theirs, ours)) in theirs.iter().zip(ours).enumerate() {
+                differences(theirs, ours, &format!("{path} {at}"), wrong);
+            }
+        }
+        (theirs, ours) if theirs == ours => {}
+        (theirs, ours) => wrong.push(format!("{path}: {ours} for {theirs}")),
+    }
+}
+
+/// Parameters stand where they are used: the names of those that are shared are made of words, which are not upstream's.
+fn written_out(document: &Value) -> Value {
+    let mut paths = document["paths"].clone();
+    for of in (paths.as_object_mut().unwrap().values_mut())
+        .flat_map(|item| item.as_object_mut().unwrap().values_mut())
+    {
+        let parameters = match of.is_array() {
+            true => of.as_array_mut(),
+            false => of.get_mut("parameters").and_then(Value::as_array_mut),
+        };
+        for parameter in parameters.into_iter().flatten() {
+            let name = parameter.text("$ref").strip_prefix("#/parameters/");
+            if let Some(name) = name {
+                *parameter = document["parameters"][name].clone();
+            }
         }
     }
-    facts
+    paths
+}
+
+fn without_cbor(value: &mut Value) {
+    match value {
+        Value::Object(map) => map.values_mut().for_each(without_cbor),
+        Value::Array(list) => {
+            let cbor = |one: &Value| one.as_str().is_some_and(|one| one.contains("cbor"));
+            list.retain(|one| !cbor(one));
+            list.iter_mut().for_each(without_cbor);
+        }
+        _ => {}
+    }
 }
 
 #[test]
 fn definitions_and_paths_are_upstreams() {
-    let Some(data) = std::env::var_os("UPSTREAM_DATA") else {
-        skiff_testing::skipped("UPSTREAM_DATA does not name upstream's OpenAPI document");
-        return;
-    };
-    let text =
-        std::fs::read_to_string(std::path::Path::new(&data).join("openapi-v2.json")).unwrap();
-    let theirs: Value = serde_json::from_str(&text).unwrap();
-    let mut ours = model(Registry::builtin(), None);
-    ours["definitions"] = Definitions::of(Registry::builtin(), Version::Two).all();
+    let Some(theirs) = upstream() else { return };
+    let ours = version2(Registry::builtin(), &Known::default(), JSON);
+    let ours: Value = serde_json::from_slice(&ours.bytes).unwrap();
+    // upstream's document is of all groups, versions and media types, those that are off by default, too
+    let own = own(Registry::builtin());
+    let served = |path: &str| own.contains(version3::document_of(path));
+    let mut paths = written_out(&theirs);
+    let all = paths.as_object_mut().unwrap();
+    all.retain(|path, _| served(path));
+    all.values_mut().for_each(without_cbor);
+    let definitions = used(all, theirs["definitions"].as_object().unwrap().clone());
     let mut wrong = Vec::new();
-    for (name, definition) in ours["definitions"].as_object().unwrap() {
-        let Some(upstream) = theirs["definitions"].get(name) else {
-            continue;
-        };
-        let (a, b) = (facts(definition), facts(upstream));
-        wrong.extend(
-            b.difference(&a)
-                .map(|fact| format!("{name}: missing {fact}")),
-        );
-    }
-    let methods = |item: &Value| {
-        item.as_object()
-            .into_iter()
-            .flatten()
-            .map(|(name, _)| name.clone())
-            .filter(|name| name != "parameters")
-            .collect::<BTreeSet<_>>()
-    };
-    for (path, item) in ours["paths"].as_object().unwrap() {
-        match theirs["paths"].get(path) {
-            None => wrong.push(format!("{path} is not upstream's")),
-            Some(upstream) if methods(upstream) != methods(item) => wrong.push(format!(
-                "{path}: {:?} for {:?}",
-                methods(item),
-                methods(upstream)
-            )),
-            Some(upstream) => {
-                for method in methods(item) {
-                    for field in [
-                        "operationId",
-                        "x-kubernetes-action",
-                        "x-kubernetes-group-version-kind",
-                        "tags",
-                        "description",
-                    ] {
-                        if upstream[&method][field] != item[&method][field] {
-                            wrong.push(format!(
-                                "{path} {method} {field}: {} for {}",
-                                item[&method][field], upstream[&method][field]
-                            ));
-                        }
-                    }
-                }
-            }
-        }
-    }
+    differences(&paths, &written_out(&ours), "paths", &mut wrong);
+    differences(
+        &definitions.into(),
+        &ours["definitions"],
+        "definitions",
+        &mut wrong,
+    );
     assert!(
         wrong.is_empty(),
         "{} facts differ:\n{}",
@@ -110,17 +99,88 @@ fn definitions_and_paths_are_upstreams() {
     );
 }
 
+/// What upstream shows of a field whose type is an enumeration.
+#[test]
+fn enumerations_are_told_with_their_values() {
+    let definitions = Definitions::of(Registry::builtin(), Version::Two, None);
+    let property = |of: &str, field: &str| {
+        definitions
+            .get(&format!("io.k8s.api.core.v1.{of}"))
+            .unwrap()["properties"][field]
+            .clone()
+    };
+    let policy = property("Container", "imagePullPolicy");
+    assert_eq!(policy["enum"], json!(["Always", "IfNotPresent", "Never"]));
+    let words = "\n\nPossible enum values:\n - `\"Always\"`\n - `\"IfNotPresent\"`\n - `\"Never\"`";
+    assert!(policy.text("description").ends_with(words), "{policy}");
+    let families = property("ServiceSpec", "ipFamilies");
+    assert_eq!(families["items"]["enum"], json!(["", "IPv4", "IPv6"]));
+    assert!(
+        !families
+            .text("description")
+            .contains("Possible enum values")
+    );
+    // what is no enumeration of Go has none, though other values are refused
+    assert_eq!(property("PodSpec", "os").get("enum"), None);
+    assert_eq!(property("SecretList", "kind").get("enum"), None);
+}
+
+/// What a field is when nobody says anything is told in version 3 alone.
+#[test]
+fn defaults_are_those_that_are_said_and_zeros() {
+    let of = |version, name: &str| {
+        let definitions = Definitions::of(Registry::builtin(), version, None);
+        definitions
+            .get(&format!("io.k8s.api.core.v1.{name}"))
+            .unwrap()["properties"]
+            .clone()
+    };
+    let port = of(Version::Three, "ContainerPort");
+    assert_eq!(port["protocol"]["default"], "TCP");
+    assert_eq!(port["containerPort"]["default"], 0);
+    assert_eq!(port["name"].get("default"), None);
+    let pod = of(Version::Three, "Pod");
+    assert_eq!(pod["spec"]["default"], json!({}));
+    assert_eq!(
+        of(Version::Three, "PodList")["metadata"]["default"],
+        json!({})
+    );
+    assert_eq!(
+        of(Version::Two, "ContainerPort")["protocol"].get("default"),
+        None
+    );
+}
+
+#[test]
+fn each_path_stands_in_one_document_of_version_3() {
+    for [path, document] in skiff_testing::table::rows(
+        "
+            /api/ | api
+            /api/v1/ | api/v1
+            /api/v1/namespaces/{namespace}/pods | api/v1
+            /apis/ | apis
+            /apis/apps/ | apis/apps
+            /apis/apps/v1/watch/deployments | apis/apps/v1
+            /version/ | version
+            /openid/v1/jwks/ | openid/v1/jwks
+            /.well-known/openid-configuration/ | .well-known/openid-configuration
+        ",
+    ) {
+        assert_eq!(version3::document_of(path), document, "{path}");
+    }
+}
+
 #[test]
 fn every_reference_leads_somewhere() {
-    for path in ["api/v1", "apis/apps/v1", "apis/autoscaling/v2"] {
-        let document: Value = serde_json::from_slice(
-            &version3_of(
-                Registry::builtin(),
-                group_version(Registry::builtin(), path).unwrap(),
-            )
-            .bytes,
-        )
-        .unwrap();
+    for path in [
+        "api/v1",
+        "apis/apps/v1",
+        "apis/autoscaling/v2",
+        "version",
+        "apis",
+    ] {
+        let document: Value =
+            serde_json::from_slice(&version3_of(Registry::builtin(), path).bytes).unwrap();
         let text = document["paths"].to_string() + &document["components"].to_string();
         for reference in text
             .split("\"$ref\":\"")
@@ -140,7 +200,7 @@ fn every_reference_leads_somewhere() {
 #[test]
 fn what_is_one_of_several_types_has_no_type_of_its_own() {
     let document: Value =
-        serde_json::from_slice(&version3_of(Registry::builtin(), ("", "v1")).bytes).unwrap();
+        serde_json::from_slice(&version3_of(Registry::builtin(), "api/v1").bytes).unwrap();
     let schemas = &document["components"]["schemas"];
     let types = |name: &str| {
         (
@@ -164,7 +224,7 @@ fn what_is_one_of_several_types_has_no_type_of_its_own() {
 
 #[test]
 fn fields_are_described() {
-    let definitions = Definitions::of(Registry::builtin(), Version::Two).all();
+    let definitions = Definitions::of(Registry::builtin(), Version::Two, None).all();
     let pod = &definitions["io.k8s.api.core.v1.PodSpec"]["properties"];
     let mute: Vec<&String> = pod
         .as_object()

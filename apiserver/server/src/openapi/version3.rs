@@ -22,6 +22,18 @@ const EITHER: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// The document that a path stands in: that of its group and version, or of its own root.
+pub fn document_of(path: &str) -> &str {
+    let path = path.trim_matches('/');
+    let parts = match path.split('/').next() {
+        Some("api") => 2,
+        Some("apis") => 3,
+        _ => return path,
+    };
+    let ends = path.match_indices('/').nth(parts - 1);
+    ends.map_or(path, |(at, _)| &path[..at])
+}
+
 /// From a document of version 2, whose definitions `definition` finds by their names.
 pub fn document(mut model: Value, definition: impl Fn(&str) -> Option<Value>) -> Value {
     let mut paths = Map::new();
@@ -50,8 +62,12 @@ pub fn document(mut model: Value, definition: impl Fn(&str) -> Option<Value>) ->
         open.extend(found);
         schemas.insert(name, schema);
     }
-    json!({"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "unversioned"}, "paths": paths,
-        "components": {"schemas": schemas, "securitySchemes": {"BearerToken": model["securityDefinitions"]["BearerToken"]}}})
+    let mut components =
+        json!({"securitySchemes": {"BearerToken": model["securityDefinitions"]["BearerToken"]}});
+    if !schemas.is_empty() {
+        components["schemas"] = schemas.into();
+    }
+    json!({"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "1.36"}, "paths": paths, "components": components})
 }
 
 /// The definitions that a value refers to.

@@ -26,6 +26,7 @@ use crate::{
     context::{Answer, Context},
     conversion,
     encoding::{Encoding, json_of},
+    metrics::Events,
     negotiate::{self, Form, Offers},
     respond, stored,
 };
@@ -194,6 +195,8 @@ struct Stream {
     columns_sent: bool,
     shared_slot: Option<u32>,
     ended: bool,
+    /// Where what is sent is counted.
+    told: Arc<Events>,
 }
 
 impl Stream {
@@ -288,6 +291,7 @@ impl Stream {
             None => self.rendering.line(what, object, !self.columns_sent)?,
         };
         self.columns_sent = true;
+        self.told.sent(line.len());
         Ok(Some(line))
     }
 
@@ -336,7 +340,10 @@ impl Stream {
             let line = self.rendering.line("ADDED", &object, !self.columns_sent);
             self.columns_sent = true;
             match line {
-                Ok(line) => out.extend_from_slice(&line),
+                Ok(line) => {
+                    self.told.sent(line.len());
+                    out.extend_from_slice(&line);
+                }
                 Err(status) => {
                     self.ended = true;
                     out.extend(self.rendering.failure(&status).into_iter().flatten());
@@ -515,6 +522,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
         columns_sent: false,
         shared_slot,
         ended: false,
+        told: ctx.app.metrics.events(kind),
     };
     let stopping = ctx.app.stopping.clone();
     let body = futures::stream::unfold(stream, move |mut stream| {

@@ -137,7 +137,7 @@ pub(super) async fn create_tracked(
             draft: Some(draft),
             last: None,
         };
-        match call.store().commit(write).await {
+        match call.writer.core.commit(write).await {
             Ok(object) => {
                 if let Some(allocation) = allocation {
                     allocation.keep();

@@ -427,7 +427,7 @@ async fn carry_out(
         draft,
         last,
     };
-    match call.store().commit(write).await {
+    match call.writer.core.commit(write).await {
         Ok(_) if removal => {
             if kind.flags.takes_addresses {
                 call.writer.allocator.free(&value);

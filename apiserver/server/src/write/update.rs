@@ -259,7 +259,7 @@ impl Attempt<'_> {
             draft,
             last,
         };
-        match call.store().commit(write).await {
+        match call.writer.core.commit(write).await {
             Ok(object) => {
                 if let Some(allocation) = allocation {
                     allocation.keep();

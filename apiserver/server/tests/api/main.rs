@@ -18,9 +18,12 @@ mod deletion;
 mod differences;
 mod encryption;
 mod eviction;
+mod health;
 mod lists;
 #[path = "../support/mask.rs"]
 mod mask;
+mod metrics;
+mod openapi;
 mod order;
 mod policies;
 mod protobuf;

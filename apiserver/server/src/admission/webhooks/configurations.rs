@@ -15,6 +15,7 @@ use std::{
 use arc_swap::ArcSwap;
 use skiff_api::machinery::status::Status;
 use skiff_storage::Object;
+use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::hook::{self, Hook};
@@ -72,7 +73,7 @@ pub fn follow(
     configurations: Arc<Configurations>,
     behind: Option<Behind>,
     stopping: CancellationToken,
-) {
+) -> AbortHandle {
     let mut reader = Reader {
         configurations,
         behind,
@@ -80,7 +81,7 @@ pub fn follow(
     };
     let mut changes = Following::new(&core.store, resource);
     reader.take_in(changes.since());
-    skiff_watching::task::spawn(async move {
+    let task = skiff_watching::task::spawn(async move {
         loop {
             tokio::select! {
                 next = changes.next() => match next {
@@ -91,6 +92,7 @@ pub fn follow(
             }
         }
     });
+    task.abort_handle()
 }
 
 /// Reads what changes, for those who ask.

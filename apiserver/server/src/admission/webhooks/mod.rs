@@ -20,6 +20,7 @@ mod validating;
 use std::sync::Arc;
 
 use skiff_api::{kinds::Kind, machinery::status::Status};
+use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use self::{configurations::Configurations, hook::Hook};
@@ -43,18 +44,24 @@ pub struct Webhooks {
 
 impl Webhooks {
     /// Reads what is stored, and follows it until the server stops. Webhooks are reached by the interface that services are `behind`.
-    pub fn follow(&self, core: &Arc<Core>, behind: Option<&Behind>, stopping: &CancellationToken) {
-        for (resource, configurations) in
-            [(MUTATING, &self.mutating), (VALIDATING, &self.validating)]
-        {
-            configurations::follow(
-                core,
-                resource,
-                configurations.clone(),
-                behind.cloned(),
-                stopping.clone(),
-            );
-        }
+    /// Answers the tasks that do it.
+    pub fn follow(
+        &self,
+        core: &Arc<Core>,
+        behind: Option<&Behind>,
+        stopping: &CancellationToken,
+    ) -> [AbortHandle; 2] {
+        [(MUTATING, &self.mutating), (VALIDATING, &self.validating)].map(
+            |(resource, configurations)| {
+                configurations::follow(
+                    core,
+                    resource,
+                    configurations.clone(),
+                    behind.cloned(),
+                    stopping.clone(),
+                )
+            },
+        )
     }
 
     pub fn mutating_plugin(&self) -> Box<dyn Plugin> {
