@@ -4,10 +4,11 @@
 //! the built program on a data folder and a port of its own and ends it. The client shares the machine with the server, so on two cores
 //! the figures are those of both together.
 //!
-//! Parts: `start`, `requests`, `pods`, `list`, `watch`, `schedule`, `cli`, `restart`, `definitions`.
+//! Parts: `start`, `requests`, `pods`, `list`, `watch`, `schedule`, `cli`, `restart`, `definitions`, `many`.
 
 mod client;
 mod definitions;
+mod many;
 mod program;
 mod requests;
 mod scale;
@@ -39,6 +40,7 @@ const PARTS: &[Part] = &[
     ("cli", scale::command_line),
     ("restart", scale::restart),
     ("definitions", definitions::definitions),
+    ("many", many::many),
 ];
 
 fn main() -> anyhow::Result<()> {

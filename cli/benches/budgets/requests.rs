@@ -16,18 +16,18 @@ use crate::{milliseconds, program::Program, rate, report};
 
 const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const PODS: &str = "/api/v1/namespaces/default/pods";
-const IN_FLIGHT: usize = 64;
+pub const IN_FLIGHT: usize = 64;
 /// The API alone: what is measured is the server.
-const ALONE: &[&str] = &["--controllers=-*"];
+pub const ALONE: &[&str] = &["--controllers=-*"];
 
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()?)
 }
 
-fn config_map(name: &str) -> String {
+pub fn config_map(name: &str) -> String {
     format!(
         r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"{name}","labels":{{"app":"bench"}}}},"data":{{"text":"{}"}}}}"#,
         "x".repeat(900)
@@ -60,7 +60,7 @@ impl Call {
             expected: 201,
         }
     }
-    fn get(path: String) -> Call {
+    pub fn get(path: String) -> Call {
         Call {
             method: Method::GET,
             path,
@@ -69,7 +69,17 @@ impl Call {
             expected: 200,
         }
     }
-    fn merge_patch(path: String, body: String) -> Call {
+    pub fn delete(path: String) -> Call {
+        Call {
+            method: Method::DELETE,
+            path,
+            media: "application/json",
+            body: String::new(),
+            expected: 200,
+        }
+    }
+
+    pub fn merge_patch(path: String, body: String) -> Call {
         Call {
             method: Method::PATCH,
             path,
@@ -85,7 +95,7 @@ pub struct Took {
     count: usize,
     time: Duration,
     /// The server's, of all its threads.
-    cpu: Duration,
+    pub cpu: Duration,
 }
 
 impl Took {

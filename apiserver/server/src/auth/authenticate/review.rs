@@ -37,6 +37,7 @@ pub async fn token_review(authenticator: &Authenticator, review: &Value) -> Resu
         }
         Err(error) => {
             status.remove("authenticated");
+            status.entry("user").or_insert_with(|| json!({}));
             status.insert("error".into(), error.to_string().into());
         }
     }

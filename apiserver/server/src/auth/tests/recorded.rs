@@ -172,7 +172,7 @@ async fn answer(
             spec["namespace"].as_str().unwrap_or_default(),
         ),
         "selfsubjectreviews" => Ok(json!({"userInfo": &*asked.user})),
-        "tokenreviews" => token_review(authenticator, spec).await,
+        "tokenreviews" => token_review(authenticator, &json!({"spec": spec})).await,
         resource => {
             let kind = escalation::Kind::of(resource)
                 .filter(|_| matches!(asked.verb.as_str(), "create" | "update"))?;
