@@ -745,7 +745,8 @@ fn tokens_of_secrets_live_in_them() {
 #[tokio::test]
 async fn reviews_answer_as_recorded() {
     let world = world();
-    let review = async |spec: Value| token_review(&world.authenticator, &json!({"spec": spec})).await;
+    let review =
+        async |spec: Value| token_review(&world.authenticator, &json!({"spec": spec})).await;
     let alice =
         json!({"username": "alice", "uid": "u-alice", "groups": ["dev", "system:authenticated"]});
     assert_eq!(
