@@ -171,7 +171,10 @@ fn libraries_find_what_they_expect() {
     );
     by_script(
         &cluster,
-        ("node", &["-e", "require.resolve('@kubernetes/client-node')"]),
+        (
+            "node",
+            &["-e", "require.resolve('@kubernetes/client-node')"],
+        ),
         "javascript_client.mjs",
         "node finds no @kubernetes/client-node (npm install, and its node_modules in NODE_PATH)",
     );

@@ -24,7 +24,11 @@ mod mask;
 mod order;
 mod policies;
 mod protobuf;
+mod protobuf_client;
+mod read_typed;
 mod registry;
+#[path = "../support/typed.rs"]
+mod typed;
 mod unreadable;
 mod verbs;
 mod versions;
