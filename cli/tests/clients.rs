@@ -1,4 +1,4 @@
-//! Client libraries from outside against a running cluster: `kube` for Rust, `kubernetes` for Python.
+//! Client libraries from outside against a running cluster: `kube` for Rust, `kubernetes` for Python, `@kubernetes/client-node` for JavaScript.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -163,24 +163,36 @@ fn libraries_find_what_they_expect() {
         .unwrap()
         .block_on(with_kube(&cluster));
     in_cluster(&cluster);
-    let python = on_path("python3").filter(|python| {
-        let imported = std::process::Command::new(python)
-            .args(["-c", "import kubernetes"])
-            .output();
-        imported.is_ok_and(|output| output.status.success())
-    });
-    match python {
-        Some(python) => {
-            let script = concat!(
-                env!("CARGO_MANIFEST_DIR"),
-                "/tests/clients/python_client.py"
-            );
-            let said = cluster.run(python, &[script]);
-            assert!(said.contains("all as expected"), "{said}");
-        }
-        None => skip("python3 has no module kubernetes (pip install kubernetes)"),
-    }
+    by_script(
+        &cluster,
+        ("python3", &["-c", "import kubernetes"]),
+        "python_client.py",
+        "python3 has no module kubernetes (pip install kubernetes)",
+    );
+    by_script(
+        &cluster,
+        (
+            "node",
+            &["-e", "require.resolve('@kubernetes/client-node')"],
+        ),
+        "javascript_client.mjs",
+        "node finds no @kubernetes/client-node (npm install, and its node_modules in NODE_PATH)",
+    );
     cluster.end();
+}
+
+/// Runs a script of the folder `clients` by a program, which has its library where this check of it succeeds.
+fn by_script(cluster: &Cluster, (program, check): (&str, &[&str]), script: &str, absent: &str) {
+    let program = on_path(program).filter(|program| {
+        let found = std::process::Command::new(program).args(check).output();
+        found.is_ok_and(|output| output.status.success())
+    });
+    let Some(program) = program else {
+        return skip(absent);
+    };
+    let script = format!("{}/tests/clients/{script}", env!("CARGO_MANIFEST_DIR"));
+    let said = cluster.run(program, &[&script]);
+    assert!(said.contains("all as expected"), "{said}");
 }
 
 /// A pod has its account's token, which the API believes, and finds the API by name.

@@ -1,4 +1,5 @@
-//! One day of a person's work: the command lines of `day/*.txt`, once with the real kubectl and once with skiff, against two real nodes.
+//! One day of a person's work: the command lines of `day/*.txt`, once with the real kubectl and once with skiff, against two real nodes; a part of it
+//! with a kubectl of four minor versions before, as somebody has who did not look for a newer one.
 //! Invariant: a step is right when its exit status, its words and what has become of the cluster are right, within its time; and in the evening
 //! nothing is left of the day: no namespace, no busy core, no memory, nothing on the machine.
 
@@ -17,6 +18,15 @@ use script::{Chapter, Step};
 use crate::support::{Cluster, PROGRAM, images, machine::Turn, missing, on_path, skip, wait};
 
 const DAY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/day");
+/// What of the day an older kubectl does: every command of a workload's life, of pods, and of objects that do nothing.
+const OLDER: &[&str] = &[
+    "01-arrive",
+    "02-deployments",
+    "04-sets",
+    "05-pods",
+    "06-objects",
+    "08-access",
+];
 /// Steps that take longer are told.
 const LONG: Duration = Duration::from_secs(4);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -241,11 +251,16 @@ fn evening(cluster: &Cluster, spaces: &str, megabytes: f64) -> Vec<String> {
     wrong
 }
 
-fn a_day(program: &Path) {
+/// The chapters of these names, or all.
+fn a_day(program: &Path, part: &[&str]) {
     if let Some(why) = missing(&["busybox", "nft", "ip"]) {
         return skip(&why);
     }
     let only = std::env::var("DAY_CHAPTERS").unwrap_or_default();
+    let part = match &*only {
+        "" => part.to_vec(),
+        only => only.split(',').collect(),
+    };
     let cluster = Cluster::with(Turn::beside(), &["--nodes=2"]);
     load_images(&cluster);
     let spaces = wait(MINUTE, "the first namespaces", || {
@@ -273,7 +288,7 @@ fn a_day(program: &Path) {
     let ports = [("@forward@", free_port()), ("@proxy@", free_port())];
     for chapter in Chapter::all(Path::new(DAY), &ports)
         .iter()
-        .filter(|chapter| only.is_empty() || only.split(',').any(|name| name == chapter.name))
+        .filter(|chapter| part.is_empty() || part.contains(&&*chapter.name))
     {
         let begun = Instant::now();
         for step in &chapter.steps {
@@ -302,7 +317,9 @@ fn a_day(program: &Path) {
             begun.elapsed().as_secs_f64()
         );
     }
-    wrong.extend(evening(&cluster, &spaces, megabytes));
+    if part.is_empty() {
+        wrong.extend(evening(&cluster, &spaces, megabytes));
+    }
     assert!(
         wrong.is_empty(),
         "{} things of {count} steps are wrong:\n{}",
@@ -314,13 +331,21 @@ fn a_day(program: &Path) {
 
 #[test]
 fn a_day_with_skiff() {
-    a_day(Path::new(PROGRAM));
+    a_day(Path::new(PROGRAM), &[]);
 }
 
 #[test]
 fn a_day_with_the_real_kubectl() {
     match on_path("kubectl") {
-        Some(kubectl) => a_day(&kubectl),
+        Some(kubectl) => a_day(&kubectl, &[]),
         None => skip("kubectl is not installed"),
+    }
+}
+
+#[test]
+fn a_shorter_day_with_an_older_kubectl() {
+    match on_path("kubectl1.32") {
+        Some(kubectl) => a_day(&kubectl, OLDER),
+        None => skip("kubectl1.32 is not installed"),
     }
 }

@@ -100,7 +100,11 @@ pub struct Page<'a> {
 impl<'a> Page<'a> {
     /// Reads the list but for its objects; `what` was asked for.
     pub fn of(what: &str, text: &'a str) -> Result<Self, Error> {
-        decode(what, text)
+        // texts within a text are known to their own reader alone
+        serde_json::from_str(text).map_err(|source| Error::Decode {
+            what: what.to_string(),
+            source: source.into(),
+        })
     }
 
     /// The objects' texts.
@@ -203,7 +207,7 @@ fn encode(what: &str, value: &impl Serialize) -> Result<Vec<u8>, Error> {
 }
 
 fn decode<'a, T: Deserialize<'a>>(what: &str, text: &'a str) -> Result<T, Error> {
-    serde_json::from_str(text).map_err(|source| Error::Decode {
+    crate::decode::decode(text, &[]).map_err(|source| Error::Decode {
         what: what.to_string(),
         source: source.into(),
     })

@@ -77,6 +77,26 @@ pub trait Kind: Wire + Metadata<Ty = ObjectMeta> + Clone + Send + Sync + 'static
     }
 }
 
+/// What reads the objects of one kind, whatever its type.
+pub struct Reads {
+    /// `apps/v1`, or `v1`.
+    pub api_version: &'static str,
+    /// `Deployment`.
+    pub kind: &'static str,
+    /// Reads an object's text and gives what is written of that.
+    pub again: fn(&str) -> Result<Vec<u8>, Box<dyn std::error::Error>>,
+}
+
+impl Reads {
+    const fn of<K: Wire + Resource>() -> Self {
+        Self {
+            api_version: K::API_VERSION,
+            kind: K::KIND,
+            again: |text| Ok(K::decode(text)?.encode()?),
+        }
+    }
+}
+
 macro_rules! wire {
     ($($of:ty),* $(,)?) => { $(
         impl Wire for $of {
@@ -97,6 +117,14 @@ macro_rules! kinds {
         wire!($($namespaced,)* $($cluster),*);
         $( impl Kind for $namespaced { const NAMESPACED: bool = true; } )*
         $( impl Kind for $cluster { const NAMESPACED: bool = false; } )*
+
+        /// All that is read typed and stands on its own; a kind that has two types is there twice.
+        pub const READERS: &[Reads] = &[
+            $(Reads::of::<$namespaced>(),)*
+            $(Reads::of::<$cluster>(),)*
+            Reads::of::<Scale>(),
+            Reads::of::<TokenRequest>(),
+        ];
     };
 }
 
@@ -111,3 +139,6 @@ kinds!(
 
 // parts of objects that are read or written on their own
 wire!(PodTemplateSpec, ResourceQuotaSpec, Scale, TokenRequest);
+
+#[cfg(test)]
+mod tests;

@@ -175,6 +175,15 @@ impl<'t> Reader<'t> {
 /// # Errors
 /// In the words of Go.
 pub fn parse(text: &str, layout: Layout) -> Result<Timestamp, Problem> {
+    let at = TimeZone::UTC.to_timestamp(parse_civil(text, layout)?);
+    at.map_err(|error| Problem(error.to_string()))
+}
+
+/// The same as a day and its time in UTC, to the last one of the year 9999.
+///
+/// # Errors
+/// In the words of Go.
+pub fn parse_civil(text: &str, layout: Layout) -> Result<DateTime, Problem> {
     let mut reader = Reader {
         layout,
         whole: text,
@@ -210,9 +219,8 @@ pub fn parse(text: &str, layout: Layout) -> Result<Timestamp, Problem> {
         i32::try_from(nanos).unwrap_or(0),
     );
     let at = at.map_err(|_| reader.said(": day out of range"))?;
-    let at = TimeZone::UTC.to_timestamp(at);
-    let moved = at.and_then(|at| at.checked_sub(jiff::SignedDuration::from_secs(offset)));
-    moved.map_err(|error| Problem(error.to_string()))
+    at.checked_sub(jiff::SignedDuration::from_secs(offset))
+        .map_err(|error| Problem(error.to_string()))
 }
 
 #[cfg(test)]

@@ -1,18 +1,19 @@
 //! Times as the API writes them: RFC 3339 in UTC, with seconds (`metav1.Time`) or microseconds (`metav1.MicroTime`).
 
 use crate::machinery::problem::Problem;
-use jiff::{Timestamp, fmt::strtime};
+use jiff::{Timestamp, civil::DateTime, fmt::strtime::BrokenDownTime};
 
 use super::gotime::{self, Layout};
+
+const SECONDS: &str = "%Y-%m-%dT%H:%M:%SZ";
+const MICROS: &str = "%Y-%m-%dT%H:%M:%S.%6fZ";
+
+/// Go's zero time, the beginning of the year 1.
+const ZERO: DateTime = DateTime::constant(1, 1, 1, 0, 0, 0, 0);
 
 /// Reads RFC 3339. The error is in the words of Go's `time.Parse`.
 pub fn parse(text: &str) -> Result<Timestamp, Problem> {
     gotime::parse(text, Layout::Seconds)
-}
-
-/// Reads RFC 3339 with microseconds, as a MicroTime must have them.
-pub fn parse_micros(text: &str) -> Result<Timestamp, Problem> {
-    gotime::parse(text, Layout::Micros)
 }
 
 /// Seconds since 1970 and the nanoseconds after them of a time in RFC 3339. That the API writes is read without its calendar being asked.
@@ -20,8 +21,14 @@ pub fn since_epoch(text: &str) -> Result<(i64, i32), Problem> {
     if let Some(known) = written(text.as_bytes()) {
         return Ok(known);
     }
-    let at = parse(text)?;
-    let (seconds, nanos) = (at.as_second(), at.subsec_nanosecond());
+    let at = match text.strip_prefix('-') {
+        Some(early) => format!("-00{}", early.trim_end_matches('Z'))
+            .parse()
+            .map_err(|error: jiff::Error| Problem(error.to_string()))?,
+        None => gotime::parse_civil(text, Layout::Seconds)?,
+    };
+    let since = at.duration_since(DateTime::constant(1970, 1, 1, 0, 0, 0, 0));
+    let (seconds, nanos) = (since.as_secs(), since.subsec_nanos());
     // whole seconds go down, fractions up
     Ok(match nanos < 0 {
         true => (seconds - 1, nanos + 1_000_000_000),
@@ -65,12 +72,43 @@ fn written(text: &[u8]) -> Option<(i64, i32)> {
 
 /// `2026-01-02T03:04:05Z`.
 pub fn seconds(at: Timestamp) -> String {
-    strtime::format("%Y-%m-%dT%H:%M:%SZ", at).unwrap_or_default()
+    written_as(SECONDS, at)
 }
 
 /// `2026-01-02T03:04:05.123456Z`.
 pub fn micros(at: Timestamp) -> String {
-    strtime::format("%Y-%m-%dT%H:%M:%S.%6fZ", at).unwrap_or_default()
+    written_as(MICROS, at)
+}
+
+/// What [`seconds`] would write of a text, if that is no time that Go has none for: the zero time is null there.
+pub fn seconds_of(text: &str) -> Result<Option<String>, Problem> {
+    let at = gotime::parse_civil(text, Layout::Seconds)?;
+    Ok((at != ZERO).then(|| written_as(SECONDS, at)))
+}
+
+/// The same of [`micros`].
+pub fn micros_of(text: &str) -> Result<Option<String>, Problem> {
+    let at = gotime::parse_civil(text, Layout::Micros)?;
+    Ok((at != ZERO).then(|| written_as(MICROS, at)))
+}
+
+/// In this form, with the year first, to which Go gives four digits beside its sign.
+fn written_as(form: &str, at: impl Into<BrokenDownTime>) -> String {
+    let text = at.into().to_string(form).unwrap_or_default();
+    match text.strip_prefix('-') {
+        Some(early) => format!("-0{early}"),
+        None => text,
+    }
+}
+
+/// A time that is written so in JSON, for readers that know none outside of what a [`Timestamp`] holds: a year before 0, which Go writes with four
+/// digits and does not read, with six; the last two days of the year 9999 as the last time that there is. `None`: as it is.
+pub fn within_timestamps(text: &str) -> Option<String> {
+    const LAST: &str = "9999-12-30T22:00:00";
+    match text.strip_prefix('-') {
+        Some(early) => Some(format!("-00{early}")),
+        None => (text > LAST && text.starts_with("9999")).then(|| format!("{LAST}Z")),
+    }
 }
 
 #[cfg(test)]
@@ -79,6 +117,31 @@ mod tests {
 
     #[test]
     fn forms() {
+        for (text, written, since) in [
+            (
+                "0000-01-01T00:00:00+01:00",
+                "-0001-12-31T23:00:00Z",
+                -62_167_222_800,
+            ),
+            (
+                "0000-06-01T00:00:00Z",
+                "0000-06-01T00:00:00Z",
+                -62_154_086_400,
+            ),
+            (
+                "9999-12-31T23:59:59Z",
+                "9999-12-31T23:59:59Z",
+                253_402_300_799,
+            ),
+        ] {
+            assert_eq!(seconds_of(text).unwrap().unwrap(), written);
+            assert_eq!(since_epoch(written).unwrap(), (since, 0));
+            let within = within_timestamps(written);
+            let read: Timestamp = within.as_deref().unwrap_or(written).parse().unwrap();
+            assert!(read.as_second() <= since);
+        }
+        assert_eq!(seconds_of("0001-01-01T01:00:00+01:00").unwrap(), None);
+        assert_eq!(micros_of("0001-01-01T00:00:00.000000Z").unwrap(), None);
         let at = parse("2026-01-02T05:04:05.1234567+02:00").unwrap();
         assert_eq!(seconds(at), "2026-01-02T03:04:05Z");
         assert_eq!(micros(at), "2026-01-02T03:04:05.123456Z");

@@ -11,6 +11,7 @@ use std::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 use skiff_podspec::parts::Meta as _;
+use skiff_watching::decode::decode;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -67,7 +68,7 @@ struct Into {
 impl Into {
     /// Every object has metadata; what has none, or other than that, is told of and left out.
     fn read(&self, object: &str) -> Option<Meta> {
-        serde_json::from_str::<Seen>(object)
+        decode::<Seen>(object, &[])
             .map_err(|error| tracing::warn!(kind = self.kind, %error, "cannot read an object's metadata"))
             .map(|seen| seen.metadata)
             .ok()

@@ -27,8 +27,12 @@ mod openapi;
 mod order;
 mod policies;
 mod protobuf;
+mod protobuf_client;
+mod read_typed;
 mod registry;
 mod told;
+#[path = "../support/typed.rs"]
+mod typed;
 mod unreadable;
 mod verbs;
 mod versions;

@@ -104,7 +104,7 @@ fn media(answer: &Answer) -> &str {
 
 impl Server {
     /// What client-go asks for the kinds that it knows; the answer, which is in protobuf.
-    async fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+    pub async fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
         let accept = format!("{PROTOBUF},application/json");
         let body = match body {
             Value::Null => Vec::new(),

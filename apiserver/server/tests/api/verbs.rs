@@ -24,8 +24,7 @@ const NAMESPACE: &str = "harbour";
 
 #[tokio::test]
 async fn every_verb_of_every_kind_answers_as_written_down() {
-    let objects = std::fs::read_to_string(format!("{FOLDER}/objects.yaml")).unwrap();
-    let objects = yaml::read(&objects).unwrap();
+    let objects = yaml::read(&objects()).unwrap();
     let kinds = Registry::builtin();
     let server = Server::start().await;
     let namespace =
@@ -61,6 +60,23 @@ async fn every_verb_of_every_kind_answers_as_written_down() {
         );
     }
     assert!(differ.is_empty(), "{}", differ.join("\n"));
+}
+
+/// One object of every kind, in YAML.
+pub fn objects() -> String {
+    std::fs::read_to_string(format!("{FOLDER}/objects.yaml")).unwrap()
+}
+
+/// Where a kind's objects are, in a namespace if it has one.
+pub fn collection(kind: &Kind, namespace: &str) -> String {
+    let root = match kind.group {
+        "" => format!("/api/{}", kind.version),
+        group => format!("/apis/{group}/{}", kind.version),
+    };
+    match kind.namespaced {
+        true => format!("{root}/namespaces/{namespace}/{}", kind.plural),
+        false => format!("{root}/{}", kind.plural),
+    }
 }
 
 /// Bindings are made of pods, and components are only read.
@@ -141,14 +157,7 @@ impl<'a> Story<'a> {
     }
 
     fn collection(&self) -> String {
-        let root = match self.kind.group {
-            "" => format!("/api/{}", self.kind.version),
-            group => format!("/apis/{group}/{}", self.kind.version),
-        };
-        match self.kind.namespaced {
-            true => format!("{root}/namespaces/{NAMESPACE}/{}", self.kind.plural),
-            false => format!("{root}/{}", self.kind.plural),
-        }
+        collection(self.kind, NAMESPACE)
     }
 
     fn item(&self) -> String {

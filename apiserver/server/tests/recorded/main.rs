@@ -1,7 +1,7 @@
 //! Replays what a real API server was recorded to answer against this one, in process, and compares.
 //!
 //! Invariant: the ids in `failing.txt` are those that may differ; an id outside that list that differs fails the test, so the list can
-//! only shrink. `SKIFF_UPDATE=1` writes the list anew; `SKIFF_ONLY=prefix` runs (and shows) a part; `SKIFF_SHOW=n` shows n differences.
+//! only shrink. Whatever a write was answered with, those who read that kind typed can read. `SKIFF_UPDATE=1` writes the list anew; `SKIFF_ONLY=prefix` runs (and shows) a part; `SKIFF_SHOW=n` shows n differences.
 //! The recordings are found by `UPSTREAM_DATA`; without it the test says that it was skipped.
 
 #[path = "../support/differences.rs"]
@@ -9,6 +9,8 @@ mod differences;
 mod json;
 #[path = "../support/mask.rs"]
 mod mask;
+#[path = "../support/typed.rs"]
+mod typed;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -77,6 +79,7 @@ async fn answers_as_upstream() {
         show: show(),
         failing: Vec::new(),
         tally: BTreeMap::new(),
+        readers: typed::Readers::default(),
     };
     let begun = Instant::now();
     let order = std::fs::read_to_string(folder.join("order.txt")).unwrap();
@@ -88,6 +91,7 @@ async fn answers_as_upstream() {
     }
     running.stop().await;
     replay.report(begun.elapsed());
+    replay.readers.all_were_read();
     if !only.is_empty() {
         return;
     }
@@ -140,6 +144,7 @@ struct Replay {
     show: usize,
     failing: Vec<String>,
     tally: BTreeMap<String, (usize, usize)>,
+    readers: typed::Readers,
 }
 
 struct Got {
@@ -305,6 +310,10 @@ impl Replay {
         let raw = String::from_utf8_lossy(&bytes).into_owned();
         if status == 201 {
             self.settled(&raw).await;
+        }
+        if matches!(status, 200 | 201) && step["method"] != "GET" {
+            let id = step["id"].as_str().unwrap();
+            self.readers.read(id, &raw);
         }
         let response = if step.get("stream").is_some_and(|stream| stream != false) {
             raw.lines()

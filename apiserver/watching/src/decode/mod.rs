@@ -1,7 +1,8 @@
 //! Reads JSON into typed objects as Go reads it: `null` is the zero value of whatever it stands for, and a required time that is absent is
 //! the zero time.
 //!
-//! Invariant: what a Go client decodes without an error, this decodes, too; every type's code exists once, for this one reader.
+//! Invariant: what a Go client decodes without an error, this decodes, too (of bytes, the form in which Go writes them); every type's code
+//! exists once, for this one reader.
 //! Errors name the path of what could not be read. Follows encoding/json and `UnmarshalJSON` of apimachinery/pkg/apis/meta/v1/time.go.
 
 mod reader;
@@ -10,9 +11,13 @@ use std::{borrow::Cow, fmt, marker::PhantomData};
 
 use serde::{
     Deserialize,
-    de::{self, DeserializeSeed, Visitor, value::BorrowedStrDeserializer},
+    de::{
+        self, DeserializeSeed, Visitor,
+        value::{BorrowedStrDeserializer, StringDeserializer},
+    },
     forward_to_deserialize_any,
 };
+use skiff_api::machinery::time;
 
 use self::reader::{Number, Reader};
 
@@ -173,8 +178,22 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Error> {
-        if matches!(name, "Time" | "MicroTime") && self.null() {
-            return visitor.visit_newtype_struct(&mut Reader::new(ZERO_QUOTED, &[]));
+        let zero = ZEROS.iter().find(|(of, _)| of.contains(&name));
+        if let Some((_, zero)) = zero
+            && self.null()
+        {
+            return visitor.visit_newtype_struct(&mut Reader::new(zero, &[]));
+        }
+        if matches!(name, "Time" | "MicroTime") && self.peek() == Some(b'"') {
+            let text = self.string()?;
+            return match (time::within_timestamps(&text), text) {
+                (Some(text), _) | (None, Cow::Owned(text)) => {
+                    visitor.visit_newtype_struct(StringDeserializer::new(text))
+                }
+                (None, Cow::Borrowed(text)) => {
+                    visitor.visit_newtype_struct(BorrowedStrDeserializer::new(text))
+                }
+            };
         }
         visitor.visit_newtype_struct(self)
     }
@@ -249,6 +268,12 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
 
 /// The zero time as Go encodes it.
 const ZERO_QUOTED: &str = "\"0001-01-01T00:00:00Z\"";
+
+/// What `null` is for types that are a text and of which an empty one is none.
+const ZEROS: [(&[&str], &str); 2] = [
+    (&["Time", "MicroTime"], ZERO_QUOTED),
+    (&["Quantity"], "\"0\""),
+];
 
 /// Types of which a time must be there, and its name.
 const REQUIRED_TIMES: [(&str, &str); 2] = [
@@ -435,6 +460,17 @@ mod tests {
                 .0
                 .is_empty()
         );
+        for (given, wanted) in [
+            ("-0001-12-31T23:00:00Z", "-000001-12-31T23:00:00Z"),
+            ("9999-12-31T23:59:59Z", "9999-12-30T22:00:00Z"),
+        ] {
+            let pod: Pod = read(json!({"metadata": {"creationTimestamp": given}})).unwrap();
+            let at = pod.metadata.creation_timestamp.unwrap();
+            assert_eq!(at.0.to_string(), wanted);
+        }
+        let quantities = r#"{"spec":{"overhead":{"cpu":null}}}"#;
+        let overhead = decode::<Pod>(quantities, &[]).unwrap().spec.unwrap();
+        assert_eq!(overhead.overhead.unwrap()["cpu"].0, "0");
         assert_eq!(decode::<Pod>("null", &[]).unwrap(), Pod::default());
     }
 

@@ -136,6 +136,12 @@ fn nulls_are_zeroes() {
             json!({"type": "a", "status": null, "lastTransitionTime": null, "reason": null, "message": null}),
             json!({"type": "a", "status": "", "lastTransitionTime": null, "reason": "", "message": ""}),
         ),
+        // the zero time is none
+        (
+            "meta.v1.Condition",
+            json!({"type": "a", "status": "b", "lastTransitionTime": "0001-01-01T01:00:00+01:00", "reason": "c", "message": "d"}),
+            json!({"type": "a", "status": "b", "lastTransitionTime": null, "reason": "c", "message": "d"}),
+        ),
         (
             "meta.v1.ManagedFieldsEntry",
             json!({"manager": "a", "time": null, "fieldsV1": null}),

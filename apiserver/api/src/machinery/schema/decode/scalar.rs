@@ -80,12 +80,12 @@ impl Walk<'_> {
                     self.fail(error.to_string(), trail);
                 }
             }
-            (Shape::Time, Value::String(text)) => match time::parse(text) {
-                Ok(at) => *value = time::seconds(at).into(),
+            (Shape::Time, Value::String(text)) => match time::seconds_of(text) {
+                Ok(written) => *value = written.map_or(Value::Null, Value::from),
                 Err(error) => self.fail(error.into(), trail),
             },
-            (Shape::MicroTime, Value::String(text)) => match time::parse_micros(text) {
-                Ok(at) => *value = time::micros(at).into(),
+            (Shape::MicroTime, Value::String(text)) => match time::micros_of(text) {
+                Ok(written) => *value = written.map_or(Value::Null, Value::from),
                 Err(error) => self.fail(error.into(), trail),
             },
             (Shape::Duration, Value::String(_)) => {}
