@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 use skiff_api::{
-    kinds::{Generation, Kind, Subresource},
+    kinds::{Generation, Kind, Subresource, strategy::keep_metadata},
     machinery::{meta::Meta, schema::conform, status::Status},
 };
 
@@ -35,6 +35,9 @@ pub(super) fn prepare(
             }
             take_status(&mut base, new);
             *new = base;
+            if kind.flags.status_reset.contains(&"metadata") {
+                keep_metadata(new, live);
+            }
             (kind.strategy.prepare_for_status_update)(new, live);
             // what is stored is read with its defaults, which metadata may lack that was the writer's
             kind.defaults(new);

@@ -261,6 +261,18 @@ async fn metadata_is_looked_at_as_each_kind_does() {
         .is(200)
         .json();
     assert_eq!(kept["metadata"]["creationTimestamp"], *born);
+    // the status of some kinds is written without its metadata
+    for path in [
+        "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas/probes/status",
+        "/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations/system/status",
+        "/apis/networking.k8s.io/v1/servicecidrs/kubernetes/status",
+        "/apis/apiregistration.k8s.io/v1/apiservices/v1.apps/status",
+    ] {
+        let patch = json!({"metadata": {"labels": {"told": "x"}, "finalizers": ["a.b/c"]}});
+        let left = server.patch(path, "merge", &patch).await.is(200).json();
+        assert_eq!(left["metadata"]["labels"].get("told"), None, "{left}");
+        assert_eq!(left["metadata"].get("finalizers"), None, "{left}");
+    }
     // each mistake is told as often as upstream comes to it
     let finalizers = json!({"metadata": {"finalizers": ["a b"]}});
     for (path, object, times) in [

@@ -5,7 +5,6 @@
 
 use crate::kinds::prelude::*;
 use crate::kinds::rows::admissionregistration::{policies, rules};
-use crate::kinds::strategy::keep_metadata;
 use crate::kinds::validation::cel;
 use crate::kinds::validation::checks::{invalid_shown, qualified_name};
 use crate::kinds::validation::conditions::conditions;
@@ -17,7 +16,6 @@ pub const STRATEGY: Strategy = Strategy {
     validate: |policy| validate(policy, None),
     validate_update: |new, old| validate(new, Some(old)),
     validate_status_update: |new, _| status(new.at("status")),
-    prepare_for_status_update: keep_metadata,
     ..policies::COMMON
 };
 

@@ -3,14 +3,12 @@
 //! Follows `ValidateServiceCIDR*` of `pkg/apis/networking/validation/validation.go`.
 
 use crate::kinds::prelude::*;
-use crate::kinds::strategy::keep_metadata;
 use crate::kinds::validation::checks::{IMMUTABLE, invalid_shown};
 use crate::machinery::names::ip;
 
 pub const STRATEGY: Strategy = Strategy {
     validate: |new| cidrs(new.at("spec")),
     validate_update,
-    prepare_for_status_update: keep_metadata,
     ..Strategy::DEFAULT
 };
 

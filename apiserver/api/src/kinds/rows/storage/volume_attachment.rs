@@ -4,14 +4,12 @@
 
 use crate::kinds::prelude::*;
 use crate::kinds::rows::core::persistent_volume::{self, Place, source_defaults};
-use crate::kinds::strategy::keep_metadata;
 use crate::kinds::validation::pod::volume_remote::csi_driver_name;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults,
     validate,
     validate_update,
-    prepare_for_status_update: keep_metadata,
     ..Strategy::DEFAULT
 };
 

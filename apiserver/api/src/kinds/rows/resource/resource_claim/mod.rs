@@ -7,7 +7,6 @@ mod status;
 
 use crate::kinds::prelude::*;
 use crate::kinds::rows::resource::claim;
-use crate::kinds::strategy::keep_metadata;
 use crate::machinery::meta::child_mut;
 
 pub const STRATEGY: Strategy = Strategy {
@@ -15,10 +14,7 @@ pub const STRATEGY: Strategy = Strategy {
     validate,
     validate_update,
     validate_status_update: status::validate,
-    prepare_for_status_update: |new, old| {
-        keep_metadata(new, old);
-        status::forget_deallocated(new, old);
-    },
+    prepare_for_status_update: status::forget_deallocated,
     ..Strategy::DEFAULT
 };
 
