@@ -376,6 +376,13 @@ mod tests {
             requests[0]
         );
         assert!(requests[1].starts_with("GET /there"));
+        // a port that somebody has and nobody listens on
+        let held = tokio::net::TcpSocket::new_v4().unwrap();
+        held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let port = held.local_addr().unwrap().port();
+        let container: Container =
+            from_value(json!({"name": "c", "ports": [{"name": "web", "containerPort": port}]}))
+                .unwrap();
         let error = get(&container, &action, "127.0.0.1", "a", limit)
             .await
             .unwrap_err();
