@@ -119,7 +119,8 @@ async fn a_network_of_services_stays_while_its_addresses_are_in_no_other() {
                 && has_finalizer(&plane, &format!("{cidrs}/more")).await
         })
         .await;
-    let first = plane.get(&format!("{cidrs}/kubernetes")).await.unwrap()["spec"]["cidrs"].clone();
+    let kubernetes = plane.get(&format!("{cidrs}/kubernetes")).await.unwrap();
+    let first = kubernetes["spec"]["cidrs"].clone();
     plane
         .until("so is the first one", async || {
             has_finalizer(&plane, &format!("{cidrs}/kubernetes")).await
@@ -134,8 +135,9 @@ async fn a_network_of_services_stays_while_its_addresses_are_in_no_other() {
     // another with its addresses lets it go, ten seconds after it was deleted
     plane.create(cidrs, json!({"apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "same"}, "spec": {"cidrs": first}})).await;
     plane
-        .until("it goes", async || {
-            plane.get(&format!("{cidrs}/kubernetes")).await.is_none()
+        .until("it goes, and the server makes it anew", async || {
+            let now = plane.get(&format!("{cidrs}/kubernetes")).await;
+            now.is_some_and(|now| now["metadata"]["uid"] != kubernetes["metadata"]["uid"])
         })
         .await;
     plane.end().await;
