@@ -18,7 +18,7 @@ use skiff_storage::{Error, Expect, Key, Object, Store, Write};
 use crate::{
     auth::{Follow, Objects, authorize::Authorizers},
     following::Following,
-    tally::Histogram,
+    tally::{Histogram, SECONDS},
 };
 
 pub struct Core {
@@ -31,11 +31,6 @@ pub struct Core {
     pub commits: Commits,
 }
 
-/// Upper ends of the times that writes take, in seconds.
-const TIMES: &[f64] = &[
-    0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0,
-    10.0, 15.0, 20.0, 30.0, 45.0, 60.0,
-];
 const OPERATIONS: [&str; 3] = ["create", "update", "delete"];
 
 /// How long writes took, by resource and operation.
@@ -49,7 +44,7 @@ impl Commits {
         }
         let mut all = self.0.write();
         let of = all.entry(resource.clone());
-        of.or_insert_with(|| Arc::new(OPERATIONS.map(|_| Histogram::new(TIMES))))
+        of.or_insert_with(|| Arc::new(OPERATIONS.map(|_| Histogram::new(SECONDS))))
             .clone()
     }
 

@@ -22,17 +22,12 @@ use crate::{
     auth::{Decision, Verdict},
     core::Core,
     flowcontrol::Places,
-    tally::{Counter, Histogram, family, single},
+    tally::{Counter, Histogram, SECONDS, family, single},
 };
 
 pub use labels::Labels;
 
-/// Upper ends of the times that requests take, in seconds.
-const TIMES: &[f64] = &[
-    0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0,
-    10.0, 15.0, 20.0, 30.0, 45.0, 60.0,
-];
-/// Those of what is fast: who asks, and may they.
+/// Upper ends of the times that fast things take, in seconds: who asks, and may they.
 const SHORT: &[f64] = &[
     0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096,
     8.192, 16.384,
@@ -53,7 +48,7 @@ impl Default for Requests {
     fn default() -> Self {
         Requests {
             codes: BTreeMap::new(),
-            times: Histogram::new(TIMES),
+            times: Histogram::new(SECONDS),
         }
     }
 }
@@ -261,7 +256,7 @@ impl Metrics {
         for (labels, of) in sorted.iter().filter(|(labels, _)| labels.verb != "WATCH") {
             let together = times.entry(labels.of_anybody());
             together
-                .or_insert_with(|| Histogram::new(TIMES))
+                .or_insert_with(|| Histogram::new(SECONDS))
                 .add(&of.times);
         }
         for (labels, times) in times {

@@ -30,7 +30,7 @@ pub async fn serve(ctx: &Context) -> Response<Body> {
     }
     match path.trim_end_matches('/') {
         "" | "/index.html" => index(ctx),
-        "/version" => indented(ctx, &version(), VERSION_ORDER),
+        "/version" => indented(ctx, &version(), openapi::VERSION_FIELDS),
         "/metrics" => {
             let app = &ctx.app;
             let text = app.metrics.text(&app.places, &app.core, &version());
@@ -83,21 +83,6 @@ fn health_of(path: &str) -> Option<(Endpoint, Option<&str>)> {
 }
 
 /// The order of the fields of documents that are no objects of the API.
-const VERSION_ORDER: &[&str] = &[
-    "major",
-    "minor",
-    "emulationMajor",
-    "emulationMinor",
-    "minCompatibilityMajor",
-    "minCompatibilityMinor",
-    "gitVersion",
-    "gitCommit",
-    "gitTreeState",
-    "buildDate",
-    "goVersion",
-    "compiler",
-    "platform",
-];
 const KEYS_ORDER: &[&str] = &[
     "keys", "use", "kty", "kid", "crv", "alg", "x", "y", "n", "e",
 ];

@@ -22,6 +22,12 @@ impl Counter {
     }
 }
 
+/// Upper ends of the times that requests and writes take, in seconds.
+pub const SECONDS: &[f64] = &[
+    0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0,
+    10.0, 15.0, 20.0, 30.0, 45.0, 60.0,
+];
+
 /// How many values lie below each of some bounds, and their sum.
 pub struct Histogram {
     bounds: &'static [f64],

@@ -55,6 +55,7 @@ pub fn many() -> anyhow::Result<()> {
             let mut client = program.client().await?;
             let public = "/api/v1/namespaces/kube-public/configmaps";
             client.create(public, config_map("alone")).await?;
+            program.settle()?;
             for (at, (_, call)) in OPERATIONS.iter().enumerate() {
                 let took = load(&program, 1, ROUNDS, *call).await?;
                 let each = took.cpu.as_secs_f64() * 1e6 / ROUNDS as f64;

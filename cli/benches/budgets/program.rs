@@ -136,6 +136,21 @@ impl Program {
         Ok(Duration::from_millis(ticks * 10))
     }
 
+    /// Waits until it does nothing of itself any more: what was written is carried on for a while. After half a minute it is as it is.
+    pub fn settle(&self) -> anyhow::Result<()> {
+        const LOOK: Duration = Duration::from_millis(500);
+        let mut before = self.cpu()?;
+        for _ in 0..60 {
+            std::thread::sleep(LOOK);
+            let now = self.cpu()?;
+            if now.saturating_sub(before) < LOOK / 20 {
+                break;
+            }
+            before = now;
+        }
+        Ok(())
+    }
+
     /// Ends it as Ctrl-C does and waits.
     pub fn end(mut self) -> anyhow::Result<()> {
         Command::new("kill")

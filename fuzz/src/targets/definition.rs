@@ -5,74 +5,11 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use skiff_api::kinds::definition::{Written, kinds_of};
 
-use super::{object_of, told};
+use super::{SCHEMAS, object_of, told};
 use crate::{Target, parts, seeds};
 
 pub const DEFINITION: Target = Target::new("definition", run, begin)
-    .words(&[
-        "type",
-        "object",
-        "array",
-        "string",
-        "integer",
-        "number",
-        "boolean",
-        "properties",
-        "items",
-        "additionalProperties",
-        "required",
-        "default",
-        "enum",
-        "pattern",
-        "format",
-        "minimum",
-        "maximum",
-        "multipleOf",
-        "maxLength",
-        "minItems",
-        "uniqueItems",
-        "allOf",
-        "anyOf",
-        "oneOf",
-        "not",
-        "nullable",
-        "x-kubernetes-preserve-unknown-fields",
-        "x-kubernetes-embedded-resource",
-        "x-kubernetes-int-or-string",
-        "x-kubernetes-list-type",
-        "x-kubernetes-list-map-keys",
-        "x-kubernetes-map-type",
-        "map",
-        "set",
-        "atomic",
-        "granular",
-        "x-kubernetes-validations",
-        "rule",
-        "message",
-        "messageExpression",
-        "fieldPath",
-        "reason",
-        "self",
-        "oldSelf",
-        "self.size() > 0",
-        "date-time",
-        "int64",
-        "^a*$",
-        "spec",
-        "status",
-        "metadata",
-        "name",
-        "additionalPrinterColumns",
-        "jsonPath",
-        "selectableFields",
-        "subresources",
-        "scale",
-        "specReplicasPath",
-        "conversion",
-        "versions",
-        "served",
-        "storage",
-    ])
+    .words(SCHEMAS)
     .worth(2048);
 
 fn begin() -> Vec<Vec<u8>> {

@@ -29,6 +29,9 @@ use skiff_api::{
     kinds::{Kind, Registry},
     machinery::{field::Errors, read::Read, status::Status},
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+use crate::LONGEST;
 
 pub use self::{
     apply::APPLY, cel::CEL, cron::CRON, definition::DEFINITION, fields::FIELDS, http::HTTP,
@@ -57,6 +60,27 @@ fn object_of(text: &[u8]) -> Option<(&'static Kind, Value)> {
 /// What was found, as it is answered.
 fn told(errors: &Errors) {
     drop(Status::invalid("a.b", "C", "d", errors).to_value());
+}
+
+/// Sends bytes over a connection whose other side `serve` has; what it answers is read, and dropped.
+fn over_a_connection<F: Future<Output = ()>>(data: &[u8], serve: impl FnOnce(DuplexStream) -> F) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        // all of an input goes into its buffer
+        let (near, far) = tokio::io::duplex(2 * LONGEST);
+        let (mut read, mut write) = tokio::io::split(near);
+        let reading = tokio::spawn(async move {
+            let mut answered = Vec::new();
+            let _ = read.read_to_end(&mut answered).await;
+        });
+        let _ = write.write_all(data).await;
+        let _ = write.shutdown().await;
+        serve(far).await;
+        drop(write);
+        reading.await.unwrap();
+    });
 }
 
 /// Words that are names in many kinds.
@@ -102,4 +126,91 @@ const NAMES: &[&str] = &[
     "default",
     "kubernetes.io/hostname",
     "Always",
+];
+
+/// Words of schemas, and of the definitions around them.
+const SCHEMAS: &[&str] = &[
+    "type",
+    "object",
+    "array",
+    "string",
+    "integer",
+    "number",
+    "boolean",
+    "properties",
+    "items",
+    "additionalProperties",
+    "required",
+    "default",
+    "enum",
+    "pattern",
+    "format",
+    "minimum",
+    "maximum",
+    "multipleOf",
+    "maxLength",
+    "minItems",
+    "uniqueItems",
+    "allOf",
+    "anyOf",
+    "oneOf",
+    "not",
+    "nullable",
+    "x-kubernetes-preserve-unknown-fields",
+    "x-kubernetes-embedded-resource",
+    "x-kubernetes-int-or-string",
+    "x-kubernetes-list-type",
+    "x-kubernetes-list-map-keys",
+    "x-kubernetes-map-type",
+    "map",
+    "set",
+    "atomic",
+    "granular",
+    "x-kubernetes-validations",
+    "rule",
+    "message",
+    "messageExpression",
+    "fieldPath",
+    "reason",
+    "self",
+    "oldSelf",
+    "self.size() > 0",
+    "date-time",
+    "int64",
+    "^a*$",
+    "spec",
+    "status",
+    "metadata",
+    "name",
+    "additionalPrinterColumns",
+    "jsonPath",
+    "selectableFields",
+    "subresources",
+    "scale",
+    "specReplicasPath",
+    "conversion",
+    "versions",
+    "served",
+    "storage",
+    "exclusiveMaximum",
+    "date",
+    "duration",
+    "ipv4",
+    "ipv6",
+    "cidr",
+    "mac",
+    "uuid",
+    "byte",
+    "email",
+    "hostname",
+    "uri",
+    "isbn",
+    "creditcard",
+    "ssn",
+    "hexcolor",
+    "rgbcolor",
+    "bsonobjectid",
+    "int32",
+    "float",
+    "k8s-short-name",
 ];

@@ -6,90 +6,40 @@ use skiff_api::machinery::{
     structural::{Malformed, Structural},
 };
 
-use super::told;
+use super::{SCHEMAS, told};
 use crate::{Target, seeds, texts};
 
-pub const SCHEMA: Target = Target::new("schema", run, begin)
-    .words(&[
-        "type",
-        "object",
-        "array",
-        "string",
-        "integer",
-        "number",
-        "boolean",
-        "properties",
-        "items",
-        "additionalProperties",
-        "required",
-        "default",
-        "enum",
-        "pattern",
-        "format",
-        "minimum",
-        "exclusiveMaximum",
-        "multipleOf",
-        "maxLength",
-        "uniqueItems",
-        "allOf",
-        "anyOf",
-        "oneOf",
-        "not",
-        "nullable",
-        "x-kubernetes-preserve-unknown-fields",
-        "x-kubernetes-embedded-resource",
-        "x-kubernetes-int-or-string",
-        "x-kubernetes-list-type",
-        "x-kubernetes-list-map-keys",
-        "map",
-        "set",
-        "date-time",
-        "date",
-        "duration",
-        "ipv4",
-        "ipv6",
-        "cidr",
-        "mac",
-        "uuid",
-        "byte",
-        "email",
-        "hostname",
-        "uri",
-        "isbn",
-        "creditcard",
-        "ssn",
-        "hexcolor",
-        "rgbcolor",
-        "bsonobjectid",
-        "int32",
-        "float",
-        "k8s-short-name",
-    ])
-    .worth(1024);
+pub const SCHEMA: Target = Target::new("schema", run, begin).words(SCHEMAS).worth(1024);
+
+/// The formats of strings, with a text of each.
+pub(super) const FORMATS: &[(&str, &str)] = &[
+    ("date-time", "2026-01-02T03:04:05Z"),
+    ("date", "2026-01-02"),
+    ("duration", "1h3m"),
+    ("ipv4", "1.2.3.4"),
+    ("ipv6", "fe80::1"),
+    ("cidr", "10.0.0.0/8"),
+    ("mac", "01:02:03:04:05:06"),
+    ("uuid", "a9e3c1b4-0d7b-4e6c-8f1a-2b3c4d5e6f70"),
+    ("byte", "aGk="),
+    ("email", "a@b.example"),
+    ("hostname", "a.example"),
+    ("uri", "http://a/b?c#d"),
+    ("isbn", "978-3-16-148410-0"),
+    ("creditcard", "4111 1111 1111 1111"),
+    ("ssn", "123-45-6789"),
+    ("hexcolor", "#aabbcc"),
+    ("rgbcolor", "rgb(1,2,3)"),
+    ("bsonobjectid", "507f1f77bcf86cd799439011"),
+    ("password", "x"),
+    ("isbn10", "0-306-40615-2"),
+    ("isbn13", "978-3-16-148410-0"),
+    ("k8s-short-name", "a-name"),
+    ("k8s-long-name", "a.name"),
+];
 
 fn begin() -> Vec<Vec<u8>> {
-    let formats = [
-        ("date-time", "2026-01-02T03:04:05Z"),
-        ("date", "2026-01-02"),
-        ("duration", "1h3m"),
-        ("ipv4", "1.2.3.4"),
-        ("ipv6", "fe80::1"),
-        ("cidr", "10.0.0.0/8"),
-        ("mac", "01:02:03:04:05:06"),
-        ("uuid", "a9e3c1b4-0d7b-4e6c-8f1a-2b3c4d5e6f70"),
-        ("byte", "aGk="),
-        ("email", "a@b.example"),
-        ("hostname", "a.example"),
-        ("uri", "http://a/b?c#d"),
-        ("isbn", "978-3-16-148410-0"),
-        ("creditcard", "4111 1111 1111 1111"),
-        ("ssn", "123-45-6789"),
-        ("hexcolor", "#aabbcc"),
-        ("rgbcolor", "rgb(1,2,3)"),
-        ("bsonobjectid", "507f1f77bcf86cd799439011"),
-        ("password", "x"),
-    ];
-    let properties: serde_json::Map<String, Value> = formats
+    let properties: serde_json::Map<String, Value> = FORMATS
         .iter()
         .map(|(format, _)| {
             (
@@ -98,7 +48,7 @@ fn begin() -> Vec<Vec<u8>> {
             )
         })
         .collect();
-    let object: serde_json::Map<String, Value> = formats
+    let object: serde_json::Map<String, Value> = FORMATS
         .iter()
         .map(|(format, text)| (format.to_string(), json!(text)))
         .collect();

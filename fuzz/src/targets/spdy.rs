@@ -1,7 +1,6 @@
 //! SPDY as clients of exec and port-forward speak it.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
+use super::over_a_connection;
 use crate::Target;
 
 pub const SPDY: Target = Target::new("spdy", run, begin)
@@ -38,19 +37,8 @@ fn begin() -> Vec<Vec<u8>> {
 }
 
 fn run(data: &[u8]) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        let (near, far) = tokio::io::duplex(1 << 17);
+    over_a_connection(data, async |far| {
         let mut connection = skiff_nodeagent::stream::spdy::serve(far);
-        let (mut read, mut write) = tokio::io::split(near);
-        let reading = tokio::spawn(async move {
-            let mut answered = Vec::new();
-            let _ = read.read_to_end(&mut answered).await;
-        });
-        let _ = write.write_all(data).await;
-        let _ = write.shutdown().await;
         let mut streams = Vec::new();
         while let Some(mut stream) = connection.recv().await {
             streams.push(tokio::spawn(async move {
@@ -60,7 +48,5 @@ fn run(data: &[u8]) {
         for stream in streams {
             stream.await.unwrap();
         }
-        drop((connection, write));
-        reading.await.unwrap();
     });
 }

@@ -1,8 +1,8 @@
 //! WebSockets as clients of exec and port-forward speak them: the first byte chooses the framing.
 
 use skiff_nodeagent::stream::ws::{self, Framing};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::over_a_connection;
 use crate::Target;
 
 pub const WEBSOCKET: Target = Target::new("websocket", run, begin).bytes();
@@ -45,21 +45,8 @@ fn run(data: &[u8]) {
         1 => Framing::BinaryWithClose,
         _ => Framing::Base64,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        let (near, far) = tokio::io::duplex(1 << 17);
+    over_a_connection(data, async |far| {
         let mut channels = ws::serve(far, framing).await;
-        let (mut read, mut write) = tokio::io::split(near);
-        let reading = tokio::spawn(async move {
-            let mut answered = Vec::new();
-            let _ = read.read_to_end(&mut answered).await;
-        });
-        let _ = write.write_all(data).await;
-        let _ = write.shutdown().await;
         while channels.inbound.recv().await.is_some() {}
-        drop((channels, write));
-        reading.await.unwrap();
     });
 }

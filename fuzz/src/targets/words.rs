@@ -2,6 +2,7 @@
 
 use skiff_api::machinery::{gonum, names, structural::formats, time, url};
 
+use super::schema::FORMATS;
 use crate::{Target, seeds};
 
 pub const WORDS: Target = Target::new("words", run, begin).words(&[
@@ -74,30 +75,7 @@ fn run(data: &[u8]) {
     names::is_qualified_name(text);
     names::is_label_value(text);
     names::compare_versions(text, "v1beta1");
-    for format in [
-        "date-time",
-        "date",
-        "duration",
-        "ipv4",
-        "ipv6",
-        "cidr",
-        "mac",
-        "uuid",
-        "byte",
-        "email",
-        "hostname",
-        "uri",
-        "isbn",
-        "isbn10",
-        "isbn13",
-        "creditcard",
-        "ssn",
-        "hexcolor",
-        "rgbcolor",
-        "bsonobjectid",
-        "k8s-short-name",
-        "k8s-long-name",
-    ] {
+    for (format, _) in FORMATS {
         formats::check_of(format).map(|check| check(text));
     }
 }

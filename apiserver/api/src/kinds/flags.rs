@@ -202,6 +202,30 @@ pub enum UpdateChecks {
     Around,
 }
 
+/// One look at an object that is to replace another: at its metadata, or at all the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpdateCheck {
+    New,
+    Update,
+    Rest,
+}
+
+impl UpdateChecks {
+    /// What is looked at, in the order in which it is told.
+    pub fn in_order(self) -> &'static [UpdateCheck] {
+        use UpdateCheck::{New, Rest, Update};
+        match self {
+            UpdateChecks::New => &[New, Rest],
+            UpdateChecks::Update => &[Update, Rest],
+            UpdateChecks::Both => &[Update, New, Rest],
+            UpdateChecks::NewUpdate => &[New, Update, Rest],
+            UpdateChecks::NewNew => &[New, New, Rest],
+            UpdateChecks::None => &[Rest],
+            UpdateChecks::Around => &[New, Rest, Update],
+        }
+    }
+}
+
 /// What is said of a field that may not be selected by, in the words of this name.
 pub(super) fn unknown_field(words: &str) -> Option<fn(&str) -> String> {
     Some(match words {

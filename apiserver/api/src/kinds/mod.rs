@@ -25,7 +25,7 @@ mod verbs;
 
 pub use columns::{Cell, Column, Columns};
 pub use definition::Definition;
-pub use flags::{Beyond, Flags, Generation, Review, Source, UpdateChecks};
+pub use flags::{Beyond, Flags, Generation, Review, Source, UpdateCheck, UpdateChecks};
 pub use kind::{
     Alias, Kind, Priority, SchemaOf, SelectableField, api_version, internal_package, name,
 };

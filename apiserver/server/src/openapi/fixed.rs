@@ -16,26 +16,14 @@ use crate::groups;
 /// The name of the definition of what `/version` answers.
 pub const VERSION: &str = "io.k8s.apimachinery.pkg.version.Info";
 
-/// Its fields, sorted.
-const FIELDS: [&str; 13] = [
-    "buildDate",
-    "compiler",
+/// The fields of what `/version` answers, in the order of Go's struct.
+pub const VERSION_FIELDS: &[&str] = &[
+    "major",
+    "minor",
     "emulationMajor",
     "emulationMinor",
-    "gitCommit",
-    "gitTreeState",
-    "gitVersion",
-    "goVersion",
-    "major",
     "minCompatibilityMajor",
     "minCompatibilityMinor",
-    "minor",
-    "platform",
-];
-/// Those of the fields that are always there, as Go's struct has them.
-const ALWAYS: [&str; 9] = [
-    "major",
-    "minor",
     "gitVersion",
     "gitCommit",
     "gitTreeState",
@@ -45,20 +33,27 @@ const ALWAYS: [&str; 9] = [
     "platform",
 ];
 
+/// Whether a field is there when it is empty, too.
+fn is_always(field: &str) -> bool {
+    !field.starts_with("emulation") && !field.starts_with("minCompatibility")
+}
+
 /// The definition of what `/version` answers.
 pub fn version_info(told: Option<&Described>, version: Version) -> Value {
-    let fields = FIELDS.iter().map(|name| {
+    let fields = VERSION_FIELDS.iter().map(|name| {
         let mut field = json!({"type": "string"});
         if let Some(words) = told.and_then(|told| told.fields.get(name)) {
             field["description"] = words.clone().into();
         }
-        if version == Version::Three && ALWAYS.contains(name) {
+        if version == Version::Three && is_always(name) {
             field["default"] = "".into();
         }
         ((*name).to_owned(), field)
     });
     let properties: Map<String, Value> = fields.collect();
-    json!({"type": "object", "required": ALWAYS, "properties": properties})
+    let fields = VERSION_FIELDS.iter();
+    let required: Vec<_> = fields.filter(|name| is_always(name)).collect();
+    json!({"type": "object", "required": required, "properties": properties})
 }
 
 /// An operation of such a path.

@@ -32,6 +32,7 @@ use skiff_api::{
 };
 
 use self::definitions::Definitions;
+pub use self::fixed::VERSION_FIELDS;
 use crate::{
     aggregation::{Known, spec::used},
     groups, negotiate,

@@ -39,8 +39,6 @@ pub(super) fn prepare(
                 keep_metadata(new, live);
             }
             (kind.strategy.prepare_for_status_update)(new, live);
-            // what is stored is read with its defaults, which metadata may lack that was the writer's
-            kind.defaults(new);
         }
         Part::Sub(sub) => {
             if let Some(rules) = kind.strategy.part(sub.name()) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use skiff_api::{
-    kinds::{Kind, UpdateChecks, flags::path_segment},
+    kinds::{Kind, UpdateCheck, UpdateChecks, flags::path_segment},
     machinery::{
         field::{Errors, Path},
         meta::Meta,
@@ -339,31 +339,29 @@ async fn validate(
     let finalizers = standard_finalizers(kind, new);
     errors.extend(changed.clone());
     errors.extend(devices::check(call, kind, part, new, Some(live)).await?);
-    let mut as_update = changed;
-    as_update.extend(finalizers.clone());
-    let mut as_new = object_meta::validate(new, kind.namespaced, |name, prefix| {
-        kind.flags.name_problems(name, prefix)
-    });
-    as_new.extend(finalizers);
     let rest = call.emptied.told(new, |new| match part {
         Part::Whole => kind.validate_update(new, live, &mut |text| call.warnings.add(text)),
         Part::Sub(sub) => kind.validate_part(sub, new, live, &mut |text| call.warnings.add(text)),
     });
-    let checks = match kind.flags.update_checks {
-        UpdateChecks::None => UpdateChecks::None,
-        _ if !matches!(part, Part::Whole) => UpdateChecks::Update,
-        checks => checks,
+    let checks = match (kind.flags.update_checks, part) {
+        (UpdateChecks::None, _) => UpdateChecks::None,
+        (checks, Part::Whole) => checks,
+        _ => UpdateChecks::Update,
     };
-    let inner = match checks {
-        UpdateChecks::New => vec![as_new, rest],
-        UpdateChecks::Update => vec![as_update, rest],
-        UpdateChecks::Both => vec![as_update, as_new, rest],
-        UpdateChecks::NewNew => vec![as_new.clone(), as_new, rest],
-        UpdateChecks::None => vec![rest],
-        UpdateChecks::NewUpdate => vec![as_new, as_update, rest],
-        UpdateChecks::Around => vec![as_new, rest, as_update],
-    };
-    inner.into_iter().for_each(|found| errors.extend(found));
+    for check in checks.in_order() {
+        match check {
+            UpdateCheck::Update => {
+                errors.extend(changed.clone());
+                errors.extend(finalizers.clone());
+            }
+            UpdateCheck::New => {
+                let names = |name: &str, prefix| kind.flags.name_problems(name, prefix);
+                errors.extend(object_meta::validate(new, kind.namespaced, names));
+                errors.extend(finalizers.clone());
+            }
+            UpdateCheck::Rest => errors.extend(rest.clone()),
+        }
+    }
     if errors.is_empty() {
         errors = params::check(call, kind, part, new, Some(live)).await?;
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use skiff_api::{
-    kinds::{Kind, Registry, Verbs},
+    kinds::{Registry, Verbs},
     machinery::yaml,
 };
 
@@ -15,43 +15,17 @@ use crate::{
     mask::Masks,
     protobuf::{self, PROTOBUF, events, without_inner_types},
     server::Server,
-    verbs,
+    verbs::{self, NAMESPACE},
 };
-
-const NAMESPACE: &str = "harbour";
-
-/// A server with what the objects want to be there.
-async fn server() -> Server {
-    let server = Server::start().await;
-    server
-        .make(
-            "/api/v1/namespaces",
-            &json!({"metadata": {"name": NAMESPACE}}),
-        )
-        .await;
-    let accounts = format!("/api/v1/namespaces/{NAMESPACE}/serviceaccounts");
-    server
-        .make(&accounts, &json!({"metadata": {"name": "default"}}))
-        .await;
-    server
-}
-
-/// The kind of an object, and where its objects are.
-fn kind_of(object: &Value) -> Option<(&'static Kind, String)> {
-    let kind = Registry::builtin()
-        .all()
-        .iter()
-        .find(|kind| object["apiVersion"] == *kind.api_version() && object["kind"] == *kind.kind)?;
-    Some((kind, verbs::collection(kind, NAMESPACE)))
-}
 
 #[tokio::test]
 async fn every_verb_tells_in_protobuf_what_it_tells_in_json() {
-    let server = server().await;
+    let server = verbs::harbour().await;
     let objects = yaml::read(&verbs::objects()).unwrap();
     let mut watched = Vec::new();
     for object in objects.iter().map(|document| &document.value) {
-        let (kind, collection) = kind_of(object).unwrap();
+        let kind = verbs::kind_of(object).unwrap();
+        let collection = verbs::collection(kind, NAMESPACE);
         if kind.verbs == Verbs::CreateOnly {
             asked_once(&server, &collection, object).await;
         } else {
@@ -195,7 +169,7 @@ async fn golden_objects_are_answered_alike_in_both_encodings() {
     let Some(data) = std::env::var_os("UPSTREAM_DATA") else {
         return skiff_testing::skipped("UPSTREAM_DATA does not name upstream's golden objects");
     };
-    let server = server().await;
+    let server = verbs::harbour().await;
     let folder = Path::new(&data).join("api-golden");
     let mut seen = 0;
     for kind in Registry::builtin().all() {

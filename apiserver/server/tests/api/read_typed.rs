@@ -5,12 +5,10 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use skiff_api::{kinds::Registry, machinery::yaml};
+use skiff_api::machinery::yaml;
 use skiff_watching::typed::READERS;
 
 use crate::{server::Server, typed::Readers, verbs};
-
-const NAMESPACE: &str = "harbour";
 
 /// What is in a status that somebody has written who says as little as he can, or what nobody has heard of.
 fn statuses(kind: &str) -> Option<Value> {
@@ -82,37 +80,20 @@ fn places(object: &Value, at: String, found: &mut Vec<String>) {
 
 #[tokio::test]
 async fn what_the_server_takes_is_read_by_those_who_work_with_it() {
-    let server = Server::start().await;
-    server
-        .make(
-            "/api/v1/namespaces",
-            &json!({"metadata": {"name": NAMESPACE}}),
-        )
-        .await;
-    let accounts = format!("/api/v1/namespaces/{NAMESPACE}/serviceaccounts");
-    server
-        .make(&accounts, &json!({"metadata": {"name": "default"}}))
-        .await;
+    let server = verbs::harbour().await;
     let mut readers = Readers::default();
     let (mut seen, mut with_status, mut refused) = (BTreeSet::new(), 0, Vec::new());
     for document in yaml::read(&verbs::objects()).unwrap() {
         let object = document.value;
-        let is = |api_version: &str, kind: &str| {
-            object["apiVersion"] == *api_version && object["kind"] == *kind
-        };
-        let all = Registry::builtin().all();
-        let kind = all
+        let kind = verbs::kind_of(&object).unwrap();
+        let is_read = READERS
             .iter()
-            .find(|kind| is(&kind.api_version(), kind.kind))
-            .unwrap();
-        if !READERS
-            .iter()
-            .any(|reader| is(reader.api_version, reader.kind))
-        {
+            .any(|of| of.api_version == kind.api_version() && of.kind == kind.kind);
+        if !is_read {
             continue;
         }
         seen.insert(kind.kind.to_string());
-        let collection = verbs::collection(kind, NAMESPACE);
+        let collection = verbs::collection(kind, verbs::NAMESPACE);
         with_odd_values(&server, &collection, &object, &mut readers).await;
         let made = server.make(&collection, &object).await;
         readers.read(&collection, &made.text());

@@ -4,7 +4,7 @@
 //! Invariant: a kind that is served and has no object in that file fails the test. `SKIFF_UPDATE=1` writes the answers anew: look at what
 //! changed before you keep it. What no two servers share is masked.
 
-use std::{collections::BTreeSet, fmt::Write, path::Path, time::Duration};
+use std::{collections::BTreeSet, fmt::Write, path::Path, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use skiff_api::{
@@ -20,29 +20,16 @@ use crate::{
 };
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/recorded");
-const NAMESPACE: &str = "harbour";
+pub const NAMESPACE: &str = "harbour";
 
 #[tokio::test]
 async fn every_verb_of_every_kind_answers_as_written_down() {
     let objects = yaml::read(&objects()).unwrap();
     let kinds = Registry::builtin();
-    let server = Server::start().await;
-    let namespace =
-        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
-    server.make("/api/v1/namespaces", &namespace).await;
-    let account =
-        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
-    let accounts = format!("/api/v1/namespaces/{NAMESPACE}/serviceaccounts");
-    server.make(&accounts, &account).await;
-
+    let server = harbour().await;
     let mut stories = Vec::new();
     for object in objects.iter().map(|document| &document.value) {
-        let text = |name: &str| object[name].as_str().unwrap_or_default();
-        let kind = kinds
-            .all()
-            .iter()
-            .find(|kind| kind.api_version() == text("apiVersion") && kind.kind == text("kind"))
-            .unwrap_or_else(|| panic!("nothing serves {object}"));
+        let kind = kind_of(object).unwrap_or_else(|| panic!("nothing serves {object}"));
         let mut story = Story::new(&server, kind, object.clone());
         story.tell().await;
         stories.push(story);
@@ -65,6 +52,25 @@ async fn every_verb_of_every_kind_answers_as_written_down() {
 /// One object of every kind, in YAML.
 pub fn objects() -> String {
     std::fs::read_to_string(format!("{FOLDER}/objects.yaml")).unwrap()
+}
+
+/// A server with what the objects want to be there.
+pub async fn harbour() -> Server {
+    let server = Server::start().await;
+    let namespace =
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
+    server.make("/api/v1/namespaces", &namespace).await;
+    let account =
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
+    let accounts = format!("/api/v1/namespaces/{NAMESPACE}/serviceaccounts");
+    server.make(&accounts, &account).await;
+    server
+}
+
+/// The built-in kind that an object says it is of.
+pub fn kind_of(object: &Value) -> Option<&'static Arc<Kind>> {
+    let mut all = Registry::builtin().all().iter();
+    all.find(|kind| object["apiVersion"] == *kind.api_version() && object["kind"] == *kind.kind)
 }
 
 /// Where a kind's objects are, in a namespace if it has one.

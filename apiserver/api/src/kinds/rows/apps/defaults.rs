@@ -46,20 +46,29 @@ pub fn replica_set(object: &mut Value) {
 
 /// Replicationcontrollers take their labels and selector from the template.
 pub fn replication_controller(object: &mut Value) {
-    let labels = object
-        .at("spec")
-        .at("template")
-        .at("metadata")
-        .at("labels")
-        .clone();
+    let labels = template_labels(object).cloned();
     let spec = spec(object);
     template(spec);
     absent(spec, "replicas", 1);
-    if labels.as_object().is_some_and(|labels| !labels.is_empty()) {
-        absent(spec, "selector", labels.clone());
-        if object.at("metadata").some("labels").is_none() {
-            object["metadata"]["labels"] = labels;
-        }
+    if let Some(labels) = labels {
+        absent(spec, "selector", labels);
+    }
+    labels_of_template(object);
+}
+
+fn template_labels(object: &Value) -> Option<&Value> {
+    let labels = object.at("spec").at("template").at("metadata").at("labels");
+    let is_some = labels.as_object().is_some_and(|labels| !labels.is_empty());
+    is_some.then_some(labels)
+}
+
+/// An object without labels has those of its template. What is stored is read with its defaults: so it is after a write of its status, too, whose
+/// metadata may lack them.
+pub fn labels_of_template(object: &mut Value) {
+    if object.at("metadata").some("labels").is_none()
+        && let Some(labels) = template_labels(object).cloned()
+    {
+        object["metadata"]["labels"] = labels;
     }
 }
 
@@ -122,17 +131,7 @@ pub fn daemon_set(object: &mut Value) {
 
 pub fn job(object: &mut Value) {
     job_spec(spec(object));
-    let labels = object
-        .at("spec")
-        .at("template")
-        .at("metadata")
-        .at("labels")
-        .clone();
-    if labels.as_object().is_some_and(|labels| !labels.is_empty())
-        && object.at("metadata").some("labels").is_none()
-    {
-        object["metadata"]["labels"] = labels;
-    }
+    labels_of_template(object);
 }
 
 fn job_spec(spec: &mut Map<String, Value>) {

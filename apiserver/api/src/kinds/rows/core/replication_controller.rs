@@ -14,6 +14,7 @@ pub const STRATEGY: Strategy = Strategy {
     defaults: defaults::replication_controller,
     validate: |new| validate(new, None),
     validate_update: |new, old| validate(new, Some(old)),
+    prepare_for_status_update: |new, _| defaults::labels_of_template(new),
     validate_status_update: |new, _| replica_set::validate_status(new.at("status"), &[]),
     ..defaults::TEMPLATED
 };

@@ -21,6 +21,7 @@ pub const STRATEGY: Strategy = Strategy {
     after_system_fields: generate_selector,
     validate: |new| Errors::of(|errors| validate(new, &How::of(None), errors)),
     validate_update,
+    prepare_for_status_update: |new, _| defaults::labels_of_template(new),
     validate_status_update: status::validate,
     warnings: |new, old| {
         let mut out = Warnings::new();
