@@ -1,7 +1,7 @@
 //! Fuzz targets: whatever bytes come in, what reads them neither panics, nor takes long, nor takes more memory than they are worth.
 //!
 //! A target is a function of bytes in a file of `targets/`, with what it begins with and how its bytes are changed. Two things run it: `cargo test`,
-//! for a moment and with a fixed seed ([`short`]), and libFuzzer, for as long as one likes (`fuzz_targets/`). README.md says how.
+//! for a moment and with a fixed seed ([`short`]), and libFuzzer, for as long as one likes (`fuzz_targets/any.rs`). README.md says how.
 //!
 //! Invariant: a target needs nothing but its bytes, and the same bytes do the same.
 
@@ -90,23 +90,6 @@ pub fn texts<const N: usize>(data: &[u8]) -> Option<[&str; N]> {
         *text = std::str::from_utf8(part).ok()?;
     }
     Some(texts)
-}
-
-/// Runs a target of this crate under libFuzzer.
-#[cfg(feature = "libfuzzer")]
-#[macro_export]
-macro_rules! fuzz_main {
-    ($target:expr) => {
-        #[global_allocator]
-        static ALLOCATOR: $crate::Counting = $crate::Counting;
-
-        libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-            $crate::limits::obeyed(&$target, data);
-        });
-        libfuzzer_sys::fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
-            $crate::mutate_in_place(&$target, data, size, max_size, seed)
-        });
-    };
 }
 
 /// As libFuzzer asks for a change: of the first `size` bytes of `data`, to at most `max` bytes; answers how many it left.

@@ -14,28 +14,4 @@ macro_rules! runs {
     )*};
 }
 
-runs! {
-    apply APPLY;
-    cel CEL;
-    cron CRON;
-    definition DEFINITION;
-    fields FIELDS;
-    http HTTP;
-    images IMAGES;
-    json JSON;
-    json_patch JSON_PATCH;
-    jsonpath JSONPATH;
-    kinds KINDS;
-    log LOG;
-    merge_patch MERGE_PATCH;
-    protobuf PROTOBUF;
-    quantity QUANTITY;
-    regex REGEX;
-    schema SCHEMA;
-    selectors SELECTORS;
-    spdy SPDY;
-    strategic STRATEGIC;
-    websocket WEBSOCKET;
-    words WORDS;
-    yaml YAML;
-}
+skiff_fuzz::every_target!(runs);

@@ -1,28 +1,46 @@
-//! The targets, one file each. A new one is a file, a line here, and one in `fuzz_targets/` and Cargo.toml.
+//! The targets, one file each. A new one is a file and a line in [`every_target!`].
 
-mod apply;
-mod cel;
-mod cron;
-mod definition;
-mod fields;
-mod http;
-mod images;
-mod json;
-mod json_patch;
-mod jsonpath;
-mod kinds;
-mod log;
-mod merge_patch;
-mod protobuf;
-mod quantity;
-mod regex;
-mod schema;
-mod selectors;
-mod spdy;
-mod strategic;
-mod websocket;
-mod words;
-mod yaml;
+/// Calls a macro with all targets: their files, and the constants in them.
+#[macro_export]
+macro_rules! every_target {
+    ($then:ident) => {
+        $then! {
+            apply APPLY;
+            cel CEL;
+            cron CRON;
+            definition DEFINITION;
+            fields FIELDS;
+            http HTTP;
+            images IMAGES;
+            json JSON;
+            json_patch JSON_PATCH;
+            jsonpath JSONPATH;
+            kinds KINDS;
+            log LOG;
+            merge_patch MERGE_PATCH;
+            protobuf PROTOBUF;
+            quantity QUANTITY;
+            regex REGEX;
+            schema SCHEMA;
+            selectors SELECTORS;
+            spdy SPDY;
+            strategic STRATEGIC;
+            websocket WEBSOCKET;
+            words WORDS;
+            yaml YAML;
+        }
+    };
+}
+
+macro_rules! these {
+    ($($file:ident $target:ident;)*) => {
+        $(mod $file;)*
+        $(pub use self::$file::$target;)*
+        pub const ALL: &[Target] = &[$($target),*];
+    };
+}
+
+every_target!(these);
 
 use serde_json::Value;
 use skiff_api::{
@@ -31,15 +49,7 @@ use skiff_api::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
-use crate::LONGEST;
-
-pub use self::{
-    apply::APPLY, cel::CEL, cron::CRON, definition::DEFINITION, fields::FIELDS, http::HTTP,
-    images::IMAGES, json::JSON, json_patch::JSON_PATCH, jsonpath::JSONPATH, kinds::KINDS, log::LOG,
-    merge_patch::MERGE_PATCH, protobuf::PROTOBUF, quantity::QUANTITY, regex::REGEX, schema::SCHEMA,
-    selectors::SELECTORS, spdy::SPDY, strategic::STRATEGIC, websocket::WEBSOCKET, words::WORDS,
-    yaml::YAML,
-};
+use crate::{LONGEST, Target};
 
 /// The built-in kind that an object says it is of.
 fn kind_of(object: &Value) -> Option<&'static Kind> {

@@ -1,3 +1,0 @@
-#![no_main]
-
-skiff_fuzz::fuzz_main!(skiff_fuzz::targets::FIELDS);
