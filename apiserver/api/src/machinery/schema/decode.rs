@@ -304,7 +304,8 @@ impl<'s> Walk<'s> {
         }
         for name in unknown {
             map.remove(&name);
-            if !self.room.is_left() {
+            // one is told always: whoever is strict refuses for it
+            if !self.room.is_left() && !self.decoded.unknown.is_empty() {
                 continue;
             }
             let mut path = String::new();

@@ -348,6 +348,15 @@ fn an_embedded_object_is_never_empty() {
     }
 }
 
+/// What is told of emptied lists takes no room from the first name that is not known: whoever is strict refuses for it.
+#[test]
+fn an_unknown_field_is_told_whatever_came_before_it() {
+    let name = "n".repeat(1 << 20);
+    let schema = json!({"properties": {&name: {"required": []}}, "unknown": 1});
+    let (_, unknown) = conformed("apiextensions.v1.JSONSchemaProps", schema).unwrap();
+    assert_eq!(unknown, ["unknown"]);
+}
+
 /// Many mistakes below one long name: each of their paths has it.
 #[test]
 fn what_is_told_of_an_input_is_bounded() {
