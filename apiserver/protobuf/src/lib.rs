@@ -15,7 +15,7 @@ mod write;
 pub use error::ProtobufError;
 pub use read::{Unwrapped, decode, unwrap};
 pub use wire::PREFIX;
-pub use write::{Writer, encode, event, list_head, list_tail};
+pub use write::{Writer, encode, envelope, event, list_head, list_tail};
 
 #[cfg(test)]
 mod tests;

@@ -101,11 +101,16 @@ fn formless(name: &str) -> ProtobufError {
 pub fn encode(text: &[u8], node: Node) -> Wrote<Vec<u8>> {
     let mut raw = Vec::with_capacity(text.len());
     let said = Writer::new(node)?.message(2, text, &mut raw)?;
-    let mut out = Vec::with_capacity(raw.len() + 64);
-    head(&mut out, &said.api_version, &said.kind);
-    out.extend_from_slice(&raw);
+    Ok(envelope(&said.api_version, &said.kind, &raw))
+}
+
+/// The envelope of an object that [`Writer::field`] has written as a field of the number 2.
+pub fn envelope(api_version: &[u8], kind: &[u8], item: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(item.len() + 64);
+    head(&mut out, api_version, kind);
+    out.extend_from_slice(item);
     out.extend_from_slice(list_tail());
-    Ok(out)
+    out
 }
 
 fn head(out: &mut Vec<u8>, api_version: &[u8], kind: &[u8]) {

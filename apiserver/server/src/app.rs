@@ -16,6 +16,7 @@ use crate::{
     },
     core::Core,
     dial::Transports,
+    encoding::Kept,
     flowcontrol::Places,
     health::Health,
     metrics::Metrics,
@@ -35,6 +36,8 @@ pub struct App {
     /// Whether it and its parts are well.
     pub health: Health,
     pub openapi: Documents,
+    /// What was listed in protobuf.
+    pub kept: Kept,
     /// Host and port under which the server says that it is reached from elsewhere.
     pub external_address: String,
     pub places: Places,

@@ -372,6 +372,7 @@ async fn started(config: Config) -> Result<Running, StartError> {
         metrics: Default::default(),
         health,
         openapi: Default::default(),
+        kept: Default::default(),
         external_address: advertised
             .first()
             .map(SocketAddr::to_string)

@@ -1,15 +1,16 @@
 //! Times as the API writes them: RFC 3339 in UTC, with seconds (`metav1.Time`) or microseconds (`metav1.MicroTime`).
 
 use crate::machinery::problem::Problem;
-use jiff::{Timestamp, civil::DateTime, fmt::strtime::BrokenDownTime};
+use jiff::{Timestamp, civil::DateTime, tz::Offset};
+use std::borrow::Cow;
 
 use super::gotime::{self, Layout};
 
-const SECONDS: &str = "%Y-%m-%dT%H:%M:%SZ";
-const MICROS: &str = "%Y-%m-%dT%H:%M:%S.%6fZ";
-
 /// Go's zero time, the beginning of the year 1.
 const ZERO: DateTime = DateTime::constant(1, 1, 1, 0, 0, 0, 0);
+
+/// The same in seconds since 1970.
+const ZERO_SINCE: i64 = -62_135_596_800;
 
 /// Reads RFC 3339. The error is in the words of Go's `time.Parse`.
 pub fn parse(text: &str) -> Result<Timestamp, Problem> {
@@ -72,33 +73,67 @@ fn written(text: &[u8]) -> Option<(i64, i32)> {
 
 /// `2026-01-02T03:04:05Z`.
 pub fn seconds(at: Timestamp) -> String {
-    written_as(SECONDS, at)
+    written_as(Layout::Seconds, Offset::UTC.to_datetime(at))
 }
 
 /// `2026-01-02T03:04:05.123456Z`.
 pub fn micros(at: Timestamp) -> String {
-    written_as(MICROS, at)
+    written_as(Layout::Micros, Offset::UTC.to_datetime(at))
 }
 
 /// What [`seconds`] would write of a text, if that is no time that Go has none for: the zero time is null there.
-pub fn seconds_of(text: &str) -> Result<Option<String>, Problem> {
-    let at = gotime::parse_civil(text, Layout::Seconds)?;
-    Ok((at != ZERO).then(|| written_as(SECONDS, at)))
+pub fn seconds_of(text: &str) -> Result<Option<Cow<'_, str>>, Problem> {
+    rewritten(text, Layout::Seconds)
 }
 
 /// The same of [`micros`].
-pub fn micros_of(text: &str) -> Result<Option<String>, Problem> {
-    let at = gotime::parse_civil(text, Layout::Micros)?;
-    Ok((at != ZERO).then(|| written_as(MICROS, at)))
+pub fn micros_of(text: &str) -> Result<Option<Cow<'_, str>>, Problem> {
+    rewritten(text, Layout::Micros)
 }
 
-/// In this form, with the year first, to which Go gives four digits beside its sign.
-fn written_as(form: &str, at: impl Into<BrokenDownTime>) -> String {
-    let text = at.into().to_string(form).unwrap_or_default();
-    match text.strip_prefix('-') {
-        Some(early) => format!("-0{early}"),
-        None => text,
+fn rewritten(text: &str, layout: Layout) -> Result<Option<Cow<'_, str>>, Problem> {
+    let length = match layout {
+        Layout::Seconds => 20,
+        Layout::Micros => 27,
+    };
+    // most are as the API once wrote them
+    if text.len() == length
+        && let Some((since, _)) = written(text.as_bytes())
+        && since > ZERO_SINCE
+    {
+        return Ok(Some(Cow::Borrowed(text)));
     }
+    let at = gotime::parse_civil(text, layout)?;
+    Ok((at != ZERO).then(|| Cow::Owned(written_as(layout, at))))
+}
+
+/// In this layout, with the year first, to which Go gives four digits beside its sign. What is less than a second, or a microsecond, is left out.
+fn written_as(layout: Layout, at: DateTime) -> String {
+    let mut text = String::with_capacity(28);
+    if at.year() < 0 {
+        text.push('-');
+    }
+    let mut part = |number: u32, digits: u32, mark: char| {
+        for place in (0..digits).rev() {
+            let digit = number / 10_u32.pow(place) % 10;
+            text.push(char::from_digit(digit, 10).unwrap_or('0'));
+        }
+        text.push(mark);
+    };
+    part(at.year().unsigned_abs().into(), 4, '-');
+    part(at.month().unsigned_abs().into(), 2, '-');
+    part(at.day().unsigned_abs().into(), 2, 'T');
+    part(at.hour().unsigned_abs().into(), 2, ':');
+    part(at.minute().unsigned_abs().into(), 2, ':');
+    let second = at.second().unsigned_abs().into();
+    match layout {
+        Layout::Seconds => part(second, 2, 'Z'),
+        Layout::Micros => {
+            part(second, 2, '.');
+            part(at.subsec_nanosecond().unsigned_abs() / 1000, 6, 'Z');
+        }
+    }
+    text
 }
 
 /// A time that is written so in JSON, for readers that know none outside of what a [`Timestamp`] holds: a year before 0, which Go writes with four
@@ -140,7 +175,21 @@ mod tests {
             let read: Timestamp = within.as_deref().unwrap_or(written).parse().unwrap();
             assert!(read.as_second() <= since);
         }
-        assert_eq!(seconds_of("0001-01-01T01:00:00+01:00").unwrap(), None);
+        for (text, as_seconds) in [
+            ("0001-01-01T01:00:00+01:00", None),
+            ("0001-01-01T00:00:00Z", None),
+            ("0001-01-01T00:00:01Z", Some("0001-01-01T00:00:01Z")),
+            ("2024-02-29T23:59:59Z", Some("2024-02-29T23:59:59Z")),
+            ("2024-01-31T00:00:00.9Z", Some("2024-01-31T00:00:00Z")),
+            ("2024-01-31T00:00:00.123456Z", Some("2024-01-31T00:00:00Z")),
+        ] {
+            assert_eq!(seconds_of(text).unwrap().as_deref(), as_seconds, "{text}");
+        }
+        assert_eq!(
+            micros_of("2024-01-28T00:00:00.000001Z").unwrap().as_deref(),
+            Some("2024-01-28T00:00:00.000001Z")
+        );
+        assert!(seconds_of("2024-02-30T00:00:00Z").is_err());
         assert_eq!(micros_of("0001-01-01T00:00:00.000000Z").unwrap(), None);
         let at = parse("2026-01-02T05:04:05.1234567+02:00").unwrap();
         assert_eq!(seconds(at), "2026-01-02T03:04:05Z");

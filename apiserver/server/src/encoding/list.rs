@@ -14,7 +14,11 @@ use skiff_api::machinery::{
 use skiff_protobuf::{Writer, list_head, list_tail};
 use skiff_storage::Object;
 
-use super::{Encoding, unwritten};
+use super::{
+    Encoding,
+    kept::{self, Kept},
+    unwritten,
+};
 use crate::limits::{heavy, room};
 
 /// Pieces are of about this size: short lists are one piece.
@@ -34,6 +38,8 @@ pub struct List<'k> {
     /// How much of the bytes of an item is not told after the brace: its type, where a list of it has no need of that.
     pub skip: usize,
     pub objects: Vec<Arc<Object>>,
+    /// What others that listed the objects made of them.
+    pub kept: &'k Kept,
 }
 
 impl List<'_> {
@@ -113,20 +119,43 @@ fn protobuf(list: &List<'_>, size: usize) -> Result<Body, Status> {
         ..MUCH => 1,
         _ => std::thread::available_parallelism().map_or(1, usize::from),
     };
+    let of = kept::index(list.node);
+    let known = match of {
+        Some(of) => list.kept.find(of, &list.objects),
+        None => vec![None; list.objects.len()],
+    };
     let share = list.objects.len().div_ceil(threads).max(1);
-    let items = std::thread::scope(|scope| {
-        let mut shares = list.objects.chunks(share);
-        let own = shares.next().unwrap_or_default();
+    let (items, made) = std::thread::scope(|scope| {
+        let mut shares = list.objects.chunks(share).zip(known.chunks(share));
+        let (own, known) = shares.next().unwrap_or_default();
         let others: Vec<_> = shares
-            .map(|share| scope.spawn(|| encoded(share, list.node)))
+            // what is known is not worth a thread
+            .map(|(share, known)| match known.iter().all(Option::is_some) {
+                true => Err((share, known)),
+                false => Ok(scope.spawn(|| Items::of(share, known, list.node))),
+            })
             .collect();
-        let mut items = encoded(own, list.node)?;
+        let Items {
+            mut pieces,
+            mut made,
+        } = Items::of(own, known, list.node)?;
         for other in others {
-            let panicked = |_| Status::internal("a list could not be encoded");
-            items.extend(other.join().map_err(panicked)??);
+            let other = match other {
+                Ok(thread) => thread
+                    .join()
+                    .map_err(|_| Status::internal("a list could not be encoded"))?,
+                Err((share, known)) => Items::of(share, known, list.node),
+            }?;
+            pieces.extend(other.pieces);
+            made.extend(other.made);
         }
-        Ok::<_, Status>(items)
+        Ok::<_, Status>((pieces, made))
     })?;
+    if let Some(of) = of
+        && !made.is_empty()
+    {
+        list.kept.put(of, made.into_iter());
+    }
     let length = items.iter().map(Bytes::len).sum();
     let head = list_head(&list.api_version, list.kind, &list.metadata(), length);
     let head = head.map_err(unwritten)?;
@@ -141,19 +170,34 @@ fn protobuf(list: &List<'_>, size: usize) -> Result<Body, Status> {
     ))
 }
 
-/// Objects as items of a list, in pieces: one at the least.
-fn encoded(objects: &[Arc<Object>], node: Node) -> Result<Vec<Bytes>, Status> {
-    let mut writer = Writer::new(node).map_err(unwritten)?;
-    let mut pieces: Vec<Bytes> = Vec::new();
-    let mut piece = Vec::new();
-    for object in objects {
-        let text = object.bytes.read();
-        writer.field(2, &text, &mut piece).map_err(unwritten)?;
-        if piece.len() >= PIECE {
-            let next = Vec::with_capacity(piece.len() + PIECE / 8);
-            pieces.push(std::mem::replace(&mut piece, next).into());
+/// Objects as items of a list.
+struct Items {
+    /// One at the least.
+    pieces: Vec<Bytes>,
+    /// The items that were not known, by their revisions.
+    made: Vec<(u64, Bytes)>,
+}
+
+impl Items {
+    fn of(objects: &[Arc<Object>], known: &[Option<Bytes>], node: Node) -> Result<Items, Status> {
+        let mut writer = Writer::new(node).map_err(unwritten)?;
+        let (mut pieces, mut made) = (Vec::new(), Vec::new());
+        let mut piece = Vec::new();
+        for (object, known) in objects.iter().zip(known) {
+            match known {
+                Some(item) => piece.extend_from_slice(item),
+                None => {
+                    let (text, from) = (object.bytes.read(), piece.len());
+                    writer.field(2, &text, &mut piece).map_err(unwritten)?;
+                    made.push((object.revision, Bytes::copy_from_slice(&piece[from..])));
+                }
+            }
+            if piece.len() >= PIECE {
+                let next = Vec::with_capacity(piece.len() + PIECE / 8);
+                pieces.push(std::mem::replace(&mut piece, next).into());
+            }
         }
+        pieces.push(piece.into());
+        Ok(Items { pieces, made })
     }
-    pieces.push(piece.into());
-    Ok(pieces)
 }

@@ -4,21 +4,26 @@
 //! Follows `staging/src/k8s.io/apimachinery/pkg/runtime/serializer` (`codec_factory.go`, `json`, `protobuf`).
 
 pub mod gzip;
+mod kept;
 mod list;
 
 use std::borrow::Cow;
 
 use bytes::{Buf, Bytes, BytesMut};
+pub use kept::Kept;
 pub use list::List;
 use serde_json::Value;
-use skiff_api::machinery::{
-    read::Read,
-    schema::{Node, Schema, conform, to_json, to_pretty_json},
-    status::Status,
-    yaml,
+use skiff_api::{
+    kinds::Kind,
+    machinery::{
+        read::Read,
+        schema::{Node, Schema, conform, to_json, to_pretty_json},
+        status::Status,
+        yaml,
+    },
 };
 use skiff_protobuf::{self as protobuf, ProtobufError};
-use skiff_storage::Text;
+use skiff_storage::{Object, Text};
 
 /// What a client may be sent, in the order in which upstream offers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,6 +175,17 @@ impl Encoding {
                 Ok(out.freeze())
             }
         }
+    }
+
+    /// An event of what there is when a watch begins, which others may have listed before.
+    pub fn first_event(self, kind: &Kind, object: &Object, kept: &Kept) -> Result<Bytes, Status> {
+        if self != Encoding::Protobuf {
+            return self.event("ADDED", &object.bytes, Some(kind.node()));
+        }
+        let item = kept.item(object, kind.node()).map_err(unwritten)?;
+        let (api_version, name) = (kind.api_version(), kind.kind.as_bytes());
+        let object = protobuf::envelope(api_version.as_bytes(), name, &item);
+        Ok(protobuf::event("ADDED", &object).into())
     }
 
     /// An event of an object that is not stored.

@@ -389,6 +389,7 @@ pub async fn answer(
                 false => stored::type_meta_len(kind),
             },
             objects: objects.clone(),
+            kept: &ctx.app.kept,
         };
         if let Some(answer) = ctx.list(accept, list).await? {
             return answer;

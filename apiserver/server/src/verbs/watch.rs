@@ -69,6 +69,16 @@ impl Rendering {
         self.encoding.event_of(what, &shown)
     }
 
+    /// An event of what there is at the beginning.
+    fn first(&self, object: &Object, columns: bool) -> Result<Bytes, Status> {
+        if self.form == Form::Object && stored::is_shown_as_stored(&self.kind, object) {
+            return self
+                .encoding
+                .first_event(&self.kind, object, &self.app.kept);
+        }
+        self.line("ADDED", object, columns)
+    }
+
     /// What ends a watch. (A Status has a form in every encoding.)
     fn failure(&self, status: &Status) -> Option<Bytes> {
         self.encoding.event_of("ERROR", &status.to_value()).ok()
@@ -337,7 +347,7 @@ impl Stream {
             if !self.selection.matches(&object) {
                 continue;
             }
-            let line = self.rendering.line("ADDED", &object, !self.columns_sent);
+            let line = self.rendering.first(&object, !self.columns_sent);
             self.columns_sent = true;
             match line {
                 Ok(line) => {

@@ -173,6 +173,50 @@ async fn a_client_may_speak_nothing_else() {
     assert_eq!((code, &absent), (404, &same));
 }
 
+/// What was made for one list is used for the next, by lists and watches of other versions, too: an object of two versions is told in each.
+#[tokio::test]
+async fn what_is_listed_again_is_as_it_is_now() {
+    let server = Server::start().await;
+    for (name, data) in [("one", "1"), ("two", "2"), ("three", "3")] {
+        server.make(MAPS, &map(name, data)).await;
+    }
+    let target = json!({"kind": "Deployment", "name": "a", "apiVersion": "apps/v1"});
+    let scaler = json!({"kind": "HorizontalPodAutoscaler", "apiVersion": "autoscaling/v2", "metadata": {"name": "a"},
+        "spec": {"maxReplicas": 3, "scaleTargetRef": target}});
+    let scalers = |version: &str| {
+        format!("/apis/autoscaling/{version}/namespaces/default/horizontalpodautoscalers")
+    };
+    server.make(&scalers("v2"), &scaler).await;
+    let as_now = || async {
+        for path in [MAPS, &scalers("v1"), &scalers("v2")] {
+            let wanted = shown(server.get(path).await.json());
+            let (_, list) = server.ask("GET", path, &Value::Null).await;
+            assert_eq!(list, wanted);
+            let query = format!("{path}?watch=true&resourceVersion=0&timeoutSeconds=1");
+            let told = server.accepting(PROTOBUF, &query).await.is(200);
+            let told = events(&told.bytes).into_iter().map(|(_, object)| object);
+            let items = wanted["items"].as_array().unwrap();
+            let without_types = told.map(|mut object| {
+                let map = object.as_object_mut().unwrap();
+                map.retain(|name, _| !matches!(&**name, "kind" | "apiVersion"));
+                object
+            });
+            assert_eq!(without_types.collect::<Vec<_>>(), *items, "{path}");
+        }
+    };
+    as_now().await;
+    as_now().await;
+    let two = format!("{MAPS}/two");
+    let changed = json!({"data": {"a": "changed"}});
+    server.patch(&two, "merge", &changed).await.is(200);
+    server.delete(&format!("{MAPS}/one")).await.is(200);
+    server.make(MAPS, &map("four", "4")).await;
+    as_now().await;
+    server.delete(&two).await.is(200);
+    server.make(MAPS, &map("two", "anew")).await;
+    as_now().await;
+}
+
 #[tokio::test]
 async fn watchers_in_both_encodings_are_told_the_same() {
     let server = Server::start().await;

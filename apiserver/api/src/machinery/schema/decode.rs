@@ -284,9 +284,12 @@ impl<'s> Walk<'s> {
             return self.verbatim(map, t, trail);
         }
         let mut unknown: Vec<String> = Vec::new();
+        // fields that are not written, by their places in the type
+        let mut left_out: Vec<u16> = Vec::new();
         for (name, child) in map.iter_mut() {
-            match t.field(name) {
-                Some(field) => {
+            match t.position(name) {
+                Some(at) => {
+                    let field = &t.fields[usize::from(at)];
                     if !child.is_null() {
                         self.value(
                             child,
@@ -296,6 +299,9 @@ impl<'s> Walk<'s> {
                                 at: Step::Field { owner: t, field },
                             }),
                         );
+                    }
+                    if is_left_out(child, field) {
+                        left_out.push(at);
                     }
                 }
                 None if t.preserve_unknown => {}
@@ -316,8 +322,23 @@ impl<'s> Walk<'s> {
             self.room.take(path.len());
             self.decoded.unknown.push(path);
         }
-        for field in &t.fields {
-            self.settle(map, field, t, trail);
+        left_out.sort_unstable();
+        for at in left_out {
+            let field = &t.fields[usize::from(at)];
+            let gone = map.remove(&*field.name);
+            // selectors are told as JSON has them, which leaves out what is empty
+            if let Some(gone) = gone
+                && !t.name.starts_with("meta.v1.LabelSelector")
+            {
+                self.emptied(&gone, field, trail);
+            }
+        }
+        for at in &t.always {
+            let field = &t.fields[usize::from(*at)];
+            if !map.contains_key(&*field.name) {
+                let zero = self.zero(field);
+                map.insert(field.name.as_ref().into(), zero);
+            }
         }
     }
 
@@ -347,48 +368,6 @@ impl<'s> Walk<'s> {
         }
     }
 
-    /// Writes or leaves out `field` as Go's encoder would.
-    fn settle(
-        &mut self,
-        map: &mut Map<String, Value>,
-        field: &'s Field,
-        of: &Type,
-        trail: Option<&Trail>,
-    ) {
-        let present = match map.get(&*field.name) {
-            None => None,
-            Some(Value::Null) => {
-                map.remove(&*field.name);
-                None
-            }
-            Some(value) => Some(value),
-        };
-        match present {
-            Some(value) => {
-                let dropped = match field.omit {
-                    Omit::Never | Omit::Late => false,
-                    Omit::Empty => !field.pointer && is_empty(value, &field.shape),
-                    Omit::Zero => {
-                        !field.pointer
-                            && (is_empty(value, &field.shape)
-                                || value.as_object().is_some_and(Map::is_empty))
-                    }
-                };
-                if dropped && let Some(gone) = map.remove(&*field.name) {
-                    // selectors are told as JSON has them, which leaves out what is empty
-                    if !of.name.starts_with("meta.v1.LabelSelector") {
-                        self.emptied(&gone, field, trail);
-                    }
-                }
-            }
-            None => {
-                if let Some(zero) = self.zero(field) {
-                    map.insert(field.name.as_ref().into(), zero);
-                }
-            }
-        }
-    }
-
     fn emptied(&mut self, gone: &Value, field: &Field, trail: Option<&Trail>) {
         if !matches!(gone, Value::Array(_) | Value::Object(_)) || !self.room.is_left() {
             return;
@@ -405,16 +384,12 @@ impl<'s> Walk<'s> {
         });
     }
 
-    /// What Go writes for a field that was not given; `None` when it writes nothing.
-    fn zero(&mut self, field: &'s Field) -> Option<Value> {
-        let always = field.omit == Omit::Never;
-        if field.omit == Omit::Zero {
-            return None;
-        }
+    /// What Go writes for a field that was not given and has a zero.
+    fn zero(&mut self, field: &'s Field) -> Value {
         if field.pointer {
-            return always.then_some(Value::Null);
+            return Value::Null;
         }
-        Some(match &field.shape {
+        match &field.shape {
             Shape::Struct(index) => {
                 let mut value = Value::Object(Map::new());
                 let t = &self.schema.types[*index as usize];
@@ -423,19 +398,21 @@ impl<'s> Walk<'s> {
             }
             Shape::Quantity => "0".into(),
             Shape::IntOrString => 0.into(),
+            Shape::Duration => "0s".into(),
+            Shape::String(_) => "".into(),
+            Shape::Bool => false.into(),
+            Shape::Int32(_) | Shape::Int64(_) | Shape::Float64 => 0.into(),
             Shape::Time
             | Shape::MicroTime
             | Shape::Raw
             | Shape::Json
             | Shape::SchemaOr(..)
-            | Shape::Fields => Value::Null,
-            Shape::Duration => "0s".into(),
-            _ if !always => return None,
-            Shape::String(_) => "".into(),
-            Shape::Bool => false.into(),
-            Shape::Int32(_) | Shape::Int64(_) | Shape::Float64 => 0.into(),
-            Shape::Bytes | Shape::List(_) | Shape::Map(_) | Shape::Element(_) => Value::Null,
-        })
+            | Shape::Fields
+            | Shape::Bytes
+            | Shape::List(_)
+            | Shape::Map(_)
+            | Shape::Element(_) => Value::Null,
+        }
     }
 
     fn value(&mut self, value: &mut Value, shape: &'s Shape, trail: Option<&Trail>) {
@@ -564,6 +541,17 @@ impl<'s> Walk<'s> {
         }
         let name = shape.go_name(self.schema);
         self.wrong(go_kind(value), &name, trail);
+    }
+}
+
+/// A field that was given and is not written: a null, and what Go takes for empty.
+fn is_left_out(value: &Value, field: &Field) -> bool {
+    match field.omit {
+        _ if value.is_null() => true,
+        Omit::Never | Omit::Late => false,
+        _ if field.pointer => false,
+        Omit::Empty => is_empty(value, &field.shape),
+        Omit::Zero => is_empty(value, &field.shape) || value.as_object().is_some_and(Map::is_empty),
     }
 }
 

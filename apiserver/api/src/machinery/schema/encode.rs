@@ -339,6 +339,22 @@ fn number(out: &mut Vec<u8>, number: &Number) {
     };
 }
 
+/// Whether all of eight bytes are ASCII and [`PLAIN`], found without looking at them one by one.
+fn all_plain(bytes: [u8; 8]) -> bool {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = ONES << 7;
+    let word = u64::from_ne_bytes(bytes);
+    let below = |word: u64, bound: u8| word.wrapping_sub(ONES * u64::from(bound)) & !word;
+    let is = |word: u64, byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+    // `<` and `>`, `"` and `&` differ in one bit
+    let odd = word
+        | below(word, 0x20)
+        | is(word, b'\\')
+        | is(word | (ONES * 2), b'>')
+        | is(word | (ONES * 4), b'&');
+    odd & HIGH == 0
+}
+
 /// Whether a byte can stand in a JSON string as it is. `0xe2` begins the two separators of lines that Go escapes, and others that it does not.
 const PLAIN: [bool; 256] = {
     let mut plain = [true; 256];
@@ -355,11 +371,20 @@ const PLAIN: [bool; 256] = {
 fn string(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
     out.push(b'"');
-    let mut from = 0;
-    for (at, byte) in bytes.iter().enumerate() {
+    let (mut from, mut at) = (0, 0);
+    while at < bytes.len() {
+        if let Some(eight) = bytes[at..].first_chunk()
+            && all_plain(*eight)
+        {
+            at += 8;
+            continue;
+        }
+        let byte = &bytes[at];
+        at += 1;
         if PLAIN[*byte as usize] {
             continue;
         }
+        let at = at - 1;
         let (escape, length): (&[u8], usize) = match byte {
             b'"' => (b"\\\"", 1),
             b'\\' => (b"\\\\", 1),
@@ -403,6 +428,33 @@ mod tests {
             value["kind"].as_str().unwrap_or(""),
         );
         String::from_utf8(to_json(&value, node)).unwrap()
+    }
+
+    /// Each byte in each place of a text that is looked at in pieces of eight.
+    #[test]
+    fn texts_of_any_length() {
+        for odd in (0..0x80)
+            .map(char::from)
+            .chain("é\u{2028}\u{20ac}𝕏".chars())
+        {
+            for at in 0..17 {
+                let text = format!("{}{odd}{}", "a".repeat(at), "~".repeat(17 - at));
+                let mut out = Vec::new();
+                string(&mut out, &text);
+                let escaped = match odd {
+                    '<' => "\\u003c".into(),
+                    '>' => "\\u003e".into(),
+                    '&' => "\\u0026".into(),
+                    '\u{2028}' => "\\u2028".into(),
+                    plain => serde_json::to_string(&plain).unwrap().replace('"', ""),
+                };
+                let wanted = match odd {
+                    '"' => serde_json::to_string(&text).unwrap(),
+                    _ => format!("\"{}\"", text.replace(odd, &escaped)),
+                };
+                assert_eq!(String::from_utf8(out).unwrap(), wanted);
+            }
+        }
     }
 
     #[test]

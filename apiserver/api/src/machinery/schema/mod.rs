@@ -58,6 +58,8 @@ pub struct Type {
     ruled: bool,
     /// The first bytes of each name as a number, and its index in `fields`; sorted. A search looks at names only where these are equal.
     by_name: Vec<(u64, u16)>,
+    /// The fields that are written though nobody gave them, by their index in `fields`.
+    always: Vec<u16>,
 }
 
 #[derive(Debug)]
@@ -116,6 +118,26 @@ impl Field {
             rules: Box::default(),
             via: Box::default(),
             go: None,
+        }
+    }
+
+    /// Go writes something of it when it was not given.
+    fn has_zero(&self) -> bool {
+        let always = self.omit == Omit::Never;
+        match self.shape {
+            _ if self.omit == Omit::Zero => false,
+            _ if self.pointer => always,
+            Shape::Struct(_)
+            | Shape::Quantity
+            | Shape::IntOrString
+            | Shape::Time
+            | Shape::MicroTime
+            | Shape::Raw
+            | Shape::Json
+            | Shape::SchemaOr(..)
+            | Shape::Fields
+            | Shape::Duration => true,
+            _ => always,
         }
     }
 
@@ -340,6 +362,11 @@ impl Type {
             .map(|(at, field)| (beginning(&field.name), at))
             .collect();
         by_name.sort_unstable();
+        let always = (0..)
+            .zip(&fields)
+            .filter(|(_, field)| field.has_zero())
+            .map(|(at, _)| at)
+            .collect();
         Type {
             name: name.into(),
             atomic,
@@ -350,6 +377,7 @@ impl Type {
             fields,
             ruled: false,
             by_name,
+            always,
         }
     }
 

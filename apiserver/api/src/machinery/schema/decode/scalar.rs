@@ -81,10 +81,12 @@ impl Walk<'_> {
                 }
             }
             (Shape::Time, Value::String(text)) => match time::seconds_of(text) {
+                Ok(Some(Cow::Borrowed(_))) => {}
                 Ok(written) => *value = written.map_or(Value::Null, Value::from),
                 Err(error) => self.fail(error.into(), trail),
             },
             (Shape::MicroTime, Value::String(text)) => match time::micros_of(text) {
+                Ok(Some(Cow::Borrowed(_))) => {}
                 Ok(written) => *value = written.map_or(Value::Null, Value::from),
                 Err(error) => self.fail(error.into(), trail),
             },
