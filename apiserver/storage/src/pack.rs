@@ -95,11 +95,6 @@ impl Pack {
         &self.revisions
     }
 
-    /// Some object that it points at is no longer there, and would be smaller when pressed.
-    pub fn is_stale(&self, is_present: IsPresent<'_>) -> bool {
-        !self.present.iter().all(is_present)
-    }
-
     /// The events, of `resource`.
     pub fn open(&self, resource: &Arc<str>) -> Arc<[Arc<Event>]> {
         let mut opened = self.opened.lock();
@@ -302,8 +297,7 @@ mod tests {
         let pointing = Pack::of(&events, &present);
         assert!(
             Arc::ptr_eq(&pointing.open(&resource)[1].object, &events[1].object)
-                && !pointing.is_stale(&present)
+                && pack.present.is_empty()
         );
-        assert!(pointing.is_stale(&|_| false) && !pack.is_stale(&|_| false));
     }
 }

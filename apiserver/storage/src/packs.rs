@@ -1,10 +1,16 @@
 //! A ring's packs, as one row of events.
 //!
-//! Invariant: places count from the oldest event that was not dropped.
+//! Invariant: places count from the oldest event that was not dropped. No pack is looked at but those whose objects were replaced.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
 
-use crate::pack::{IsPresent, Pack};
+use crate::pack::Pack;
+
+/// A pack is packed again when one of so many of its events tells of an object that was replaced.
+const SHARE: usize = 8;
 
 #[derive(Default)]
 pub(crate) struct Packs {
@@ -14,6 +20,10 @@ pub(crate) struct Packs {
     gone: usize,
     /// Events that were not.
     len: usize,
+    /// Revisions of packed events whose objects are no longer present, and at which their packs still point.
+    replaced: BTreeSet<u64>,
+    /// Those of them that nobody has looked at.
+    unseen: Vec<u64>,
 }
 
 impl Packs {
@@ -73,6 +83,9 @@ impl Packs {
         let Some(oldest) = self.packs.front() else {
             return;
         };
+        if let Some(revision) = oldest.revisions().get(self.gone) {
+            self.replaced.remove(revision);
+        }
         self.len -= 1;
         self.gone += 1;
         if oldest.revisions().len() == self.gone {
@@ -81,13 +94,40 @@ impl Packs {
         }
     }
 
+    /// The object that the event of this revision told of is no longer present; whoever packs that event later sees it.
+    pub fn replaced(&mut self, revision: u64) {
+        let oldest = self.revision_at(0);
+        if oldest.is_some_and(|oldest| oldest <= revision)
+            && self.newest().is_some_and(|newest| revision <= newest)
+            && self.replaced.insert(revision)
+        {
+            self.unseen.push(revision);
+        }
+    }
+
     /// A pack that is to be packed again, and where it stands.
-    pub fn stale(&self, is_present: IsPresent<'_>) -> Option<(usize, Arc<Pack>)> {
-        let place = self
-            .packs
-            .iter()
-            .position(|pack| pack.is_stale(is_present))?;
-        Some((place, self.packs[place].clone()))
+    pub fn stale(&mut self) -> Option<(usize, Arc<Pack>)> {
+        while let Some(revision) = self.unseen.pop() {
+            let place = self.packs.partition_point(|pack| {
+                let last = pack.revisions().last();
+                last.is_some_and(|last| *last < revision)
+            });
+            let Some(pack) = self.packs.get(place) else {
+                continue;
+            };
+            let (Some(first), Some(last)) = (pack.revisions().first(), pack.revisions().last())
+            else {
+                continue;
+            };
+            let gone = self.replaced.range(first..=last);
+            if gone.count() * SHARE >= pack.revisions().len() {
+                while let Some(gone) = self.replaced.range(first..=last).next().copied() {
+                    self.replaced.remove(&gone);
+                }
+                return Some((place, pack.clone()));
+            }
+        }
+        None
     }
 
     /// Puts the same events in the place of the pack that stands there.

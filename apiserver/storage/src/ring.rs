@@ -8,7 +8,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
 
@@ -36,8 +36,6 @@ pub(crate) struct Ring {
     changed: watch::Sender<()>,
     slots: Slots,
     closed: AtomicBool,
-    /// The newest event when it was seen that all objects at which packs point are there.
-    looked_through: AtomicU64,
 }
 
 #[derive(Default)]
@@ -146,6 +144,9 @@ impl Events {
     }
 
     pub fn push(&mut self, event: Arc<Event>) {
+        if let Some(previous) = &event.previous {
+            self.packs.replaced(previous.revision);
+        }
         self.recent.push_back(event);
         self.cool(self.end().saturating_sub(WARM));
     }
@@ -190,7 +191,6 @@ impl Ring {
             changed: watch::Sender::new(()),
             slots: Slots::default(),
             closed: AtomicBool::default(),
-            looked_through: AtomicU64::default(),
         }
     }
 
@@ -263,14 +263,9 @@ impl Ring {
         true
     }
 
-    /// Packs once more what points at an object that is no longer there. True when there was something.
+    /// Packs once more what points at objects that are no longer there. True when there was something.
     pub fn pack_again(&self, is_present: IsPresent<'_>) -> bool {
-        let newest = self.read(Events::newest);
-        if self.looked_through.load(Ordering::Relaxed) == newest {
-            return false;
-        }
-        let Some((place, pack)) = self.read(|events| events.packs.stale(is_present)) else {
-            self.looked_through.store(newest, Ordering::Relaxed);
+        let Some((place, pack)) = self.events.write().packs.stale() else {
             return false;
         };
         let pack = Arc::new(Pack::of(&pack.open(&self.resource), is_present));
@@ -326,6 +321,56 @@ fn together<'a>(events: impl Iterator<Item = &'a Arc<Event>>) -> Vec<Arc<Event>>
 mod tests {
     use super::*;
     use crate::{EventKind, Key, Object};
+
+    fn version(revision: u64) -> Arc<Object> {
+        let key = Key {
+            resource: "pods".into(),
+            namespace: "ns".into(),
+            name: revision.to_string().into(),
+        };
+        let bytes = vec![b' '; 100].into();
+        Arc::new(Object::new(key, revision, bytes, Default::default()))
+    }
+
+    /// A pack lets go of what was replaced when that is an eighth of it, whatever else there is; no pack is opened for less.
+    #[test]
+    fn what_was_replaced_is_packed() {
+        let ring = Ring::new("pods".into(), 0);
+        let first: Vec<_> = (1..=64).map(version).collect();
+        let made = |object: &Arc<Object>| Event::new(EventKind::Added, object.clone(), None);
+        for object in &first {
+            ring.lock().push(Arc::new(made(object)));
+        }
+        while ring.pack(16, 0, &|_| true) {}
+        assert!(!ring.pack_again(&|_| true), "nothing was replaced");
+        let replace = |at: usize, by: u64| {
+            let previous = Some(first[at].clone());
+            let event = Event::new(EventKind::Modified, version(by), previous);
+            ring.lock().push(Arc::new(event));
+        };
+        // who holds a version: this test, its pack, and the event that replaced it
+        let held = |at: usize| Arc::strong_count(&first[at]);
+        let is_present = |object: &Arc<Object>| !matches!(object.revision, 18 | 20 | 40);
+        assert_eq!((held(17), held(19), held(39)), (2, 2, 2));
+        replace(17, 65);
+        replace(39, 66);
+        assert!(!ring.pack_again(&is_present));
+        assert_eq!((held(17), held(19), held(39)), (3, 2, 3));
+        replace(19, 67);
+        assert!(ring.pack_again(&is_present) && !ring.pack_again(&is_present));
+        ring.cool();
+        assert_eq!((held(17), held(19), held(39)), (2, 2, 3));
+
+        // what is dropped is of no more interest
+        for _ in 0..48 {
+            ring.drop_oldest();
+        }
+        replace(40, 68);
+        replace(50, 69);
+        replace(51, 70);
+        let has_one_left = |object: &Arc<Object>| !matches!(object.revision, 51 | 52);
+        assert!(ring.pack_again(&has_one_left) && !ring.pack_again(&has_one_left));
+    }
 
     #[test]
     fn large_events_are_packed_by_few() {
