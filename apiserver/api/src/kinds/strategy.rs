@@ -39,6 +39,8 @@ pub struct Strategy {
     pub early_warnings: fn(&Value) -> Warnings,
     /// `(new, old)`.
     pub warnings: fn(&Value, Option<&Value>) -> Warnings,
+    /// Of a new status.
+    pub status_warnings: fn(&Value) -> Warnings,
     /// Seconds of grace that a deletion gives when it says nothing; `None`: objects go at once.
     pub default_grace: Option<fn(&Value) -> i64>,
     /// Objects that go at once whatever grace is given (pods that no node has, or that have ended).
@@ -72,6 +74,7 @@ impl Strategy {
         parts: &[],
         early_warnings: |_| Vec::new(),
         warnings: |_, _| Vec::new(),
+        status_warnings: |_| Vec::new(),
         default_grace: None,
         skips_grace: |_| false,
         held: |_| false,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use skiff_api::{
-    kinds::{Kind, UpdateCheck, UpdateChecks, flags::path_segment},
+    kinds::{Kind, Subresource, UpdateCheck, UpdateChecks, flags::path_segment},
     machinery::{
         field::{Errors, Path},
         meta::Meta,
@@ -195,10 +195,15 @@ impl Attempt<'_> {
         if seen.is_none() {
             new = attributes.taken()?;
         }
+        let warnings = match part {
+            Part::Whole => kind.warnings(&new, Some(live)),
+            Part::Sub(Subresource::Status) => (kind.strategy.status_warnings)(&new),
+            Part::Sub(_) => Vec::new(),
+        };
+        for warning in warnings {
+            call.warnings.add(warning);
+        }
         if matches!(part, Part::Whole) {
-            for warning in kind.warnings(&new, Some(live)) {
-                call.warnings.add(warning);
-            }
             warn_of_no_effect(call, kind, &new);
         }
         if call.options.dry_run {

@@ -364,3 +364,83 @@ async fn a_volume_that_is_described_in_place_is_a_drivers() {
         json!({"accessModes": ["ReadWriteOnce"], "csi": {"driver": "a.b", "volumeHandle": "h"}});
     server.make(path, &of(driver)).await;
 }
+
+#[tokio::test]
+async fn a_status_of_what_is_balanced_is_looked_at() {
+    let server = Server::start().await;
+    let plain = json!({"metadata": {"name": "plain"}, "spec": {"ports": [{"port": 80}]}});
+    server.make(SERVICES, &plain).await;
+    let balanced = json!({"metadata": {"name": "balanced"}, "spec": {"type": "LoadBalancer", "ports": [{"port": 80}]}});
+    server.make(SERVICES, &balanced).await;
+    let ingresses = "/apis/networking.k8s.io/v1/namespaces/default/ingresses";
+    let backend = json!({"service": {"name": "plain", "port": {"number": 80}}});
+    let entrance = json!({"metadata": {"name": "entrance"}, "spec": {"defaultBackend": backend}});
+    server.make(ingresses, &entrance).await;
+    let cases: &[(&str, &str, Value, u16, &str)] = &[
+        (
+            SERVICES,
+            "plain",
+            json!({"ip": "10.0.0.1"}),
+            422,
+            "status.loadBalancer.ingress: Forbidden: may only be used when `spec.type` is 'LoadBalancer'",
+        ),
+        (SERVICES, "balanced", json!({"ip": "10.0.0.1"}), 200, ""),
+        (
+            SERVICES,
+            "balanced",
+            json!({"ip": "x"}),
+            422,
+            "status.loadBalancer.ingress[0].ip: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+        ),
+        (
+            SERVICES,
+            "balanced",
+            json!({"ipMode": "VIP"}),
+            422,
+            "status.loadBalancer.ingress[0].ipMode: Forbidden: may not be specified when `ip` is not set",
+        ),
+        (
+            SERVICES,
+            "balanced",
+            json!({"ip": "10.0.0.1", "ipMode": "x"}),
+            422,
+            "status.loadBalancer.ingress[0].ipMode: Unsupported value: \"x\": supported values: \"Proxy\", \"VIP\"",
+        ),
+        (
+            SERVICES,
+            "balanced",
+            json!({"hostname": "10.0.0.1"}),
+            422,
+            "status.loadBalancer.ingress[0].hostname: Invalid value: \"10.0.0.1\": must be a DNS name, not an IP address",
+        ),
+        (
+            ingresses,
+            "entrance",
+            json!({"ip": "x"}),
+            422,
+            "status.loadBalancer.ingress[0].ip: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+        ),
+    ];
+    for (place, name, point, code, end) in cases {
+        let status = json!({"status": {"loadBalancer": {"ingress": [point]}}});
+        let path = format!("{place}/{name}/status?dryRun=All");
+        let answer = server.patch(&path, "merge", &status).await;
+        assert_eq!(answer.code, *code, "{name} {point}: {}", answer.text());
+        if *code != 200 {
+            assert!(answer.message().ends_with(end), "{}", answer.message());
+        }
+    }
+    for path in [
+        format!("{SERVICES}/balanced"),
+        format!("{ingresses}/entrance"),
+    ] {
+        let status = json!({"status": {"loadBalancer": {"ingress": [{"ip": "2001:DB8::1"}]}}});
+        let told = server
+            .patch(&format!("{path}/status"), "merge", &status)
+            .await
+            .is(200);
+        let warned = told.headers["warning"].to_str().unwrap();
+        let said = "status.loadBalancer.ingress[0]: IPv6 address \\\"2001:DB8::1\\\" should be in RFC 5952 canonical format (\\\"2001:db8::1\\\")";
+        assert_eq!(warned, format!("299 - \"{said}\""));
+    }
+}

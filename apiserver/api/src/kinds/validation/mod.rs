@@ -2,6 +2,7 @@
 //!
 //! Invariant: texts, paths, values and order of errors are upstream's. Follows `pkg/apis/*/validation/validation.go`.
 
+pub mod balancer;
 pub mod cel;
 pub mod checks;
 pub mod conditions;

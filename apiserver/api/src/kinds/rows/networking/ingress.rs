@@ -3,7 +3,10 @@
 //! Follows `ValidateIngress*` of `pkg/apis/networking/validation/validation.go`.
 
 use crate::kinds::prelude::*;
-use crate::kinds::validation::checks::{is_good, one_of, required_segment};
+use crate::kinds::validation::{
+    balancer,
+    checks::{is_good, one_of, required_segment},
+};
 use crate::machinery::names::ip;
 
 const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
@@ -12,7 +15,8 @@ const NOT_AN_ADDRESS: &str = "must be a DNS name, not an IP address";
 pub const STRATEGY: Strategy = Strategy {
     validate: create,
     validate_update: |new, old| validate(new, &Options::of(old)),
-    validate_status_update: status,
+    validate_status_update: |new, old| balancer::validate(new, old, false),
+    status_warnings: balancer::warnings,
     warnings: |new, _| warnings(new),
     ..Strategy::DEFAULT
 };
@@ -220,40 +224,6 @@ fn tls(list: &[Value], options: &Options, path: &Path, errors: &mut Errors) {
             );
         }
     }
-}
-
-fn status(new: &Value, old: &Value) -> Errors {
-    let mut errors = Errors::default();
-    let of = |ingress: &'static str, object: &'_ Value| {
-        object
-            .at("status")
-            .at("loadBalancer")
-            .list(ingress)
-            .to_vec()
-    };
-    let before = of("ingress", old);
-    let known: Vec<&str> = before
-        .iter()
-        .map(|point| point.text("ip"))
-        .filter(|ip| !ip.is_empty())
-        .collect();
-    let status = Path::new("status");
-    let balancer = status.child("loadBalancer");
-    let path = balancer.child("ingress");
-    for (index, point) in of("ingress", new).iter().enumerate() {
-        let at = path.index(index);
-        let (address, hostname) = (point.text("ip"), point.text("hostname"));
-        if !address.is_empty() {
-            checks::legacy_ip(address, &known, &at.child("ip"), &mut errors);
-        }
-        if !hostname.is_empty() {
-            checks::subdomain(hostname, &at.child("hostname"), &mut errors);
-            if ip::parse_ip_sloppy(hostname).is_some() {
-                errors.invalid(&at.child("hostname"), hostname, NOT_AN_ADDRESS);
-            }
-        }
-    }
-    errors
 }
 
 fn warnings(ingress: &Value) -> Warnings {

@@ -8,6 +8,7 @@ mod warnings;
 
 use crate::kinds::fill::{absent, each, spec, text};
 use crate::kinds::prelude::*;
+use crate::kinds::validation::balancer;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults,
@@ -15,7 +16,12 @@ pub const STRATEGY: Strategy = Strategy {
     prepare_for_update,
     validate: validation::create,
     validate_update: validation::update,
+    validate_status_update: |new, old| match new.at("spec").text("type") {
+        "LoadBalancer" => balancer::validate(new, old, true),
+        _ => balancer::none(new),
+    },
     warnings: |service, _| warnings::warnings(service),
+    status_warnings: balancer::warnings,
     ..Strategy::DEFAULT
 };
 
