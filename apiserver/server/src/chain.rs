@@ -226,6 +226,10 @@ impl App {
             .identify(&ctx.info.path, &parts.headers, peer.map(|peer| &**peer))
             .await
             .ok()??;
+        if let Some(until) = peer.and_then(|peer| peer.expires()) {
+            let now = self.core.clock.now().as_second();
+            self.metrics.certified(until - now);
+        }
         identity
             .warnings
             .into_iter()

@@ -19,6 +19,9 @@ use serde_json::Value;
 use skiff_api::kinds::{Kind, Registry};
 
 use crate::{
+    admission::Chain,
+    aggregation::Known,
+    audit::Audit,
     auth::{Decision, Verdict},
     core::Core,
     flowcontrol::Places,
@@ -31,6 +34,23 @@ pub use labels::Labels;
 const SHORT: &[f64] = &[
     0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096,
     8.192, 16.384,
+];
+/// Those of how long certificates are still good: half an hour to a year.
+const LIVES: &[f64] = &[
+    0.0,
+    1800.0,
+    3600.0,
+    7200.0,
+    21600.0,
+    43200.0,
+    86400.0,
+    172_800.0,
+    345_600.0,
+    604_800.0,
+    2_592_000.0,
+    7_776_000.0,
+    15_552_000.0,
+    31_104_000.0,
 ];
 /// Those of the bytes of events.
 const SIZES: &[f64] = &[
@@ -145,6 +165,8 @@ pub struct Metrics {
     events: Mutex<BTreeMap<[&'static str; 3], Arc<Events>>>,
     authentications: Outcomes<2>,
     users: [Counter; USERS.len()],
+    /// How long the certificates that clients show are still good.
+    certificates: Histogram,
     authorizations: Outcomes<4>,
     /// Connections that came to nothing.
     pub handshakes_failed: Counter,
@@ -159,6 +181,7 @@ impl Default for Metrics {
             events: Mutex::default(),
             authentications: Outcomes::new(["success", "failure"]),
             users: Default::default(),
+            certificates: Histogram::new(LIVES),
             authorizations: Outcomes::new(["allowed", "denied", "no-opinion", "error"]),
             handshakes_failed: Counter::default(),
         }
@@ -214,6 +237,11 @@ impl Metrics {
         }
     }
 
+    /// Somebody is who a certificate says, which is good for so many seconds.
+    pub fn certified(&self, seconds: i64) {
+        self.certificates.observe(seconds.max(0) as f64);
+    }
+
     pub fn authorized(&self, verdict: &Verdict, took: Duration) {
         let outcome = match &verdict.decision {
             Decision::Allow(_) => "allowed",
@@ -225,15 +253,33 @@ impl Metrics {
     }
 }
 
+/// Parts that count for themselves.
+pub struct Others<'a> {
+    pub places: &'a Places,
+    pub core: &'a Core,
+    pub admission: &'a Chain,
+    pub audit: Option<&'a Audit>,
+    pub known: &'a Known,
+}
+
 impl Metrics {
     /// All metrics in Prometheus' text form.
-    pub fn text(&self, places: &Places, core: &Core, version: &Value) -> String {
+    pub fn text(&self, others: &Others, version: &Value) -> String {
         let mut text = String::new();
         self.of_requests(&mut text);
         self.of_watches(&mut text);
-        of_places(&mut text, places);
+        of_places(&mut text, others.places);
         self.of_access(&mut text);
-        of_store(&mut text, core);
+        others.admission.metrics(&mut text);
+        if let Some(audit) = others.audit {
+            let (name, help) = (
+                "apiserver_audit_event_total",
+                "Events that were told to those who audit.",
+            );
+            single(&mut text, name, "counter", help, audit.told.get());
+        }
+        of_others(&mut text, others.known);
+        of_store(&mut text, others.core);
         process::text(&mut text, version);
         text
     }
@@ -331,6 +377,10 @@ impl Metrics {
                 *text += &format!("{name}{{username=\"{user}\"}} {}\n", count.get());
             }
         }
+        let name = "apiserver_client_certificate_expiration_seconds";
+        let help = "Seconds that the certificates of clients are still good for.";
+        family(text, name, "histogram", help);
+        self.certificates.text(name, "", text);
         self.authorizations.text(
             text,
             [
@@ -388,6 +438,17 @@ fn of_places(text: &mut String, places: &Places) {
             *text += &format!("{name}{{request_kind=\"{kind}\"}} {count}\n");
         }
         *text += &fair.metrics();
+    }
+}
+
+/// Which groups that somebody else serves cannot be asked for.
+fn of_others(text: &mut String, known: &Known) {
+    let name = "aggregator_unavailable_apiservice";
+    let help = "Whether an APIService is unavailable.";
+    family(text, name, "gauge", help);
+    for (service, available) in known.availability() {
+        let unavailable = u8::from(!available);
+        *text += &format!("{name}{{name=\"{service}\"}} {unavailable}\n");
     }
 }
 

@@ -10,6 +10,7 @@ use skiff_api::machinery::{schema::to_ordered_json, status::Status};
 use crate::{
     context::Context,
     health::Endpoint,
+    metrics,
     openapi::{self, Found},
 };
 
@@ -33,7 +34,14 @@ pub async fn serve(ctx: &Context) -> Response<Body> {
         "/version" => indented(ctx, &version(), openapi::VERSION_FIELDS),
         "/metrics" => {
             let app = &ctx.app;
-            let text = app.metrics.text(&app.places, &app.core, &version());
+            let others = metrics::Others {
+                places: &app.places,
+                core: &app.core,
+                admission: &app.writer.admission,
+                audit: app.audit.as_deref(),
+                known: &app.aggregation.known(),
+            };
+            let text = app.metrics.text(&others, &version());
             metrics(ctx, text)
         }
         "/openid/v1/jwks" => cacheable(

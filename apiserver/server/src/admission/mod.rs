@@ -15,6 +15,7 @@ mod configuration;
 mod default_ingress_class;
 mod default_storage_class;
 mod default_toleration_seconds;
+mod durations;
 mod expressions;
 mod limit_ranger;
 mod matching;
@@ -36,45 +37,89 @@ mod taint_nodes_by_condition;
 mod view;
 mod webhooks;
 
+use std::time::Instant;
+
 use skiff_api::machinery::status::Status;
 
-use self::configuration::Configuration;
+use self::{
+    configuration::Configuration,
+    durations::{Durations, Pass},
+};
 pub use self::{
     configuration::ConfigurationError,
     plugin::{Attributes, Compute, Given, Operation, Plugin, Statuses},
     rounds::Rounds,
     webhooks::Webhooks,
 };
+use crate::tally::family;
 
 /// The plugins that are on, in order.
 #[derive(Default)]
-pub struct Chain(Vec<Box<dyn Plugin>>);
+pub struct Chain {
+    plugins: Vec<(Box<dyn Plugin>, Durations)>,
+    passes: Durations,
+}
 
 impl Chain {
     pub async fn admit(&self, attributes: &mut Attributes<'_>) -> Result<(), Status> {
-        self.round(attributes).await?;
-        match attributes.rounds.begin_another() {
-            true => self.round(attributes).await,
-            false => Ok(()),
+        let (began, operation) = (Instant::now(), attributes.operation);
+        let mut admitted = self.round(attributes).await;
+        if admitted.is_ok() && attributes.rounds.begin_another() {
+            admitted = self.round(attributes).await;
         }
+        let took = began.elapsed();
+        self.passes
+            .observe(Pass::Admit, operation, admitted.is_err(), took);
+        admitted
     }
 
     async fn round(&self, attributes: &mut Attributes<'_>) -> Result<(), Status> {
-        for plugin in &self.0 {
+        for (plugin, durations) in &self.plugins {
             if plugin.handles(attributes) {
-                plugin.admit(attributes).await?;
+                let (began, operation) = (Instant::now(), attributes.operation);
+                let admitted = plugin.admit(attributes).await;
+                let took = began.elapsed();
+                durations.observe(Pass::Admit, operation, admitted.is_err(), took);
+                admitted?;
             }
         }
         Ok(())
     }
 
     pub async fn validate(&self, attributes: &Attributes<'_>) -> Result<(), Status> {
-        for plugin in &self.0 {
+        let (began, operation) = (Instant::now(), attributes.operation);
+        let checked = self.checked(attributes).await;
+        let took = began.elapsed();
+        self.passes
+            .observe(Pass::Validate, operation, checked.is_err(), took);
+        checked
+    }
+
+    async fn checked(&self, attributes: &Attributes<'_>) -> Result<(), Status> {
+        for (plugin, durations) in &self.plugins {
             if plugin.handles(attributes) {
-                plugin.validate(attributes).await?;
+                let began = Instant::now();
+                let checked = plugin.validate(attributes).await;
+                let took = began.elapsed();
+                durations.observe(Pass::Validate, attributes.operation, checked.is_err(), took);
+                checked?;
             }
         }
         Ok(())
+    }
+
+    /// Lines of `/metrics`.
+    pub fn metrics(&self, text: &mut String) {
+        let mut name = "apiserver_admission_controller_admission_duration_seconds";
+        let help = "Seconds that a plugin of admission took.";
+        family(text, name, "histogram", help);
+        for (plugin, durations) in &self.plugins {
+            durations.text(name, &format!("name=\"{}\",", plugin.name()), text);
+        }
+        name = "apiserver_admission_step_admission_duration_seconds";
+        let help = "Seconds that all plugins took that change an object, or that look at it.";
+        family(text, name, "histogram", help);
+        self.passes.text(name, "", text);
     }
 }
 
@@ -151,5 +196,11 @@ pub fn chain(selection: &Selection, webhooks: &Webhooks) -> Result<Chain, Select
         return Err(SelectionError::Both(name.clone()));
     }
     plugins.retain(|plugin| !off(plugin.name()));
-    Ok(Chain(plugins))
+    let plugins = plugins.into_iter();
+    Ok(Chain {
+        plugins: plugins
+            .map(|plugin| (plugin, Durations::default()))
+            .collect(),
+        passes: Durations::default(),
+    })
 }

@@ -95,6 +95,13 @@ impl Known {
         self.has_remotes
     }
 
+    /// Names of APIServices, and whether each can be asked; this server's own always can.
+    pub fn availability(&self) -> impl Iterator<Item = (&str, bool)> {
+        let available = |service: &Service| service.remote.as_ref().is_none_or(|of| of.available);
+        let services = self.services.iter();
+        services.map(move |(name, service)| (name.as_str(), available(service)))
+    }
+
     /// The server behind this one that has a version of a group.
     pub fn remote(&self, group: &str, version: &str) -> Option<&Remote> {
         let name = format!("{version}.{group}");

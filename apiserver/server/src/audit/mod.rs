@@ -25,6 +25,8 @@ pub use self::{
     trail::{Ending, Request, Trail},
     webhook::ConfigError,
 };
+use crate::tally::Counter;
+
 use self::{
     event::Event,
     log::Log,
@@ -61,6 +63,8 @@ pub struct Audit {
     policy: Policy,
     outputs: Vec<Output>,
     clock: SharedClock,
+    /// How many events there were.
+    pub told: Counter,
 }
 
 impl Audit {
@@ -108,10 +112,12 @@ impl Audit {
             policy,
             outputs,
             clock,
+            told: Counter::default(),
         }))
     }
 
     fn tell(&self, event: &Event) -> Vec<Taken> {
+        self.told.add(1);
         self.outputs
             .iter()
             .map(|output| output.take(event))

@@ -16,6 +16,16 @@ fn stat(text: &str) -> Option<Vec<&str>> {
     Some(text.rsplit_once(')')?.1.split_whitespace().collect())
 }
 
+/// What `/proc/self/limits` says of virtual memory.
+fn most_virtual(limits: &str) -> Option<i64> {
+    let mut lines = limits.lines();
+    let line = lines.find_map(|line| line.strip_prefix("Max address space"))?;
+    match line.split_whitespace().next()? {
+        "unlimited" => Some(-1),
+        bytes => bytes.parse().ok(),
+    }
+}
+
 pub fn text(text: &mut String, version: &serde_json::Value) {
     let read = |path: &str| std::fs::read_to_string(path).ok();
     let own = read("/proc/self/stat");
@@ -29,6 +39,14 @@ pub fn text(text: &mut String, version: &serde_json::Value) {
     if let Some(bytes) = number(20) {
         let name = "process_virtual_memory_bytes";
         single(text, name, "gauge", "Bytes of virtual memory.", bytes);
+    }
+    let (name, help) = (
+        "process_virtual_memory_max_bytes",
+        "Bytes of virtual memory that it may have; -1: as many as there are.",
+    );
+    let limits = read("/proc/self/limits");
+    if let Some(most) = limits.as_deref().and_then(most_virtual) {
+        single(text, name, "gauge", help, most);
     }
     if let Some(pages) = number(21) {
         let name = "process_resident_memory_bytes";

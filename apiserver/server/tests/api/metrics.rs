@@ -39,6 +39,8 @@ async fn what_happens_is_counted() {
             "apiserver_request_duration_seconds_bucket{{{OF},verb=\"GET\",version=\"v1\",le=\"60\"}}"
         ),
         format!("etcd_request_duration_seconds_count{{{STORED}}}"),
+        "apiserver_admission_controller_admission_duration_seconds_count{name=\"NamespaceLifecycle\",operation=\"CREATE\",rejected=\"false\",type=\"admit\"}".into(),
+        "apiserver_admission_step_admission_duration_seconds_count{operation=\"CREATE\",rejected=\"false\",type=\"validate\"}".into(),
         format!("etcd_request_duration_seconds_bucket{{{STORED},le=\"+Inf\"}}"),
         "apiserver_resource_objects{group=\"\",resource=\"configmaps\"}".into(),
         "apiserver_storage_objects{resource=\"configmaps\"}".into(),
@@ -63,6 +65,9 @@ async fn what_happens_is_counted() {
         "apiserver_longrunning_requests{component=\"apiserver\",group=\"\",resource=\"configmaps\",scope=\"namespace\",subresource=\"\",verb=\"WATCH\",version=\"v1\"} 0",
         "kubernetes_build_info{",
         "process_open_fds ",
+        "process_virtual_memory_max_bytes ",
+        "apiserver_client_certificate_expiration_seconds_count ",
+        "aggregator_unavailable_apiservice{name=\"v1.apps\"} 0",
     ] {
         let found = after.lines().any(|one| one.starts_with(line));
         assert!(found, "{line}\n{after}");

@@ -68,7 +68,13 @@ impl PeerCertificate {
             .map_err(Clone::clone)
     }
 
-    /// The same for a front proxy.
+    /// Until when it is good, in seconds of Unix time; `None`: it was not believed, or nobody looked.
+    pub fn expires(&self) -> Option<i64> {
+        let verified = self.0.verified.get()?.as_ref();
+        verified.ok().map(|verified| verified.not_after)
+    }
+
+    /// What `verify` said the first time of a front proxy.
     pub(crate) fn verified_proxy(
         &self,
         verify: impl FnOnce() -> Result<Verified, Unauthorized>,
