@@ -105,6 +105,7 @@ impl Lab {
                 dir: lab.dir.path().join("run").join(&name),
                 pod_cidr,
                 mtu: None,
+                walls: None,
             };
             let pods = BridgeNetworks::start(config).await.unwrap();
             lab.nodes.push(Node { name, net, pods });
