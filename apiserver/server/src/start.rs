@@ -85,8 +85,6 @@ pub struct Config {
     pub request_timeout: std::time::Duration,
     /// `--enable-bootstrap-token-auth`.
     pub bootstrap_tokens: bool,
-    /// Clients are warned when they write what is stored and not acted upon.
-    pub warns_of_no_effect: bool,
     /// `--audit-…`.
     pub audit: audit::Options,
     /// `--encryption-provider-config…`.
@@ -118,7 +116,6 @@ impl Config {
             priority_and_fairness: true,
             request_timeout: deadline::LONGEST,
             bootstrap_tokens: true,
-            warns_of_no_effect: true,
             audit: audit::Options::default(),
             encryption: encryption::Options::default(),
         }
@@ -289,7 +286,6 @@ async fn started(config: Config) -> Result<Running, StartError> {
         admission: admission::chain(&config.admission, &webhooks)?,
         allocator,
         follow: |writer, new, old| Box::pin(addresses::follow(writer, new, old)),
-        warns_of_no_effect: config.warns_of_no_effect,
     });
     let transports = Arc::new(Transports::new(
         tls::roots(pki.authority.certificate_pem().as_bytes())?,

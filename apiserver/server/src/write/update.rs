@@ -27,7 +27,7 @@ use super::{
     prepare::prepare,
     steps::{
         check_namespace, dedup_owners, escalation, refused, settle, stamp, standard_finalizers,
-        store_error, take_addresses, unconverted, unstored, warn_of_no_effect,
+        store_error, take_addresses, unconverted, unstored,
     },
 };
 use crate::{
@@ -199,7 +199,6 @@ impl Attempt<'_> {
             for warning in kind.warnings(&new, Some(live)) {
                 call.warnings.add(warning);
             }
-            warn_of_no_effect(call, kind, &new);
         }
         if call.options.dry_run {
             return unstored(call, shown, kind, new).await.map(Some);

@@ -103,16 +103,13 @@ async fn run(
         let pause = keeper.rest();
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            Some(seen) = told.recv() => {
-                let rest = std::iter::from_fn(|| told.try_recv().ok());
-                std::iter::once(seen).chain(rest).for_each(|seen| keeper.take(seen));
-            }
-            Some(request) = requests.recv() => {
-                let rest = std::iter::from_fn(|| requests.try_recv().ok());
-                std::iter::once(request).chain(rest).for_each(|request| keeper.answer(request));
-            }
+            Some(seen) = told.recv() => keeper.take(seen),
+            Some(request) = requests.recv() => keeper.answer(request),
             () = tokio::time::sleep(pause) => keeper.care().await,
         }
+        // Who asks is answered by all that was told before.
+        std::iter::from_fn(|| told.try_recv().ok()).for_each(|seen| keeper.take(seen));
+        std::iter::from_fn(|| requests.try_recv().ok()).for_each(|one| keeper.answer(one));
     }
 }
 
@@ -201,7 +198,11 @@ impl<'a> Keeper<'a> {
             return;
         };
         let node = &self.config.node;
-        if nft.list(node, &["chain", "ip", rules::TABLE, "forward"]).await.is_ok() {
+        if nft
+            .list(node, &["chain", "ip", rules::TABLE, "forward"])
+            .await
+            .is_ok()
+        {
             return self.own.stand();
         }
         match nft.apply(node, table.replace(&self.plan)).await {
@@ -301,7 +302,11 @@ impl<'a> Keeper<'a> {
         // What is not there can only be deleted after it was added.
         let ips: Vec<_> = self.closing.iter().map(Ipv4Addr::to_string).collect();
         let element = format!("element ip {} pods {{ {} }}", rules::TABLE, ips.join(", "));
-        nft.apply(&self.config.node, format!("add {element}\ndelete {element}\n")).await?;
+        nft.apply(
+            &self.config.node,
+            format!("add {element}\ndelete {element}\n"),
+        )
+        .await?;
         self.closing.clear();
         Ok(())
     }
@@ -334,7 +339,10 @@ impl<'a> Keeper<'a> {
 
     /// How long nothing needs to be done.
     fn rest(&self) -> Duration {
-        if self.whole && self.begun || !self.closing.is_empty() || self.kernel.is_some() && !self.own.stands() {
+        if self.whole && self.begun
+            || !self.closing.is_empty()
+            || self.kernel.is_some() && !self.own.stands()
+        {
             return RETRY_AFTER;
         }
         let due = |at: Instant| at.saturating_duration_since(Instant::now());

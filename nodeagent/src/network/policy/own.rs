@@ -38,7 +38,10 @@ pub(super) struct Answer {
 impl Answer {
     pub fn give(self, answer: Result<(), Error>) {
         if self.done.send(answer).is_err() {
-            tracing::debug!(uid = self.uid, "who waited for the pod's walls waits no more");
+            tracing::debug!(
+                uid = self.uid,
+                "who waited for the pod's walls waits no more"
+            );
         }
     }
 }

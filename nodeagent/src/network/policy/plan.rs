@@ -523,10 +523,7 @@ fn elements(
 }
 
 /// The chains of a pod, ingress and egress; none where no policy isolates it.
-fn sides(
-    policies: &BTreeMap<ObjectName, Policy>,
-    pod: &Pod,
-) -> (Option<Chain>, Option<Chain>) {
+fn sides(policies: &BTreeMap<ObjectName, Policy>, pod: &Pod) -> (Option<Chain>, Option<Chain>) {
     let from = ObjectName::new(pod.namespace.clone(), "");
     let selecting: Vec<_> = policies
         .range(from..)
@@ -537,7 +534,12 @@ fn sides(
     let side = |direction, rules: fn(&Policy) -> Option<&Vec<Rule>>| {
         let mut isolated = false;
         let mut allowed = Vec::new();
-        for rule in selecting.iter().filter_map(|policy| rules(policy)).inspect(|_| isolated = true).flatten() {
+        for rule in selecting
+            .iter()
+            .filter_map(|policy| rules(policy))
+            .inspect(|_| isolated = true)
+            .flatten()
+        {
             allow(&mut allowed, direction, rule, &pod.ports);
         }
         isolated.then(|| rules::chain(direction, &allowed))

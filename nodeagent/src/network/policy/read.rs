@@ -226,9 +226,10 @@ fn port(port: &NetworkPolicyPort) -> Option<Port> {
     let which = match (&port.port, port.end_port) {
         (None, None) => Which::Any,
         (Some(IntOrString::Int(first)), None) => Which::Range(number(*first)?, number(*first)?),
-        (Some(IntOrString::Int(first)), Some(last)) => {
-            Which::Range(number(*first)?, number(last).filter(|last| *last >= *first as u16)?)
-        }
+        (Some(IntOrString::Int(first)), Some(last)) => Which::Range(
+            number(*first)?,
+            number(last).filter(|last| *last >= *first as u16)?,
+        ),
         (Some(IntOrString::String(name)), None) => Which::Named(name.clone()),
         _ => return None,
     };

@@ -276,7 +276,10 @@ iifname \"{LINKS}\" oifname \"{LINKS}\" meta mark and {JUDGED} == 0 drop
 pub fn cleared() -> String {
     let mut script = String::new();
     for family in ["ip", "bridge"] {
-        line!(script, "add table {family} {TABLE}\ndelete table {family} {TABLE}");
+        line!(
+            script,
+            "add table {family} {TABLE}\ndelete table {family} {TABLE}"
+        );
     }
     script
 }

@@ -157,7 +157,10 @@ impl Table {
         line!(script, "add table ip {TABLE}\ndelete table ip {TABLE}");
         script.push_str(&rules::base(&self.answered));
         if self.bridge {
-            line!(script, "add table bridge {TABLE}\ndelete table bridge {TABLE}");
+            line!(
+                script,
+                "add table bridge {TABLE}\ndelete table bridge {TABLE}"
+            );
             script.push_str(&rules::bridge_base());
         }
         let all = Touched {
@@ -249,10 +252,7 @@ impl Table {
     fn change_place(&mut self, script: &mut Script, plan: &Plan, ip: Ipv4Addr) {
         let new = Place::of(plan, ip);
         let old = self.places.remove(&ip).unwrap_or_default();
-        let (before, after) = (
-            old.elements(ip, self.bridge),
-            new.elements(ip, self.bridge),
-        );
+        let (before, after) = (old.elements(ip, self.bridge), new.elements(ip, self.bridge));
         for (container, element) in before.difference(&after) {
             let key = element.split(" : ").next().unwrap_or(element);
             script.element(false, container, key);

@@ -88,12 +88,7 @@ impl Lab {
         Self::on(self.host.clone(), tempfile::tempdir().unwrap(), nodes, &[]).await
     }
 
-    async fn on(
-        host: Namespace,
-        dir: tempfile::TempDir,
-        nodes: usize,
-        walls: &[Walls],
-    ) -> Self {
+    async fn on(host: Namespace, dir: tempfile::TempDir, nodes: usize, walls: &[Walls]) -> Self {
         let cluster = ClusterNetwork::ensure(config(&host, dir.path().join("run")).await)
             .await
             .unwrap();

@@ -7,17 +7,17 @@ use tokio::{sync::mpsc::UnboundedSender, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::super::{
-    OwnPods, PolicyConfig, Walls,
     super::{
         PodNetworks,
         ns::Namespace,
+        pods::known,
         tests::{
             lab::{Lab, Pod, serve},
             services::{Cluster, nftables},
             side_by_side::lead_to_other_nodes,
         },
     },
-    run,
+    OwnPods, PolicyConfig, Walls, run,
     view::{self, Seen, Told},
 };
 use crate::network::link::Links;
@@ -65,7 +65,7 @@ impl Town {
         for (node, own) in own.into_iter().enumerate() {
             let ns = &town.cluster.lab.nodes[node].net.ns;
             let links = Links::open(ns).await.unwrap();
-            links.add_address(1, DNS.map(u32::from).iter().fold(0u32, |a, b| a << 8 | b).to_be_bytes().into(), 32).await.unwrap();
+            links.add_address(1, DNS.into(), 32).await.unwrap();
             serve(ns, SocketAddr::from((DNS, 53)), "dns").await;
             let keeper = town.keep(node, own.into());
             town.keepers.push(keeper);
@@ -78,7 +78,7 @@ impl Town {
         let config = PolicyConfig {
             node: lab.nodes[node].net.ns.clone(),
             node_name: lab.nodes[node].name.clone(),
-            dir: lab.dir.path().join("run").join(&lab.nodes[node].name),
+            dir: self.dir(node),
             dns_ips: vec![DNS.into()],
         };
         let (tell, told) = tokio::sync::mpsc::unbounded_channel();
@@ -123,9 +123,12 @@ impl Town {
 
     /// The policies that there are now: (namespace, spec).
     pub fn policies(&self, policies: &[(&str, Value)]) {
-        let named = policies.iter().enumerate().map(|(number, (namespace, spec))| {
-            super::policy(namespace, &format!("policy-{number}"), spec)
-        });
+        let named = policies
+            .iter()
+            .enumerate()
+            .map(|(number, (namespace, spec))| {
+                super::policy(namespace, &format!("policy-{number}"), spec)
+            });
         self.tell(Told::Policies(Seen::Listed(named.collect())));
     }
 
@@ -138,7 +141,10 @@ impl Town {
     pub fn listed(&self, namespaces: &[(&str, Value)]) {
         self.tell(self.all_pods());
         let namespaces = namespaces.iter().map(|(name, labels)| {
-            ((*name).to_owned(), serde_json::from_value(labels.clone()).unwrap())
+            (
+                (*name).to_owned(),
+                serde_json::from_value(labels.clone()).unwrap(),
+            )
         });
         self.tell(Told::Namespaces(Seen::Listed(namespaces.collect())));
     }
@@ -147,6 +153,27 @@ impl Town {
         let pods = self.pods.iter();
         let all = pods.map(|(uid, one)| (uid.clone(), view::pod(&one.object)));
         Told::Pods(Seen::Listed(all.collect()))
+    }
+
+    /// Waits until all nodes have done what they were told until now.
+    pub async fn settled(&self) {
+        for (number, walls) in self.walls.iter().enumerate() {
+            let here = self.pods.iter().find(|(_, one)| one.node == number);
+            let Some((uid, one)) = here else { continue };
+            let std::net::IpAddr::V4(ip) = one.pod.ip else {
+                panic!("{} of {uid}", one.pod.ip);
+            };
+            let link = known(&self.dir(number))
+                .unwrap()
+                .into_iter()
+                .find(|(known, ..)| known == uid);
+            walls.raise(uid, ip, &link.unwrap().2).await.unwrap();
+        }
+    }
+
+    fn dir(&self, node: usize) -> std::path::PathBuf {
+        let lab = &self.cluster.lab;
+        lab.dir.path().join("run").join(&lab.nodes[node].name)
     }
 
     /// The pod as it is read, bound to its node, before it has an address.
@@ -171,7 +198,11 @@ impl Town {
     /// Takes a pod away, its object too.
     pub async fn end(&mut self, uid: &str) {
         let one = self.pods.remove(uid).unwrap();
-        self.cluster.lab.nodes[one.node].pods.teardown(uid).await.unwrap();
+        self.cluster.lab.nodes[one.node]
+            .pods
+            .teardown(uid)
+            .await
+            .unwrap();
         self.tell(Told::Pods(Seen::Gone(uid.into())));
     }
 

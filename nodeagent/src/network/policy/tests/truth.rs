@@ -19,11 +19,13 @@ use super::{
 };
 
 /// Whoever has no answer by then is shut out.
-const SHUT_OUT: Duration = Duration::from_millis(300);
+const SHUT_OUT: Duration = Duration::from_millis(200);
 const DEADLINE: Duration = Duration::from_secs(5);
 const SERVICE: [u8; 4] = [10, 96, 0, 5];
 
-const CLIENTS: &[&str] = &["near", "far", "guest", "alien", "web", "node0", "node1", "host"];
+const CLIENTS: &[&str] = &[
+    "near", "far", "guest", "alien", "web", "node0", "node1", "host",
+];
 const TARGETS: &[&str] = &[
     "web/80", "web/81", "web/53u", "db/80", "db/81", "svc", "dns", "world",
 ];
@@ -35,15 +37,53 @@ async fn settled() -> Option<Town> {
     let mut town = Town::new(2).await?;
     town.policies(&[]);
     let port = |name: &str, number: u16, protocol: &str| json!({"name": name, "containerPort": number, "protocol": protocol});
-    let web = [port("http", 80, "TCP"), port("admin", 81, "TCP"), port("dns", 53, "UDP")];
+    let web = [
+        port("http", 80, "TCP"),
+        port("admin", 81, "TCP"),
+        port("dns", 53, "UDP"),
+    ];
     // The same names, elsewhere.
-    let db = [port("http", 81, "TCP"), port("admin", 80, "TCP"), port("dns", 53, "TCP")];
+    let db = [
+        port("http", 81, "TCP"),
+        port("admin", 80, "TCP"),
+        port("dns", 53, "TCP"),
+    ];
     for (node, name, namespace, labels, ports) in [
-        (0, "web", "shop", json!({"app": "web", "tier": "back"}), json!(web)),
-        (0, "near", "shop", json!({"app": "near", "role": "client"}), json!([])),
-        (0, "guest", "other", json!({"app": "guest", "role": "client"}), json!([])),
-        (1, "db", "shop", json!({"app": "db", "tier": "back"}), json!(db)),
-        (1, "far", "shop", json!({"app": "far", "role": "client"}), json!([])),
+        (
+            0,
+            "web",
+            "shop",
+            json!({"app": "web", "tier": "back"}),
+            json!(web),
+        ),
+        (
+            0,
+            "near",
+            "shop",
+            json!({"app": "near", "role": "client"}),
+            json!([]),
+        ),
+        (
+            0,
+            "guest",
+            "other",
+            json!({"app": "guest", "role": "client"}),
+            json!([]),
+        ),
+        (
+            1,
+            "db",
+            "shop",
+            json!({"app": "db", "tier": "back"}),
+            json!(db),
+        ),
+        (
+            1,
+            "far",
+            "shop",
+            json!({"app": "far", "role": "client"}),
+            json!([]),
+        ),
         (1, "alien", "other", json!({"app": "alien"}), json!([])),
     ] {
         let serves: &[u16] = match name {
@@ -51,7 +91,8 @@ async fn settled() -> Option<Town> {
             "db" => &[80, 81],
             _ => &[],
         };
-        town.pod(node, name, object(namespace, labels, ports), serves).await;
+        town.pod(node, name, object(namespace, labels, ports), serves)
+            .await;
     }
     let name = "kubernetes.io/metadata.name";
     town.listed(&[
@@ -60,9 +101,11 @@ async fn settled() -> Option<Town> {
         ("kube-system", json!({name: "kube-system"})),
     ]);
     let ports = json!([{"port": 8080, "targetPort": 80}]);
-    town.cluster.service("svc", json!({"clusterIP": "10.96.0.5", "ports": ports}));
+    town.cluster
+        .service("svc", json!({"clusterIP": "10.96.0.5", "ports": ports}));
     let ports = json!([{"name": "", "port": 80, "protocol": "TCP"}]);
-    town.cluster.endpoints_with("svc", ports, &[(&town.pods["web"].pod, 0, "ready")]);
+    town.cluster
+        .endpoints_with("svc", ports, &[(&town.pods["web"].pod, 0, "ready")]);
     serve(&town.cluster.lab.host, world(&town).await, "world").await;
     Some(town)
 }
@@ -73,7 +116,9 @@ async fn world(town: &Town) -> SocketAddr {
 
 /// The ways that are tried; not those that have nothing to do with pods.
 fn ways() -> impl Iterator<Item = Way> {
-    let all = CLIENTS.iter().flat_map(|client| TARGETS.iter().map(move |target| (*client, *target)));
+    let all = CLIENTS
+        .iter()
+        .flat_map(|client| TARGETS.iter().map(move |target| (*client, *target)));
     all.filter(|(client, target)| {
         let from_pod = !client.starts_with("node") && *client != "host";
         from_pod || !["dns", "world"].contains(target)
@@ -143,7 +188,12 @@ async fn holds(town: &Town, what: &str, closed: &BTreeSet<Way>) -> usize {
             let udp = target.ends_with('u') || target == "dns";
             tries.spawn(async move {
                 let tried = try_way(ns, to, udp, shut).await;
-                tried.map_err(|e| format!("{client} to {target}: {} but {e}", if shut { "closed" } else { "open" }))
+                tried.map_err(|e| {
+                    format!(
+                        "{client} to {target}: {} but {e}",
+                        if shut { "closed" } else { "open" }
+                    )
+                })
             });
         }
         let all = tries.join_all().await;
@@ -158,7 +208,10 @@ async fn holds(town: &Town, what: &str, closed: &BTreeSet<Way>) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn policies_are_true() {
     let Some(town) = settled().await else { return };
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../testdata/networkpolicy/truth.yaml");
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../testdata/networkpolicy/truth.yaml"
+    );
     let text = std::fs::read_to_string(path).unwrap();
     let world = world(&town).await.ip().to_string();
     let node1 = town.cluster.lab.nodes[1].net.ip.to_string();
@@ -178,9 +231,15 @@ async fn policies_are_true() {
             })
             .collect();
         town.policies(&policies);
+        town.settled().await;
         tried += holds(&town, what, &closed(case)).await;
         town.policies(&[]);
+        town.settled().await;
         tried += holds(&town, &format!("after: {what}"), &BTreeSet::new()).await;
     }
-    eprintln!("{} cases, {tried} connections in {:?}", cases.len(), begun.elapsed());
+    eprintln!(
+        "{} cases, {tried} connections in {:?}",
+        cases.len(),
+        begun.elapsed()
+    );
 }
