@@ -368,6 +368,53 @@ async fn a_pod_cannot_pass_for_another() {
     assert!(ask(town.ns("far"), web).await.is_ok());
 }
 
+/// Docker and Kubernetes ask for it: a service's packets then go from pod to pod over the bridge, translated on their way.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_bridges_are_filtered() {
+    let Some(town) = shop().await else { return };
+    let filtered = town
+        .ns("node0")
+        .sysctl(vec![("net/bridge/bridge-nf-call-iptables".into(), "1")]);
+    if let Err(error) = filtered.await {
+        return skiff_testing::skipped(error);
+    }
+    let ports = json!([{"port": 8080, "targetPort": 80}]);
+    town.cluster
+        .service("svc", json!({"clusterIP": "10.96.0.5", "ports": ports}));
+    let ports = json!([{"name": "", "port": 80, "protocol": "TCP"}]);
+    let web = &town.pods["web"].pod;
+    town.cluster
+        .endpoints_with("svc", ports, &[(web, 0, "ready")]);
+    let ways = [town.at("web", 80), SocketAddr::from(([10, 96, 0, 5], 8080))];
+    let clients = ["near", "far", "web"];
+    for (policies, open) in [
+        (vec![], &clients[..]),
+        (vec![("shop", deny())], &["web"]),
+        (
+            vec![("shop", allow(json!({"app": "near"})))],
+            &["near", "web"],
+        ),
+        (
+            vec![("shop", allow(json!({"app": "far"})))],
+            &["far", "web"],
+        ),
+    ] {
+        town.policies(&policies);
+        town.settled().await;
+        for (client, to) in clients
+            .iter()
+            .flat_map(|c| ways.iter().map(move |to| (c, *to)))
+        {
+            let what = format!("{client} to {to} under {policies:?}");
+            if open.contains(client) {
+                eventually(&what, || async { ask(town.ns(client), to).await.is_ok() }).await;
+            } else {
+                assert!(shut(town.ns(client), to).await, "{what}");
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_left_and_nothing_else_is_touched() {
     use crate::network::nft::{Listed, Nft};
