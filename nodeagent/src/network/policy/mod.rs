@@ -113,6 +113,28 @@ async fn run(
     }
 }
 
+/// What holds the walls; `None` where there is no nftables, which is told of.
+async fn kernel(config: &PolicyConfig) -> Result<Option<(Nft, Table)>, Error> {
+    let name = &config.node_name;
+    let nft = match Nft::find(&config.node).await {
+        Ok(nft) => nft,
+        Err(e @ Error::Unsupported { .. }) => {
+            tracing::warn!(
+                "{e}. Node {name} cannot enforce network policies: pods that one selects do not start on it."
+            );
+            return Ok(None);
+        }
+        Err(e) => return Err(e),
+    };
+    let bridge = has_bridge_tables(&nft, &config.node).await;
+    if !bridge {
+        tracing::warn!(
+            "the kernel has no nftables for bridges: pods of node {name} that may send raw packets can send them under others' addresses, past network policies"
+        );
+    }
+    Ok(Some((nft, Table::new(bridge, config.dns_ips.clone()))))
+}
+
 struct Keeper<'a> {
     /// `None` where tests tell what was seen.
     watcher: Option<Watcher>,
@@ -141,26 +163,7 @@ impl<'a> Keeper<'a> {
         config: PolicyConfig,
         own: &'a OwnPods,
     ) -> Result<Self, Error> {
-        let kernel = match Nft::find(&config.node).await {
-            Ok(nft) => {
-                let bridge = has_bridge_tables(&nft, &config.node).await;
-                if !bridge {
-                    tracing::warn!(
-                        "the kernel has no nftables for bridges: pods of node {} that may send raw packets can send them under others' addresses, past network policies",
-                        config.node_name
-                    );
-                }
-                Some((nft, Table::new(bridge, config.dns_ips.clone())))
-            }
-            Err(e @ Error::Unsupported { .. }) => {
-                tracing::warn!(
-                    "{e}. Node {} cannot enforce network policies: pods that one selects do not start on it.",
-                    config.node_name
-                );
-                None
-            }
-            Err(e) => return Err(e),
-        };
+        let kernel = kernel(&config).await?;
         let mut plan = Plan::default();
         let now = Instant::now();
         for (uid, ip, link) in pods::known(&config.dir)? {
