@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{Cluster, images, missing, skip, wait};
 
 const IMAGE: &str = "test.local/busybox:1";
-const SOON: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn pod(name: &str, node: usize, namespace: &str, app: &str) -> Value {
     let serves = json!({"name": "main", "image": "skiff.local/shop:v1", "args": ["stock"], "ports": [{"name": "http", "containerPort": 8080}],
@@ -72,7 +72,7 @@ impl Shop {
     fn asks(&self, client: &str, url: &str) -> Option<String> {
         let namespace = if client == "guest" { "other" } else { "shop" };
         let args = [
-            "exec", "-n", namespace, client, "--", "curl", "-s", "-S", "-m", "1", url,
+            "exec", "-n", namespace, client, "--", "curl", "-s", "-S", "-m", "0.7", url,
         ];
         let output = self.cluster.output(crate::support::PROGRAM, &args);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -86,7 +86,7 @@ impl Shop {
     /// Waits until exactly these ways are open: (client, URL).
     fn holds(&self, what: &str, urls: &[String], open: &[(&str, &str)]) {
         let begun = Instant::now();
-        wait(SOON, what, || {
+        wait(PATIENCE, what, || {
             for client in ["friend", "stranger", "guest"] {
                 for url in urls {
                     let wanted = open
