@@ -166,14 +166,17 @@ impl PodNetworks for BridgeNetworks {
         check_uid(pod_uid)?;
         let ip = self.pool.lock().await.take(pod_uid)?;
         let path = self.netns(pod_uid);
-        let pod = Namespace::make(&path).await?;
+        let plugged = async {
+            let pod = Namespace::make(&path).await?;
+            self.plug(pod_uid, &pod, ip).await
+        };
         let raised = async {
             match &self.walls {
                 Some(walls) => walls.raise(pod_uid, ip, &host_link(pod_uid)).await,
                 None => Ok(()),
             }
         };
-        let (plugged, raised) = tokio::join!(self.plug(pod_uid, &pod, ip), raised);
+        let (plugged, raised) = tokio::join!(plugged, raised);
         plugged.and(raised)?;
         Ok(PodNetwork {
             netns: path,
