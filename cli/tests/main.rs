@@ -13,6 +13,7 @@ mod golden;
 mod memory;
 mod nodes;
 mod operators;
+mod policies;
 mod registry;
 mod shop;
 mod terminal;

@@ -1,8 +1,14 @@
-//! One whole node on a real machine or in a network namespace of it: images, runtime, pod network, services, DNS and the agent, put together.
+//! One whole node on a real machine or in a network namespace of it: images, runtime, pod network, services, network policies, DNS and the agent, put
+//! together.
 //!
 //! Invariant: [`RealNode::run`] returns when everything it started has stopped; containers go on until [`RealNode::clear`].
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use ipnet::IpNet;
@@ -18,6 +24,7 @@ use crate::{
         dns::{self, DnsConfig},
         ns::Namespace,
         pods::{BridgeNetworks, PodNetworkConfig},
+        policy::{self, OwnPods, PolicyConfig, Walls},
         routes::{self, RoutesConfig},
         services::{self, ProxyConfig},
         view::ClusterView,
@@ -28,6 +35,8 @@ use crate::{
         oci::{OciConfig, OciRuntime},
     },
 };
+
+const RESTART_AFTER: Duration = Duration::from_secs(1);
 
 #[derive(thiserror::Error, Debug)]
 pub enum Error {
@@ -73,8 +82,22 @@ impl RealNode {
         OciRuntime::open(config, images)
     }
 
-    /// Runs until `stop`. To be called on a runtime whose threads are in `node`. `proxy` is for services, DNS and routes, which see more of the
-    /// cluster than a node's agent may.
+    /// The folder of its network's files.
+    fn network_dir(&self) -> PathBuf {
+        self.run_dir.join("network")
+    }
+
+    fn dns_ips(&self) -> Vec<Ipv4Addr> {
+        let ips = self.agent.cluster_dns.iter();
+        ips.filter_map(|ip| match ip {
+            IpAddr::V4(ip) => Some(*ip),
+            IpAddr::V6(_) => None,
+        })
+        .collect()
+    }
+
+    /// Runs until `stop`. To be called on a runtime whose threads are in `node`. `proxy` is for services, policies, DNS and routes, which see more of
+    /// the cluster than a node's agent may.
     pub async fn run(
         self,
         client: Client,
@@ -83,12 +106,16 @@ impl RealNode {
     ) -> Result<(), Error> {
         let images = Store::open(&self.image_dir)?;
         let runtime = self.oci(images.clone())?;
-        let view = ClusterView::start(proxy, stop.clone());
+        let view = ClusterView::start(proxy.clone(), stop.clone());
+        let (walls, own_pods) = Walls::new();
         let networks = Arc::new(WhenKnown {
             view: view.clone(),
             config: self.clone(),
+            walls,
             made: OnceCell::new(),
         });
+        let policies = keep_walls(self.clone(), proxy, own_pods, stop.clone());
+        let policies = skiff_watching::task::spawn(policies);
         let services = skiff_watching::task::spawn(run_services(self.clone(), view, stop.clone()));
         let images = Outside {
             inner: images,
@@ -103,6 +130,7 @@ impl RealNode {
         };
         let ended = agent::run(self.agent, parts, stop).await;
         outcome::is_a_favour("wait for the node's services to end", services.await);
+        outcome::is_a_favour("wait for the keeper of policies to end", policies.await);
         Ok(ended?)
     }
 
@@ -121,7 +149,8 @@ impl RealNode {
                 first.get_or_insert(error);
             }
         }
-        network::pods::clear(&self.node, &self.run_dir.join("network")).await?;
+        network::pods::clear(&self.node, &self.network_dir()).await?;
+        policy::clear(&self.node).await?;
         services::clear(&self.node).await?;
         dns::clear(&self.node, &self.agent.cluster_dns).await?;
         first.map_or(Ok(()), |error| Err(error.into()))
@@ -143,6 +172,27 @@ async fn pod_cidr(view: &ClusterView, name: &str) -> Option<IpNet> {
     }
 }
 
+/// Keeps the node's walls until `stop`; without a keeper no pod would be set up, so one that fails is followed by another.
+async fn keep_walls(node: RealNode, client: Client, own: OwnPods, stop: CancellationToken) {
+    let config = PolicyConfig {
+        node: node.node.clone(),
+        node_name: node.agent.node_name.clone(),
+        dir: node.network_dir(),
+        dns_ips: node.dns_ips(),
+    };
+    loop {
+        let round = stop.child_token();
+        let kept = policy::run_policies(client.clone(), config.clone(), &own, round.clone()).await;
+        round.cancel();
+        let Err(error) = kept else { return };
+        tracing::error!(%error, "network policies; starting again in {RESTART_AFTER:?}");
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(RESTART_AFTER) => {}
+        }
+    }
+}
+
 async fn run_services(node: RealNode, view: Arc<ClusterView>, stop: CancellationToken) {
     let name = node.agent.node_name.clone();
     let cidr = tokio::select! {
@@ -150,29 +200,18 @@ async fn run_services(node: RealNode, view: Arc<ClusterView>, stop: Cancellation
         () = stop.cancelled() => None,
     };
     let Some(pod_cidr) = cidr else { return };
-    let dns_ips = node.agent.cluster_dns.clone();
-    let own = dns_ips
-        .iter()
-        .filter_map(|ip| {
-            if let IpAddr::V4(ip) = ip {
-                Some(*ip)
-            } else {
-                None
-            }
-        })
-        .collect();
     let proxy = ProxyConfig {
         node: node.node.clone(),
         node_name: name.clone(),
         pod_cidr,
         service_cidr: Some(node.service_cidr),
-        own_cluster_ips: own,
+        own_cluster_ips: node.dns_ips(),
         force_userspace: false,
     };
     let resolver = DnsConfig {
         node: node.node.clone(),
         upstream: node.outside.clone(),
-        ips: dns_ips,
+        ips: node.agent.cluster_dns.clone(),
         domain: node.agent.cluster_domain.clone(),
         resolv_conf: node.agent.resolv_conf.clone(),
     };
@@ -200,6 +239,7 @@ async fn run_services(node: RealNode, view: Arc<ClusterView>, stop: Cancellation
 struct WhenKnown {
     view: Arc<ClusterView>,
     config: RealNode,
+    walls: Walls,
     made: OnceCell<BridgeNetworks>,
 }
 
@@ -216,9 +256,10 @@ impl WhenKnown {
                     })?;
             let config = PodNetworkConfig {
                 node: self.config.node.clone(),
-                dir: self.config.run_dir.join("network"),
+                dir: self.config.network_dir(),
                 pod_cidr,
                 mtu: None,
+                walls: Some(self.walls.clone()),
             };
             BridgeNetworks::start(config).await
         };

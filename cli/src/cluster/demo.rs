@@ -100,6 +100,22 @@ pub async fn dns_service(api: &Api, ip: std::net::Ipv4Addr) -> anyhow::Result<()
     apply_object(api, &service, "kube-system").await
 }
 
+/// The role of whoever keeps network policies on a node.
+pub const POLICY_READER: &str = "skiff:network-policies";
+
+/// Who makes up the network of the nodes of `up` may read what network policies are enforced by; upstream's network plugins bring such a role.
+pub async fn policy_reader(api: &Api) -> anyhow::Result<()> {
+    const GROUP: &str = "rbac.authorization.k8s.io";
+    let may = |group: &str, resources: &[&str]| json!({"apiGroups": [group], "resources": resources, "verbs": ["list", "watch"]});
+    let role = json!({"apiVersion": format!("{GROUP}/v1"), "kind": "ClusterRole", "metadata": {"name": POLICY_READER},
+        "rules": [may("", &["namespaces", "pods"]), may("networking.k8s.io", &["networkpolicies"])]});
+    let binding = json!({"apiVersion": format!("{GROUP}/v1"), "kind": "ClusterRoleBinding", "metadata": {"name": POLICY_READER},
+        "roleRef": {"apiGroup": GROUP, "kind": "ClusterRole", "name": POLICY_READER},
+        "subjects": [{"apiGroup": GROUP, "kind": "User", "name": "system:kube-proxy"}]});
+    apply_object(api, &role, "").await?;
+    apply_object(api, &binding, "").await
+}
+
 /// Waits until both Deployments are whole.
 pub async fn wait_for_shop(api: &Api) -> anyhow::Result<()> {
     let deadline = tokio::time::Instant::now() + PATIENCE;

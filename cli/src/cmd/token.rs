@@ -68,6 +68,7 @@ async fn made(flags: Flags) -> anyhow::Result<()> {
     let api = Api::new(Client::remote(&admin)?, "skiff");
     let token = Token::random();
     demo::dns_service(&api, nodes::CLUSTER_DNS).await?;
+    demo::policy_reader(&api).await?;
     for (namespace, object) in access()
         .into_iter()
         .chain(secret(&token, Duration::from_secs_f64(flags.ttl)))
@@ -133,6 +134,15 @@ fn access() -> Vec<(&'static str, Value)> {
         (
             "",
             bind("skiff:node-proxier", "system:node-proxier", "system:nodes"),
+        ),
+        // a machine that joined has one identity for its agent and its network
+        (
+            "",
+            bind(
+                "skiff:node-network-policies",
+                demo::POLICY_READER,
+                "system:nodes",
+            ),
         ),
         // upstream leaves the serving certificates of nodes to an administrator; here their approver may, for what a Node object says
         (

@@ -216,6 +216,7 @@ async fn start_nodes(
         "skiff",
     );
     demo::dns_service(&api, nodes::CLUSTER_DNS).await?;
+    demo::policy_reader(&api).await?;
     let Some(network) = network else {
         return Ok((
             Nodes::Simulated(nodes::start_simulated(

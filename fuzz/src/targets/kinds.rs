@@ -91,7 +91,6 @@ fn shown(kind: &Kind, object: &Value) {
     strategy.default_grace.map(|grace| grace(object));
     (strategy.skips_grace)(object);
     (strategy.held)(object);
-    (strategy.without_effect)(object);
     kind.selectable
         .iter()
         .for_each(|field| drop(field.value(object)));

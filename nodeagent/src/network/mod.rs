@@ -13,6 +13,7 @@ pub mod node;
 pub mod ns;
 mod outside;
 pub mod pods;
+pub mod policy;
 pub mod routes;
 pub mod services;
 #[cfg(test)]

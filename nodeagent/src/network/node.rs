@@ -55,6 +55,7 @@ pub async fn start(
         dir: config.dir.clone(),
         pod_cidr: config.pod_cidr,
         mtu: config.mtu,
+        walls: None,
     };
     let pods = Arc::new(BridgeNetworks::start(pods).await?);
     let NodeConfig {

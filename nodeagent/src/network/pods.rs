@@ -21,6 +21,7 @@ use super::{
     link::{Links, Peer},
     nft::Nft,
     ns::Namespace,
+    policy::Walls,
 };
 use crate::{disk, outcome::IfThere};
 
@@ -38,6 +39,8 @@ pub struct PodNetworkConfig {
     pub pod_cidr: IpNet,
     /// Bytes; `None` takes that of the interface with the default route, or 1500.
     pub mtu: Option<u32>,
+    /// What keeps network policies; `None` where nobody does.
+    pub walls: Option<Walls>,
 }
 
 /// [`PodNetworks`] by bridge and veth pairs.
@@ -49,6 +52,7 @@ pub struct BridgeNetworks {
     mtu: u32,
     dir: PathBuf,
     pool: Mutex<Pool>,
+    walls: Option<Walls>,
 }
 
 /// `pods/<uid>.json`.
@@ -67,6 +71,7 @@ impl BridgeNetworks {
             dir,
             pod_cidr,
             mtu,
+            walls,
         } = config;
         let IpNet::V4(cidr) = pod_cidr else {
             return Err(Error::Unsupported {
@@ -104,6 +109,7 @@ impl BridgeNetworks {
             mtu,
             dir,
             pool: Mutex::new(pool),
+            walls,
         })
     }
 
@@ -160,8 +166,18 @@ impl PodNetworks for BridgeNetworks {
         check_uid(pod_uid)?;
         let ip = self.pool.lock().await.take(pod_uid)?;
         let path = self.netns(pod_uid);
-        let pod = Namespace::make(&path).await?;
-        self.plug(pod_uid, &pod, ip).await?;
+        let plugged = async {
+            let pod = Namespace::make(&path).await?;
+            self.plug(pod_uid, &pod, ip).await
+        };
+        let raised = async {
+            match &self.walls {
+                Some(walls) => walls.raise(pod_uid, ip, &host_link(pod_uid)).await,
+                None => Ok(()),
+            }
+        };
+        let (plugged, raised) = tokio::join!(plugged, raised);
+        plugged.and(raised)?;
         Ok(PodNetwork {
             netns: path,
             ips: vec![ip.into()],
@@ -173,6 +189,9 @@ impl PodNetworks for BridgeNetworks {
         let unplugged = self.links.delete(&host_link(pod_uid)).await;
         let deleted = Namespace::delete(&self.netns(pod_uid));
         unplugged.and(deleted)?;
+        if let Some(walls) = &self.walls {
+            walls.raze(pod_uid).await?;
+        }
         let mut pool = self.pool.lock().await;
         let had_ports = pool
             .records
@@ -206,6 +225,16 @@ impl PodNetworks for BridgeNetworks {
     async fn list(&self) -> Result<Vec<String>, Error> {
         Ok(self.pool.lock().await.records.keys().cloned().collect())
     }
+}
+
+/// The pods whose networks' files are in `dir`: uid, address, and the node's end of the cable.
+pub fn known(dir: &Path) -> Result<Vec<(String, Ipv4Addr, String)>, Error> {
+    let records = records(dir)?.into_iter();
+    let of = |(uid, record): (String, Record)| {
+        let link = host_link(&uid);
+        (uid, record.ip, link)
+    };
+    Ok(records.map(of).collect())
 }
 
 /// Takes away the bridge, all pods' interfaces and namespaces of a node whose network files are in `dir`; for a machine that leaves its cluster.
@@ -269,6 +298,22 @@ fn file_names(dir: &Path) -> Result<Vec<String>, Error> {
     names().map_err(|e| failed(format!("read {}", dir.display()), e))
 }
 
+fn records(dir: &Path) -> Result<BTreeMap<String, Record>, Error> {
+    let mut found = BTreeMap::new();
+    for file in file_names(&dir.join("pods"))? {
+        let path = dir.join("pods").join(&file);
+        let Some(uid) = file.strip_suffix(".json") else {
+            continue;
+        };
+        let bytes =
+            std::fs::read(&path).map_err(|e| failed(format!("read {}", path.display()), e))?;
+        let record = serde_json::from_slice(&bytes)
+            .map_err(|e| failed(format!("read {}", path.display()), e))?;
+        found.insert(uid.to_owned(), record);
+    }
+    Ok(found)
+}
+
 /// The addresses of one podCIDR and who has them. Files are the truth; the map mirrors them.
 struct Pool {
     dir: PathBuf,
@@ -286,20 +331,9 @@ impl Pool {
         let mut pool = Pool {
             dir: dir.to_owned(),
             cidr,
-            records: BTreeMap::new(),
+            records: records(dir)?,
             last: None,
         };
-        for file in file_names(&dir.join("pods"))? {
-            let path = dir.join("pods").join(&file);
-            let Some(uid) = file.strip_suffix(".json") else {
-                continue;
-            };
-            let bytes =
-                std::fs::read(&path).map_err(|e| failed(format!("read {}", path.display()), e))?;
-            let record = serde_json::from_slice(&bytes)
-                .map_err(|e| failed(format!("read {}", path.display()), e))?;
-            pool.records.insert(uid.to_owned(), record);
-        }
         pool.last = std::fs::read_to_string(dir.join("last"))
             .ok()
             .and_then(|s| s.trim().parse().ok());

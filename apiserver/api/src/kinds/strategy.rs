@@ -49,8 +49,6 @@ pub struct Strategy {
     pub held: fn(&Value) -> bool,
     /// Deletion begins with a mark, whatever there is to wait for, and this is done to the object then (namespaces: their phase).
     pub terminate: Option<fn(&mut Value)>,
-    /// What is told with every write of an object that this server stores and does not act upon.
-    pub without_effect: fn(&Value) -> Option<&'static str>,
     /// Conditions of an object's row in a Table.
     pub row_conditions: fn(&Value) -> Vec<Value>,
     /// Annotations that stand for what this version has no field for: the whole object has them, its metadata alone does not.
@@ -79,7 +77,6 @@ impl Strategy {
         skips_grace: |_| false,
         held: |_| false,
         terminate: None,
-        without_effect: |_| None,
         row_conditions: |_| Vec::new(),
         annotations_of_version: &[],
         stored_as: None,

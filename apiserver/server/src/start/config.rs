@@ -59,8 +59,6 @@ pub struct Config {
     pub request_timeout: std::time::Duration,
     /// `--enable-bootstrap-token-auth`.
     pub bootstrap_tokens: bool,
-    /// Clients are warned when they write what is stored and not acted upon.
-    pub warns_of_no_effect: bool,
     /// `--audit-…`.
     pub audit: audit::Options,
     /// `--encryption-provider-config…`.
@@ -92,7 +90,6 @@ impl Config {
             priority_and_fairness: true,
             request_timeout: deadline::LONGEST,
             bootstrap_tokens: true,
-            warns_of_no_effect: true,
             audit: audit::Options::default(),
             encryption: encryption::Options::default(),
         }

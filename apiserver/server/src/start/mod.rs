@@ -119,7 +119,6 @@ async fn started(config: Config) -> Result<Running, StartError> {
         admission: admission::chain(&config.admission, &webhooks)?,
         allocator,
         follow: |writer, new, old| Box::pin(crate::addresses::follow(writer, new, old)),
-        warns_of_no_effect: config.warns_of_no_effect,
     });
     let transports = Arc::new(transports(&config, &pki)?);
     let definitions = Definitions::load(&core);

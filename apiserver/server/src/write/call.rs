@@ -37,8 +37,6 @@ pub struct Writer {
     pub admission: Chain,
     pub allocator: Arc<Allocator>,
     pub follow: Follow,
-    /// Clients are warned when they write what is stored and not acted upon.
-    pub warns_of_no_effect: bool,
 }
 
 /// What a client says of a write besides the object.

@@ -16,7 +16,7 @@ use super::{
     devices, managed, params,
     steps::{
         check_namespace, dedup_owners, escalation, exists, refused, settle, stamp,
-        standard_finalizers, store_error, take_addresses, unconverted, unstored, warn_of_no_effect,
+        standard_finalizers, store_error, take_addresses, unconverted, unstored,
     },
 };
 use crate::{
@@ -114,7 +114,6 @@ pub(super) async fn create_tracked(
         for warning in kind.warnings(&value, None) {
             call.warnings.add(warning);
         }
-        warn_of_no_effect(call, kind, &value);
         let key = stored::key_of(kind, namespace, &name);
         if dry {
             return match call.store().get(&key) {

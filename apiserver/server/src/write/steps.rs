@@ -66,14 +66,6 @@ pub(super) fn dedup_owners(call: &Call<'_>, value: &mut Value) {
     }
 }
 
-/// Nobody is to rely on what is only stored.
-pub(super) fn warn_of_no_effect(call: &Call<'_>, kind: &Kind, value: &Value) {
-    let warns = call.writer.warns_of_no_effect;
-    if let Some(told) = (kind.strategy.without_effect)(value).filter(|_| warns) {
-        call.warnings.add(told);
-    }
-}
-
 /// What a dry run would have stored, in the form that its client knows.
 pub(super) async fn unstored(
     call: &Call<'_>,

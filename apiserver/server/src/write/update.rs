@@ -27,7 +27,7 @@ use super::{
     prepare::prepare,
     steps::{
         check_namespace, dedup_owners, escalation, refused, settle, stamp, standard_finalizers,
-        store_error, take_addresses, unconverted, unstored, warn_of_no_effect,
+        store_error, take_addresses, unconverted, unstored,
     },
 };
 use crate::{
@@ -202,9 +202,6 @@ impl Attempt<'_> {
         };
         for warning in warnings {
             call.warnings.add(warning);
-        }
-        if matches!(part, Part::Whole) {
-            warn_of_no_effect(call, kind, &new);
         }
         if call.options.dry_run {
             return unstored(call, shown, kind, new).await.map(Some);

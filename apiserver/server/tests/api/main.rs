@@ -36,7 +36,6 @@ mod typed;
 mod unreadable;
 mod verbs;
 mod versions;
-mod warnings;
 mod webhook_server;
 mod webhooks;
 #[path = "../support/widget.rs"]

@@ -64,8 +64,6 @@ async fn answers_as_upstream() {
     std::fs::write(&tokens, "admin-token,admin,u-admin,system:masters\nalice-token,alice,u-alice,dev\nbob-token,bob,u-bob,\"dev,ops\"\n").unwrap();
     let mut config = Config::new(Data::Memory, certs.path().join("pki"));
     config.token_file = Some(tokens);
-    // upstream acts upon all that it stores, and has nothing to warn of
-    config.warns_of_no_effect = false;
     config.clock = Arc::new(Then::begin());
     config.service_account_issuer = "https://kubernetes.default.svc".into();
     let running = skiff_server::start(config).await.unwrap();

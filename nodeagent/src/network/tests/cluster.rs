@@ -88,6 +88,7 @@ async fn an_agents_restart_keeps_pods() {
         dir: run.join("node0"),
         pod_cidr: "10.244.0.0/24".parse().unwrap(),
         mtu: None,
+        walls: None,
     };
     let again = pods::BridgeNetworks::start(again).await.unwrap();
     assert_eq!(again.list().await.unwrap(), ["a"]);
@@ -154,6 +155,7 @@ async fn an_address_answers_at_once_whoever_had_it_before() {
         dir: lab.dir.path().join("small"),
         pod_cidr: "10.244.0.0/29".parse().unwrap(),
         mtu: None,
+        walls: None,
     };
     let pods = pods::BridgeNetworks::start(config).await.unwrap();
     let mut had = BTreeSet::new();
@@ -210,6 +212,7 @@ async fn nothing_is_left_behind() {
         dir: run.join("n"),
         pod_cidr: "10.244.0.0/24".parse().unwrap(),
         mtu: None,
+        walls: None,
     };
     let pods = pods::BridgeNetworks::start(pod_config).await.unwrap();
     pods.setup("p").await.unwrap();

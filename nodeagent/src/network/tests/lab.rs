@@ -17,6 +17,7 @@ use super::super::{
     link::Links,
     ns::{Namespace, supported},
     pods::{BridgeNetworks, PodNetworkConfig},
+    policy::Walls,
 };
 use crate::outcome;
 
@@ -71,18 +72,23 @@ pub async fn config(host: &Namespace, dir: PathBuf) -> ClusterNetworkConfig {
 
 impl Lab {
     pub async fn new(nodes: usize) -> Self {
+        Self::walled(nodes, &[]).await
+    }
+
+    /// The same whose nodes' pods have these walls, in order.
+    pub async fn walled(nodes: usize, walls: &[Walls]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let host = Namespace::make(&dir.path().join("host")).await.unwrap();
         Links::open(&host).await.unwrap().up(1).await.unwrap();
-        Self::on(host, dir, nodes).await
+        Self::on(host, dir, nodes, walls).await
     }
 
     /// Another one on the same host, with the same ranges of pods and services.
     pub async fn beside(&self, nodes: usize) -> Self {
-        Self::on(self.host.clone(), tempfile::tempdir().unwrap(), nodes).await
+        Self::on(self.host.clone(), tempfile::tempdir().unwrap(), nodes, &[]).await
     }
 
-    async fn on(host: Namespace, dir: tempfile::TempDir, nodes: usize) -> Self {
+    async fn on(host: Namespace, dir: tempfile::TempDir, nodes: usize, walls: &[Walls]) -> Self {
         let cluster = ClusterNetwork::ensure(config(&host, dir.path().join("run")).await)
             .await
             .unwrap();
@@ -105,6 +111,7 @@ impl Lab {
                 dir: lab.dir.path().join("run").join(&name),
                 pod_cidr,
                 mtu: None,
+                walls: walls.get(i).cloned(),
             };
             let pods = BridgeNetworks::start(config).await.unwrap();
             lab.nodes.push(Node { name, net, pods });

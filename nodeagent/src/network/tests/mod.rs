@@ -2,7 +2,7 @@
 
 mod cluster;
 mod dns;
-mod lab;
+pub(super) mod lab;
 mod node;
-mod services;
-mod side_by_side;
+pub(super) mod services;
+pub(super) mod side_by_side;

@@ -43,7 +43,7 @@ async fn serve_both(c: &Cluster, name: &str) -> (Pod, Pod, Pod) {
 }
 
 /// The nodes' routes to each other's pods, as their agents keep them.
-fn lead_to_other_nodes(c: &Cluster) {
+pub fn lead_to_other_nodes(c: &Cluster) {
     for (number, node) in c.lab.nodes.iter().enumerate() {
         let pod_cidr = format!("10.244.{number}.0/24").parse().unwrap();
         let config = RoutesConfig {

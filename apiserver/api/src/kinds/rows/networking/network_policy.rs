@@ -10,11 +10,6 @@ pub const STRATEGY: Strategy = Strategy {
     defaults,
     validate: |policy| spec(policy.at("spec"), &Options::default()),
     validate_update: |new, old| spec(new.at("spec"), &Options::of(old.at("spec"))),
-    without_effect: |_| {
-        Some(
-            "this cluster does not enforce network policies: the policy is stored, and no traffic is held back",
-        )
-    },
     ..Strategy::DEFAULT
 };
 

@@ -1,0 +1,407 @@
+//! NetworkPolicies on this node: who may reach its pods, and whom these may reach.
+//!
+//! Invariant: a pod is closed until all that may hold for it is known, and stays as it was while the agent is away. One task decides and applies; each round
+//! takes all changes that wait. What failed to apply is applied again from scratch.
+//!
+//! Connections that are open when a policy changes are judged anew, without a look at the kernel's table of connections: every packet meets the chains that
+//! its connection's first packet met, and those that come back meet the same chains mirrored (`rules.rs`). So a connection ends with the script that ends
+//! its permission, some milliseconds after the API server told of it, and nothing needs to be found and deleted; a packet costs a few look-ups more.
+//!
+//! What a node itself sends to its pods, and they to it, is not judged, as upstream says of every implementation. Cluster DNS, which each node answers
+//! itself, is judged as the pods that it stands for would be: `k8s-app: kube-dns` in `kube-system`.
+
+mod own;
+mod plan;
+mod read;
+mod rules;
+mod table;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::{
+    net::Ipv4Addr,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use skiff_watching::client::Client;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+pub use self::own::{OwnPods, Walls};
+use self::{
+    own::{Answer, Request},
+    plan::{Own, Plan},
+    table::Table,
+    view::{NamedPort, Pod, Told, Watcher},
+};
+use super::{Error, failed, nft::Nft, ns::Namespace, pods, services::Protocol};
+
+/// How often it is looked whether somebody flushed the tables.
+const CHECK_EVERY: Duration = Duration::from_secs(15);
+/// Pause before a failed change is tried again.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+/// After so long policies hold although it is not known whom they name.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a node's walls are made from.
+#[derive(Clone, Debug)]
+pub struct PolicyConfig {
+    /// The node's own namespace.
+    pub node: Namespace,
+    pub node_name: String,
+    /// Folder of this node's network files: which pods have which addresses.
+    pub dir: PathBuf,
+    /// Where this node answers as cluster DNS.
+    pub dns_ips: Vec<Ipv4Addr>,
+}
+
+/// Keeps the walls of a node until `stop`. They stay afterwards, as pods may run on.
+pub async fn run_policies(
+    client: Client,
+    config: PolicyConfig,
+    own: &OwnPods,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    let (tell, told) = mpsc::unbounded_channel();
+    let watcher = Watcher::start(client, tell, stop.clone());
+    run(Some(watcher), told, config, own, stop).await
+}
+
+/// Takes the walls away; for a machine that leaves its cluster.
+pub async fn clear(node: &Namespace) -> Result<(), Error> {
+    match Nft::find(node).await {
+        Ok(nft) if has_bridge_tables(&nft, node).await => nft.apply(node, rules::cleared()).await,
+        Ok(nft) => {
+            let script = format!("add table ip {0}\ndelete table ip {0}\n", rules::TABLE);
+            nft.apply(node, script).await
+        }
+        Err(Error::Unsupported { .. }) => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+async fn has_bridge_tables(nft: &Nft, node: &Namespace) -> bool {
+    let probe = "add table bridge skiff-probe\n\
+        add chain bridge skiff-probe c { type filter hook prerouting priority -310; }\n\
+        add set bridge skiff-probe s { type ifname . ipv4_addr; }\ndelete table bridge skiff-probe\n";
+    nft.apply(node, probe.to_owned()).await.is_ok()
+}
+
+async fn run(
+    watcher: Option<Watcher>,
+    mut told: mpsc::UnboundedReceiver<Told>,
+    config: PolicyConfig,
+    own: &OwnPods,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    let mut requests = own.0.lock().await;
+    let mut keeper = Keeper::start(watcher, config, own).await?;
+    loop {
+        keeper.round().await;
+        let pause = keeper.rest();
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            Some(seen) = told.recv() => keeper.take(seen),
+            Some(request) = requests.recv() => keeper.answer(request),
+            () = tokio::time::sleep(pause) => keeper.care().await,
+        }
+        // Who asks is answered by all that was told before.
+        std::iter::from_fn(|| told.try_recv().ok()).for_each(|seen| keeper.take(seen));
+        std::iter::from_fn(|| requests.try_recv().ok()).for_each(|one| keeper.answer(one));
+    }
+}
+
+/// What holds the walls; `None` where there is no nftables, which is told of.
+async fn kernel(config: &PolicyConfig) -> Result<Option<(Nft, Table)>, Error> {
+    let name = &config.node_name;
+    let nft = match Nft::find(&config.node).await {
+        Ok(nft) => nft,
+        Err(e @ Error::Unsupported { .. }) => {
+            tracing::warn!(
+                "{e}. Node {name} cannot enforce network policies: pods that one selects do not start on it."
+            );
+            return Ok(None);
+        }
+        Err(e) => return Err(e),
+    };
+    let bridge = has_bridge_tables(&nft, &config.node).await;
+    if !bridge {
+        tracing::warn!(
+            "the kernel has no nftables for bridges: pods of node {name} that may send raw packets can send them under others' addresses, past network policies"
+        );
+    }
+    Ok(Some((nft, Table::new(bridge, config.dns_ips.clone()))))
+}
+
+struct Keeper<'a> {
+    /// `None` where tests tell what was seen.
+    watcher: Option<Watcher>,
+    config: PolicyConfig,
+    own: &'a OwnPods,
+    plan: Plan,
+    /// `None` where there is no nftables.
+    kernel: Option<(Nft, Table)>,
+    /// The tables are to be made anew.
+    whole: bool,
+    /// All was known once, so that what the tables hold is known, too.
+    begun: bool,
+    /// Addresses that were given back before.
+    closing: Vec<Ipv4Addr>,
+    follows_peers: bool,
+    /// Since when policies wait for what they name.
+    waits: Option<Instant>,
+    /// Pods that somebody waits for.
+    asking: Vec<Answer>,
+    next_sweep: Option<Instant>,
+}
+
+impl<'a> Keeper<'a> {
+    async fn start(
+        watcher: Option<Watcher>,
+        config: PolicyConfig,
+        own: &'a OwnPods,
+    ) -> Result<Self, Error> {
+        let kernel = kernel(&config).await?;
+        let mut plan = Plan::default();
+        let now = Instant::now();
+        for (uid, ip, link) in pods::known(&config.dir)? {
+            let link = Some(link);
+            plan.add_own(&uid, Own { ip, link }, now);
+        }
+        for ip in &config.dns_ips {
+            let own = Own {
+                ip: *ip,
+                link: None,
+            };
+            plan.add_fixed(&format!("cluster-dns-{ip}"), own, cluster_dns(*ip), now);
+        }
+        let mut keeper = Keeper {
+            watcher,
+            config,
+            own,
+            plan,
+            kernel,
+            whole: true,
+            begun: false,
+            closing: Vec::new(),
+            follows_peers: false,
+            waits: None,
+            asking: Vec::new(),
+            next_sweep: None,
+        };
+        keeper.stand().await;
+        Ok(keeper)
+    }
+
+    /// Walls that an earlier agent left stand until all is known that they are made from. Where none are, all is closed until then.
+    async fn stand(&mut self) {
+        let Some((nft, table)) = &mut self.kernel else {
+            return;
+        };
+        let node = &self.config.node;
+        if nft
+            .list(node, &["chain", "ip", rules::TABLE, "forward"])
+            .await
+            .is_ok()
+        {
+            return self.own.stand();
+        }
+        match nft.apply(node, table.replace(&self.plan)).await {
+            Ok(()) => self.own.stand(),
+            Err(e) => tracing::warn!("network policies of node {}: {e}", self.config.node_name),
+        }
+    }
+
+    fn take(&mut self, seen: Told) {
+        self.plan.take(seen, Instant::now());
+        if self.plan.has_policies() && !self.follows_peers {
+            self.follows_peers = true;
+            if let Some(watcher) = &self.watcher {
+                watcher.follow_peers();
+            }
+            if self.kernel.is_none() {
+                tracing::error!(
+                    "there are network policies, and node {} cannot enforce them",
+                    self.config.node_name
+                );
+            }
+        }
+    }
+
+    fn answer(&mut self, request: Request) {
+        let now = Instant::now();
+        match request {
+            Request::Here { uid, own, done } => {
+                self.plan.add_own(&uid, own, now);
+                self.asking.push(Answer { uid, done });
+            }
+            Request::Gone { uid, done } => {
+                self.closing.extend(self.plan.address(&uid));
+                self.plan.remove_own(&uid, now);
+                self.asking.push(Answer { uid, done });
+            }
+        }
+    }
+
+    /// Brings the kernel to what is planned, and answers who waits for that.
+    async fn round(&mut self) {
+        if self.plan.is_ready() {
+            self.waits = None;
+            self.begun = true;
+        } else {
+            self.waits.get_or_insert_with(Instant::now);
+        }
+        let applied = if self.begun {
+            self.apply().await
+        } else {
+            self.close().await
+        };
+        match applied {
+            Ok(()) if !self.begun => return self.settle(),
+            Ok(()) => self.whole = false,
+            Err(e) => {
+                tracing::warn!(
+                    "network policies of node {}: {e}; trying again from scratch",
+                    self.config.node_name
+                );
+                self.whole = true;
+                return;
+            }
+        }
+        if self.kernel.is_some() {
+            self.own.stand();
+        }
+        self.settle();
+    }
+
+    async fn apply(&mut self) -> Result<(), Error> {
+        self.closing.clear();
+        self.next_sweep = self.plan.sweep(Instant::now());
+        let touched = self.plan.touched();
+        let Some((nft, table)) = &mut self.kernel else {
+            return Ok(());
+        };
+        let script = if self.whole {
+            table.replace(&self.plan)
+        } else {
+            table.change(&self.plan, touched)
+        };
+        if script.is_empty() {
+            return Ok(());
+        }
+        nft.apply(&self.config.node, script).await
+    }
+
+    /// While it is not known what walls are made from: new pods are closed anyhow, and addresses that were given back are closed, too.
+    async fn close(&mut self) -> Result<(), Error> {
+        if !self.own.stands() {
+            self.stand().await;
+        }
+        let (Some((nft, _)), false) = (&self.kernel, self.closing.is_empty()) else {
+            return Ok(());
+        };
+        // What is not there can only be deleted after it was added.
+        let ips: Vec<_> = self.closing.iter().map(Ipv4Addr::to_string).collect();
+        let element = format!("element ip {} pods {{ {} }}", rules::TABLE, ips.join(", "));
+        nft.apply(
+            &self.config.node,
+            format!("add {element}\ndelete {element}\n"),
+        )
+        .await?;
+        self.closing.clear();
+        Ok(())
+    }
+
+    /// Answers for the pods that have a verdict, and for those that are gone.
+    fn settle(&mut self) {
+        let (plan, enforces) = (&self.plan, self.kernel.is_some());
+        let waiting = std::mem::take(&mut self.asking);
+        self.asking = waiting
+            .into_iter()
+            .filter_map(|answer| {
+                let here = plan.is_own(&answer.uid);
+                let isolated = match plan.verdict(&answer.uid) {
+                    None if here => return Some(answer),
+                    verdict => verdict.is_some_and(|v| v.ingress.is_some() || v.egress.is_some()),
+                };
+                answer.give(if isolated && !enforces {
+                    Err(Error::Unsupported {
+                        what: "nftables".into(),
+                        hint: "a NetworkPolicy selects the pod, and this node could not enforce it"
+                            .into(),
+                    })
+                } else {
+                    Ok(())
+                });
+                None
+            })
+            .collect();
+    }
+
+    /// How long nothing needs to be done.
+    fn rest(&self) -> Duration {
+        if self.whole && self.begun
+            || !self.closing.is_empty()
+            || self.kernel.is_some() && !self.own.stands()
+        {
+            return RETRY_AFTER;
+        }
+        let due = |at: Instant| at.saturating_duration_since(Instant::now());
+        let patience = self.waits.map(|since| due(since + PATIENCE));
+        let sweep = self.next_sweep.map(due);
+        patience
+            .into_iter()
+            .chain(sweep)
+            .fold(CHECK_EVERY, Duration::min)
+    }
+
+    /// What is to be done when nothing happens.
+    async fn care(&mut self) {
+        let now = Instant::now();
+        if self.waits.is_some_and(|since| now >= since + PATIENCE) {
+            if self.plan.has_policies() {
+                tracing::warn!(
+                    "pods and namespaces cannot be read: network policies hold for node {} as if there were none",
+                    self.config.node_name
+                );
+                self.plan.lose_patience(now);
+            } else {
+                tracing::warn!(
+                    "network policies cannot be read: new pods of node {} are closed until they can",
+                    self.config.node_name
+                );
+                self.waits = Some(now);
+            }
+        }
+        if self.next_sweep.is_some_and(|at| at <= now) || !self.begun {
+            return;
+        }
+        let Some((nft, _)) = &self.kernel else { return };
+        let check = ["chain", "ip", rules::TABLE, "forward"];
+        if let Err(e) = nft.list(&self.config.node, &check).await {
+            tracing::warn!("the walls between pods are gone ({e}): making them anew");
+            self.whole = true;
+        }
+    }
+}
+
+/// What a node itself answers as, beside the service `kube-dns`.
+fn cluster_dns(ip: Ipv4Addr) -> Pod {
+    let port = |name: &str, protocol| NamedPort {
+        name: name.into(),
+        protocol,
+        port: 53,
+    };
+    Pod {
+        namespace: "kube-system".into(),
+        labels: [("k8s-app".to_owned(), "kube-dns".to_owned())].into(),
+        ips: vec![ip],
+        ports: vec![port("dns", Protocol::Udp), port("dns-tcp", Protocol::Tcp)],
+    }
+}
+
+fn ended() -> Error {
+    failed("put up the walls of a pod", "the node's network ended")
+}
