@@ -150,7 +150,13 @@ impl AccessLog {
         text.push(' ');
         quoted(text, line.agent.as_ref());
         text.push(' ');
-        quoted(text, line.host.as_ref());
+        match (&line.host, line.uri.authority()) {
+            (None, Some(authority)) => quoted(
+                text,
+                HeaderValue::from_str(authority.as_str()).ok().as_ref(),
+            ),
+            (host, _) => quoted(text, host.as_ref()),
+        }
         let took = line.begun.elapsed().as_secs_f64();
         let _ = match line.endpoint {
             Some(endpoint) => writeln!(text, " {endpoint} {took:.3}"),
