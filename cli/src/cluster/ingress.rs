@@ -4,13 +4,17 @@
 
 use serde_json::{Value, json};
 use skiff_nodeagent::ingress::class;
-use skiff_watching::api::Api;
+use skiff_watching::{api::Api, client::Client};
 
 use super::demo;
+use crate::typed::Read;
 
 /// The group of all proxies.
 pub const GROUP: &str = "skiff:ingress";
 const RBAC: &str = "rbac.authorization.k8s.io";
+const CERTIFICATES: &str = "certificates.k8s.io";
+/// The sub-resource of certificate requests by which nodes are let.
+const ASK: &str = "selfingressclient";
 
 /// Who the proxy of a node is.
 pub fn user(node: &str) -> String {
@@ -32,6 +36,46 @@ pub async fn prepare(api: &Api) -> anyhow::Result<()> {
         Err(error) if error.is_already_exists() => Ok(()),
         made => Ok(made.map(drop)?),
     }
+}
+
+/// Lets the nodes that joined the cluster ask for the identity of one who serves Ingresses: each for itself.
+pub async fn let_nodes(api: &Api) -> anyhow::Result<()> {
+    const NAME: &str = "skiff:node-autoapprove-ingress";
+    let bind = |name: &str, role: &str, subject: Value| {
+        json!({"apiVersion": format!("{RBAC}/v1"), "kind": "ClusterRoleBinding", "metadata": {"name": name},
+            "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": role}, "subjects": [subject]})
+    };
+    let role = json!({"apiVersion": format!("{RBAC}/v1"), "kind": "ClusterRole", "metadata": {"name": NAME},
+        "rules": [{"apiGroups": [CERTIFICATES], "resources": [format!("certificatesigningrequests/{ASK}")], "verbs": ["create"]}]});
+    let nodes = json!({"apiGroup": RBAC, "kind": "Group", "name": "system:nodes"});
+    let approver = json!({"kind": "ServiceAccount", "namespace": "kube-system", "name": "certificate-controller"});
+    for object in [
+        role,
+        bind(NAME, NAME, nodes),
+        bind(
+            "skiff:ingress-approver",
+            "system:certificates.k8s.io:kube-apiserver-client-approver",
+            approver,
+        ),
+    ] {
+        demo::apply(api, &object.to_string(), "").await?;
+    }
+    Ok(())
+}
+
+/// Whether a node may ask for it. Nobody would approve the request otherwise.
+pub async fn may_ask(asking: &Client) -> anyhow::Result<bool> {
+    let attributes = json!({"group": CERTIFICATES, "resource": "certificatesigningrequests", "subresource": ASK, "verb": "create", "version": "*"});
+    let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": attributes}});
+    let api = Api::new(asking.clone(), "skiff");
+    let text = api
+        .post(
+            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+            &review,
+        )
+        .await?;
+    let answer: Value = serde_json::from_str(&text)?;
+    Ok(*answer.at("status").at("allowed") == true)
 }
 
 /// What the proxies may do: see Ingresses, what they lead to and their certificates; tell where they answer and what is wrong; know of each other.

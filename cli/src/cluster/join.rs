@@ -283,6 +283,10 @@ impl Join {
         {
             return Ok(kept);
         }
+        ensure!(
+            ingress::may_ask(asking).await?,
+            "the cluster does not let its nodes; `skiff token create --ingress` does"
+        );
         let (key, request) = request(&ingress::user(&self.node), ingress::GROUP, &[])?;
         let certificate = certificate(
             asking,

@@ -36,7 +36,7 @@ pub static COMMAND: Command = Command {
     name: "agent",
     usage: "--server URL --token TOKEN",
     short: "Make this machine a node of a cluster",
-    long: "Joins a cluster as a node: runs its pods' containers, their network, services and DNS. Needs root, and nothing else. Ctrl-C ends it and its containers; \
+    long: "Joins a cluster as a node: runs its pods' containers, their network, services, DNS and, where the cluster lets it, Ingresses. Needs root, and nothing else. Ctrl-C ends it and its containers; \
            the next start goes on with the same certificates.",
     examples: "skiff agent --server https://10.0.0.1:6443 --token abcdef.0123456789abcdef",
     run: raw!(run: Flags),
@@ -195,11 +195,15 @@ async fn serve(flags: Flags) -> anyhow::Result<()> {
 
 /// Who serves Ingresses here, once the cluster lets it: until then it is asked again now and then.
 async fn ingress(join: Join, ca: String, asking: Client) -> Client {
+    let mut told = false;
     loop {
         let found = join.ingress_identity(&asking).await;
         match found.and_then(|identity| join::client(&join.server, &ca, &identity)) {
             Ok(client) => return client,
-            Err(error) => tracing::warn!("Ingresses are not served here: {error:#}"),
+            Err(error) if !std::mem::replace(&mut told, true) => {
+                tracing::warn!("Ingresses are not served here: {error:#}");
+            }
+            Err(error) => tracing::debug!("Ingresses are still not served here: {error:#}"),
         }
         tokio::time::sleep(INGRESS_AGAIN).await;
     }

@@ -24,7 +24,7 @@ pub static COMMAND: Command = Command {
     name: "up",
     usage: "[--nodes N | --simulate[=N]] [--demo] [--detach]",
     short: "Start a whole cluster in this process",
-    long: "Starts a cluster: API server, controllers, scheduler and nodes that run real containers, with a pod network, services and DNS. \
+    long: "Starts a cluster: API server, controllers, scheduler and nodes that run real containers, with a pod network, services, DNS and Ingresses. \
            Needs root for real nodes, and nothing else. Ctrl-C ends everything; the state stays in the data folder and the next 'skiff up' brings the same cluster back.",
     examples: "# A cluster of one node with a shop to look at\nskiff up --demo\n# Three nodes\nskiff up --nodes 3\n# No root, no containers: a hundred simulated nodes\nskiff up --simulate=100",
     run: raw!(run: Flags),
