@@ -23,16 +23,20 @@ pub fn user(node: &str) -> String {
 
 /// Makes what is missing.
 pub async fn prepare(api: &Api) -> anyhow::Result<()> {
-    for (namespace, object) in access() {
-        demo::apply(api, &object.to_string(), namespace).await?;
-    }
+    let access = access().into_iter().map(|(namespace, object)| async move {
+        demo::apply(api, &object.to_string(), namespace).await
+    });
+    tokio::try_join!(futures::future::try_join_all(access), class(api))?;
+    Ok(())
+}
+
+/// Makes the class, unless there is one of that name.
+async fn class(api: &Api) -> anyhow::Result<()> {
     let class = json!({"apiVersion": "networking.k8s.io/v1", "kind": "IngressClass",
         "metadata": {"name": class::NAME, "annotations": {"ingressclass.kubernetes.io/is-default-class": "true"}},
         "spec": {"controller": class::CONTROLLER}});
-    match api
-        .post("/apis/networking.k8s.io/v1/ingressclasses", &class)
-        .await
-    {
+    let path = "/apis/networking.k8s.io/v1/ingressclasses";
+    match api.post(path, &class).await {
         Err(error) if error.is_already_exists() => Ok(()),
         made => Ok(made.map(drop)?),
     }

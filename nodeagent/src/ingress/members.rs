@@ -85,7 +85,7 @@ impl Member {
     }
 }
 
-fn members(leases: &[Lease], own: &str, now: jiff::Timestamp) -> Members {
+pub(super) fn members(leases: &[Lease], own: &str, now: jiff::Timestamp) -> Members {
     let mut nodes = BTreeSet::new();
     let mut addresses = BTreeSet::new();
     for lease in leases {

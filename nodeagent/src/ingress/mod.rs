@@ -91,103 +91,119 @@ pub async fn run_ingress(
 ) -> Result<(), Error> {
     let (api, clock) = (Api::new(client, AGENT), Clock::system());
     let events = Events::start(api.clone(), clock.clone(), stop.clone());
-    let recorder = events.recorder(COMPONENT).on(&config.node_name);
     let certificates = Certificates::new(&Certificate::own()?);
-    let log = config
-        .access_log
-        .as_ref()
-        .map(|_| AccessLog::new(clock.clone()));
-    let proxy = Arc::new(Proxy::new(log.clone()));
-    let parts = Parts {
-        proxy: proxy.clone(),
-        certificates: certificates.clone(),
-        upstreams: Upstreams::default(),
-        watched: Watched::new(),
-        view,
-        clock: clock.clone(),
-    };
-    let watched = parts.watched.clone();
-    let (plans, planned) = channel::channel(Arc::new(Plan::default()));
     let tls = certificates.server()?;
-    let opened = Notify::new();
-    let door = |port, tls| {
-        let (config, recorder, opened) = (&config, &recorder, &opened);
-        let (proxy, stop) = (proxy.clone(), stop.clone());
-        async move {
-            if let Some(door) = open(config, recorder, port, tls, &stop).await {
-                opened.notify_one();
-                door.serve(proxy, stop).await;
-            }
-        }
+    let log = config.access_log.as_ref();
+    let log = log.map(|_| AccessLog::new(clock.clone()));
+    let house = House {
+        recorder: events.recorder(COMPONENT).on(&config.node_name),
+        plans: channel::Sender::new(Arc::new(Plan::default())),
+        parts: Parts {
+            proxy: Arc::new(Proxy::new(log.clone())),
+            certificates,
+            upstreams: Upstreams::default(),
+            watched: Watched::new(),
+            view,
+            clock,
+        },
+        opened: Notify::new(),
+        api,
+        config,
+        stop,
     };
-    let told = async {
-        let member = Member {
-            api: api.clone(),
-            clock: clock.clone(),
-            node: config.node_name.clone(),
-            address: config.address,
-        };
-        tokio::select! {
-            () = opened.notified() => {}
-            () = stop.cancelled() => return,
-        }
-        status::run(member, recorder.clone(), planned, stop.clone()).await;
-    };
-    let serve = async {
-        if parts.first(&plans, &stop).await {
-            tokio::join!(
-                door(HTTP, None),
-                door(HTTPS, Some(tls)),
-                parts.keep(&plans, &stop),
-                told
-            );
-        }
-    };
+    let stop = || house.stop.clone();
     let write = async {
-        if let (Some(log), Some(path)) = (log, config.access_log.clone()) {
-            log.run(path, stop.clone()).await;
+        if let (Some(log), Some(path)) = (log, house.config.access_log.clone()) {
+            log.run(path, stop()).await;
         }
     };
-    tokio::join!(
-        serve,
-        write,
-        watched.run(&api, &clock, &events, stop.clone())
-    );
+    let Parts { watched, clock, .. } = &house.parts;
+    let watch = watched.run(&house.api, clock, &events, stop());
+    tokio::join!(house.serve(tls), write, watch);
     Ok(())
 }
 
-/// Opens a door, as soon as nobody else has the port. None: told to stop.
-async fn open(
-    config: &IngressConfig,
-    recorder: &Recorder,
-    port: u16,
-    tls: Option<Arc<rustls::ServerConfig>>,
-    stop: &CancellationToken,
-) -> Option<Door> {
-    let mut told = false;
-    loop {
-        let error = match Door::open(&config.node, port, tls.clone()).await {
-            Ok(door) => return Some(door),
-            Err(error) => error,
-        };
-        if !std::mem::replace(&mut told, true) {
-            let message = format!(
-                "Ingress cannot listen at port {port}: {error}. It is tried again; --ingress=false turns it off"
+/// What a running proxy consists of.
+struct House {
+    api: Api,
+    config: IngressConfig,
+    recorder: Recorder,
+    parts: Parts,
+    plans: channel::Sender<Arc<Plan>>,
+    /// Somebody can come in.
+    opened: Notify,
+    stop: CancellationToken,
+}
+
+impl House {
+    /// Opens once it is known what there is, and serves until the end.
+    async fn serve(&self, tls: Arc<rustls::ServerConfig>) {
+        if self.parts.first(&self.plans, &self.stop).await {
+            tokio::join!(
+                self.door(HTTP, None),
+                self.door(HTTPS, Some(tls)),
+                self.parts.keep(&self.plans, &self.stop),
+                self.tell()
             );
-            tracing::warn!("{message}");
-            let node = ObjectReference {
-                kind: Some("Node".into()),
-                api_version: Some("v1".into()),
-                name: Some(config.node_name.clone()),
-                uid: Some(config.node_name.clone()),
-                ..ObjectReference::default()
+        }
+    }
+
+    async fn door(&self, port: u16, tls: Option<Arc<rustls::ServerConfig>>) {
+        if let Some(door) = self.open(port, tls).await {
+            self.opened.notify_one();
+            door.serve(self.parts.proxy.clone(), self.stop.clone())
+                .await;
+        }
+    }
+
+    /// Opens a door, as soon as nobody else has the port. None: told to stop.
+    async fn open(&self, port: u16, tls: Option<Arc<rustls::ServerConfig>>) -> Option<Door> {
+        let mut told = false;
+        loop {
+            let error = match Door::open(&self.config.node, port, tls.clone()).await {
+                Ok(door) => return Some(door),
+                Err(error) => error,
             };
-            recorder.about(node, EventType::Warning, "IngressPortTaken", message);
+            if !std::mem::replace(&mut told, true) {
+                self.complain(format!(
+                    "Ingress cannot listen at port {port}: {error}. It is tried again; --ingress=false turns it off"
+                ));
+            }
+            tokio::select! {
+                () = tokio::time::sleep(PORT_AGAIN) => {}
+                () = self.stop.cancelled() => return None,
+            }
         }
+    }
+
+    /// Says what is wrong with this node, in the log and as an event.
+    fn complain(&self, message: String) {
+        tracing::warn!("{message}");
+        let node = ObjectReference {
+            kind: Some("Node".into()),
+            api_version: Some("v1".into()),
+            name: Some(self.config.node_name.clone()),
+            uid: Some(self.config.node_name.clone()),
+            ..ObjectReference::default()
+        };
+        self.recorder
+            .about(node, EventType::Warning, "IngressPortTaken", message);
+    }
+
+    /// Tells that this node serves, once somebody can come in.
+    async fn tell(&self) {
+        let member = Member {
+            api: self.api.clone(),
+            clock: self.parts.clock.clone(),
+            node: self.config.node_name.clone(),
+            address: self.config.address,
+        };
         tokio::select! {
-            () = tokio::time::sleep(PORT_AGAIN) => {}
-            () = stop.cancelled() => return None,
+            () = self.opened.notified() => {}
+            () = self.stop.cancelled() => return,
         }
+        let (recorder, plans) = (self.recorder.clone(), self.plans.subscribe());
+        status::run(member, recorder, plans, self.stop.clone()).await;
     }
 }
 

@@ -8,6 +8,7 @@ use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Durat
 use arc_swap::ArcSwap;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
 use http_body::Body as _;
+use http_body_util::{BodyExt, Limited};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 
 use super::{
@@ -19,10 +20,12 @@ use super::{
     tunnel,
     upstream::Upstream,
 };
-use crate::network::view::ObjectName;
+use crate::{network::view::ObjectName, outcome};
 
 /// How long an endpoint may take for the head of its answer, from the last that was sent to it.
 pub const ANSWER: Duration = Duration::from_secs(60);
+/// How much is read of a request that is refused, and for how long.
+const REST: (usize, Duration) = (1 << 20, Duration::from_secs(2));
 /// How often a request is sent, at most.
 const ATTEMPTS: usize = 3;
 
@@ -109,9 +112,17 @@ impl Proxy {
         mut request: Request<Incoming>,
         line: &mut Option<Line>,
     ) -> Result<Response<Answer>, Refusal> {
-        let upstream = self.route(&arrival.origin, &request)?;
-        let Some(endpoint) = upstream.pick(&[]) else {
-            return Err(refuse(StatusCode::SERVICE_UNAVAILABLE));
+        let routed = self.route(&arrival.origin, &request).and_then(|upstream| {
+            let first = upstream.pick(&[]);
+            let first = first.ok_or_else(|| refuse(StatusCode::SERVICE_UNAVAILABLE))?;
+            Ok((upstream, first))
+        });
+        let (upstream, endpoint) = match routed {
+            Ok(routed) => routed,
+            Err(refusal) => {
+                read_rest(request).await;
+                return Err(refusal);
+            }
         };
         let http2 = endpoint.protocol.is_http2();
         let upgrade = headers::upgrade(request.headers())
@@ -235,6 +246,17 @@ impl Proxy {
             seen = pieces;
         }
     }
+}
+
+/// Reads what is left of a request that is refused: a client that still sends would not see why, as the connection would be broken off.
+async fn read_rest(request: Request<Incoming>) {
+    if request.headers().contains_key(header::EXPECT) {
+        return;
+    }
+    let mut body = Limited::new(request.into_body(), REST.0);
+    let read = async { while body.frame().await.is_some_and(|frame| frame.is_ok()) {} };
+    // it is closed then, with or without a word
+    outcome::may_be_broken_off(tokio::time::timeout(REST.1, read).await);
 }
 
 /// What may be sent again after a failure: what was not sent, or what may be repeated and was not answered at all.

@@ -139,7 +139,7 @@ async fn speak(
 }
 
 /// What brings the status to these addresses; none where it says so.
-fn patch(ingress: &Ingress, addresses: &BTreeSet<Ipv4Addr>) -> Option<Value> {
+pub(super) fn patch(ingress: &Ingress, addresses: &BTreeSet<Ipv4Addr>) -> Option<Value> {
     let status = ingress
         .status
         .as_ref()

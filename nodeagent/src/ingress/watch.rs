@@ -41,7 +41,7 @@ pub struct Known {
 }
 
 impl Known {
-    fn of(mut ingress: Ingress) -> Self {
+    pub(super) fn of(mut ingress: Ingress) -> Self {
         let fields = ingress.metadata.managed_fields.take().unwrap_or_default();
         Known {
             told: fields.iter().any(says_address),

@@ -150,6 +150,22 @@ async fn clients() {
     );
 }
 
+/// A refusal is seen by who still sends.
+#[tokio::test]
+async fn who_is_refused_hears_why() {
+    let lab = Lab::start().await;
+    lab.lead(&[], Protocol::Http1);
+    for _ in 0..10 {
+        let mut sender = lab::connect(lab.http).await;
+        for _ in 0..2 {
+            sender.ready().await.unwrap();
+            let body = Full::new(Bytes::from(vec![7; 900 << 10]));
+            let request = Request::post("/").header("host", "h").body(body).unwrap();
+            assert_eq!(sender.send_request(request).await.unwrap().status(), 503);
+        }
+    }
+}
+
 /// What becomes of a request when the first endpoint fails, and how often it comes to one that counts.
 #[tokio::test]
 async fn what_is_tried_again() {

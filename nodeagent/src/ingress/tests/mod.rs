@@ -8,3 +8,4 @@ mod passing;
 mod plans;
 mod reload;
 mod routing;
+mod telling;
