@@ -23,7 +23,7 @@ use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_util::either::Either;
 
-use super::body::Sent;
+use super::sent::Sent;
 
 /// How long making a connection may take, with TLS.
 pub const CONNECT: Duration = Duration::from_secs(5);

@@ -1,11 +1,11 @@
 //! Ingress, built in: a proxy on each node that leads HTTP and HTTPS to the pods that the cluster's Ingresses name.
 //!
 //! Invariant: the routing table is swapped whole, so that a request goes by one table from its beginning to its end; what is wrong with one Ingress
-//! disturbs no other. Layers, lowest first: `table`, `certificates`, `headers`, `access`; `endpoint` and `upstream`; `proxy` and `serve`; `class`, `watch`
+//! disturbs no other. Layers, lowest first: `table`, `certificates`, `headers`, `access`, `sent`; `endpoint`, `upstream` and `answer`; `proxy` and `serve`; `class`, `watch`
 //! and `plan`, which are what knows of Ingress; `members` and `status`.
 
 mod access;
-mod body;
+mod answer;
 pub mod certificates;
 pub mod class;
 mod endpoint;
@@ -13,6 +13,7 @@ mod headers;
 mod members;
 mod plan;
 mod proxy;
+mod sent;
 mod serve;
 mod status;
 mod table;

@@ -13,9 +13,10 @@ use hyper::{body::Incoming, upgrade::OnUpgrade};
 
 use super::{
     access::{AccessLog, Line},
-    body::{Answer, Progress, Sent},
+    answer::Answer,
     endpoint::{Cause, Endpoint, Failure, Open, Returned},
     headers::{self, Origin},
+    sent::{Progress, Sent},
     table::{Table, clean, host_of},
     tunnel,
     upstream::Upstream,

@@ -1,14 +1,10 @@
-//! What is sent on, in both directions: bodies that pass through piece by piece, and what is known of them on their way.
+//! An answer's body on its way to a client.
 //!
-//! Invariant: nothing is gathered; a piece is taken when the other side has room for it. Whatever ends an answer (its end, a failure, a client that went away)
+//! Invariant: nothing is gathered; a piece is taken when the client has room for it. Whatever ends an answer (its end, a failure, a client that went away)
 //! ends its place among the open requests and writes its line of the log.
 
 use std::{
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -25,67 +21,6 @@ use super::{
 
 /// For how long an answer may fall silent in its middle.
 const SILENCE: Duration = Duration::from_secs(300);
-
-/// How far a request's body has come.
-#[derive(Default)]
-pub struct Progress {
-    pieces: AtomicU64,
-    ended: AtomicBool,
-}
-
-impl Progress {
-    /// How many pieces were taken from the client.
-    pub fn pieces(&self) -> u64 {
-        self.pieces.load(Ordering::Relaxed)
-    }
-
-    /// Whether the client has sent all of it.
-    pub fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::Relaxed)
-    }
-}
-
-/// A request's body on its way to an endpoint.
-pub enum Sent {
-    Nothing,
-    Body(Incoming, Arc<Progress>),
-}
-
-impl Body for Sent {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match self.get_mut() {
-            Sent::Nothing => Poll::Ready(None),
-            Sent::Body(body, progress) => {
-                let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
-                progress.pieces.fetch_add(1, Ordering::Relaxed);
-                if frame.is_none() || body.is_end_stream() {
-                    progress.ended.store(true, Ordering::Relaxed);
-                }
-                Poll::Ready(frame)
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Sent::Nothing => true,
-            Sent::Body(body, _) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Sent::Nothing => SizeHint::with_exact(0),
-            Sent::Body(body, _) => body.size_hint(),
-        }
-    }
-}
 
 /// Why an answer broke off in its middle.
 #[derive(thiserror::Error, Debug)]
