@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{PROGRAM, machine::Marks, missing, on_path, skip, wait};
+use crate::support::{PROGRAM, http_get, machine::Marks, missing, on_path, skip, wait};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOST: &str = "10.99.77.1";
@@ -280,6 +280,13 @@ fn another_machine_joins_by_a_token() {
         "{failed}"
     );
     running.end();
+    server.skiff(&["token", "create", "--ingress"]).unwrap();
+    for args in [
+        &["expose", "pod", "stock", "--port=80", "--target-port=8080"][..],
+        &["create", "ingress", "stock", "--rule=test/*=stock:80"],
+    ] {
+        server.skiff(args).unwrap();
+    }
 
     // without a token: it has its certificates
     let (running, _) = Running::start(agent(None), "Running");
@@ -293,6 +300,21 @@ fn another_machine_joins_by_a_token() {
         })
     };
     wait(MINUTE, "the pod again", back);
+    // it asked for another identity, which sees Ingresses, and was given it
+    wait(MINUTE, "the ingress", || {
+        let said = http_get(&format!("{OTHER}:80"), "/")?;
+        let told = server.skiff(&["get", "ingress", "stock"])?;
+        if said.contains("left") && told.contains(OTHER) {
+            Ok(())
+        } else {
+            Err(told)
+        }
+    });
+    let requests = server.skiff(&["get", "csr"]).unwrap();
+    assert!(
+        requests.contains("kubernetes.io/kube-apiserver-client "),
+        "{requests}"
+    );
     running.end();
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
     assert!(!mounts.contains(data.to_str().unwrap()), "{mounts}");

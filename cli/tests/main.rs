@@ -10,6 +10,7 @@ mod clients;
 mod cycles;
 mod day;
 mod golden;
+mod ingress;
 mod memory;
 mod nodes;
 mod operators;

@@ -5,6 +5,7 @@ pub mod api;
 mod disk;
 pub mod events;
 pub mod image;
+pub mod ingress;
 pub mod logs;
 pub mod machine;
 pub mod network;

@@ -1,5 +1,5 @@
-//! One whole node on a real machine or in a network namespace of it: images, runtime, pod network, services, network policies, DNS and the agent, put
-//! together.
+//! One whole node on a real machine or in a network namespace of it: images, runtime, pod network, services, network policies, DNS, ingress and the
+//! agent, put together.
 //!
 //! Invariant: [`RealNode::run`] returns when everything it started has stopped; containers go on until [`RealNode::clear`].
 
@@ -12,13 +12,14 @@ use std::{
 
 use async_trait::async_trait;
 use ipnet::IpNet;
-use skiff_watching::client::Client;
+use skiff_watching::{client::Client, task::Boxed};
 use tokio::{runtime::Handle, sync::OnceCell};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     agent::{self, Parts},
     image::{self, Credentials, Image, ImageStore, Store},
+    ingress::{self, IngressConfig},
     network::{
         self, PodNetwork, PodNetworks,
         dns::{self, DnsConfig},
@@ -70,6 +71,26 @@ pub struct RealNode {
     /// From the hierarchy's root: `skiff/<instance>/<node>`.
     pub cgroup: String,
     pub service_cidr: IpNet,
+    /// None: this node serves no Ingresses.
+    pub ingress: Option<Ingress>,
+}
+
+/// How a node serves Ingresses.
+#[derive(Clone, Debug)]
+pub struct Ingress {
+    /// The node's address, as clients know it.
+    pub address: Ipv4Addr,
+    /// Whether requests are written into `ingress/access.log` of the node's folder.
+    pub access_log: bool,
+}
+
+/// Who a node's parts are for the API: each sees what it needs.
+pub struct Clients {
+    pub agent: Client,
+    /// For services, DNS and routes, which see more of the cluster than a node's agent may.
+    pub proxy: Client,
+    /// For Ingresses, whose certificates nobody else sees; ready when it has its rights.
+    pub ingress: Boxed<Client>,
 }
 
 impl RealNode {
@@ -96,17 +117,11 @@ impl RealNode {
         .collect()
     }
 
-    /// Runs until `stop`. To be called on a runtime whose threads are in `node`. `proxy` is for services, policies, DNS and routes, which see more of
-    /// the cluster than a node's agent may.
-    pub async fn run(
-        self,
-        client: Client,
-        proxy: Client,
-        stop: CancellationToken,
-    ) -> Result<(), Error> {
+    /// Runs until `stop`. To be called on a runtime whose threads are in `node`.
+    pub async fn run(self, clients: Clients, stop: CancellationToken) -> Result<(), Error> {
         let images = Store::open(&self.image_dir)?;
         let runtime = self.oci(images.clone())?;
-        let view = ClusterView::start(proxy.clone(), stop.clone());
+        let view = ClusterView::start(clients.proxy.clone(), stop.clone());
         let (walls, own_pods) = Walls::new();
         let networks = Arc::new(WhenKnown {
             view: view.clone(),
@@ -114,15 +129,22 @@ impl RealNode {
             walls,
             made: OnceCell::new(),
         });
-        let policies = keep_walls(self.clone(), proxy, own_pods, stop.clone());
+        let policies = keep_walls(self.clone(), clients.proxy, own_pods, stop.clone());
         let policies = skiff_watching::task::spawn(policies);
-        let services = skiff_watching::task::spawn(run_services(self.clone(), view, stop.clone()));
+        let services =
+            skiff_watching::task::spawn(run_services(self.clone(), view.clone(), stop.clone()));
+        let ingress = skiff_watching::task::spawn(run_ingress(
+            self.clone(),
+            clients.ingress,
+            view,
+            stop.clone(),
+        ));
         let images = Outside {
             inner: images,
             outside: self.outside_runtime.clone(),
         };
         let parts = Parts {
-            client,
+            client: clients.agent,
             runtime: Arc::new(runtime),
             images: Arc::new(images),
             network: Some(networks),
@@ -131,6 +153,7 @@ impl RealNode {
         let ended = agent::run(self.agent, parts, stop).await;
         outcome::is_a_favour("wait for the node's services to end", services.await);
         outcome::is_a_favour("wait for the keeper of policies to end", policies.await);
+        outcome::is_a_favour("wait for the node's ingress to end", ingress.await);
         Ok(ended?)
     }
 
@@ -233,6 +256,30 @@ async fn run_services(node: RealNode, view: Arc<ClusterView>, stop: Cancellation
     said("the service proxy", a);
     said("cluster DNS", b);
     said("routes to other nodes", c);
+}
+
+async fn run_ingress(
+    node: RealNode,
+    client: Boxed<Client>,
+    view: Arc<ClusterView>,
+    stop: CancellationToken,
+) {
+    let Some(wanted) = node.ingress else { return };
+    let client = tokio::select! {
+        client = client => client,
+        () = stop.cancelled() => return,
+    };
+    let config = IngressConfig {
+        node: node.node,
+        node_name: node.agent.node_name,
+        address: wanted.address,
+        access_log: wanted
+            .access_log
+            .then(|| node.data_dir.join("ingress/access.log")),
+    };
+    if let Err(error) = ingress::run_ingress(client, view, config, stop).await {
+        tracing::error!(%error, "ingress ended");
+    }
 }
 
 /// Pod networks that begin when the node's podCIDR is known.

@@ -16,7 +16,7 @@ use k8s_openapi::{
         coordination::v1::*,
         core::v1::*,
         discovery::v1::*,
-        networking::v1::{IPAddress, NetworkPolicy, ServiceCIDR},
+        networking::v1::{IPAddress, Ingress, IngressClass, NetworkPolicy, ServiceCIDR},
         node::v1::*,
         policy::v1::*,
         rbac::v1::*,
@@ -131,8 +131,8 @@ macro_rules! kinds {
 kinds!(
     namespaced: Pod, pod::Pod, Service, Endpoints, ServiceAccount, ConfigMap, Secret, Event, ReplicationController, PersistentVolumeClaim, ResourceQuota,
         Deployment, ReplicaSet, StatefulSet, DaemonSet, ControllerRevision, Job, CronJob, PodDisruptionBudget, HorizontalPodAutoscaler, Lease,
-        EndpointSlice, NetworkPolicy;
-    cluster: Node, Namespace, PersistentVolume, StorageClass, VolumeAttributesClass, VolumeAttachment, CertificateSigningRequest, ClusterRole, RuntimeClass, IPAddress,
+        EndpointSlice, NetworkPolicy, Ingress;
+    cluster: Node, Namespace, PersistentVolume, StorageClass, VolumeAttributesClass, VolumeAttachment, CertificateSigningRequest, ClusterRole, RuntimeClass, IPAddress, IngressClass,
         ServiceCIDR, ValidatingAdmissionPolicy,
         TokenReview, SubjectAccessReview
 );

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use super::ingress;
 use anyhow::{Context, bail, ensure};
 use base64::{
     Engine,
@@ -106,6 +107,7 @@ pub struct Identity {
 }
 
 /// Who joins what.
+#[derive(Clone)]
 pub struct Join {
     pub server: String,
     pub token: Option<Token>,
@@ -273,6 +275,29 @@ impl Join {
         self.keep("serving", Identity { certificate, key })
     }
 
+    /// The certificate of the one here who serves Ingresses, and sees their certificates.
+    pub async fn ingress_identity(&self, asking: &Client) -> anyhow::Result<Identity> {
+        if let Some(kept) = self
+            .kept("ingress")
+            .filter(|kept| life_left(kept).is_some_and(|(_, share)| share > RENEW_AT))
+        {
+            return Ok(kept);
+        }
+        ensure!(
+            ingress::may_ask(asking).await?,
+            "the cluster does not let its nodes; `skiff token create --ingress` does"
+        );
+        let (key, request) = request(&ingress::user(&self.node), ingress::GROUP, &[])?;
+        let certificate = certificate(
+            asking,
+            "kubernetes.io/kube-apiserver-client",
+            &["digital signature", "client auth"],
+            &request,
+        )
+        .await?;
+        self.keep("ingress", Identity { certificate, key })
+    }
+
     /// Says by which names and addresses the node is reached: its certificate is approved for those of its Node object alone.
     async fn announce(&self, asking: &Client, names: &[String]) -> anyhow::Result<()> {
         match send(
@@ -308,19 +333,10 @@ impl Join {
             .context("cannot tell where this machine is reached")
     }
 
-    /// A new key and a request for it, both PEM.
+    /// A new key of the node's and a request for it, both PEM.
     fn request(&self, names: &[String]) -> anyhow::Result<(String, String)> {
-        let mut params = rcgen::CertificateParams::new(names.to_vec())?;
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        params
-            .distinguished_name
-            .push(rcgen::DnType::OrganizationName, "system:nodes");
-        params.distinguished_name.push(
-            rcgen::DnType::CommonName,
-            format!("system:node:{}", self.node),
-        );
-        let key = rcgen::KeyPair::generate()?;
-        Ok((key.serialize_pem(), params.serialize_request(&key)?.pem()?))
+        let user = format!("system:node:{}", self.node);
+        request(&user, "system:nodes", names)
     }
 
     fn kept(&self, name: &str) -> Option<Identity> {
@@ -342,6 +358,20 @@ impl Join {
         )?;
         Ok(identity)
     }
+}
+
+/// A new key and a request for it, both PEM.
+fn request(user: &str, group: &str, names: &[String]) -> anyhow::Result<(String, String)> {
+    let mut params = rcgen::CertificateParams::new(names.to_vec())?;
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    for (what, text) in [
+        (rcgen::DnType::OrganizationName, group),
+        (rcgen::DnType::CommonName, user),
+    ] {
+        params.distinguished_name.push(what, text);
+    }
+    let key = rcgen::KeyPair::generate()?;
+    Ok((key.serialize_pem(), params.serialize_request(&key)?.pem()?))
 }
 
 /// How long until the certificates of a node should be asked for anew.

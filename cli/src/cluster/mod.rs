@@ -5,6 +5,7 @@
 pub mod control_plane;
 pub mod demo;
 pub mod folders;
+pub mod ingress;
 pub mod join;
 pub mod kubeconfig;
 pub mod memory;

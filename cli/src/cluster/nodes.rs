@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::NodeAddress;
 use skiff_nodeagent::{
     ApiConfig, Config, Parts,
     image::SimulatedImages,
-    machine::RealNode,
+    machine::{Clients, Ingress, RealNode},
     network::{
         cluster::{ClusterNetwork, ClusterNetworkConfig},
         ns::Namespace,
@@ -25,7 +25,7 @@ use skiff_watching::{
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::folders::Folders;
+use super::{folders::Folders, ingress};
 
 pub const CLUSTER_DNS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
 
@@ -51,6 +51,15 @@ fn node_user(name: &str) -> User {
         format!("system:node:{name}"),
         &["system:nodes", "system:authenticated"],
     )
+}
+
+/// What is asked of all real nodes.
+pub struct Wanted {
+    pub service_cidr: IpNet,
+    /// They serve Ingresses.
+    pub ingress: bool,
+    /// They write a line for each request of those.
+    pub access_log: bool,
 }
 
 /// Real nodes and what joins them.
@@ -88,7 +97,7 @@ pub async fn start_real(
     network: ClusterNetwork,
     names: &[String],
     port: u16,
-    service_cidr: IpNet,
+    wanted: &Wanted,
 ) -> anyhow::Result<RealNodes> {
     let network = Arc::new(network);
     let stop = CancellationToken::new();
@@ -99,30 +108,19 @@ pub async fn start_real(
             .add_node(name)
             .await
             .with_context(|| format!("cannot make the network of {name}"))?;
-        let node = real_node(
-            server,
-            folders,
-            name,
-            place.ip,
-            place.ns.clone(),
-            service_cidr,
-        )?;
-        let client = network_client(
-            server,
-            &server.pki.authority.node_client(name)?,
-            place.gateway,
-            port,
-        )?;
-        let proxy = network_client(
-            server,
-            &server.pki.authority.client("system:kube-proxy", &[])?,
-            place.gateway,
-            port,
-        )?;
+        let node = real_node(server, folders, name, place.ip, place.ns.clone(), wanted)?;
+        let authority = &server.pki.authority;
+        let client = |identity| network_client(server, &identity, place.gateway, port);
+        let ingress = client(authority.client(&ingress::user(name), &[ingress::GROUP])?)?;
+        let clients = Clients {
+            agent: client(authority.node_client(name)?)?,
+            proxy: client(authority.client("system:kube-proxy", &[])?)?,
+            ingress: skiff_watching::task::boxed(async { ingress }),
+        };
         let runtime = place.ns.runtime(name, 1)?;
         let (run, token, label) = (node.clone(), stop.clone(), name.clone());
         let running = runtime.spawn(async move {
-            if let Err(error) = run.run(client, proxy, token).await {
+            if let Err(error) = run.run(clients, token).await {
                 tracing::error!(%error, node = label, "the node agent ended");
             }
         });
@@ -154,7 +152,7 @@ fn real_node(
     name: &str,
     ip: Ipv4Addr,
     ns: Namespace,
-    service_cidr: IpNet,
+    wanted: &Wanted,
 ) -> anyhow::Result<RealNode> {
     let data_dir = folders.node(name);
     let serving = server
@@ -182,7 +180,11 @@ fn real_node(
         data_dir,
         image_dir: folders.images(),
         cgroup: format!("skiff/{}/{name}", folders.instance),
-        service_cidr,
+        service_cidr: wanted.service_cidr,
+        ingress: wanted.ingress.then_some(Ingress {
+            address: ip,
+            access_log: wanted.access_log,
+        }),
     })
 }
 

@@ -8,7 +8,12 @@ use std::{
 
 use anyhow::{Context, bail};
 use k8s_openapi::api::core::v1::NodeAddress;
-use skiff_nodeagent::{ApiConfig, Config, machine::RealNode, network::ns::Namespace};
+use skiff_nodeagent::{
+    ApiConfig, Config,
+    machine::{Clients, Ingress, RealNode},
+    network::ns::Namespace,
+};
+use skiff_watching::client::Client;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -19,15 +24,19 @@ use crate::{
         nodes,
         story::Story,
     },
+    cmd::up::IngressFlags,
     command::{Command, raw},
     flags::Line,
 };
+
+/// How often it is asked for the rights to serve Ingresses, which an administrator may give at any time.
+const INGRESS_AGAIN: Duration = Duration::from_secs(60);
 
 pub static COMMAND: Command = Command {
     name: "agent",
     usage: "--server URL --token TOKEN",
     short: "Make this machine a node of a cluster",
-    long: "Joins a cluster as a node: runs its pods' containers, their network, services and DNS. Needs root, and nothing else. Ctrl-C ends it and its containers; \
+    long: "Joins a cluster as a node: runs its pods' containers, their network, services, DNS and, where the cluster lets it, Ingresses. Needs root, and nothing else. Ctrl-C ends it and its containers; \
            the next start goes on with the same certificates.",
     examples: "skiff agent --server https://10.0.0.1:6443 --token abcdef.0123456789abcdef",
     run: raw!(run: Flags),
@@ -57,6 +66,8 @@ struct Flags {
     /// Network of cluster IPs, as at the server
     #[arg(long, default_value = "10.96.0.0/16")]
     service_cluster_ip_range: String,
+    #[command(flatten)]
+    ingress: IngressFlags,
 }
 
 fn run(flags: Flags, line: Line) -> i32 {
@@ -70,6 +81,7 @@ struct Wish {
     ip: Ipv4Addr,
     dns: IpAddr,
     service_cidr: ipnet::IpNet,
+    ingress: IngressFlags,
 }
 
 fn wish(flags: &Flags) -> anyhow::Result<Wish> {
@@ -113,6 +125,7 @@ fn wish(flags: &Flags) -> anyhow::Result<Wish> {
             "service-cluster-ip-range",
             &flags.service_cluster_ip_range,
         )?,
+        ingress: flags.ingress,
     })
 }
 
@@ -158,9 +171,14 @@ async fn serve(flags: Flags) -> anyhow::Result<()> {
         }
         let round = stop.child_token();
         renew_after(join::until_renewal(&[&identity, &serving]), round.clone());
+        let clients = Clients {
+            agent: client.clone(),
+            proxy: client.clone(),
+            ingress: skiff_watching::task::boxed(ingress(wish.join.clone(), ca.clone(), client)),
+        };
         machine
             .clone()
-            .run(client.clone(), client, round)
+            .run(clients, round)
             .await
             .context("the node agent ended")?;
     }
@@ -173,6 +191,22 @@ async fn serve(flags: Flags) -> anyhow::Result<()> {
     // What stays there is empty, or the next start's to clear.
     let _ = std::fs::remove_dir_all(wish.folders.run());
     Ok(())
+}
+
+/// Who serves Ingresses here, once the cluster lets it: until then it is asked again now and then.
+async fn ingress(join: Join, ca: String, asking: Client) -> Client {
+    let mut told = false;
+    loop {
+        let found = join.ingress_identity(&asking).await;
+        match found.and_then(|identity| join::client(&join.server, &ca, &identity)) {
+            Ok(client) => return client,
+            Err(error) if !std::mem::replace(&mut told, true) => {
+                tracing::warn!("Ingresses are not served here: {error:#}");
+            }
+            Err(error) => tracing::debug!("Ingresses are still not served here: {error:#}"),
+        }
+        tokio::time::sleep(INGRESS_AGAIN).await;
+    }
 }
 
 /// Ends a round when the certificates should be asked for anew. Containers do not notice.
@@ -213,5 +247,9 @@ fn machine(wish: &Wish, ca: &str, serving: &Identity) -> anyhow::Result<RealNode
         image_dir: wish.folders.images(),
         cgroup: format!("skiff/{}/{name}", wish.folders.instance),
         service_cidr: wish.service_cidr,
+        ingress: wish.ingress.ingress.then_some(Ingress {
+            address: wish.ip,
+            access_log: wish.ingress.ingress_access_log,
+        }),
     })
 }

@@ -48,6 +48,9 @@ struct Flags {
     /// How long the token is good for; 0 for ever
     #[arg(long, default_value = "24h")]
     ttl: f64,
+    /// Let all machines that have joined, or will, serve Ingresses: they see Secrets for it
+    #[arg(long)]
+    ingress: bool,
 }
 
 const GROUP: &str = "system:bootstrappers:skiff:nodes";
@@ -74,6 +77,10 @@ async fn made(flags: Flags) -> anyhow::Result<()> {
         .chain(secret(&token, Duration::from_secs_f64(flags.ttl)))
     {
         demo::apply(&api, &object.to_string(), namespace).await?;
+    }
+    if flags.ingress {
+        cluster::ingress::prepare(&api).await?;
+        cluster::ingress::let_nodes(&api).await?;
     }
     publish(&api, &token, &server, &ca).await?;
     println!(

@@ -24,7 +24,7 @@ pub static COMMAND: Command = Command {
     name: "up",
     usage: "[--nodes N | --simulate[=N]] [--demo] [--detach]",
     short: "Start a whole cluster in this process",
-    long: "Starts a cluster: API server, controllers, scheduler and nodes that run real containers, with a pod network, services and DNS. \
+    long: "Starts a cluster: API server, controllers, scheduler and nodes that run real containers, with a pod network, services, DNS and Ingresses. \
            Needs root for real nodes, and nothing else. Ctrl-C ends everything; the state stays in the data folder and the next 'skiff up' brings the same cluster back.",
     examples: "# A cluster of one node with a shop to look at\nskiff up --demo\n# Three nodes\nskiff up --nodes 3\n# No root, no containers: a hundred simulated nodes\nskiff up --simulate=100",
     run: raw!(run: Flags),
@@ -73,6 +73,8 @@ struct Flags {
     /// How long a node may be silent before it is taken for lost
     #[arg(long, default_value = "50s")]
     node_monitor_grace_period: f64,
+    #[command(flatten)]
+    ingress: IngressFlags,
     /// Deploy a small shop and wait until it answers
     #[arg(long)]
     demo: bool,
@@ -89,12 +91,25 @@ fn run(flags: Flags, line: Line) -> i32 {
     }
 }
 
+/// The flags about Ingresses.
+#[derive(clap::Args, Clone, Copy)]
+#[group(skip)]
+pub struct IngressFlags {
+    /// Serve Ingresses at ports 80 and 443 of each node
+    #[arg(long, default_value = "true")]
+    pub ingress: bool,
+    /// Write a line for each request to an Ingress into ingress/access.log of the node's folder
+    #[arg(long, default_value = "true")]
+    pub ingress_access_log: bool,
+}
+
 /// What the flags ask for.
 struct Wish {
     folders: Folders,
     listen: SocketAddr,
     simulated: bool,
     names: Vec<String>,
+    ingress: IngressFlags,
     demo: bool,
 }
 
@@ -120,6 +135,7 @@ fn wish(flags: &Flags) -> anyhow::Result<Wish> {
         listen: control_plane::listen_address(&flags.listen)?,
         simulated,
         names: nodes::names(count),
+        ingress: flags.ingress,
         demo: flags.demo,
     })
 }
@@ -228,18 +244,26 @@ async fn start_nodes(
             None,
         ));
     };
+    if wish.ingress.ingress {
+        cluster::ingress::prepare(&api).await?;
+    }
     let port = plane
         .server
         .addresses
         .first()
         .map_or(6443, |address| address.port());
+    let wanted = nodes::Wanted {
+        service_cidr,
+        ingress: wish.ingress.ingress,
+        access_log: wish.ingress.ingress_access_log,
+    };
     let real = nodes::start_real(
         &plane.server,
         &wish.folders,
         network,
         &wish.names,
         port,
-        service_cidr,
+        &wanted,
     )
     .await?;
     let ip = real.first_ip();

@@ -12,7 +12,7 @@ use k8s_openapi::api::{
 };
 
 use super::{
-    APPROVED, DENIED, KUBELET_CLIENT, SERVING,
+    APPROVED, CLIENT, DENIED, KUBELET_CLIENT, SERVING,
     checks::{self, NODE_PREFIX},
     condition, has, is_issued,
     request::Request,
@@ -31,6 +31,13 @@ const PERMISSIONS: [(&str, &str); 2] = [
         "Auto approving kubelet client certificate after SubjectAccessReview.",
     ),
 ];
+/// The permission by which one of a node's own is approved who serves Ingresses there.
+const INGRESS_PERMISSION: [(&str, &str); 1] = [(
+    "selfingressclient",
+    "Auto approving ingress client certificate after SubjectAccessReview.",
+)];
+/// The group of those who serve Ingresses; each is called so, with its node's name.
+const INGRESS: &str = "skiff:ingress";
 const SERVING_MESSAGE: &str = "Auto approving kubelet serving certificate of the node's own names.";
 
 struct Controller {
@@ -80,11 +87,24 @@ fn passes(request: &CertificateSigningRequest, signer: &str, parsed: &Request) -
         && matches!(checks::check(signer, parsed, usages), Some(Ok(())))
 }
 
-/// Which of [`PERMISSIONS`] a request may be approved by.
+/// Whether a node asks for the one on it who serves Ingresses.
+fn is_ingress(request: &CertificateSigningRequest, parsed: &Request) -> bool {
+    let user = request.spec.username.as_deref().unwrap_or_default();
+    user.strip_prefix(NODE_PREFIX)
+        .is_some_and(|node| !node.is_empty() && parsed.common_name == format!("{INGRESS}:{node}"))
+        && parsed.organizations == [INGRESS]
+        && is_of_node(request)
+        && passes(request, CLIENT, parsed)
+}
+
+/// Which of [`PERMISSIONS`], or whether [`INGRESS_PERMISSION`], a request may be approved by.
 fn recognized(
     request: &CertificateSigningRequest,
     parsed: &Request,
 ) -> &'static [(&'static str, &'static str)] {
+    if is_ingress(request, parsed) {
+        return &INGRESS_PERMISSION;
+    }
     let own = request.spec.username.as_deref() == Some(parsed.common_name.as_str());
     match (passes(request, KUBELET_CLIENT, parsed), own) {
         (false, _) => &[],
@@ -163,19 +183,20 @@ fn only_own_names(
     !own.is_empty() && parsed.dns.iter().all(dns_ok) && parsed.ips.iter().all(ip_ok)
 }
 
+/// Whether whoever asks is in the group of nodes.
+fn is_of_node(request: &CertificateSigningRequest) -> bool {
+    let mut groups = request.spec.groups.iter().flatten();
+    groups.any(|group| group == "system:nodes")
+}
+
 /// The node that asks for a serving certificate for itself.
 fn serving_node<'a>(request: &'a CertificateSigningRequest, parsed: &Request) -> Option<&'a str> {
     let user = request.spec.username.as_deref()?;
     let node = user
         .strip_prefix(NODE_PREFIX)
         .filter(|node| !node.is_empty())?;
-    let in_group = request
-        .spec
-        .groups
-        .iter()
-        .flatten()
-        .any(|group| group == "system:nodes");
-    (in_group && user == parsed.common_name && passes(request, SERVING, parsed)).then_some(node)
+    (is_of_node(request) && user == parsed.common_name && passes(request, SERVING, parsed))
+        .then_some(node)
 }
 
 impl Controller {
@@ -324,6 +345,71 @@ mod tests {
                 .map(|(permission, _)| *permission)
                 .collect();
             assert_eq!(found, expected, "{signer} {user}");
+        }
+    }
+
+    #[test]
+    fn certificates_of_those_who_serve_ingresses() {
+        let (n, client) = ("system:node:n", "kubernetes.io/kube-apiserver-client");
+        let group: &[&str] = &["skiff:ingress"];
+        for (signer, user, name, groups, usage, expected) in [
+            (client, n, "skiff:ingress:n", group, "client auth", true),
+            (client, n, "skiff:ingress:m", group, "client auth", false),
+            (client, n, "skiff:ingress:", group, "client auth", false),
+            (
+                client,
+                "system:node:",
+                "skiff:ingress:",
+                group,
+                "client auth",
+                false,
+            ),
+            (
+                client,
+                "jane",
+                "skiff:ingress:n",
+                group,
+                "client auth",
+                false,
+            ),
+            (client, n, "kubernetes-admin", group, "client auth", false),
+            (
+                client,
+                n,
+                "skiff:ingress:n",
+                &["system:masters"],
+                "client auth",
+                false,
+            ),
+            (
+                client,
+                n,
+                "skiff:ingress:n",
+                &["skiff:ingress", "system:masters"],
+                "client auth",
+                false,
+            ),
+            (client, n, "skiff:ingress:n", &[], "client auth", false),
+            (client, n, "skiff:ingress:n", group, "server auth", false),
+            (SERVING, n, "skiff:ingress:n", group, "client auth", false),
+            (
+                KUBELET_CLIENT,
+                n,
+                "skiff:ingress:n",
+                group,
+                "client auth",
+                false,
+            ),
+        ] {
+            let (mut request, parsed) = request(signer, user, usage, pem(name, groups, &[]));
+            let found = recognized(&request, &parsed);
+            assert_eq!(
+                found == INGRESS_PERMISSION,
+                expected,
+                "{signer} {user} {name} {groups:?}"
+            );
+            request.spec.groups = None;
+            assert!(recognized(&request, &parsed).is_empty());
         }
     }
 

@@ -20,7 +20,7 @@ use ipnet::IpNet;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-pub use self::plan::Protocol;
+pub use self::plan::{Protocol, ready_endpoints};
 use self::{
     plan::{NodeFacts, PortPlan, plan},
     rules::{NodeRules, ipv4, render},

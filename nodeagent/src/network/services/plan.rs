@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
+    net::{Ipv4Addr, SocketAddr},
 };
 
 use ipnet::Ipv4Net;
@@ -319,6 +319,15 @@ fn candidates(
         }
     }
     found
+}
+
+/// The endpoints of a TCP port, by the name that the service has for it, to which a new connection may be made from anywhere: ready, and not about to end.
+pub fn ready_endpoints(slices: &Slices, port_name: &str) -> Vec<SocketAddr> {
+    let all = candidates(slices, port_name, Protocol::Tcp, &NodeFacts::default());
+    let ready = all.values().filter(|c| c.ready && !c.serving_terminating);
+    ready
+        .map(|c| SocketAddr::from((c.endpoint.ip, c.endpoint.port)))
+        .collect()
 }
 
 fn ports<'a>(

@@ -1,0 +1,110 @@
+//! Which nodes serve Ingresses now, and by which addresses: one Lease a node, renewed while its doors are open.
+//!
+//! Invariant: a node that has ended or was lost is no member any more after [`LIFE`]. The first member by name speaks for all; for a moment there may be two that
+//! think so, who then say the same.
+
+use std::{collections::BTreeSet, net::Ipv4Addr, time::Duration};
+
+use http::Method;
+use k8s_openapi::api::coordination::v1::Lease;
+use serde_json::json;
+use skiff_watching::{
+    Error,
+    api::{Api, Delete, Page, PatchType, Wire, collection, item},
+    clock::{Clock, after},
+};
+
+/// How long a member counts that says nothing.
+pub const LIFE: Duration = Duration::from_secs(20);
+/// How often a member says that it is there, and looks who else is.
+pub const RENEW: Duration = Duration::from_secs(5);
+
+const NAMESPACE: &str = "kube-system";
+const LABEL: &str = "skiff.dev/ingress";
+const ADDRESS: &str = "skiff.dev/ingress-address";
+
+/// A node among those that serve.
+pub struct Member {
+    pub api: Api,
+    pub clock: Clock,
+    pub node: String,
+    pub address: Ipv4Addr,
+}
+
+/// Those that serve.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Members {
+    pub addresses: BTreeSet<Ipv4Addr>,
+    /// The member that asks speaks for all.
+    pub speaks: bool,
+}
+
+impl Member {
+    fn name(&self) -> String {
+        format!("skiff-ingress.{}", self.node)
+    }
+
+    /// Says that this node serves.
+    pub async fn renew(&self) -> Result<(), Error> {
+        let path = item::<Lease>(NAMESPACE, &self.name());
+        let now = skiff_api::machinery::time::micros(self.clock.now());
+        let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": {"name": self.name(), "labels": {LABEL: "member"}, "annotations": {ADDRESS: self.address.to_string()}},
+            "spec": {"holderIdentity": self.node, "leaseDurationSeconds": LIFE.as_secs(), "renewTime": now}});
+        self.api
+            .patch(&path, PatchType::Apply(super::AGENT), &lease)
+            .await
+            .map(drop)
+    }
+
+    /// Says that it does not any more.
+    pub async fn leave(&self) -> Result<(), Error> {
+        let path = item::<Lease>(NAMESPACE, &self.name());
+        self.api.delete_path(&path, &Delete::default()).await
+    }
+
+    /// Who serves now.
+    pub async fn look(&self) -> Result<Members, Error> {
+        let path = format!(
+            "{}?labelSelector={LABEL}%3Dmember",
+            collection::<Lease>(NAMESPACE)
+        );
+        let text = self
+            .api
+            .send(Method::GET, &path, None, None, Vec::new())
+            .await?;
+        let mut leases = Vec::new();
+        for text in Page::of(&path, &text)?.items() {
+            let lease = Lease::decode(text).map_err(|source| Error::Decode {
+                what: path.clone(),
+                source: source.into(),
+            })?;
+            leases.push(lease);
+        }
+        Ok(members(&leases, &self.node, self.clock.now()))
+    }
+}
+
+pub(super) fn members(leases: &[Lease], own: &str, now: jiff::Timestamp) -> Members {
+    let mut nodes = BTreeSet::new();
+    let mut addresses = BTreeSet::new();
+    for lease in leases {
+        let annotations = lease.metadata.annotations.as_ref();
+        let address = annotations.and_then(|a| a.get(ADDRESS)?.parse().ok());
+        let spec = lease.spec.as_ref();
+        let renewed = spec
+            .and_then(|spec| spec.renew_time.as_ref())
+            .map(|time| time.0);
+        let holder = spec.and_then(|spec| spec.holder_identity.as_deref());
+        if let (Some(address), Some(renewed), Some(holder)) = (address, renewed, holder)
+            && after(renewed, LIFE) > now
+        {
+            nodes.insert(holder);
+            addresses.insert(address);
+        }
+    }
+    Members {
+        addresses,
+        speaks: nodes.first() == Some(&own),
+    }
+}

@@ -1,0 +1,349 @@
+//! One request on its way: to the endpoint that the table names, tried again elsewhere where that is safe, and its answer back.
+//!
+//! Invariant: a request is sent again only if nothing of it was sent, or if it has no body and a method that may be repeated, and never after a byte of an
+//! answer went on. A request goes by the table that there was when it came, and is not disturbed by a new one.
+
+use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
+use http_body::Body as _;
+use http_body_util::{BodyExt, Limited};
+use hyper::{body::Incoming, upgrade::OnUpgrade};
+
+use super::{
+    access::{AccessLog, Line},
+    answer::Answer,
+    endpoint::{Cause, Endpoint, Failure, Open, Returned},
+    headers::{self, Origin},
+    sent::{Progress, Sent},
+    table::{Table, clean, host_of},
+    tunnel,
+    upstream::Upstream,
+};
+use crate::{network::view::ObjectName, outcome};
+
+/// How long an endpoint may take for the head of its answer, from the last that was sent to it.
+pub const ANSWER: Duration = Duration::from_secs(60);
+/// How much is read of a request that is refused, and for how long.
+const REST: (usize, Duration) = (1 << 20, Duration::from_secs(2));
+/// How often a request is sent, at most.
+const ATTEMPTS: usize = 3;
+
+/// Where the rules of the table lead.
+#[derive(Clone)]
+pub struct Route {
+    pub to: Arc<Upstream>,
+    /// Whoever comes without TLS is sent to where there is.
+    pub https_only: bool,
+    /// Whose rule it is.
+    pub of: ObjectName,
+}
+
+/// A connection that requests come by.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    pub client: SocketAddr,
+    pub origin: Origin,
+}
+
+impl Arrival {
+    /// Of a client at a port of this node.
+    pub fn new(client: SocketAddr, port: u16, tls: bool) -> Self {
+        let text = client.ip().to_canonical().to_string();
+        let origin = Origin {
+            // addresses are visible ASCII
+            client: HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("unknown")),
+            port: port.into(),
+            tls,
+        };
+        Arrival { client, origin }
+    }
+}
+
+/// Why a request has an answer of the proxy's own.
+#[derive(Debug, PartialEq, Eq)]
+enum Refusal {
+    Text(StatusCode, &'static str),
+    /// To the same by TLS.
+    Redirect(String),
+}
+
+/// See the module.
+pub struct Proxy {
+    pub routes: ArcSwap<Table<Route>>,
+    pub log: Option<Arc<AccessLog>>,
+    /// See [`ANSWER`].
+    pub patience: Duration,
+}
+
+impl Proxy {
+    pub fn new(log: Option<Arc<AccessLog>>) -> Self {
+        Proxy {
+            routes: ArcSwap::default(),
+            log,
+            patience: ANSWER,
+        }
+    }
+
+    /// Answers a request, whatever comes of it.
+    pub async fn handle(
+        self: Arc<Self>,
+        arrival: Arc<Arrival>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Answer>, Infallible> {
+        let mut line = self.log.as_ref().map(|log| {
+            let head = (request.method(), request.uri(), request.version());
+            log.line(arrival.client.ip(), head, request.headers())
+        });
+        let answered = self.answer(&arrival, request, &mut line).await;
+        let response = answered.unwrap_or_else(Refusal::response);
+        if let Some(line) = &mut line {
+            line.status = response.status();
+        }
+        Ok(match line {
+            Some(line) => response.map(|body| body.logged(line)),
+            None => response,
+        })
+    }
+
+    async fn answer(
+        &self,
+        arrival: &Arrival,
+        mut request: Request<Incoming>,
+        line: &mut Option<Line>,
+    ) -> Result<Response<Answer>, Refusal> {
+        let routed = self.route(&arrival.origin, &request).and_then(|upstream| {
+            let first = upstream.pick(&[]);
+            let first = first.ok_or_else(|| refuse(StatusCode::SERVICE_UNAVAILABLE))?;
+            Ok((upstream, first))
+        });
+        let (upstream, endpoint) = match routed {
+            Ok(routed) => routed,
+            Err(refusal) => {
+                read_rest(request).await;
+                return Err(refusal);
+            }
+        };
+        let http2 = endpoint.protocol.is_http2();
+        let upgrade = headers::upgrade(request.headers())
+            .filter(|_| !http2 && request.version() == Version::HTTP_11)
+            .map(|_| hyper::upgrade::on(&mut request));
+        let (mut head, body) = request.into_parts();
+        let tls = endpoint.protocol.is_tls();
+        if headers::forward(&mut head, &arrival.origin, http2, tls).is_err() {
+            return Err(refuse(StatusCode::BAD_REQUEST));
+        }
+        let (response, returned, open) = self.send(&upstream, endpoint, (head, body), line).await?;
+        answer(response, returned, open, upgrade, line)
+    }
+
+    /// What the request is for.
+    fn route(
+        &self,
+        origin: &Origin,
+        request: &Request<Incoming>,
+    ) -> Result<Arc<Upstream>, Refusal> {
+        if request.method() == Method::CONNECT {
+            return Err(refuse(StatusCode::METHOD_NOT_ALLOWED));
+        }
+        let authority = headers::authority(request.uri(), request.headers());
+        let host = match authority {
+            Some(authority) => host_of(authority),
+            None if request.version() <= Version::HTTP_10
+                && !request.headers().contains_key(header::HOST) =>
+            {
+                "".into()
+            }
+            None => return Err(refuse(StatusCode::BAD_REQUEST)),
+        };
+        let table = self.routes.load();
+        let path = request.uri().path();
+        let Some(route) = table.find(&host, &clean(path)) else {
+            return Err(refuse(StatusCode::NOT_FOUND));
+        };
+        if route.https_only && !origin.tls {
+            let rest = request
+                .uri()
+                .path_and_query()
+                .map_or("/", |rest| rest.as_str());
+            return Err(Refusal::Redirect(format!("https://{host}{rest}")));
+        }
+        Ok(route.to.clone())
+    }
+
+    /// Sends the request until an endpoint answers, or until it may not be sent again.
+    async fn send(
+        &self,
+        upstream: &Upstream,
+        first: Arc<Endpoint>,
+        (head, body): (Parts, Incoming),
+        line: &mut Option<Line>,
+    ) -> Result<(Response<Incoming>, Returned, Open), Refusal> {
+        let (body, progress) = if body.is_end_stream() {
+            (Sent::Nothing, None)
+        } else {
+            let progress = Arc::new(Progress::default());
+            (Sent::Body(body, progress.clone()), Some(progress))
+        };
+        let repeatable = progress.is_none() && head.method.is_idempotent();
+        let spare = repeatable.then(|| head.clone());
+        let mut request = Request::from_parts(head, body);
+        let mut tried = Vec::new();
+        let mut endpoint = first;
+        loop {
+            if let Some(line) = line {
+                line.endpoint = Some(endpoint.address);
+            }
+            let open = Open::new(endpoint.clone());
+            let sent = self
+                .exchange(&endpoint, request, progress.as_deref())
+                .await?;
+            let failure = match sent {
+                Ok((response, returned)) => return Ok((response, returned, open)),
+                Err(failure) => failure,
+            };
+            drop(open);
+            let cause = &failure.cause;
+            tracing::debug!(upstream = upstream.name, endpoint = %endpoint.address, %cause, "not answered");
+            if !matches!(cause, Cause::Http(_)) {
+                endpoint.avoid();
+            }
+            tried.push(endpoint.address);
+            let refusal = refuse(status_of(cause));
+            let again = again(failure, &spare).filter(|_| tried.len() < ATTEMPTS);
+            let next = upstream
+                .pick(&tried)
+                .filter(|next| next.protocol == endpoint.protocol);
+            match (again, next) {
+                (Some(again), Some(next)) => (request, endpoint) = (again, next),
+                _ => return Err(refusal),
+            }
+        }
+    }
+
+    /// Sends the request to one endpoint; gives up when neither side has said anything for too long.
+    async fn exchange(
+        &self,
+        endpoint: &Endpoint,
+        request: Request<Sent>,
+        progress: Option<&Progress>,
+    ) -> Result<Result<(Response<Incoming>, Returned), Failure>, Refusal> {
+        let mut sending = pin!(endpoint.send(request));
+        let mut seen = 0;
+        loop {
+            if let Ok(sent) = tokio::time::timeout(self.patience, &mut sending).await {
+                return Ok(sent);
+            }
+            let pieces = progress.map_or(0, Progress::pieces);
+            if pieces == seen {
+                let waits_for_client = progress.is_some_and(|progress| !progress.has_ended());
+                return Err(refuse(if waits_for_client {
+                    StatusCode::REQUEST_TIMEOUT
+                } else {
+                    StatusCode::GATEWAY_TIMEOUT
+                }));
+            }
+            seen = pieces;
+        }
+    }
+}
+
+/// Reads what is left of a request that is refused: a client that still sends would not see why, as the connection would be broken off.
+async fn read_rest(request: Request<Incoming>) {
+    if request.headers().contains_key(header::EXPECT) {
+        return;
+    }
+    let mut body = Limited::new(request.into_body(), REST.0);
+    let read = async { while body.frame().await.is_some_and(|frame| frame.is_ok()) {} };
+    // it is closed then, with or without a word
+    outcome::may_be_broken_off(tokio::time::timeout(REST.1, read).await);
+}
+
+/// What may be sent again after a failure: what was not sent, or what may be repeated and was not answered at all.
+fn again(failure: Failure, spare: &Option<Parts>) -> Option<Request<Sent>> {
+    let silent = match &failure.cause {
+        Cause::Connect(_) | Cause::ConnectTimeout => true,
+        Cause::Http(error) => !error.is_parse() && !error.is_timeout() && !error.is_user(),
+    };
+    failure.request.or_else(|| {
+        let spare = spare.clone().filter(|_| silent)?;
+        Some(Request::from_parts(spare, Sent::Nothing))
+    })
+}
+
+fn status_of(cause: &Cause) -> StatusCode {
+    match cause {
+        Cause::ConnectTimeout => StatusCode::GATEWAY_TIMEOUT,
+        Cause::Connect(_) | Cause::Http(_) => StatusCode::BAD_GATEWAY,
+    }
+}
+
+/// The endpoint's answer as the client gets it.
+fn answer(
+    mut response: Response<Incoming>,
+    returned: Returned,
+    open: Open,
+    upgrade: Option<OnUpgrade>,
+    line: &mut Option<Line>,
+) -> Result<Response<Answer>, Refusal> {
+    *response.version_mut() = Version::HTTP_11;
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        headers::drop_own(response.headers_mut());
+        return Ok(response.map(|body| Answer::of(body, returned, open)));
+    }
+    let Some(client) = upgrade else {
+        return Err(refuse(StatusCode::BAD_GATEWAY));
+    };
+    let protocol = response.headers().get(header::UPGRADE).cloned();
+    let endpoint = hyper::upgrade::on(&mut response);
+    let mut response = response.map(|_| Answer::text(""));
+    headers::drop_own(response.headers_mut());
+    if let Some(protocol) = protocol {
+        let headers = response.headers_mut();
+        headers.insert(header::UPGRADE, protocol);
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    }
+    if let Some(line) = line {
+        line.status = response.status();
+    }
+    tunnel::join(client, endpoint, open, line.take());
+    Ok(response)
+}
+
+fn refuse(status: StatusCode) -> Refusal {
+    Refusal::Text(
+        status,
+        match status.as_u16() {
+            400 => "400 bad request\n",
+            404 => "404 no ingress leads there\n",
+            405 => "405 method not allowed\n",
+            408 => "408 the request did not come to its end\n",
+            503 => "503 no endpoint is ready\n",
+            504 => "504 the endpoint did not answer in time\n",
+            _ => "502 the endpoint did not answer as it should\n",
+        },
+    )
+}
+
+impl Refusal {
+    fn response(self) -> Response<Answer> {
+        let (status, text, to) = match self {
+            Refusal::Text(status, text) => (status, text, None),
+            Refusal::Redirect(to) => (
+                StatusCode::PERMANENT_REDIRECT,
+                "308 by https\n",
+                HeaderValue::try_from(to).ok(),
+            ),
+        };
+        let mut response = Response::new(Answer::text(text));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+        headers.insert(header::CONTENT_TYPE, plain);
+        if let Some(to) = to {
+            headers.insert(header::LOCATION, to);
+        }
+        response
+    }
+}

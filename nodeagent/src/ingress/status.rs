@@ -1,0 +1,162 @@
+//! What people are told: the addresses in the status of Ingresses, and events about what is wrong with them.
+//!
+//! Invariant: of several nodes one speaks. Addresses are those at which somebody listens now; they go again when the Ingress is another's. A problem
+//! is told of once, and again when it comes back. Follows `staging/src/k8s.io/api/networking/v1/types.go` upstream.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::Ipv4Addr,
+    sync::Arc,
+    time::Duration,
+};
+
+use k8s_openapi::api::networking::v1::{Ingress, IngressLoadBalancerIngress};
+use serde_json::{Value, json};
+use skiff_watching::{
+    Error,
+    api::{Kind, PatchType, item},
+    events::{EventType, Recorder},
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    members::{LIFE, Member, Members, RENEW},
+    plan::{Plan, Problem, untold},
+};
+use crate::{network::view::ObjectName, outcome};
+
+/// Who has just begun looks around more often, as others begin at the same time.
+const FIRST_ROUNDS: (u32, Duration) = (10, Duration::from_secs(1));
+/// How long leaving may take.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// Speaks for the nodes, if it is this one's turn, until `stop`.
+pub async fn run(
+    member: Member,
+    recorder: Recorder,
+    mut plans: watch::Receiver<Arc<Plan>>,
+    stop: CancellationToken,
+) {
+    let mut members = Members::default();
+    let mut told = HashMap::new();
+    let mut rounds = 0;
+    let mut due = tokio::time::Instant::now();
+    loop {
+        if tokio::time::Instant::now() >= due {
+            members = seen(&member, members).await;
+            let pause = if rounds < FIRST_ROUNDS.0 {
+                FIRST_ROUNDS.1
+            } else {
+                RENEW
+            };
+            due = tokio::time::Instant::now() + pause;
+            rounds += 1;
+        }
+        if members.speaks {
+            let plan = plans.borrow_and_update().clone();
+            speak(&member, &recorder, &plan, &members.addresses, &mut told).await;
+        }
+        tokio::select! {
+            () = tokio::time::sleep_until(due) => {}
+            changed = plans.changed() => if changed.is_err() { break },
+            () = stop.cancelled() => break,
+        }
+    }
+    match tokio::time::timeout(FAREWELL, member.leave()).await {
+        Ok(left) => outcome::is_a_favour("say that this node serves no Ingress any more", left),
+        Err(_) => tracing::debug!(
+            "the others will see within {} s that this node has left",
+            LIFE.as_secs()
+        ),
+    }
+}
+
+/// Who serves; what was known before stands where nobody can be asked.
+async fn seen(member: &Member, before: Members) -> Members {
+    let looked = match member.renew().await {
+        Ok(()) => member.look().await,
+        Err(error) => Err(error),
+    };
+    looked.unwrap_or_else(|error| {
+        tracing::warn!(%error, "cannot tell that this node serves Ingresses");
+        Members {
+            speaks: false,
+            ..before
+        }
+    })
+}
+
+async fn speak(
+    member: &Member,
+    recorder: &Recorder,
+    plan: &Plan,
+    addresses: &BTreeSet<Ipv4Addr>,
+    told: &mut HashMap<ObjectName, BTreeSet<Problem>>,
+) {
+    let none = BTreeSet::new();
+    let ours = plan.ours.iter().map(|known| (&known.ingress, addresses));
+    let left = plan.left.iter().map(|known| (&known.ingress, &none));
+    for (ingress, addresses) in ours.chain(left) {
+        let Some(patch) = patch(ingress, addresses) else {
+            continue;
+        };
+        let meta = ingress.meta();
+        let (namespace, name) = (meta.namespace.as_deref(), meta.name.as_deref());
+        let path = item::<Ingress>(namespace.unwrap_or_default(), name.unwrap_or_default());
+        let path = path + "/status";
+        match member.api.patch(&path, PatchType::Merge, &patch).await {
+            Ok(_) => {}
+            Err(Error::Refused(status)) if status.code == 404 => {}
+            Err(error) => tracing::warn!(%error, "an Ingress' address was not told"),
+        }
+    }
+    let by_name: HashMap<_, _> = plan
+        .ours
+        .iter()
+        .map(|known| {
+            let meta = known.ingress.meta();
+            (
+                (meta.namespace.as_deref(), meta.name.as_deref()),
+                &known.ingress,
+            )
+        })
+        .collect();
+    for problem in untold(told, &plan.problems) {
+        let Problem {
+            ingress,
+            reason,
+            message,
+        } = problem;
+        let name = (
+            Some(ingress.namespace.as_str()),
+            Some(ingress.name.as_str()),
+        );
+        if let Some(ingress) = by_name.get(&name) {
+            recorder.event(ingress.as_ref(), EventType::Warning, reason, message);
+        }
+    }
+}
+
+/// What brings the status to these addresses; none where it says so.
+pub(super) fn patch(ingress: &Ingress, addresses: &BTreeSet<Ipv4Addr>) -> Option<Value> {
+    let status = ingress
+        .status
+        .as_ref()
+        .and_then(|status| status.load_balancer.as_ref());
+    let now = status
+        .and_then(|balancer| balancer.ingress.as_deref())
+        .unwrap_or_default();
+    let wanted: Vec<_> = addresses
+        .iter()
+        .map(|ip| IngressLoadBalancerIngress {
+            ip: Some(ip.to_string()),
+            ..Default::default()
+        })
+        .collect();
+    (now != wanted).then(|| {
+        let addresses = addresses.iter().map(|ip| json!({"ip": ip.to_string()}));
+        let addresses: Vec<_> = addresses.collect();
+        json!({"status": {"loadBalancer": {"ingress": addresses}}})
+    })
+}

@@ -1,0 +1,191 @@
+//! What the proxy knows of the cluster besides services: Ingresses, IngressClasses, and Secrets with certificates.
+//!
+//! Invariant: nothing is told before all three lists were there once. Of a Secret no more is kept than what TLS needs.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use k8s_openapi::{
+    api::{
+        core::v1::Secret,
+        networking::v1::{Ingress, IngressClass},
+    },
+    apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta},
+};
+use parking_lot::Mutex;
+use skiff_watching::{
+    api::{Api, Kind},
+    clock::Clock,
+    events::Events,
+    follow::{Seen, Selection, follow},
+    unreadable::Unreadable,
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    AGENT,
+    certificates::{Certificate, Error, SECRET_TYPE},
+};
+use crate::network::view::ObjectName;
+
+/// An Ingress as the proxy keeps it.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Without its managed fields.
+    pub ingress: Arc<Ingress>,
+    /// Whether the addresses in its status are this proxy's word.
+    pub told: bool,
+}
+
+impl Known {
+    pub(super) fn of(mut ingress: Ingress) -> Self {
+        let fields = ingress.metadata.managed_fields.take().unwrap_or_default();
+        Known {
+            told: fields.iter().any(says_address),
+            ingress: Arc::new(ingress),
+        }
+    }
+}
+
+/// Whether the manager is this proxy, and the addresses are what it manages.
+fn says_address(entry: &ManagedFieldsEntry) -> bool {
+    let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
+    let addresses = ["f:status", "f:loadBalancer", "f:ingress"]
+        .iter()
+        .try_fold(fields, |at, name| Some(at?.get(name)))
+        .flatten();
+    entry.manager.as_deref() == Some(AGENT) && addresses.is_some()
+}
+
+/// All that is known at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Knowledge {
+    pub ingresses: BTreeMap<ObjectName, Known>,
+    pub classes: BTreeMap<String, Arc<IngressClass>>,
+    pub certificates: HashMap<ObjectName, Result<Certificate, Error>>,
+}
+
+/// See the module.
+pub struct Watched {
+    knowledge: Mutex<Knowledge>,
+    /// Counts changes, from the moment in which all lists are there.
+    changes: watch::Sender<u64>,
+}
+
+fn name_of(meta: &ObjectMeta) -> ObjectName {
+    ObjectName::new(
+        meta.namespace.clone().unwrap_or_default(),
+        meta.name.clone().unwrap_or_default(),
+    )
+}
+
+impl Watched {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Watched {
+            knowledge: Mutex::default(),
+            changes: watch::Sender::new(0),
+        })
+    }
+
+    /// What is known now.
+    pub fn knowledge(&self) -> Knowledge {
+        self.knowledge.lock().clone()
+    }
+
+    /// Counts changes; 0 until all is there.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Follows the API until `stop`.
+    pub async fn run(&self, api: &Api, clock: &Clock, events: &Events, stop: CancellationToken) {
+        let unreadable = Unreadable::new(events);
+        let all = Selection::default();
+        let tls = Selection {
+            field: Some(("type", SECRET_TYPE.into())),
+            ..Selection::default()
+        };
+        let mut ingresses = follow::<Ingress>(api, clock, &unreadable, all.clone(), &stop);
+        let mut classes = follow::<IngressClass>(api, clock, &unreadable, all, &stop);
+        let mut secrets = follow::<Secret>(api, clock, &unreadable, tls, &stop);
+        let mut listed = [false; 3];
+        loop {
+            tokio::select! {
+                Some(seen) = ingresses.recv() => {
+                    listed[0] |= matches!(seen, Seen::Listed(_));
+                    let map = |k: &mut Knowledge| apply(seen, &mut k.ingresses, name_of, Known::of);
+                    self.quietly(map);
+                }
+                Some(seen) = classes.recv() => {
+                    listed[1] |= matches!(seen, Seen::Listed(_));
+                    let name = |meta: &ObjectMeta| meta.name.clone().unwrap_or_default();
+                    self.quietly(|k| apply(seen, &mut k.classes, name, Arc::new));
+                }
+                Some(seen) = secrets.recv() => {
+                    listed[2] |= matches!(seen, Seen::Listed(_));
+                    self.quietly(|k| apply(seen, &mut k.certificates, name_of, |s| Certificate::of(&s)));
+                }
+                else => return,
+            }
+            if listed == [true; 3] {
+                self.changes.send_modify(|count| *count += 1);
+            }
+        }
+    }
+
+    fn quietly(&self, how: impl FnOnce(&mut Knowledge)) {
+        how(&mut self.knowledge.lock());
+    }
+}
+
+/// A map that is brought up to date.
+trait Kept<N, V> {
+    fn put(&mut self, name: N, value: V);
+    fn take(&mut self, name: &N);
+    fn clear(&mut self);
+}
+
+impl<N: Ord, V> Kept<N, V> for BTreeMap<N, V> {
+    fn put(&mut self, name: N, value: V) {
+        self.insert(name, value);
+    }
+    fn take(&mut self, name: &N) {
+        self.remove(name);
+    }
+    fn clear(&mut self) {
+        BTreeMap::clear(self);
+    }
+}
+
+impl<N: std::hash::Hash + Eq, V> Kept<N, V> for HashMap<N, V> {
+    fn put(&mut self, name: N, value: V) {
+        self.insert(name, value);
+    }
+    fn take(&mut self, name: &N) {
+        self.remove(name);
+    }
+    fn clear(&mut self) {
+        HashMap::clear(self);
+    }
+}
+
+fn apply<K: Kind, N, V>(
+    seen: Seen<K>,
+    to: &mut impl Kept<N, V>,
+    name: impl Fn(&ObjectMeta) -> N,
+    read: impl Fn(K) -> V,
+) {
+    match seen {
+        Seen::Listed(all) => {
+            to.clear();
+            for object in all {
+                to.put(name(object.meta()), read(object));
+            }
+        }
+        Seen::Applied(object) => to.put(name(object.meta()), read(object)),
+        Seen::Deleted(object) => to.take(&name(object.meta())),
+    }
+}
