@@ -6,7 +6,10 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use futures::future::LocalBoxFuture;
 use ipnet::IpNet;
-use skiff_api::machinery::{clock::SharedClock, status::Status};
+use skiff_api::{
+    kinds::Registry,
+    machinery::{clock::SharedClock, status::Status},
+};
 use skiff_storage::{Store, memory, redb};
 use skiff_watching::{client::Client, task};
 use tokio_util::sync::CancellationToken;
@@ -37,6 +40,7 @@ use crate::{
         deadline,
         inflight::{InFlight, Limits},
     },
+    measured::{Follower, Measured},
     serve, stored,
     write::Writer,
 };
@@ -91,6 +95,8 @@ pub struct Config {
     pub audit: audit::Options,
     /// `--encryption-provider-config…`.
     pub encryption: encryption::Options,
+    /// `--resource-metrics`: the server itself serves `metrics.k8s.io` as long as nobody registers an APIService for it.
+    pub resource_metrics: bool,
 }
 
 impl Config {
@@ -121,6 +127,7 @@ impl Config {
             warns_of_no_effect: true,
             audit: audit::Options::default(),
             encryption: encryption::Options::default(),
+            resource_metrics: false,
         }
     }
 }
@@ -275,8 +282,13 @@ async fn started(config: Config) -> Result<Running, StartError> {
         tls::private_key(&pki.kubelet_client)?,
     );
     let advertised = advertised(&config, &addresses);
+    let own_kinds = match config.resource_metrics {
+        true => Registry::measuring(),
+        false => Registry::builtin(),
+    };
     let core = Arc::new(Core {
-        kinds: arc_swap::ArcSwap::new(skiff_api::kinds::Registry::builtin().clone()),
+        kinds: arc_swap::ArcSwap::new(own_kinds.clone()),
+        own_kinds,
         clock: config.clock.clone(),
         authorizers,
         store,
@@ -319,6 +331,9 @@ async fn started(config: Config) -> Result<Running, StartError> {
         "poststarthook/scheduling/bootstrap-system-priority-classes",
     ]);
     bootstrap::run(&writer, &advertised, &pki, places.fair().is_some()).await?;
+    if config.resource_metrics {
+        bootstrap::metrics_reader(&writer).await?;
+    }
     health.made();
     let keeps = match places.fair() {
         Some(control) => {
@@ -347,6 +362,17 @@ async fn started(config: Config) -> Result<Running, StartError> {
     ] {
         health.runs(name, services.abort_handle());
     }
+    let measured = config.resource_metrics.then(Arc::<Measured>::default);
+    if let Some(measured) = &measured {
+        let follower = Follower {
+            core: core.clone(),
+            transports: transports.clone(),
+            aggregation: aggregation.clone(),
+            measured: measured.clone(),
+        };
+        let follows = task::spawn(follower.run(stopping.clone()));
+        health.runs("poststarthook/resource-metrics", follows.abort_handle());
+    }
     let definitions = task::spawn(definitions.run(writer.clone(), stopping.clone()));
     health.runs(
         "poststarthook/start-apiextensions-controllers",
@@ -369,6 +395,7 @@ async fn started(config: Config) -> Result<Running, StartError> {
         tokens: Arc::new(issuer),
         transports,
         aggregation,
+        measured,
         metrics: Default::default(),
         health,
         openapi: Default::default(),
