@@ -218,7 +218,7 @@ async fn interfaces(wanted: &[Wanted]) -> Result<Vec<Vec<Interface>>, Error> {
     let seen_by = |of: &Wanted| {
         let own = !is_host_network(&of.pod);
         let pids = of.containers.iter().filter_map(|container| container.pid);
-        own.then(|| pids.collect()).unwrap_or_default()
+        pids.filter(|_| own).collect()
     };
     let processes: Vec<Vec<i32>> = wanted.iter().map(seen_by).collect();
     let read = move || {

@@ -119,7 +119,7 @@ async fn what_is_used_is_shown() {
         (
             format!("{PODS}?fieldSelector=spec.nodeName%3Dx"),
             400,
-            "field label not supported: spec.nodeName",
+            "\"spec.nodeName\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"",
         ),
     ] {
         let answer = server.get(&path).await;

@@ -138,16 +138,9 @@ impl World {
         self.controller.recorder.normal(&about, LAST, "");
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
         while std::time::Instant::now() < deadline {
-            let mut state = self.state.lock();
-            if state
-                .events
-                .last()
-                .is_some_and(|event| event.starts_with(LAST))
-            {
-                state.events.pop();
-                return std::mem::take(&mut state.events);
+            if let Some(events) = self.state.lock().told() {
+                return events;
             }
-            drop(state);
             tokio::task::yield_now().await;
         }
         panic!("events were not written")
@@ -170,6 +163,16 @@ fn group(name: &str, version: &str, resources: &[(&str, &str)]) -> Value {
 }
 
 impl State {
+    /// All that was told, when the last of it was.
+    fn told(&mut self) -> Option<Vec<String>> {
+        let last = self.events.last()?;
+        if !last.starts_with(LAST) {
+            return None;
+        }
+        self.events.pop();
+        Some(std::mem::take(&mut self.events))
+    }
+
     fn groups(&self) -> Value {
         let mut groups = vec![group("apps", "v1", &[("deployments", "Deployment")])];
         if self
