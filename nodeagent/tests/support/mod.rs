@@ -679,7 +679,7 @@ impl Runtime for FakeRuntime {
     async fn measure(&self, pods: Vec<Groups>, _: Depth) -> Result<Measured, runtime::Error> {
         let usage = self.usage("").await?;
         let usage = Usage {
-            at: jiff::Timestamp::now(),
+            at: skiff_nodeagent::time::now(),
             ..usage
         };
         let of_pod = |pod: &Groups| OfPod {

@@ -136,11 +136,11 @@ impl Table {
     }
 
     /// A node, with what there is; whether that tells of swap.
-    pub fn node(&mut self, name: &str, used: &Amounts, has: Option<(Amounts, bool)>) {
-        let mut cells = vec![name.to_owned()];
+    pub fn node(&mut self, node: &str, used: &Amounts, has: Option<(Amounts, bool)>) {
+        let mut cells = vec![node.to_owned()];
         let (has, tells) = has.unwrap_or((Amounts::default(), true));
-        for resource in 0..self.resources {
-            if RESOURCES[resource] == "swap" && !tells {
+        for (resource, name) in RESOURCES.iter().enumerate().take(self.resources) {
+            if *name == "swap" && !tells {
                 cells.extend(["<unknown>".to_owned(), "<unknown>".to_owned()]);
                 continue;
             }
