@@ -6,6 +6,7 @@
 mod support;
 
 mod agent;
+mod autoscaling;
 mod clients;
 mod cycles;
 mod day;

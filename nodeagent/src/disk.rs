@@ -9,18 +9,60 @@ use crate::outcome::IfThere;
 
 const BLOCK: u64 = 512;
 
-/// Bytes that `path` takes, with all below it. What is not there takes none.
-pub fn used(path: &Path) -> io::Result<u64> {
+/// What files take of a disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    pub bytes: u64,
+    pub inodes: u64,
+}
+
+impl std::ops::AddAssign for Held {
+    fn add_assign(&mut self, other: Held) {
+        self.bytes += other.bytes;
+        self.inodes += other.inodes;
+    }
+}
+
+/// What a file system has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    pub capacity_bytes: u64,
+    pub available_bytes: u64,
+    pub used_bytes: u64,
+    pub inodes: u64,
+    pub inodes_free: u64,
+}
+
+/// What the file system that `path` is on has.
+pub fn room(path: &Path) -> io::Result<Room> {
+    let found = nix::sys::statvfs::statvfs(path).map_err(io::Error::from)?;
+    let block = found.fragment_size();
+    Ok(Room {
+        capacity_bytes: found.blocks() * block,
+        available_bytes: found.blocks_available() * block,
+        used_bytes: found.blocks().saturating_sub(found.blocks_free()) * block,
+        inodes: found.files(),
+        inodes_free: found.files_free(),
+    })
+}
+
+/// What `path` takes, with all below it. What is not there takes nothing.
+pub fn held(path: &Path) -> io::Result<Held> {
     let Some(top) = path.symlink_metadata().if_there()? else {
-        return Ok(0);
+        return Ok(Held::default());
     };
     let mut walk = Walk {
         device: top.dev(),
         seen: HashSet::new(),
-        bytes: 0,
+        held: Held::default(),
     };
     walk.count(path, &top)?;
-    Ok(walk.bytes)
+    Ok(walk.held)
+}
+
+/// The bytes of that alone.
+pub fn used(path: &Path) -> io::Result<u64> {
+    held(path).map(|held| held.bytes)
 }
 
 /// A reader sees the old bytes or the new ones, never half of them.
@@ -34,7 +76,7 @@ struct Walk {
     device: u64,
     /// Files with several names.
     seen: HashSet<u64>,
-    bytes: u64,
+    held: Held,
 }
 
 impl Walk {
@@ -44,7 +86,10 @@ impl Walk {
         {
             return Ok(());
         }
-        self.bytes += found.blocks() * BLOCK;
+        self.held += Held {
+            bytes: found.blocks() * BLOCK,
+            inodes: 1,
+        };
         if !found.is_dir() {
             return Ok(());
         }
@@ -71,6 +116,9 @@ mod tests {
         std::os::unix::fs::symlink("/usr", folder.path().join("c")).unwrap();
         let full = used(folder.path()).unwrap() - empty;
         assert!((100_000..150_000).contains(&full), "{full}");
+        assert_eq!(held(folder.path()).unwrap().inodes, 3, "folder, file, link");
         assert_eq!(used(&folder.path().join("none")).unwrap(), 0);
+        let room = room(folder.path()).unwrap();
+        assert!(room.capacity_bytes >= room.available_bytes && room.capacity_bytes > 0);
     }
 }

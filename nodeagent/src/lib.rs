@@ -2,7 +2,7 @@
 
 pub mod agent;
 pub mod api;
-mod disk;
+pub mod disk;
 pub mod events;
 pub mod image;
 pub mod ingress;
@@ -15,6 +15,7 @@ mod outcome;
 pub mod pod;
 pub mod probe;
 pub mod runtime;
+pub mod stats;
 pub mod stream;
 pub mod time;
 pub mod volume;

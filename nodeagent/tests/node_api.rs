@@ -322,12 +322,40 @@ async fn logs_pods_and_figures() {
         summary["pods"][0]["containers"][0]["memory"]["workingSetBytes"],
         4096
     );
-    assert!(
-        node.get(SERVER, "/metrics/resource")
+    let only: Value = serde_json::from_str(
+        &node
+            .get(SERVER, "/stats/summary?only_cpu_and_memory=true")
             .await
-            .1
-            .contains("pod_memory_working_set_bytes{namespace=\"default\",pod=\"p\"} 4096")
-    );
+            .1,
+    )
+    .unwrap();
+    let (all, only) = (&summary["pods"][0], &only["pods"][0]);
+    assert_eq!(only["cpu"]["usageCoreNanoSeconds"], 1_000_000);
+    for field in ["ephemeral-storage", "containers"] {
+        assert!(all.get(field).is_some(), "{all}");
+    }
+    assert_eq!(all["containers"][0]["rootfs"]["usedBytes"], 10_000);
+    assert_eq!(all["containers"][0]["rootfs"]["inodesUsed"], 3);
+    assert!(only.get("ephemeral-storage").is_none(), "{only}");
+    assert!(only["containers"][0].get("rootfs").is_none(), "{only}");
+    let text = node.get(SERVER, "/metrics/resource").await.1;
+    for line in [
+        "pod_memory_working_set_bytes{namespace=\"default\",pod=\"p\"} 4096 ",
+        "container_cpu_usage_seconds_total{container=\"c\",namespace=\"default\",pod=\"p\"} 0.001 ",
+        "# TYPE container_start_time_seconds gauge",
+        "resource_scrape_error 0",
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+    let text = node.get(SERVER, "/metrics/cadvisor").await.1;
+    for line in [
+        "# HELP container_memory_usage_bytes Current memory usage in bytes",
+        "container=\"c\",cpu=\"total\",",
+        "machine_cpu_cores{boot_id=",
+        "container_fs_usage_bytes{container=\"c\",device=\"\"",
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
     node.end().await;
 }
 

@@ -19,6 +19,7 @@ use crate::{
     encoding::Kept,
     flowcontrol::Places,
     health::Health,
+    measured::Measured,
     metrics::Metrics,
     openapi::Documents,
     write::Writer,
@@ -32,6 +33,8 @@ pub struct App {
     pub transports: Arc<Transports>,
     /// Which groups are somebody else's.
     pub aggregation: Arc<Aggregation>,
+    /// What nodes and pods use, where this server measures it.
+    pub measured: Option<Arc<Measured>>,
     pub metrics: Metrics,
     /// Whether it and its parts are well.
     pub health: Health,

@@ -6,7 +6,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use skiff_api::machinery::{meta::Meta, status::Status};
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
         front,
         pki::{FRONT_PROXY_CLIENT, Pki},
     },
-    fairness, legacy_tokens,
+    fairness, legacy_tokens, measured,
     own::{Own, ready},
     write::{Part, Writer},
 };
@@ -87,6 +87,23 @@ pub async fn run(
         done(own, step)?;
     }
     done(own, addresses::repair(own).await)
+}
+
+/// Who may look at objects may see what is used, too. What metrics-server brings along for that has another name, and comes and goes with it.
+pub async fn metrics_reader(writer: &Arc<Writer>) -> Result<(), Status> {
+    const ROLES: &str = "clusterroles.rbac.authorization.k8s.io";
+    let aggregated = |role: &str| {
+        let label = format!("rbac.authorization.k8s.io/aggregate-to-{role}");
+        (label, json!("true"))
+    };
+    let labels: Map<String, Value> = ["admin", "edit", "view"]
+        .map(aggregated)
+        .into_iter()
+        .collect();
+    let rule = json!({"apiGroups": [measured::GROUP], "resources": ["nodes", "pods"], "verbs": ["get", "list", "watch"]});
+    let role = json!({"metadata": {"name": "skiff:aggregated-metrics-reader", "labels": labels}, "rules": [rule]});
+    let own = &Own::new(writer);
+    done(own, own.ensure(ROLES, role).await)
 }
 
 async fn default_policy(own: &Own) -> Result<(), Status> {

@@ -24,6 +24,8 @@ use crate::{
 pub struct Core {
     /// What is served now; replaced whole. Whoever began with one keeps it to the end.
     pub kinds: ArcSwap<Registry>,
+    /// Those of them that no definition brings.
+    pub own_kinds: &'static Arc<Registry>,
     pub store: Arc<dyn Store>,
     pub clock: SharedClock,
     pub authorizers: Authorizers,

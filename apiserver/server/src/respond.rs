@@ -196,6 +196,59 @@ impl IncludeObject {
     }
 }
 
+/// A list of objects in the form that is wanted. What cannot be read is told of where objects are shown.
+pub fn list(
+    ctx: &Context,
+    accept: &Accept,
+    kind: &Arc<Kind>,
+    metadata: Value,
+    values: Result<Vec<Value>, Status>,
+) -> Answer {
+    let look = Look::of(kind);
+    match accept.form {
+        Form::Table(version) => {
+            let include = IncludeObject::of(ctx)?;
+            let now = ctx.app.core.clock.now();
+            let rows = values?
+                .iter()
+                .map(|value| look.row(value, now, include, version))
+                .collect();
+            let table = table(&kind.printer, version, metadata, rows, true);
+            ctx.value(200, accept, &table)
+        }
+        Form::Metadata(_) => Err(Status::not_acceptable(format!(
+            "you requested PartialObjectMetadata, but the requested object is a list (*{}.{}List)",
+            kind.internal_package(),
+            kind.kind
+        ))),
+        Form::MetadataList(version) => {
+            let items: Vec<Value> = values?
+                .into_iter()
+                .map(|value| look.partial(value, version))
+                .collect();
+            // a list that upstream makes anew, and that stays Go's nil with nothing in it
+            let items = if items.is_empty() {
+                Value::Null
+            } else {
+                items.into()
+            };
+            let list = json!({"kind": "PartialObjectMetadataList", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata, "items": items});
+            ctx.value(200, accept, &list)
+        }
+        Form::Object => {
+            let mut items = values?;
+            for item in items.iter_mut().filter(|_| !kind.flags.untyped) {
+                if let Some(item) = item.as_object_mut() {
+                    item.remove("apiVersion");
+                    item.remove("kind");
+                }
+            }
+            let list = json!({"kind": kind.list_kind, "apiVersion": kind.api_version(), "metadata": metadata, "items": items});
+            ctx.value(200, accept, &list)
+        }
+    }
+}
+
 fn column(column: &Column<'_>) -> Value {
     json!({"name": column.name, "type": column.kind, "format": column.format, "description": column.description, "priority": column.priority})
 }

@@ -67,6 +67,13 @@ impl Attributes {
         find(labels, name)
     }
 
+    /// All labels with their values.
+    pub fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut labels = self.parts().0;
+        take(&mut labels);
+        std::iter::from_fn(move || Some((text(take(&mut labels)?), text(take(&mut labels)?))))
+    }
+
     /// A selectable field; `None` where it is empty.
     pub fn field(&self, path: &str) -> Option<&str> {
         let (number, mut fields) = (Paths::known(path)?, self.parts().1);

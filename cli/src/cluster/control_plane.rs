@@ -26,6 +26,8 @@ pub struct Plan {
     pub server: Config,
     /// The scheduler is one of the names that these turn on.
     pub controllers: skiff_controllers::Options,
+    /// Whether it is measured what nodes and pods use, where there are autoscalers.
+    pub resource_metrics: bool,
 }
 
 impl Plan {
@@ -40,6 +42,7 @@ impl Plan {
         Plan {
             server,
             controllers,
+            resource_metrics: true,
         }
     }
 }
@@ -91,6 +94,8 @@ pub async fn start(mut plan: Plan) -> anyhow::Result<ControlPlane> {
     skiff_controllers::check(&plan.controllers)?;
     skiff_nodeagent::open_files::raise();
     let scheduler_wanted = skiff_controllers::enabled("kube-scheduler", &plan.controllers);
+    plan.server.resource_metrics = plan.resource_metrics
+        && skiff_controllers::enabled("horizontal-pod-autoscaler-controller", &plan.controllers);
     let server = skiff_server::start(plan.server).await?;
     plan.controllers
         .root_ca_pem

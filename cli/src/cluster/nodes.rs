@@ -4,6 +4,7 @@ use std::{net::Ipv4Addr, path::PathBuf, sync::Arc};
 
 use anyhow::Context;
 use ipnet::{IpNet, Ipv4Net};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::NodeAddress;
 use skiff_nodeagent::{
     ApiConfig, Config, Parts,
@@ -15,9 +16,13 @@ use skiff_nodeagent::{
         view::ClusterView,
     },
     node::objects::Nodes,
-    runtime::simulated::SimulatedRuntime,
+    runtime::{Usage, simulated::SimulatedRuntime},
 };
-use skiff_server::{Running, auth::User};
+use skiff_server::{
+    Running,
+    auth::User,
+    measured::{Point, Reading},
+};
 use skiff_watching::{
     api::Api,
     client::{Client, Remote},
@@ -324,6 +329,10 @@ pub fn start_simulated(
         .map(|(k, v)| (k.to_string(), v.to_string()))
         .into();
         let runtime = Arc::new(SimulatedRuntime::new(pod_range(cluster_cidr, index)));
+        if let Some(measured) = &server.app.measured {
+            let runtime = runtime.clone();
+            measured.add_source(name, Arc::new(move || reading(&runtime)));
+        }
         let parts = Parts {
             client: server.client(node_user(name)),
             runtime,
@@ -339,6 +348,27 @@ pub fn start_simulated(
         });
     }
     Ok(SimulatedNodes { tasks, stop })
+}
+
+/// What a simulated node and its containers use, which is read without a way over the network.
+fn reading(runtime: &SimulatedRuntime) -> Reading {
+    let (node, containers) = runtime.in_use();
+    let point = |started: Timestamp, usage: &Usage| Point {
+        started,
+        at: usage.at,
+        cpu: usage.cpu_nanoseconds,
+        memory: usage.working_set_bytes,
+    };
+    let mut reading = Reading {
+        node: Some(point(Timestamp::UNIX_EPOCH, &node)),
+        ..Reading::default()
+    };
+    for of in containers {
+        let pod = (of.namespace.into(), of.pod.into());
+        let containers = reading.pods.entry(pod).or_default();
+        containers.insert(of.container.into(), point(of.started, &of.usage));
+    }
+    reading
 }
 
 /// The n-th /24 of the cluster's range.

@@ -152,6 +152,9 @@ struct Flags {
     /// For how long a new pod may not have been ready yet
     #[arg(long, default_value = "30s")]
     horizontal_pod_autoscaler_initial_readiness_delay: f64,
+    /// Measure what nodes and pods use, and serve it as metrics.k8s.io as long as no APIService says who else does; only where autoscalers are looked after
+    #[arg(long, default_value = "true")]
+    resource_metrics: bool,
     /// Controllers to run: '*' all that are on by default, 'name', '-name', '-*' none; the scheduler is one of the names
     #[arg(long)]
     controllers: Vec<Csv>,
@@ -238,6 +241,7 @@ fn plan(flags: &Flags, folders: &Folders) -> anyhow::Result<Plan> {
     server.admission.enable = flags.enable_admission_plugins.list();
     server.admission.disable = flags.disable_admission_plugins.list();
     server.admission.configuration = path(&flags.admission_control_config_file);
+    plan.resource_metrics = flags.resource_metrics;
     controllers(flags, &mut plan)?;
     Ok(plan)
 }

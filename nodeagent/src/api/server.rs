@@ -64,7 +64,7 @@ pub enum Error {
 pub struct Shared {
     pub node: Arc<Context>,
     pub guard: Arc<Guard>,
-    pub usage: Arc<stats::Samples>,
+    pub measuring: Arc<stats::Measuring>,
 }
 
 /// A bound listener.
@@ -90,7 +90,7 @@ impl Server {
         let router = router(Shared {
             node: node.clone(),
             guard,
-            usage: Arc::default(),
+            measuring: Arc::default(),
         });
         Ok(Self {
             listener,
@@ -191,8 +191,9 @@ fn router(shared: Shared) -> Router {
             get(logs::container),
         )
         .merge(streamed())
-        .route("/stats/summary", get(stats::summary))
+        .route("/stats/summary", get(stats::summary).post(stats::summary))
         .route("/metrics/resource", get(stats::resource_metrics))
+        .route("/metrics/cadvisor", get(stats::cadvisor_metrics))
         .layer(axum::middleware::from_fn_with_state(shared.clone(), check))
         .with_state(shared)
 }

@@ -144,7 +144,7 @@ async fn used(node: &Context, handle: &Handle, pod: &Pod) -> Result<Used, Error>
     for (name, id) in containers {
         let logs = measure(sandbox::log_dir(node, pod).join(&name)).await?;
         used.containers
-            .insert(name, logs + node.runtime.disk_usage(&id).await?);
+            .insert(name, logs + node.runtime.disk_usage(&id).await?.bytes);
     }
     let of_config_maps = spec(pod)
         .volumes

@@ -8,7 +8,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use super::{
     actions::{self, Actions},
     handle::{Handle, Verdict},
-    kill, messages,
+    kill, load, messages,
     names::{self, is_terminal, spec, uid},
     publish::publish,
     resize::{
@@ -125,6 +125,7 @@ pub async fn look(node: &Arc<Context>, handle: &Arc<Handle>, own: &Own) -> Next 
         return Next::Terminate;
     }
     follow_resize(node, handle, &pod, &view);
+    load::follow(node, &pod, &view).await;
     run_probes(node, handle, &pod, &view, probes);
     open_host_ports(node, handle, &pod, own).await;
     if let Err(error) = set_up_volumes(node, handle, &pod).await {

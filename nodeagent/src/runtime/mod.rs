@@ -5,6 +5,7 @@
 
 pub mod oci;
 pub mod simulated;
+mod usage;
 
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
@@ -15,7 +16,11 @@ use tokio::{
     sync::broadcast,
 };
 
-use crate::time;
+pub use usage::{
+    Depth, Groups, Measured, Memory, More, OfPod, Pressure, Stall, Swap, Throttling, Usage,
+};
+
+use crate::{disk, time};
 
 /// The namespaces that the containers of a pod share, and who keeps them.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
@@ -317,18 +322,10 @@ pub trait Runtime: Send + Sync + 'static {
     ) -> Result<(), Error>;
     /// What a container uses.
     async fn usage(&self, container: &str) -> Result<Usage, Error>;
-    /// Bytes of the disk that the container's own files take: what it wrote beside its volumes.
-    async fn disk_usage(&self, container: &str) -> Result<u64, Error>;
-}
-
-/// What a container uses of the machine.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// So far.
-    pub cpu_nanoseconds: u64,
-    pub memory_bytes: u64,
-    /// Memory without the file cache that can be given back at once.
-    pub working_set_bytes: u64,
+    /// What these pods and all their containers use, and the machine; read at once.
+    async fn measure(&self, pods: Vec<Groups>, depth: Depth) -> Result<Measured, Error>;
+    /// How much of the disk the container's own files take: what it wrote beside its volumes.
+    async fn disk_usage(&self, container: &str) -> Result<disk::Held, Error>;
 }
 
 pub type SharedRuntime = Arc<dyn Runtime>;

@@ -18,11 +18,16 @@ use parking_lot::Mutex;
 use skiff_api::machinery::gonum;
 use tokio::sync::{broadcast, watch};
 
+mod load;
+
+pub use load::{CPU, Load, MEMORY};
+
 use super::{
-    ContainerPhase, ContainerSpec, ContainerState, Error, ExecSpec, Limits, Runtime, RuntimeEvent,
-    SandboxSpec, SandboxState, Streams, Usage,
+    ContainerPhase, ContainerSpec, ContainerState, Depth, Error, ExecSpec, Groups, Limits,
+    Measured, OfPod, Runtime, RuntimeEvent, SandboxSpec, SandboxState, Streams, Usage,
 };
-use crate::{outcome, time};
+use crate::{disk, outcome, time};
+use load::Meters;
 
 /// Exit code of the container; 0 when absent. Only with `run-for`, or when it is stopped.
 pub const EXIT_CODE: &str = "skiff.dev/exit-code";
@@ -50,6 +55,8 @@ struct State {
     sandboxes: BTreeMap<String, SandboxState>,
     /// container → (sandbox, its end).
     containers: HashMap<String, (String, Behaviour)>,
+    /// What each that ever ran uses.
+    meters: Meters,
     pool: Pool,
 }
 
@@ -59,6 +66,7 @@ struct Behaviour {
     exit_code: Option<i32>,
     run_for: Option<Duration>,
     start_delay: Duration,
+    load: Load,
     /// Closed when the container is removed or has ended, so that its timer ends.
     gone: GoneSwitch,
 }
@@ -113,6 +121,7 @@ impl SimulatedRuntime {
         let state = State {
             sandboxes: BTreeMap::new(),
             containers: HashMap::new(),
+            meters: Meters::default(),
             pool,
         };
         Self {
@@ -140,10 +149,12 @@ impl Inner {
             let Some(found) = found.filter(|c| c.phase != ContainerPhase::Exited) else {
                 return;
             };
+            let now = time::now();
             found.phase = ContainerPhase::Exited;
-            found.finished_at = Some(time::now());
+            found.finished_at = Some(now);
             found.exit_code = Some(exit_code);
             found.signal = (exit_code > 128).then_some(exit_code - 128);
+            state.meters.stop(container, now);
             behaviour.gone.0.send_replace(true);
             sandbox
         };
@@ -194,6 +205,7 @@ fn behaviour(annotations: &BTreeMap<String, String>) -> Result<Behaviour, Error>
         exit_code,
         run_for: duration(RUN_FOR)?,
         start_delay: duration(START_DELAY)?.unwrap_or_default(),
+        load: Load::read(annotations).map_err(|(key, value)| bad(key, &value))?,
         gone: GoneSwitch(Arc::new(watch::channel(false).0)),
     })
 }
@@ -274,6 +286,7 @@ impl Runtime for SimulatedRuntime {
             }
             for container in gone.containers {
                 state.containers.remove(&container.id);
+                state.meters.remove(&container.id);
             }
         }
         Ok(())
@@ -314,9 +327,12 @@ impl Runtime for SimulatedRuntime {
                 }
                 ContainerPhase::Created => {}
             }
+            let now = time::now();
             found.phase = ContainerPhase::Running;
-            found.started_at = Some(time::now());
-            (sandbox, behaviour, found.log_path.clone())
+            found.started_at = Some(now);
+            let log_path = found.log_path.clone();
+            state.meters.start(container, behaviour.load, now);
+            (sandbox, behaviour, log_path)
         };
         if let Err(err) = write_log(&log_path) {
             tracing::debug!(container, %err, "a simulated container has no log");
@@ -353,6 +369,7 @@ impl Runtime for SimulatedRuntime {
     async fn remove_container(&self, container: &str) -> Result<(), Error> {
         self.inner.end(container, 128 + libc::SIGKILL);
         let mut state = self.inner.state.lock();
+        state.meters.remove(container);
         if let Some((sandbox, _)) = state.containers.remove(container)
             && let Some(home) = state.sandboxes.get_mut(&sandbox)
         {
@@ -396,8 +413,12 @@ impl Runtime for SimulatedRuntime {
     ) -> Result<(), Error> {
         let mut state = self.inner.state.lock();
         let found = state.find(container)?;
+        let mut noted = found.annotations.clone();
+        noted.extend(annotations.clone());
+        let load = behaviour(&noted)?.load;
         found.limits = found.limits.merged(limits);
-        found.annotations.extend(annotations.clone());
+        found.annotations = noted;
+        state.meters.change(container, load, time::now());
         Ok(())
     }
 
@@ -419,14 +440,66 @@ impl Runtime for SimulatedRuntime {
     }
 
     async fn usage(&self, container: &str) -> Result<Usage, Error> {
-        match self.inner.state.lock().containers.contains_key(container) {
-            true => Ok(Usage::default()),
-            false => Err(Error::NotFound(container.to_owned())),
-        }
+        let state = self.inner.state.lock();
+        state.home(container)?;
+        // one that was not started yet has used nothing
+        Ok(state
+            .meters
+            .read(container, time::now())
+            .unwrap_or_default())
     }
 
-    async fn disk_usage(&self, container: &str) -> Result<u64, Error> {
-        self.usage(container).await.map(|_| 0)
+    async fn measure(&self, pods: Vec<Groups>, _depth: Depth) -> Result<Measured, Error> {
+        let (state, now) = (self.inner.state.lock(), time::now());
+        let of = |id: &String| state.meters.read(id, now);
+        let pods = pods.iter().map(|pod| {
+            let containers: Vec<Option<Usage>> = pod.containers.iter().map(of).collect();
+            OfPod {
+                whole: Some(load::sum(containers.iter().flatten(), now)),
+                containers,
+            }
+        });
+        Ok(Measured {
+            pods: pods.collect(),
+            machine: state.meters.all(now),
+        })
+    }
+
+    async fn disk_usage(&self, container: &str) -> Result<disk::Held, Error> {
+        self.usage(container).await.map(|_| disk::Held::default())
+    }
+}
+
+/// What a running container uses, with whose it is.
+pub struct InUse {
+    pub namespace: String,
+    pub pod: String,
+    pub container: String,
+    pub started: jiff::Timestamp,
+    pub usage: Usage,
+}
+
+impl SimulatedRuntime {
+    /// What all running containers use, and the node with those that have ended.
+    pub fn in_use(&self) -> (Usage, Vec<InUse>) {
+        let (state, now) = (self.inner.state.lock(), time::now());
+        let mut all = Vec::new();
+        for sandbox in state.sandboxes.values() {
+            let running = sandbox
+                .containers
+                .iter()
+                .filter(|of| of.phase == ContainerPhase::Running);
+            all.extend(running.filter_map(|container| {
+                Some(InUse {
+                    namespace: sandbox.spec.namespace.clone(),
+                    pod: sandbox.spec.name.clone(),
+                    container: container.name.clone(),
+                    started: container.started_at?,
+                    usage: state.meters.read(&container.id, now)?,
+                })
+            }));
+        }
+        (state.meters.all(now), all)
     }
 }
 

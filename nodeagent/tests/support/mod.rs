@@ -23,10 +23,11 @@ use axum::{
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use skiff_nodeagent::{
+    disk::Held,
     image::{self, Credentials, Image, ImageStore},
     runtime::{
-        self, ContainerPhase, ContainerSpec, ContainerState, ExecSpec, Limits, Runtime,
-        RuntimeEvent, SandboxSpec, SandboxState, Streams, Usage,
+        self, ContainerPhase, ContainerSpec, ContainerState, Depth, ExecSpec, Groups, Limits,
+        Measured, OfPod, Runtime, RuntimeEvent, SandboxSpec, SandboxState, Streams, Usage,
     },
     time,
 };
@@ -671,11 +672,31 @@ impl Runtime for FakeRuntime {
             cpu_nanoseconds: 1_000_000,
             memory_bytes: 8192,
             working_set_bytes: 4096,
+            ..Usage::default()
         })
     }
 
-    async fn disk_usage(&self, _: &str) -> Result<u64, runtime::Error> {
-        Ok(10_000)
+    async fn measure(&self, pods: Vec<Groups>, _: Depth) -> Result<Measured, runtime::Error> {
+        let usage = self.usage("").await?;
+        let usage = Usage {
+            at: skiff_nodeagent::time::now(),
+            ..usage
+        };
+        let of_pod = |pod: &Groups| OfPod {
+            whole: Some(usage.clone()),
+            containers: pod.containers.iter().map(|_| Some(usage.clone())).collect(),
+        };
+        Ok(Measured {
+            machine: usage.clone(),
+            pods: pods.iter().map(of_pod).collect(),
+        })
+    }
+
+    async fn disk_usage(&self, _: &str) -> Result<Held, runtime::Error> {
+        Ok(Held {
+            bytes: 10_000,
+            inodes: 3,
+        })
     }
 }
 

@@ -140,12 +140,15 @@ pub enum Source {
     Answered(Review),
     /// They are made when they are asked for: the parts of the control plane.
     Components,
+    /// They are made when they are asked for: what nodes and pods were last seen to use.
+    Measured,
 }
 
 impl Source {
     pub(super) fn read(written: &str) -> Option<Source> {
         Some(match written {
             "components" => Source::Components,
+            "measured" => Source::Measured,
             "subjectaccess" => Source::Answered(Review::SubjectAccess),
             "selfsubjectaccess" => Source::Answered(Review::SelfSubjectAccess),
             "localsubjectaccess" => Source::Answered(Review::LocalSubjectAccess),

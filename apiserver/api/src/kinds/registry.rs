@@ -30,6 +30,15 @@ impl Registry {
         &BUILTIN
     }
 
+    /// The kinds that are built in, and those of what nodes and pods use.
+    pub fn measuring() -> &'static Arc<Registry> {
+        static MEASURING: LazyLock<Arc<Registry>> = LazyLock::new(|| {
+            let kinds = list::measured().unwrap_or_else(|line| panic!("measured.txt: {line}"));
+            Arc::new(Registry::builtin().with(kinds))
+        });
+        &MEASURING
+    }
+
     /// In the order in which discovery shows groups, then versions.
     pub fn new(kinds: Vec<Arc<Kind>>) -> Registry {
         let index = |name: fn(&Kind) -> &'static str| {
@@ -57,6 +66,15 @@ impl Registry {
                 .chain(more.into_iter().map(Arc::new))
                 .collect(),
         )
+    }
+
+    /// Those of these kinds.
+    pub fn only(&self, which: impl Fn(&Kind) -> bool) -> Registry {
+        let kinds = self.kinds.iter().filter(|kind| which(kind));
+        Registry {
+            unserved: self.unserved.clone(),
+            ..Registry::new(kinds.cloned().collect())
+        }
     }
 
     /// The same with what definitions bring, which comes last, by the names of its groups.

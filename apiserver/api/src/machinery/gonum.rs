@@ -120,6 +120,23 @@ pub fn duration(text: &str) -> Result<i64, Problem> {
     }
 }
 
+/// A number in the fewest digits, with an exponent of two digits from a million on and below 1e-4, as `strconv.FormatFloat(value, 'g', -1, 64)` has it.
+pub fn float_text(value: f64) -> String {
+    if value.is_infinite() {
+        return if value > 0.0 { "+Inf" } else { "-Inf" }.into();
+    }
+    let magnitude = value.abs();
+    if value.is_nan() || magnitude == 0.0 || (1e-4..1e6).contains(&magnitude) {
+        return value.to_string();
+    }
+    let text = format!("{value:e}");
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let (sign, digits) = exponent
+        .strip_prefix('-')
+        .map_or(('+', exponent), |digits| ('-', digits));
+    format!("{mantissa}e{sign}{digits:0>2}")
+}
+
 /// As Go's `time.Duration` prints itself.
 pub fn duration_text(nanos: i64) -> String {
     if nanos == 0 {

@@ -93,9 +93,14 @@ impl Quantity {
 
     /// `value` thousandths.
     pub fn from_milli(value: i64, format: Format) -> Quantity {
+        Quantity::from_scaled(value, -3, format)
+    }
+
+    /// `value` times ten to the power of `scale`.
+    pub fn from_scaled(value: i64, scale: i32, format: Format) -> Quantity {
         Quantity {
             mantissa: value.into(),
-            scale: -3,
+            scale,
             format,
             text: None,
         }

@@ -9,6 +9,8 @@ mod normalize;
 mod replicas;
 mod status;
 mod target;
+#[cfg(test)]
+mod tests;
 mod why;
 
 use std::collections::HashMap;
@@ -32,13 +34,16 @@ use crate::{
     prelude::*,
 };
 
+/// The pods of a namespace.
+type PodsOf = Box<dyn Fn(&str) -> Vec<Arc<Pod>> + Send + Sync>;
+
 struct Controller {
     api: Api,
     clock: Clock,
     recorder: Recorder,
     options: Options,
     autoscalers: Informer<HorizontalPodAutoscaler>,
-    pods: Informer<Pod>,
+    pods: PodsOf,
     memories: Mutex<HashMap<Key, Memory>>,
     /// The pods that each autoscaler's target last was seen to select.
     selectors: Mutex<HashMap<Key, Selector>>,
@@ -46,13 +51,14 @@ struct Controller {
 
 /// `horizontal-pod-autoscaler-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
+    let pods = context.informer::<Pod>();
     let c = context.wire(Controller {
         api: context.api.clone(),
         clock: context.clock.clone(),
         recorder: context.recorder("horizontal-pod-autoscaler"),
         options: context.options.horizontal_pod_autoscaler,
         autoscalers: context.informer(),
-        pods: context.informer(),
+        pods: Box::new(move |namespace| pods.in_namespace(namespace)),
         memories: Mutex::default(),
         selectors: Mutex::default(),
     });
@@ -178,8 +184,7 @@ impl Controller {
     }
 
     fn selected(&self, namespace: &str, selector: &Selector) -> Vec<Arc<Pod>> {
-        self.pods
-            .in_namespace(namespace)
+        (self.pods)(namespace)
             .into_iter()
             .filter(|pod| selector.matches(&pod.metadata.labels.as_ref()))
             .collect()

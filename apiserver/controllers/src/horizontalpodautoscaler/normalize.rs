@@ -72,6 +72,20 @@ const STABILIZED_UP: Why = (
 );
 
 impl Memory {
+    /// One that remembers this.
+    #[cfg(test)]
+    pub fn of(
+        recommendations: Vec<(Timestamp, i32)>,
+        ups: Vec<(Timestamp, i32)>,
+        downs: Vec<(Timestamp, i32)>,
+    ) -> Self {
+        Memory {
+            recommendations,
+            ups,
+            downs,
+        }
+    }
+
     /// The number that the autoscaler found counts as its first recommendation.
     pub fn begin(&mut self, current: i32, now: Timestamp) {
         if self.recommendations.is_empty() {
@@ -80,9 +94,7 @@ impl Memory {
     }
 
     fn recommend(&mut self, replicas: i32, keep: Duration, now: Timestamp) {
-        self.recommendations
-            .retain(|(at, _)| since(now, *at) <= keep);
-        self.recommendations.push((now, replicas));
+        note(&mut self.recommendations, (now, replicas), keep);
     }
 
     fn recent(&self, within: Duration, now: Timestamp) -> impl Iterator<Item = i32> {
@@ -111,8 +123,17 @@ impl Memory {
             .map(|policy| policy.period_seconds)
             .max()
             .unwrap_or(0);
-        list.retain(|(at, _)| since(now, *at) <= seconds(longest));
-        list.push((now, (to - from).abs()));
+        note(list, (now, (to - from).abs()), seconds(longest));
+    }
+}
+
+/// Notes something in place of the last that is older than `keep`, if there is one. Other old ones stay, as upstream has it: when a window becomes
+/// longer they count again.
+fn note(list: &mut Vec<(Timestamp, i32)>, new: (Timestamp, i32), keep: Duration) {
+    let old = list.iter().rposition(|(at, _)| since(new.0, *at) > keep);
+    match old {
+        Some(place) => list[place] = new,
+        None => list.push(new),
     }
 }
 

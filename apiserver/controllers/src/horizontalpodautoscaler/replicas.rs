@@ -245,7 +245,7 @@ fn utilization(
     if asked == 0 {
         return Err("no metrics returned matched known pods".into());
     }
-    let percent = i32::try_from(used * 100 / asked).unwrap_or(i32::MAX);
+    let percent = i32::try_from(used.saturating_mul(100) / asked).unwrap_or(i32::MAX);
     Ok((
         f64::from(percent) / f64::from(target),
         percent,

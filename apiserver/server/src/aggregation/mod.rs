@@ -449,12 +449,13 @@ impl Services {
     }
 }
 
-/// The documents of OpenAPI 2 that are merged, in their order.
-fn documents(known: &Known) -> Vec<*const Value> {
-    known
-        .remotes()
-        .filter_map(|(_, remote)| remote.learned.version2.as_ref().map(Arc::as_ptr))
-        .collect()
+/// Whose kinds are somebody else's, with the documents of OpenAPI 2 that are merged, in their order.
+fn documents(known: &Known) -> Vec<(String, String, Option<*const Value>)> {
+    let of = |(service, remote): (&Arc<Service>, &Remote)| {
+        let document = remote.learned.version2.as_ref().map(Arc::as_ptr);
+        (service.group.clone(), service.version.clone(), document)
+    };
+    known.remotes().map(of).collect()
 }
 
 async fn next(following: &mut Option<&mut Following>) -> Option<Vec<Change>> {

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use skiff_api::{
     kinds::{
-        Registry, Subresource,
+        Subresource,
         definition::{Brought, CLEANUP, Written, is_condition, kinds_of},
     },
     machinery::{meta::Meta, read::Read, status::Status},
@@ -113,8 +113,8 @@ impl Definitions {
     }
 
     fn serve(&self) {
-        let kinds =
-            Registry::builtin().with_definitions(self.known.values().map(|known| &*known.brought));
+        let kinds = (self.core.own_kinds)
+            .with_definitions(self.known.values().map(|known| &*known.brought));
         self.core.kinds.store(Arc::new(kinds));
     }
 

@@ -1,12 +1,13 @@
 //! Connections to nodes, pods and API servers behind this one: TCP, and TLS where the location says so.
 //!
-//! Invariant: the server's own certificate is shown to a node's own API and to nobody else. One connection a request: nothing that one request
-//! left on it can be taken for another's.
+//! Invariant: the server's own certificate is shown to a node's own API and to nobody else. One connection a request of others: nothing that one
+//! request left on it can be taken for another's.
 //! Follows `pkg/kubelet/client/kubelet_client.go` (MakeTransport) and `pkg/controlplane/apiserver/config.go` (CreateProxyTransport, which
 //! verifies no certificate); the errors are worded as Go's.
 
 pub mod farewell;
 pub mod location;
+pub mod node;
 pub mod trust;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -130,8 +131,13 @@ impl Transports {
         location: &Location,
         request: Request<Body>,
     ) -> Result<Response<Incoming>, DialError> {
+        self.connect(location).await?.send(location, request).await
+    }
+
+    /// A connection that can be asked several times.
+    pub async fn connect(&self, location: &Location) -> Result<Connection, DialError> {
         let stream = self.dial(location).await?;
-        let (mut sender, connection) = http1::Builder::new()
+        let (sender, connection) = http1::Builder::new()
             .handshake(TokioIo::new(stream))
             .await?;
         skiff_watching::task::spawn(async move {
@@ -139,7 +145,34 @@ impl Transports {
                 tracing::debug!(%error, "a connection to what is behind this server ended");
             }
         });
-        Ok(sender.send_request(request).await?)
+        Ok(Connection {
+            sender,
+            to: (location.host.clone(), location.port),
+        })
+    }
+}
+
+/// A connection to whoever is behind this server.
+pub struct Connection {
+    sender: http1::SendRequest<Body>,
+    to: (String, u16),
+}
+
+impl Connection {
+    /// Sends a request and gives the answer's head, its body to follow.
+    ///
+    /// # Errors
+    /// The connection has ended, or leads elsewhere.
+    pub async fn send(
+        &mut self,
+        location: &Location,
+        request: Request<Body>,
+    ) -> Result<Response<Incoming>, DialError> {
+        if (&self.to.0, self.to.1) != (&location.host, location.port) {
+            return Err(DialError::Ended);
+        }
+        self.sender.ready().await?;
+        Ok(self.sender.send_request(request).await?)
     }
 }
 

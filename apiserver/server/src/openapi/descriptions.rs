@@ -12,12 +12,14 @@ pub struct Described {
 }
 
 static WORDS: &str = include_str!(concat!(env!("OUT_DIR"), "/descriptions.txt"));
+/// Of types that it does not know.
+static OTHERS: &str = include_str!("descriptions.txt");
 
 /// By upstream's names of the types.
 pub fn all() -> HashMap<&'static str, Described> {
     let mut all = HashMap::new();
     let mut current = None;
-    for line in WORDS.lines() {
+    for line in WORDS.lines().chain(OTHERS.lines()) {
         let Some((name, words)) = line.split_once('\t') else {
             continue;
         };

@@ -235,6 +235,9 @@ fn model(kinds: &Registry, only: Option<&str>) -> Value {
 }
 
 fn version2(kinds: &Registry, known: &Known, media: &str) -> Document {
+    // what is somebody else's is told in their words alone
+    let own = |kind: &Kind| known.remote(kind.group, kind.version).is_none();
+    let kinds = &kinds.only(own);
     let mut model = model(kinds, None);
     let definitions = Definitions::of(kinds, Version::Two, None).all();
     if let Some(paths) = model.map("paths") {

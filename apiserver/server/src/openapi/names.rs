@@ -15,6 +15,7 @@ pub fn name_of(name: &str) -> String {
         "meta" => format!("io.k8s.apimachinery.pkg.apis.meta.{rest}"),
         "apiextensions" => format!("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.{rest}"),
         "apiregistration" => format!("io.k8s.kube-aggregator.pkg.apis.apiregistration.{rest}"),
+        "metrics" => format!("io.k8s.metrics.pkg.apis.metrics.{rest}"),
         _ => format!("io.k8s.api.{name}"),
     }
 }

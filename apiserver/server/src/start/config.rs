@@ -63,6 +63,8 @@ pub struct Config {
     pub audit: audit::Options,
     /// `--encryption-provider-config…`.
     pub encryption: encryption::Options,
+    /// `--resource-metrics`: the server itself serves `metrics.k8s.io` as long as nobody registers an APIService for it.
+    pub resource_metrics: bool,
 }
 
 impl Config {
@@ -92,6 +94,7 @@ impl Config {
             bootstrap_tokens: true,
             audit: audit::Options::default(),
             encryption: encryption::Options::default(),
+            resource_metrics: false,
         }
     }
 }

@@ -10,6 +10,7 @@ mod tasks;
 use std::{net::SocketAddr, sync::Arc};
 
 use futures::future::LocalBoxFuture;
+use skiff_api::kinds::Registry;
 use skiff_storage::{Store, memory, redb};
 use skiff_watching::{client::Client, task};
 use tokio::net::TcpListener;
@@ -105,8 +106,13 @@ async fn started(config: Config) -> Result<Running, StartError> {
     let objects = Arc::new(StoredObjects(store.clone()));
     let (authenticator, issuer, authorizers) = access::open(&config, &pki, objects, &stopping)?;
     let advertised = addresses::advertised(&config, &addresses);
+    let own_kinds = match config.resource_metrics {
+        true => Registry::measuring(),
+        false => Registry::builtin(),
+    };
     let core = Arc::new(Core {
-        kinds: arc_swap::ArcSwap::new(skiff_api::kinds::Registry::builtin().clone()),
+        kinds: arc_swap::ArcSwap::new(own_kinds.clone()),
+        own_kinds,
         clock: config.clock.clone(),
         authorizers,
         store,
@@ -130,6 +136,9 @@ async fn started(config: Config) -> Result<Running, StartError> {
         "poststarthook/scheduling/bootstrap-system-priority-classes",
     ]);
     bootstrap::run(&writer, &advertised, &pki, places.fair().is_some()).await?;
+    if config.resource_metrics {
+        bootstrap::metrics_reader(&writer).await?;
+    }
     health.made();
     let (telling, used) = tokio::sync::mpsc::channel(64);
     let tasks = Tasks {
@@ -140,6 +149,9 @@ async fn started(config: Config) -> Result<Running, StartError> {
     tasks.share_places(&places);
     tasks.know_webhooks(&webhooks, config.behind.as_ref());
     let aggregation = tasks.aggregate(&transports);
+    let measured = config
+        .resource_metrics
+        .then(|| tasks.measure(&transports, &aggregation));
     tasks.look_after(definitions, used);
     let app = Arc::new(App {
         core,
@@ -148,6 +160,7 @@ async fn started(config: Config) -> Result<Running, StartError> {
         tokens: Arc::new(issuer),
         transports,
         aggregation,
+        measured,
         metrics: Default::default(),
         health,
         openapi: Default::default(),

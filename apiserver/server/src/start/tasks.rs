@@ -18,6 +18,7 @@ use crate::{
     flowcontrol::Places,
     health::Health,
     legacy_tokens,
+    measured::{Follower, Measured},
     write::Writer,
 };
 
@@ -74,6 +75,24 @@ impl Tasks<'_> {
             services.run(self.writer.clone(), self.stopping.clone()),
         );
         aggregation
+    }
+
+    /// Asks the nodes what is used.
+    pub fn measure(
+        &self,
+        transports: &Arc<Transports>,
+        aggregation: &Arc<Aggregation>,
+    ) -> Arc<Measured> {
+        let measured = Arc::<Measured>::default();
+        let follower = Follower {
+            core: self.writer.core.clone(),
+            transports: transports.clone(),
+            aggregation: aggregation.clone(),
+            measured: measured.clone(),
+        };
+        let name = "poststarthook/resource-metrics";
+        self.run(&[name], follower.run(self.stopping.clone()));
+        measured
     }
 
     /// Serves what definitions bring; looks after tokens that are used as they were long ago, and after the network of services.

@@ -19,8 +19,12 @@ use crate::{
 
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::objects(kind))?;
-    if kind.flags.source == Source::Components {
-        return crate::subresources::component_status::get(ctx, &accept);
+    match kind.flags.source {
+        Source::Components => {
+            return crate::subresources::component_status::get(ctx, &accept);
+        }
+        Source::Measured => return super::measured::get(ctx, kind, &accept),
+        Source::Stored | Source::Answered(_) => {}
     }
     let version = ctx.query.text("resourceVersion");
     if !matches!(version, "" | "0") {

@@ -339,8 +339,12 @@ pub fn within<'c>(ctx: &'c Context, kind: &Kind) -> Option<&'c str> {
 
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::objects(kind))?;
-    if kind.flags.source == Source::Components {
-        return crate::subresources::component_status::list(ctx, &accept);
+    match kind.flags.source {
+        Source::Components => {
+            return crate::subresources::component_status::list(ctx, &accept);
+        }
+        Source::Measured => return super::measured::list(ctx, kind, &accept),
+        Source::Stored | Source::Answered(_) => {}
     }
     let (options, selection) = ListOptions::of(ctx, kind)?;
     let snapshot = snapshot(ctx, kind, &options).await?;
@@ -407,56 +411,9 @@ fn rendered(
     metadata: Value,
     objects: &[Arc<Object>],
 ) -> Answer {
-    let values = |objects: &[Arc<Object>]| {
-        objects
-            .iter()
-            .map(|object| stored::decoded(kind, object))
-            .collect::<Result<Vec<Value>, Status>>()
-    };
-    let look = respond::Look::of(kind);
-    match accept.form {
-        Form::Table(version) => {
-            let include = respond::IncludeObject::of(ctx)?;
-            let now = ctx.app.core.clock.now();
-            let rows = values(objects)?
-                .iter()
-                .map(|value| look.row(value, now, include, version))
-                .collect();
-            ctx.value(
-                200,
-                accept,
-                &respond::table(&kind.printer, version, metadata, rows, true),
-            )
-        }
-        Form::Metadata(_) => Err(Status::not_acceptable(format!(
-            "you requested PartialObjectMetadata, but the requested object is a list (*{}.{}List)",
-            kind.internal_package(),
-            kind.kind
-        ))),
-        Form::MetadataList(version) => {
-            let items: Vec<Value> = values(objects)?
-                .into_iter()
-                .map(|value| look.partial(value, version))
-                .collect();
-            // a list that upstream makes anew, and that stays Go's nil with nothing in it
-            let items = if items.is_empty() {
-                Value::Null
-            } else {
-                items.into()
-            };
-            let list = json!({"kind": "PartialObjectMetadataList", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata, "items": items});
-            ctx.value(200, accept, &list)
-        }
-        Form::Object => {
-            let mut items = values(objects)?;
-            for item in items.iter_mut().filter(|_| !kind.flags.untyped) {
-                if let Some(item) = item.as_object_mut() {
-                    item.remove("apiVersion");
-                    item.remove("kind");
-                }
-            }
-            let list = json!({"kind": kind.list_kind, "apiVersion": kind.api_version(), "metadata": metadata, "items": items});
-            ctx.value(200, accept, &list)
-        }
-    }
+    let values = objects
+        .iter()
+        .map(|object| stored::decoded(kind, object))
+        .collect::<Result<Vec<Value>, Status>>();
+    respond::list(ctx, accept, kind, metadata, values)
 }

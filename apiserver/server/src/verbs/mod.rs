@@ -12,6 +12,7 @@ mod create;
 mod delete;
 mod get;
 mod list;
+mod measured;
 mod patch;
 mod selection;
 mod update;

@@ -30,6 +30,7 @@ mod protobuf;
 mod protobuf_client;
 mod read_typed;
 mod registry;
+mod resource_metrics;
 mod told;
 #[path = "../support/typed.rs"]
 mod typed;

@@ -1,4 +1,4 @@
-//! The cgroups of pods and containers: made, limited, measured, emptied, removed; in version 1's hierarchies or in version 2's.
+//! The cgroups of pods and containers: made, limited, emptied, removed; in version 1's hierarchies or in version 2's (`measure.rs` measures them).
 //!
 //! Invariant: everything lies below the runtime's one parent, and removal leaves nothing, in no hierarchy.
 //! Follows `pkg/kubelet/cm/cgroup_manager_linux.go` and runc's conversions from version 1's units.
@@ -15,7 +15,7 @@ use nix::sys::signal::Signal;
 
 use crate::{
     outcome::{self, IfThere},
-    runtime::{Limits, Usage},
+    runtime::Limits,
 };
 
 const ROOT: &str = "/sys/fs/cgroup";
@@ -226,7 +226,8 @@ impl Cgroups {
         } else {
             "memory.oom_control"
         };
-        field(&self.folder("memory", group).join(file), "oom_kill").unwrap_or(0)
+        Fields::read(&self.folder("memory", group).join(file))
+            .map_or(0, |fields| fields.or_zero("oom_kill"))
     }
 
     /// When the kernel must kill for lack of memory, it kills the whole container (kubelet's default on version 2).
@@ -235,28 +236,6 @@ impl Cgroups {
             Self::V1(_) => Ok(()),
             Self::V2(_) => write(&self.folder("memory", group).join("memory.oom.group"), "1"),
         }
-    }
-
-    /// The working set is usage without the inactive file cache, as cadvisor counts it.
-    pub fn usage(&self, group: &str) -> io::Result<Usage> {
-        let memory = self.folder("memory", group);
-        let (used, inactive) = match self {
-            Self::V1(_) => ("memory.usage_in_bytes", "total_inactive_file"),
-            Self::V2(_) => ("memory.current", "inactive_file"),
-        };
-        let used = number(&memory.join(used))?;
-        let inactive = field(&memory.join("memory.stat"), inactive).unwrap_or(0);
-        Ok(Usage {
-            cpu_nanoseconds: match self {
-                Self::V1(_) => number(&self.folder("cpuacct", group).join("cpuacct.usage"))?,
-                Self::V2(_) => {
-                    let file = self.folder("cpu", group).join("cpu.stat");
-                    field(&file, "usage_usec").unwrap_or(0) * 1_000
-                }
-            },
-            memory_bytes: used,
-            working_set_bytes: used.saturating_sub(inactive),
-        })
     }
 
     /// Removes the group and those below it, killing what is left in them. Blocks for at most two seconds a hierarchy.
@@ -421,22 +400,33 @@ fn write(path: &Path, value: &str) -> io::Result<()> {
         .map_err(|err| io::Error::new(err.kind(), format!("{}: {err}", path.display())))
 }
 
-fn number(path: &Path) -> io::Result<u64> {
+/// A file that holds a number and nothing else.
+pub(super) fn number(path: &Path) -> io::Result<u64> {
     fs::read_to_string(path)?
         .trim()
         .parse()
         .map_err(io::Error::other)
 }
 
-/// The value behind `name` in a file of `name value` lines.
-fn field(path: &Path, name: &str) -> Option<u64> {
-    fs::read_to_string(path).ok()?.lines().find_map(|line| {
-        line.strip_prefix(name)?
-            .strip_prefix(' ')?
-            .trim()
-            .parse()
-            .ok()
-    })
+/// A file of lines `name value`.
+pub(super) struct Fields(pub String);
+
+impl Fields {
+    /// `None`: there is no such file.
+    pub fn read(path: &Path) -> Option<Self> {
+        fs::read_to_string(path).ok().map(Self)
+    }
+
+    pub fn get(&self, name: &str) -> Option<u64> {
+        self.0.lines().find_map(|line| {
+            let value = line.strip_prefix(name)?.strip_prefix(' ')?;
+            value.trim().parse().ok()
+        })
+    }
+
+    pub fn or_zero(&self, name: &str) -> u64 {
+        self.get(name).unwrap_or(0)
+    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod client;
 mod create;
 mod devices;
 mod image_volumes;
+mod measure;
 mod overlay;
 mod program;
 mod propagation;
@@ -44,8 +45,8 @@ use self::{
 };
 pub use self::{program::SUBCOMMAND as SHIM_SUBCOMMAND, shim::shim_main};
 use super::{
-    ContainerSpec, Error, ExecSpec, Limits, Runtime, RuntimeEvent, SandboxSpec, SandboxState,
-    Streams, Usage,
+    ContainerSpec, Depth, Error, ExecSpec, Groups, Limits, Measured, Runtime, RuntimeEvent,
+    SandboxSpec, SandboxState, Streams, Usage,
 };
 use crate::{disk, image::Store, outcome};
 
@@ -387,16 +388,24 @@ impl Runtime for OciRuntime {
         self.blocking(move |inner| {
             inner
                 .cgroups
-                .usage(&record.cgroup)
+                .usage(&record.cgroup, Depth::Main)
                 .map_err(|err| failed("read the container's usage", err))
         })
         .await
     }
 
-    async fn disk_usage(&self, container: &str) -> Result<u64, Error> {
+    async fn measure(&self, pods: Vec<Groups>, depth: Depth) -> Result<Measured, Error> {
+        self.blocking(move |inner| {
+            let parent = &inner.config.cgroup;
+            Ok(inner.cgroups.measure(parent, &pods, depth))
+        })
+        .await
+    }
+
+    async fn disk_usage(&self, container: &str) -> Result<disk::Held, Error> {
         let (_, record) = self.inner.container(container)?;
         self.blocking(move |_| {
-            disk::used(&record.writable.join("upper"))
+            disk::held(&record.writable.join("upper"))
                 .map_err(|err| failed("measure the container's files", err))
         })
         .await

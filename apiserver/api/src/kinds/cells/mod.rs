@@ -7,6 +7,7 @@
 mod autoscaling;
 mod cluster;
 mod event;
+mod metrics;
 mod network;
 pub(super) mod pod;
 mod storage;
@@ -87,6 +88,7 @@ pub(super) fn maker(name: &str) -> Option<Make> {
     let all = [
         COMMON,
         autoscaling::MAKERS,
+        metrics::MAKERS,
         cluster::MAKERS,
         event::MAKERS,
         network::MAKERS,

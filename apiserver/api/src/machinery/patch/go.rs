@@ -7,6 +7,8 @@ use std::fmt::{self, Write};
 
 use serde_json::{Number, Value};
 
+use crate::machinery::gonum;
+
 /// A value as `%v` prints it: `map[a:1 b:[x y]]`.
 pub struct GoValue<'a>(pub &'a Value);
 
@@ -51,16 +53,7 @@ fn number(f: &mut fmt::Formatter<'_>, n: &Number) -> fmt::Result {
     let Some(float) = n.as_f64().filter(|_| n.is_f64()) else {
         return write!(f, "{n}");
     };
-    let magnitude = float.abs();
-    if magnitude != 0.0 && !(1e-4..1e6).contains(&magnitude) {
-        let text = format!("{float:e}");
-        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-        let (sign, digits) = exponent
-            .strip_prefix('-')
-            .map_or(('+', exponent), |d| ('-', d));
-        return write!(f, "{mantissa}e{sign}{digits:0>2}");
-    }
-    write!(f, "{float}")
+    f.write_str(&gonum::float_text(float))
 }
 
 /// The name of a value's Go type, as `reflect` has it.

@@ -1,0 +1,5 @@
+//! The autoscaler among a server and pods that are made up.
+
+mod day;
+mod decisions;
+mod world;
