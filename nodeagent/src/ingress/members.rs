@@ -1,7 +1,7 @@
 //! Which nodes serve Ingresses now, and by which addresses: one Lease a node, renewed while its doors are open.
 //!
-//! Invariant: a node that has ended or was lost is no member any more after [`LIFE`]. The first member by name speaks for all; for a moment there may be two that
-//! think so, who then say the same.
+//! Invariant: a node that has ended or was lost is no member any more after [`LIFE`]. The first member by name speaks for all, and looks
+//! who is there before it does.
 
 use std::{collections::BTreeSet, net::Ipv4Addr, time::Duration};
 

@@ -53,8 +53,12 @@ pub async fn run(
             due = tokio::time::Instant::now() + pause;
             rounds += 1;
         }
+        let plan = plans.borrow_and_update().clone();
+        if members.speaks && differs(&plan, &members.addresses) {
+            // others may have come since it was looked, who would be contradicted
+            members = heard(member.look().await, members);
+        }
         if members.speaks {
-            let plan = plans.borrow_and_update().clone();
             speak(&member, &recorder, &plan, &members.addresses, &mut told).await;
         }
         tokio::select! {
@@ -78,6 +82,11 @@ async fn seen(member: &Member, before: Members) -> Members {
         Ok(()) => member.look().await,
         Err(error) => Err(error),
     };
+    heard(looked, before)
+}
+
+/// Who does not know who else serves does not speak.
+fn heard(looked: Result<Members, Error>, before: Members) -> Members {
     looked.unwrap_or_else(|error| {
         tracing::warn!(%error, "cannot tell that this node serves Ingresses");
         Members {
@@ -87,6 +96,25 @@ async fn seen(member: &Member, before: Members) -> Members {
     })
 }
 
+/// Every Ingress whose status is to be written, with its addresses: those of another class have none.
+fn wanted<'a>(
+    plan: &'a Plan,
+    addresses: &'a BTreeSet<Ipv4Addr>,
+) -> impl Iterator<Item = (&'a Ingress, Value)> {
+    static NONE: BTreeSet<Ipv4Addr> = BTreeSet::new();
+    let ours = plan.ours.iter().map(move |known| (known, addresses));
+    let left = plan.left.iter().map(|known| (known, &NONE));
+    ours.chain(left).filter_map(|(known, addresses)| {
+        let ingress: &Ingress = &known.ingress;
+        Some((ingress, patch(ingress, addresses)?))
+    })
+}
+
+/// Whether there is anything to write.
+fn differs(plan: &Plan, addresses: &BTreeSet<Ipv4Addr>) -> bool {
+    wanted(plan, addresses).next().is_some()
+}
+
 async fn speak(
     member: &Member,
     recorder: &Recorder,
@@ -94,13 +122,7 @@ async fn speak(
     addresses: &BTreeSet<Ipv4Addr>,
     told: &mut HashMap<ObjectName, BTreeSet<Problem>>,
 ) {
-    let none = BTreeSet::new();
-    let ours = plan.ours.iter().map(|known| (&known.ingress, addresses));
-    let left = plan.left.iter().map(|known| (&known.ingress, &none));
-    for (ingress, addresses) in ours.chain(left) {
-        let Some(patch) = patch(ingress, addresses) else {
-            continue;
-        };
+    for (ingress, patch) in wanted(plan, addresses) {
         let meta = ingress.meta();
         let (namespace, name) = (meta.namespace.as_deref(), meta.name.as_deref());
         let path = item::<Ingress>(namespace.unwrap_or_default(), name.unwrap_or_default());
