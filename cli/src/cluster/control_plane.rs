@@ -59,7 +59,8 @@ fn component(name: &str) -> User {
     User::new(name, &["system:authenticated"])
 }
 
-fn service_account(name: &str) -> User {
+/// Who a controller is.
+pub fn service_account(name: &str) -> User {
     User::new(
         format!("system:serviceaccount:kube-system:{name}"),
         &[

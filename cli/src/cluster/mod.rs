@@ -2,6 +2,7 @@
 //!
 //! Invariant: whatever a command started, it ends, whichever way it is told to stop.
 
+pub mod balancers;
 pub mod control_plane;
 pub mod demo;
 pub mod folders;

@@ -30,7 +30,7 @@ use skiff_watching::{
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{folders::Folders, ingress};
+use super::{balancers, control_plane::service_account, folders::Folders, ingress};
 
 pub const CLUSTER_DNS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
 
@@ -136,10 +136,18 @@ pub async fn start_real(
         });
         nodes.push((node, runtime));
     }
+    let view = ClusterView::start(server.client(proxier()), stop.clone());
     tasks.spawn(route(
-        ClusterView::start(server.client(proxier()), stop.clone()),
+        view.clone(),
         network.clone(),
         names.to_vec(),
+        stop.clone(),
+    ));
+    let balances = server.client(service_account("service-controller"));
+    tasks.spawn(balancers::balance(
+        view,
+        network.clone(),
+        Api::new(balances, "service-controller"),
         stop.clone(),
     ));
     Ok(RealNodes {

@@ -76,6 +76,9 @@ struct State {
     bridge: String,
     cidr: Ipv4Net,
     nodes: BTreeMap<String, NodeState>,
+    /// The node that leads to an address of a service that is reached from outside.
+    #[serde(default)]
+    balanced: BTreeMap<Ipv4Addr, String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -94,10 +97,25 @@ impl State {
         Ipv4Addr::from(u32::from(self.cidr.network()) + index)
     }
 
-    /// The lowest index without a node.
+    /// The index of the broadcast address.
+    fn end(&self) -> u32 {
+        u32::from(self.cidr.broadcast()) - u32::from(self.cidr.network())
+    }
+
+    fn has_node(&self, index: u32) -> bool {
+        self.nodes.values().any(|node| node.index == index)
+    }
+
+    /// The lowest index that is nobody's.
     fn free_index(&self) -> Option<u32> {
-        let end = u32::from(self.cidr.broadcast()) - u32::from(self.cidr.network());
-        (2..end).find(|i| self.nodes.values().all(|n| n.index != *i))
+        let is_free = |i: &u32| !self.has_node(*i) && !self.balanced.contains_key(&self.ip(*i));
+        (2..self.end()).find(is_free)
+    }
+
+    /// Addresses for services: the upper half of the network, but for nodes that got there.
+    fn for_services(&self) -> impl Iterator<Item = Ipv4Addr> {
+        let upper = self.end().div_ceil(2)..self.end();
+        upper.filter(|i| !self.has_node(*i)).map(|i| self.ip(i))
     }
 }
 
@@ -155,6 +173,7 @@ impl ClusterNetwork {
                     bridge: config.bridge.unwrap_or_else(|| names.bridge()),
                     cidr,
                     nodes: BTreeMap::new(),
+                    balanced: BTreeMap::new(),
                 }
             }
         };
@@ -294,6 +313,21 @@ impl ClusterNetwork {
         self.routes(&state).await
     }
 
+    /// The addresses that may be given to services.
+    pub async fn balancer_addresses(&self) -> Vec<Ipv4Addr> {
+        self.state.lock().await.for_services().collect()
+    }
+
+    /// Leads the host to these addresses of services, each through a node, and to no other. A node that is not there leads nowhere.
+    pub async fn set_balanced(&self, ways: BTreeMap<Ipv4Addr, String>) -> Result<(), Error> {
+        let mut state = self.state.lock().await;
+        if state.balanced != ways {
+            state.balanced = ways;
+            self.save(&state)?;
+        }
+        self.routes(&state).await
+    }
+
     /// Pulls the node's cable.
     pub async fn cut(&self, node: &str) -> Result<(), Error> {
         self.links.down(self.cable(node).await?).await
@@ -353,7 +387,8 @@ impl ClusterNetwork {
         super::pods::write_whole(&path, &json)
     }
 
-    /// Brings the host's routes to what the state wants: the pods through their nodes, the services through the first.
+    /// Brings the host's routes to what the state wants: the pods through their nodes, the services through the first, those that are reached from
+    /// outside each through its own.
     async fn routes(&self, state: &State) -> Result<(), Error> {
         let wanted = wanted_routes(state, self.service_cidr, self.bridge);
         let there: Vec<_> = self
@@ -489,11 +524,16 @@ fn wanted_routes(state: &State, service_cidr: Option<IpNet>, bridge: u32) -> Vec
     let services = service_cidr
         .zip(first)
         .map(|(cidr, node)| route(cidr, node));
+    let balanced = state
+        .balanced
+        .iter()
+        .filter_map(|(ip, node)| Some(route(IpAddr::V4(*ip).into(), state.nodes.get(node)?)));
     state
         .nodes
         .values()
         .flat_map(|n| n.pod_cidrs.iter().map(move |c| route(*c, n)))
         .chain(services)
+        .chain(balanced)
         .collect()
 }
 
@@ -565,10 +605,15 @@ mod tests {
             ("a".to_owned(), node(3, "10.244.1.0/24")),
             ("b".to_owned(), node(2, "10.244.0.0/24")),
         ]);
+        let balanced = BTreeMap::from([
+            (Ipv4Addr::new(10, 89, 0, 4), "a".to_owned()),
+            (Ipv4Addr::new(10, 89, 0, 5), "nosuch".to_owned()),
+        ]);
         let state = State {
             bridge: "b".into(),
             cidr,
             nodes,
+            balanced,
         };
         let routes = wanted_routes(&state, Some("10.96.0.0/16".parse().unwrap()), 7);
         let text: Vec<_> = routes
@@ -580,10 +625,14 @@ mod tests {
             [
                 "10.244.1.0/24 via 10.89.0.3",
                 "10.244.0.0/24 via 10.89.0.2",
-                "10.96.0.0/16 via 10.89.0.2"
+                "10.96.0.0/16 via 10.89.0.2",
+                "10.89.0.4/32 via 10.89.0.3",
             ]
         );
-        assert_eq!(state.free_index(), Some(4));
+        assert_eq!(state.free_index(), Some(6));
+        let pool: Vec<_> = state.for_services().collect();
+        let ends = [pool.first(), pool.last()].map(|ip| ip.unwrap().octets()[3]);
+        assert_eq!(ends, [128, 254]);
     }
 
     #[test]

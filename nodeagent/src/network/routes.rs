@@ -191,7 +191,7 @@ mod tests {
             Arc::new(NodeInfo {
                 pod_cidrs: vec![cidr.parse().unwrap()],
                 internal_ips: vec![ip.parse().unwrap()],
-                zone: None,
+                ..NodeInfo::default()
             })
         };
         let nodes = BTreeMap::from([

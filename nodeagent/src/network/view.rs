@@ -57,6 +57,8 @@ pub struct NodeInfo {
     pub pod_cidrs: Vec<IpNet>,
     pub internal_ips: Vec<IpAddr>,
     pub zone: Option<String>,
+    /// Its condition says so.
+    pub ready: bool,
 }
 
 impl NodeInfo {
@@ -80,6 +82,11 @@ impl NodeInfo {
                 .filter(|a| a.type_ == "InternalIP")
                 .filter_map(|a| a.address.parse().ok())
                 .collect(),
+            ready: node
+                .status
+                .iter()
+                .flat_map(|s| s.conditions.iter().flatten())
+                .any(|c| c.type_ == "Ready" && c.status == "True"),
             zone: node
                 .metadata
                 .labels

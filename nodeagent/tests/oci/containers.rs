@@ -453,6 +453,7 @@ pub async fn what_it_writes_is_measured() {
             .disk_usage(&id)
             .await
             .ok()
+            .map(|held| held.bytes)
             .filter(|used| *used >= 2 << 20)
     })
     .await;

@@ -215,7 +215,8 @@ async fn pods(ctx: With<PodFlags>) -> Result<()> {
     let f = ctx.flags();
     let (name, order) = (name(&ctx)?, f.common.order()?);
     let (labels, fields) = (ctx.selector(), ctx.field_selector());
-    if !name.is_empty() && !(labels.is_empty() && fields.is_empty()) {
+    let selects = !labels.is_empty() || !fields.is_empty();
+    if selects && !name.is_empty() {
         bail!("only one of NAME or selector can be provided");
     }
     labels

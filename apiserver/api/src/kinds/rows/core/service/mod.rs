@@ -110,6 +110,9 @@ fn prepare_for_update(new: &mut Value, old: &Value) {
     if is_given_node_ports(old.at("spec")) && is_given_node_ports(new.at("spec")) {
         keep_node_ports(new, old);
     }
+    if kind(new) != "LoadBalancer" {
+        new["status"]["loadBalancer"] = json!({});
+    }
     normalize(new);
 }
 
