@@ -7,6 +7,7 @@ mod support;
 
 mod agent;
 mod autoscaling;
+mod balancers;
 mod clients;
 mod cycles;
 mod day;
