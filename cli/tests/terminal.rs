@@ -179,7 +179,11 @@ const LIFE: &[(&str, i32, &str)] = &[
         "node/node-2 drained",
     ),
     ("kubectl uncordon node-2", 0, "node/node-2 uncordoned"),
-    ("kubectl top pods", 1, "error: Metrics API not available"),
+    (
+        "kubectl top pods --sort-by=age",
+        1,
+        "error: --sort-by accepts only cpu or memory",
+    ),
     ("kubectl auth can-i create pods", 0, "yes"),
     ("kubectl auth can-i create pods --as=nobody", 1, "no"),
     (
