@@ -20,8 +20,8 @@ use skiff_protobuf::{ProtobufError, Writer};
 use skiff_storage::Object;
 use skiff_watching::task;
 
-/// Bytes that are kept, what finds them included.
-const MOST: usize = 32 * 1024 * 1024;
+/// Bytes that are kept, what finds them included; messages are about half as long as the texts that they are made of.
+pub const MOST: usize = 32 * 1024 * 1024;
 
 /// How long something is kept that nobody lists, at the least; at most it is twice as long.
 const AGE: Duration = Duration::from_secs(60);

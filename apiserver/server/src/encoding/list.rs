@@ -119,7 +119,8 @@ fn protobuf(list: &List<'_>, size: usize) -> Result<Body, Status> {
         ..MUCH => 1,
         _ => std::thread::available_parallelism().map_or(1, usize::from),
     };
-    let of = kept::index(list.node);
+    // of what would not fit, nothing is kept: the next list would find none of it
+    let of = kept::index(list.node).filter(|_| size <= kept::MOST);
     let known = match of {
         Some(of) => list.kept.find(of, &list.objects),
         None => vec![None; list.objects.len()],
@@ -132,19 +133,19 @@ fn protobuf(list: &List<'_>, size: usize) -> Result<Body, Status> {
             // what is known is not worth a thread
             .map(|(share, known)| match known.iter().all(Option::is_some) {
                 true => Err((share, known)),
-                false => Ok(scope.spawn(|| Items::of(share, known, list.node))),
+                false => Ok(scope.spawn(|| Items::of(share, known, list.node, of.is_some()))),
             })
             .collect();
         let Items {
             mut pieces,
             mut made,
-        } = Items::of(own, known, list.node)?;
+        } = Items::of(own, known, list.node, of.is_some())?;
         for other in others {
             let other = match other {
                 Ok(thread) => thread
                     .join()
                     .map_err(|_| Status::internal("a list could not be encoded"))?,
-                Err((share, known)) => Items::of(share, known, list.node),
+                Err((share, known)) => Items::of(share, known, list.node, false),
             }?;
             pieces.extend(other.pieces);
             made.extend(other.made);
@@ -174,12 +175,17 @@ fn protobuf(list: &List<'_>, size: usize) -> Result<Body, Status> {
 struct Items {
     /// One at the least.
     pieces: Vec<Bytes>,
-    /// The items that were not known, by their revisions.
+    /// The items that were not known and are to be kept, by their revisions.
     made: Vec<(u64, Bytes)>,
 }
 
 impl Items {
-    fn of(objects: &[Arc<Object>], known: &[Option<Bytes>], node: Node) -> Result<Items, Status> {
+    fn of(
+        objects: &[Arc<Object>],
+        known: &[Option<Bytes>],
+        node: Node,
+        keep: bool,
+    ) -> Result<Items, Status> {
         let mut writer = Writer::new(node).map_err(unwritten)?;
         let (mut pieces, mut made) = (Vec::new(), Vec::new());
         let mut piece = Vec::new();
@@ -189,7 +195,9 @@ impl Items {
                 None => {
                     let (text, from) = (object.bytes.read(), piece.len());
                     writer.field(2, &text, &mut piece).map_err(unwritten)?;
-                    made.push((object.revision, Bytes::copy_from_slice(&piece[from..])));
+                    if keep {
+                        made.push((object.revision, Bytes::copy_from_slice(&piece[from..])));
+                    }
                 }
             }
             if piece.len() >= PIECE {
