@@ -153,7 +153,7 @@ struct Flags {
     #[arg(long, default_value = "30s")]
     horizontal_pod_autoscaler_initial_readiness_delay: f64,
     /// Measure what nodes and pods use, and serve it as metrics.k8s.io as long as no APIService says who else does; only where autoscalers are looked after
-    #[arg(long, default_value = "true")]
+    #[arg(long, default_value = "false")]
     resource_metrics: bool,
     /// Controllers to run: '*' all that are on by default, 'name', '-name', '-*' none; the scheduler is one of the names
     #[arg(long)]
