@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{PROGRAM, http_get, machine::Marks, missing, on_path, skip, wait};
+use crate::support::{PROGRAM, http_get, machine::Marks, missing, on_path, said, skip, wait};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOST: &str = "10.99.77.1";
@@ -171,12 +171,7 @@ impl Server {
             .env("HOME", self.kubeconfig.parent().unwrap())
             .output()
             .unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        if output.status.success() {
-            Ok(text(&output.stdout))
-        } else {
-            Err(text(&output.stdout) + &text(&output.stderr))
-        }
+        said(&output)
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::support::{Cluster, http_get, missing, on_path, skip, wait};
+use crate::support::{Cluster, http_get, missing, on_path, said, skip, wait};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const MANIFEST: &str = concat!(
@@ -55,12 +55,7 @@ fn curl(args: &[&str]) -> Result<String, String> {
         .args(args)
         .output()
         .unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    if output.status.success() {
-        Ok(text(&output.stdout))
-    } else {
-        Err(text(&output.stdout) + &text(&output.stderr))
-    }
+    said(&output)
 }
 
 fn addresses(cluster: &Cluster, ingress: &str) -> Vec<String> {

@@ -349,7 +349,7 @@ async fn logs_pods_and_figures() {
     }
     let text = node.get(SERVER, "/metrics/cadvisor").await.1;
     for line in [
-        "# HELP container_memory_usage_bytes Current memory usage in bytes",
+        "# TYPE container_memory_usage_bytes gauge",
         "container=\"c\",cpu=\"total\",",
         "machine_cpu_cores{boot_id=",
         "container_fs_usage_bytes{container=\"c\",device=\"\"",

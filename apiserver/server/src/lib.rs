@@ -68,4 +68,5 @@ mod write;
 pub use app::{App, InProcess};
 pub use dial::Behind;
 pub use limits::{deadline::LONGEST as LONGEST_REQUEST, inflight::Limits};
+pub use openapi::VERSION_FIELDS;
 pub use start::{Config, Data, Running, StartError, client, start};

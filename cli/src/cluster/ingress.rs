@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use skiff_nodeagent::ingress::class;
 use skiff_watching::{api::Api, client::Client};
 
-use super::demo;
+use super::objects;
 use crate::typed::Read;
 
 /// The group of all proxies.
@@ -24,7 +24,7 @@ pub fn user(node: &str) -> String {
 /// Makes what is missing.
 pub async fn prepare(api: &Api) -> anyhow::Result<()> {
     let access = access().into_iter().map(|(namespace, object)| async move {
-        demo::apply(api, &object.to_string(), namespace).await
+        objects::apply(api, &object.to_string(), namespace).await
     });
     tokio::try_join!(futures::future::try_join_all(access), class(api))?;
     Ok(())
@@ -62,7 +62,7 @@ pub async fn let_nodes(api: &Api) -> anyhow::Result<()> {
             approver,
         ),
     ] {
-        demo::apply(api, &object.to_string(), "").await?;
+        objects::apply(api, &object.to_string(), "").await?;
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ pub mod join;
 pub mod kubeconfig;
 pub mod memory;
 pub mod nodes;
+pub mod objects;
 pub mod shop;
 pub mod story;
 

@@ -13,7 +13,7 @@ use skiff_watching::{
 };
 
 use crate::{
-    cluster::{self, demo, join::Token, nodes},
+    cluster::{self, join::Token, nodes, objects},
     command::{Command, raw},
     flags::Line,
     kubeconfig,
@@ -70,13 +70,13 @@ async fn made(flags: Flags) -> anyhow::Result<()> {
     let ca = admin.authority.clone().unwrap_or_default();
     let api = Api::new(Client::remote(&admin)?, "skiff");
     let token = Token::random();
-    demo::dns_service(&api, nodes::CLUSTER_DNS).await?;
-    demo::policy_reader(&api).await?;
+    objects::dns_service(&api, nodes::CLUSTER_DNS).await?;
+    objects::policy_reader(&api).await?;
     for (namespace, object) in access()
         .into_iter()
         .chain(secret(&token, Duration::from_secs_f64(flags.ttl)))
     {
-        demo::apply(&api, &object.to_string(), namespace).await?;
+        objects::apply(&api, &object.to_string(), namespace).await?;
     }
     if flags.ingress {
         cluster::ingress::prepare(&api).await?;
@@ -147,7 +147,7 @@ fn access() -> Vec<(&'static str, Value)> {
             "",
             bind(
                 "skiff:node-network-policies",
-                demo::POLICY_READER,
+                objects::POLICY_READER,
                 "system:nodes",
             ),
         ),
@@ -213,5 +213,5 @@ async fn publish(api: &Api, token: &Token, server: &str, ca: &str) -> anyhow::Re
     let mut data = json!({"kubeconfig": kubeconfig});
     data[format!("jws-kubeconfig-{}", token.id)] = signature.into();
     let info = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "cluster-info"}, "data": data});
-    demo::merge(api, &info, "kube-public").await
+    objects::merge(api, &info, "kube-public").await
 }

@@ -12,7 +12,7 @@ use crate::{
         control_plane::{ControlPlane, Plan},
         demo,
         folders::{Folders, Record},
-        nodes,
+        nodes, objects,
         story::Story,
     },
     command::{Command, raw},
@@ -231,8 +231,18 @@ async fn start_nodes(
             .client(skiff_server::auth::User::new("skiff", &["system:masters"])),
         "skiff",
     );
-    demo::dns_service(&api, nodes::CLUSTER_DNS).await?;
-    demo::policy_reader(&api).await?;
+    let serves_ingresses = wish.ingress.ingress && network.is_some();
+    let ingress = async {
+        match serves_ingresses {
+            true => cluster::ingress::prepare(&api).await,
+            false => Ok(()),
+        }
+    };
+    tokio::try_join!(
+        objects::dns_service(&api, nodes::CLUSTER_DNS),
+        objects::policy_reader(&api),
+        ingress
+    )?;
     let Some(network) = network else {
         return Ok((
             Nodes::Simulated(nodes::start_simulated(
@@ -244,9 +254,6 @@ async fn start_nodes(
             None,
         ));
     };
-    if wish.ingress.ingress {
-        cluster::ingress::prepare(&api).await?;
-    }
     let port = plane
         .server
         .addresses
@@ -294,7 +301,7 @@ async fn live(
         ));
         let mut url = None;
         if wish.demo {
-            demo::apply(&api, demo::SHOP, "default").await?;
+            objects::apply(&api, demo::SHOP, "default").await?;
             demo::wait_for_shop(&api).await?;
             story.step("the shop: front (3 pods) and stock (1 pod) ready");
             if let Some(ip) = &node_ip {

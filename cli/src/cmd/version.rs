@@ -2,6 +2,8 @@
 //! Invariant: with --client no socket is opened.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/version/version.go`.
 
+use std::sync::LazyLock;
+
 use crate::client::Call;
 use crate::command::{Command, verb};
 use crate::context::With;
@@ -35,24 +37,11 @@ struct Flags {
     output: String,
 }
 
-const ORDER: &[&str] = &[
-    "clientVersion",
-    "kustomizeVersion",
-    "serverVersion",
-    "major",
-    "minor",
-    "emulationMajor",
-    "emulationMinor",
-    "minCompatibilityMajor",
-    "minCompatibilityMinor",
-    "gitVersion",
-    "gitCommit",
-    "gitTreeState",
-    "buildDate",
-    "goVersion",
-    "compiler",
-    "platform",
-];
+/// What stands first, and then the fields of what a server says of itself.
+static ORDER: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    let own = ["clientVersion", "kustomizeVersion", "serverVersion"];
+    [&own, skiff_server::VERSION_FIELDS].concat()
+});
 
 /// The kustomize that kubectl 1.36 has in it, whose behaviour `kustomize` and `-k` follow.
 const KUSTOMIZE: &str = "v5.8.1";
@@ -92,7 +81,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
                 &info,
                 layout::Style {
                     indent: 2,
-                    order: crate::print::order::Order::Keys(ORDER),
+                    order: crate::print::order::Order::Keys(&ORDER),
                 },
             ) + "\n"
         }

@@ -339,6 +339,16 @@ impl Drop for Cluster {
     }
 }
 
+/// What a program said on its way to success, or all that it said on its way to failure.
+pub fn said(output: &Output) -> Result<String, String> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() {
+        Ok(text(&output.stdout))
+    } else {
+        Err(text(&output.stdout) + &text(&output.stderr))
+    }
+}
+
 /// Tries until it succeeds; panics with the last reason.
 pub fn wait<T>(limit: Duration, what: &str, mut attempt: impl FnMut() -> Result<T, String>) -> T {
     let begun = Instant::now();

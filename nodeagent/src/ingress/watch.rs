@@ -2,10 +2,7 @@
 //!
 //! Invariant: nothing is told before all three lists were there once. Of a Secret no more is kept than what TLS needs.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::{
     api::{
@@ -65,7 +62,7 @@ fn says_address(entry: &ManagedFieldsEntry) -> bool {
 pub struct Knowledge {
     pub ingresses: BTreeMap<ObjectName, Known>,
     pub classes: BTreeMap<String, Arc<IngressClass>>,
-    pub certificates: HashMap<ObjectName, Result<Certificate, Error>>,
+    pub certificates: BTreeMap<ObjectName, Result<Certificate, Error>>,
 }
 
 /// See the module.
@@ -141,51 +138,21 @@ impl Watched {
     }
 }
 
-/// A map that is brought up to date.
-trait Kept<N, V> {
-    fn put(&mut self, name: N, value: V);
-    fn take(&mut self, name: &N);
-    fn clear(&mut self);
-}
-
-impl<N: Ord, V> Kept<N, V> for BTreeMap<N, V> {
-    fn put(&mut self, name: N, value: V) {
-        self.insert(name, value);
-    }
-    fn take(&mut self, name: &N) {
-        self.remove(name);
-    }
-    fn clear(&mut self) {
-        BTreeMap::clear(self);
-    }
-}
-
-impl<N: std::hash::Hash + Eq, V> Kept<N, V> for HashMap<N, V> {
-    fn put(&mut self, name: N, value: V) {
-        self.insert(name, value);
-    }
-    fn take(&mut self, name: &N) {
-        self.remove(name);
-    }
-    fn clear(&mut self) {
-        HashMap::clear(self);
-    }
-}
-
-fn apply<K: Kind, N, V>(
+/// Brings a map up to date.
+fn apply<K: Kind, N: Ord, V>(
     seen: Seen<K>,
-    to: &mut impl Kept<N, V>,
+    to: &mut BTreeMap<N, V>,
     name: impl Fn(&ObjectMeta) -> N,
     read: impl Fn(K) -> V,
 ) {
     match seen {
         Seen::Listed(all) => {
-            to.clear();
-            for object in all {
-                to.put(name(object.meta()), read(object));
-            }
+            let named = all.into_iter();
+            *to = named
+                .map(|object| (name(object.meta()), read(object)))
+                .collect();
         }
-        Seen::Applied(object) => to.put(name(object.meta()), read(object)),
-        Seen::Deleted(object) => to.take(&name(object.meta())),
+        Seen::Applied(object) => drop(to.insert(name(object.meta()), read(object))),
+        Seen::Deleted(object) => drop(to.remove(&name(object.meta()))),
     }
 }

@@ -6,27 +6,28 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
+    sync::LazyLock,
 };
 
 use jiff::Timestamp;
 use skiff_api::machinery::gonum::float_text;
 
-#[derive(Clone, Copy)]
-pub enum Kind {
-    Counter,
-    Gauge,
-}
+/// What series there are: name, kind and help, a line each.
+static SERIES: LazyLock<BTreeMap<&str, (&str, &str)>> = LazyLock::new(|| {
+    let lines = include_str!("series.txt").lines();
+    let read = |line: &'static str| {
+        let (name, rest) = line.split_once(' ')?;
+        Some((name, rest.split_once(' ')?))
+    };
+    lines.filter_map(read).collect()
+});
 
-struct Family {
-    help: &'static str,
-    kind: Kind,
-    /// Labels, and the rest of the line.
-    lines: BTreeSet<(String, String)>,
-}
+/// Labels of each line, and the rest of it.
+type Lines = BTreeSet<(String, String)>;
 
-/// Families of series.
+/// Families of series, by names that stand in `series.txt`.
 #[derive(Default)]
-pub struct Families(BTreeMap<&'static str, Family>);
+pub struct Families(BTreeMap<&'static str, Lines>);
 
 /// Labels in braces, by name; none are no braces.
 pub fn labels(pairs: &[(&str, &str)]) -> String {
@@ -51,35 +52,37 @@ fn escaped(value: &str) -> String {
 
 impl Families {
     /// Adds a line.
-    pub fn add(
-        &mut self,
-        (name, kind, help): (&'static str, Kind, &'static str),
-        labels: &str,
-        value: f64,
-        at: Option<Timestamp>,
-    ) {
-        let family = self.0.entry(name).or_insert_with(|| Family {
-            help,
-            kind,
-            lines: BTreeSet::new(),
-        });
+    pub fn add(&mut self, name: &'static str, labels: &str, value: f64, at: Option<Timestamp>) {
+        debug_assert!(SERIES.contains_key(name), "{name} is not in series.txt");
         let at = at
             .map(|at| format!(" {}", at.as_millisecond()))
             .unwrap_or_default();
         let rest = format!("{}{at}", float_text(value));
-        family.lines.insert((labels.to_owned(), rest));
+        let lines = self.0.entry(name).or_default();
+        lines.insert((labels.to_owned(), rest));
+    }
+
+    /// Adds a line for each of some series of the same labels that have a value.
+    pub fn add_all<const N: usize>(
+        &mut self,
+        labels: &str,
+        values: [(&'static str, Option<f64>); N],
+        at: Option<Timestamp>,
+    ) {
+        for (name, value) in values {
+            if let Some(value) = value {
+                self.add(name, labels, value, at);
+            }
+        }
     }
 
     pub fn text(&self) -> String {
         let mut out = String::new();
-        for (name, family) in &self.0 {
-            let kind = match family.kind {
-                Kind::Counter => "counter",
-                Kind::Gauge => "gauge",
-            };
+        for (name, lines) in &self.0 {
+            let (kind, help) = SERIES.get(name).copied().unwrap_or_default();
             // writing into a string cannot fail
-            let _ = writeln!(out, "# HELP {name} {}\n# TYPE {name} {kind}", family.help);
-            for (labels, rest) in &family.lines {
+            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+            for (labels, rest) in lines {
                 let _ = writeln!(out, "{name}{labels} {rest}");
             }
         }
@@ -95,21 +98,24 @@ mod tests {
     fn as_go_writes_it() {
         let mut families = Families::default();
         let at = Timestamp::from_millisecond(1500).unwrap();
-        families.add(("b", Kind::Gauge, "Second."), "", 4_194_304.0, Some(at));
-        families.add(
-            ("a", Kind::Counter, "First."),
-            &labels(&[("z", "1"), ("c", "a\"b")]),
-            0.00001,
-            None,
-        );
-        families.add(
-            ("a", Kind::Counter, "First."),
-            &labels(&[("z", "0"), ("c", "a")]),
-            1.5,
-            None,
-        );
-        let wanted = "# HELP a First.\n# TYPE a counter\na{c=\"a\",z=\"0\"} 1.5\na{c=\"a\\\"b\",z=\"1\"} 1e-05\n\
-            # HELP b Second.\n# TYPE b gauge\nb 4.194304e+06 1500\n";
+        let (cpu, memory) = ("machine_cpu_cores", "container_cpu_usage_seconds_total");
+        families.add(cpu, "", 4_194_304.0, Some(at));
+        let odd = labels(&[("z", "1"), ("c", "a\"b")]);
+        families.add(memory, &odd, 0.00001, None);
+        families.add(memory, &labels(&[("z", "0"), ("c", "a")]), 1.5, None);
+        let wanted = "# HELP container_cpu_usage_seconds_total Seconds of CPU time used.\n# TYPE container_cpu_usage_seconds_total counter\n\
+            container_cpu_usage_seconds_total{c=\"a\",z=\"0\"} 1.5\ncontainer_cpu_usage_seconds_total{c=\"a\\\"b\",z=\"1\"} 1e-05\n\
+            # HELP machine_cpu_cores Processors of the machine.\n# TYPE machine_cpu_cores gauge\nmachine_cpu_cores 4.194304e+06 1500\n";
         assert_eq!(families.text(), wanted);
+    }
+
+    #[test]
+    fn each_line_of_the_table_is_a_series() {
+        let lines = include_str!("series.txt").lines();
+        assert_eq!(SERIES.len(), lines.count());
+        for (name, (kind, help)) in &*SERIES {
+            assert!(matches!(*kind, "counter" | "gauge"), "{name}");
+            assert!(help.ends_with('.'), "{name}");
+        }
     }
 }

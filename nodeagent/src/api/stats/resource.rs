@@ -1,48 +1,40 @@
 //! `/metrics/resource`: CPU, memory and swap of containers, pods and the node.
 //!
 //! Invariant: what could not be measured is told by `resource_scrape_error` alone, without figures.
-//! Follows `pkg/kubelet/metrics/collectors/resource_metrics.go`, from which names and help come.
+//! Follows `pkg/kubelet/metrics/collectors/resource_metrics.go`, from which names come.
 
-use super::exposition::{Families, Kind, Kind::*, labels};
+use super::exposition::{Families, labels};
 use crate::{
     pod::names::{name, namespace},
     runtime::{Swap, Usage},
     stats::{PodSample, Sample},
 };
 
-type Of = (&'static str, Kind, &'static str);
-
-/// The series of one kind of thing: CPU, memory, swap.
+/// The series of one kind of thing.
 struct Three {
-    cpu: Of,
-    memory: Of,
-    swap: Of,
+    cpu: &'static str,
+    memory: &'static str,
+    swap: &'static str,
 }
 
-#[rustfmt::skip]
 const NODE: Three = Three {
-    cpu: ("node_cpu_usage_seconds_total", Counter, "[STABLE] Cumulative cpu time consumed by the node in core-seconds"),
-    memory: ("node_memory_working_set_bytes", Gauge, "[STABLE] Current working set of the node in bytes"),
-    swap: ("node_swap_usage_bytes", Gauge, "[ALPHA] Current swap usage of the node in bytes. Reported only on non-windows systems"),
+    cpu: "node_cpu_usage_seconds_total",
+    memory: "node_memory_working_set_bytes",
+    swap: "node_swap_usage_bytes",
 };
-#[rustfmt::skip]
 const POD: Three = Three {
-    cpu: ("pod_cpu_usage_seconds_total", Counter, "[STABLE] Cumulative cpu time consumed by the pod in core-seconds"),
-    memory: ("pod_memory_working_set_bytes", Gauge, "[STABLE] Current working set of the pod in bytes"),
-    swap: ("pod_swap_usage_bytes", Gauge, "[ALPHA] Current amount of the pod swap usage in bytes. Reported only on non-windows systems"),
+    cpu: "pod_cpu_usage_seconds_total",
+    memory: "pod_memory_working_set_bytes",
+    swap: "pod_swap_usage_bytes",
 };
-#[rustfmt::skip]
 const CONTAINER: Three = Three {
-    cpu: ("container_cpu_usage_seconds_total", Counter, "[STABLE] Cumulative cpu time consumed by the container in core-seconds"),
-    memory: ("container_memory_working_set_bytes", Gauge, "[STABLE] Current working set of the container in bytes"),
-    swap: ("container_swap_usage_bytes", Gauge, "[ALPHA] Current amount of the container swap usage in bytes. Reported only on non-windows systems"),
+    cpu: "container_cpu_usage_seconds_total",
+    memory: "container_memory_working_set_bytes",
+    swap: "container_swap_usage_bytes",
 };
-#[rustfmt::skip]
-const SWAP_LIMIT: Of = ("container_swap_limit_bytes", Gauge, "[ALPHA] Current amount of the container swap limit in bytes. Reported only on non-windows systems");
-#[rustfmt::skip]
-const STARTED: Of = ("container_start_time_seconds", Gauge, "[STABLE] Start time of the container since unix epoch in seconds");
-#[rustfmt::skip]
-const ERROR: Of = ("resource_scrape_error", Gauge, "[STABLE] 1 if there was an error while getting container metrics, 0 otherwise");
+const SWAP_LIMIT: &str = "container_swap_limit_bytes";
+const STARTED: &str = "container_start_time_seconds";
+const ERROR: &str = "resource_scrape_error";
 
 /// The text; `None`: nothing could be measured.
 pub fn text(sample: Option<&Sample>) -> String {
@@ -99,7 +91,7 @@ mod tests {
 
     #[test]
     fn what_could_not_be_measured() {
-        let wanted = "# HELP resource_scrape_error [STABLE] 1 if there was an error while getting container metrics, 0 otherwise\n\
+        let wanted = "# HELP resource_scrape_error 1 where something could not be measured, else 0.\n\
             # TYPE resource_scrape_error gauge\nresource_scrape_error 1\n";
         assert_eq!(text(None), wanted);
     }

@@ -4,25 +4,26 @@
 //! Invariant: all of it is found again by name from the instance and its run folder alone, so that `clear` works after a `kill -9`, any number of times.
 //! IP forwarding is turned on and stays on, as other programs may have come to rely on it meanwhile.
 
+mod state;
+
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr},
+    net::Ipv4Addr,
     path::{Path, PathBuf},
 };
 
 use ipnet::{IpNet, Ipv4Net};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
+use self::state::{NodeState, State, free_range, wanted_routes};
 use super::{
     Error, failed,
-    link::{Links, OwnRoute, Peer},
+    link::{Links, Peer},
     nft::Nft,
     ns::Namespace,
     outside,
 };
-use crate::outcome::IfThere;
 
 const NODE_LINK: &str = "eth0";
 
@@ -70,55 +71,6 @@ pub struct ClusterNetwork {
     state: Mutex<State>,
 }
 
-/// `network.json` in the run folder: what a later run needs to find the same addresses.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct State {
-    bridge: String,
-    cidr: Ipv4Net,
-    nodes: BTreeMap<String, NodeState>,
-    /// The node that leads to an address of a service that is reached from outside.
-    #[serde(default)]
-    balanced: BTreeMap<Ipv4Addr, String>,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct NodeState {
-    /// Host part of the node's address, from 2 on.
-    index: u32,
-    pod_cidrs: Vec<IpNet>,
-}
-
-impl State {
-    fn gateway(&self) -> Ipv4Addr {
-        self.ip(1)
-    }
-
-    fn ip(&self, index: u32) -> Ipv4Addr {
-        Ipv4Addr::from(u32::from(self.cidr.network()) + index)
-    }
-
-    /// The index of the broadcast address.
-    fn end(&self) -> u32 {
-        u32::from(self.cidr.broadcast()) - u32::from(self.cidr.network())
-    }
-
-    fn has_node(&self, index: u32) -> bool {
-        self.nodes.values().any(|node| node.index == index)
-    }
-
-    /// The lowest index that is nobody's.
-    fn free_index(&self) -> Option<u32> {
-        let is_free = |i: &u32| !self.has_node(*i) && !self.balanced.contains_key(&self.ip(*i));
-        (2..self.end()).find(is_free)
-    }
-
-    /// Addresses for services: the upper half of the network, but for nodes that got there.
-    fn for_services(&self) -> impl Iterator<Item = Ipv4Addr> {
-        let upper = self.end().div_ceil(2)..self.end();
-        upper.filter(|i| !self.has_node(*i)).map(|i| self.ip(i))
-    }
-}
-
 /// Names made from the instance's, so that they can be made again by whoever clears up.
 #[derive(Clone, Debug)]
 pub(super) struct Names {
@@ -162,7 +114,7 @@ impl ClusterNetwork {
         if !config.resume {
             clear_all(&config.run_dir, &names, &host, &links).await?;
         }
-        let mut state = match load(&config.run_dir)? {
+        let mut state = match State::load(&config.run_dir)? {
             Some(state) => state,
             None => {
                 let cidr = match config.node_cidr {
@@ -206,7 +158,7 @@ impl ClusterNetwork {
             state: Mutex::new(state),
         };
         let state = this.state.lock().await.clone();
-        this.save(&state)?;
+        state.save(&this.run_dir)?;
         this.open_way_out(&state).await?;
         this.routes(&state).await?;
         Ok(this)
@@ -241,7 +193,7 @@ impl ClusterNetwork {
                     pod_cidrs: Vec::new(),
                 };
                 state.nodes.insert(name.to_owned(), node);
-                self.save(&state)?;
+                state.save(&self.run_dir)?;
                 index
             }
         };
@@ -307,7 +259,7 @@ impl ClusterNetwork {
         };
         if entry.pod_cidrs != cidrs {
             entry.pod_cidrs = cidrs;
-            self.save(&state)?;
+            state.save(&self.run_dir)?;
         }
         self.open_way_out(&state).await?;
         self.routes(&state).await
@@ -323,7 +275,7 @@ impl ClusterNetwork {
         let mut state = self.state.lock().await;
         if state.balanced != ways {
             state.balanced = ways;
-            self.save(&state)?;
+            state.save(&self.run_dir)?;
         }
         self.routes(&state).await
     }
@@ -357,7 +309,7 @@ impl ClusterNetwork {
         };
         self.links.delete(&self.names.veth(node.index)).await?;
         Namespace::delete(&self.node_path(name))?;
-        self.save(&state)?;
+        state.save(&self.run_dir)?;
         self.open_way_out(&state).await?;
         self.routes(&state).await
     }
@@ -378,17 +330,7 @@ impl ClusterNetwork {
         self.run_dir.join("netns").join(name)
     }
 
-    fn save(&self, state: &State) -> Result<(), Error> {
-        let path = self.run_dir.join("network.json");
-        let json = serde_json::to_vec_pretty(state)
-            .map_err(|e| failed("write the cluster's network", e))?;
-        std::fs::create_dir_all(&self.run_dir)
-            .map_err(|e| failed(format!("make {}", self.run_dir.display()), e))?;
-        super::pods::write_whole(&path, &json)
-    }
-
-    /// Brings the host's routes to what the state wants: the pods through their nodes, the services through the first, those that are reached from
-    /// outside each through its own.
+    /// Brings the host's routes to what the state wants.
     async fn routes(&self, state: &State) -> Result<(), Error> {
         let wanted = wanted_routes(state, self.service_cidr, self.bridge);
         let there: Vec<_> = self
@@ -451,7 +393,7 @@ async fn clear_all(
             }
         }
     };
-    let bridge = load(run_dir)?.map_or_else(|| names.bridge(), |s| s.bridge);
+    let bridge = State::load(run_dir)?.map_or_else(|| names.bridge(), |s| s.bridge);
     for link in links.all().await?.into_keys() {
         if link == bridge
             || link
@@ -469,24 +411,8 @@ async fn clear_all(
         Err(Error::Unsupported { .. }) => {}
         Err(e) => note(Err(e)),
     }
-    let removed = std::fs::remove_file(run_dir.join("network.json")).if_there();
-    note(
-        removed
-            .map(drop)
-            .map_err(|e| failed("remove network.json", e)),
-    );
+    note(State::forget(run_dir));
     first
-}
-
-fn load(run_dir: &Path) -> Result<Option<State>, Error> {
-    let path = run_dir.join("network.json");
-    let read = || -> std::io::Result<Option<State>> {
-        let bytes = std::fs::read(&path).if_there()?;
-        Ok(bytes
-            .map(|bytes| serde_json::from_slice(&bytes))
-            .transpose()?)
-    };
-    read().map_err(|e| failed(format!("read {}", path.display()), e))
 }
 
 /// Mounted network namespaces below a folder, those of nodes and of pods.
@@ -514,69 +440,9 @@ fn namespace_mount(line: &str) -> Option<PathBuf> {
     is_namespace.then(|| PathBuf::from(path))
 }
 
-fn wanted_routes(state: &State, service_cidr: Option<IpNet>, bridge: u32) -> Vec<OwnRoute> {
-    let route = |to: IpNet, node: &NodeState| OwnRoute {
-        to: to.trunc(),
-        via: Some(IpAddr::V4(state.ip(node.index))),
-        link: bridge,
-    };
-    let first = state.nodes.values().min_by_key(|n| n.index);
-    let services = service_cidr
-        .zip(first)
-        .map(|(cidr, node)| route(cidr, node));
-    let balanced = state
-        .balanced
-        .iter()
-        .filter_map(|(ip, node)| Some(route(IpAddr::V4(*ip).into(), state.nodes.get(node)?)));
-    state
-        .nodes
-        .values()
-        .flat_map(|n| n.pod_cidrs.iter().map(move |c| route(*c, n)))
-        .chain(services)
-        .chain(balanced)
-        .collect()
-}
-
-/// The first of 10.89.0.0/24, 10.89.1.0/24, … that overlaps with nothing.
-fn free_range(taken: &[IpNet], cluster: &[IpNet]) -> Result<Ipv4Net, Error> {
-    let overlaps = |a: &IpNet, b: &IpNet| a.contains(b) || b.contains(a);
-    (0..=255u8)
-        .filter_map(|third| Ipv4Net::new(Ipv4Addr::new(10, 89, third, 0), 24).ok())
-        .find(|net| {
-            !taken
-                .iter()
-                .chain(cluster)
-                .any(|other| overlaps(&IpNet::V4(*net), other))
-        })
-        .ok_or_else(|| Error::Exhausted("10.89.0.0/16".into()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ranges_avoid_what_is_there() {
-        let nets = |s: &[&str]| s.iter().map(|n| n.parse().unwrap()).collect::<Vec<IpNet>>();
-        let cases: &[(&[&str], &[&str], Option<&str>)] = &[
-            (&[], &[], Some("10.89.0.0/24")),
-            (
-                &["10.89.0.0/24", "192.168.0.0/16"],
-                &[],
-                Some("10.89.1.0/24"),
-            ),
-            (&["10.89.0.128/25"], &["10.89.1.0/24"], Some("10.89.2.0/24")),
-            (&["10.0.0.0/8"], &[], None),
-        ];
-        for (taken, cluster, want) in cases {
-            let got = free_range(&nets(taken), &nets(cluster)).ok();
-            assert_eq!(
-                got,
-                want.map(|w| w.parse().unwrap()),
-                "{taken:?} {cluster:?}"
-            );
-        }
-    }
 
     #[test]
     fn mounts_of_namespaces() {
@@ -592,47 +458,6 @@ mod tests {
         for (line, want) in cases {
             assert_eq!(namespace_mount(line), want.map(PathBuf::from), "{line}");
         }
-    }
-
-    #[test]
-    fn routes_follow_the_nodes() {
-        let cidr: Ipv4Net = "10.89.0.0/24".parse().unwrap();
-        let node = |index, pods: &str| NodeState {
-            index,
-            pod_cidrs: vec![pods.parse().unwrap()],
-        };
-        let nodes = BTreeMap::from([
-            ("a".to_owned(), node(3, "10.244.1.0/24")),
-            ("b".to_owned(), node(2, "10.244.0.0/24")),
-        ]);
-        let balanced = BTreeMap::from([
-            (Ipv4Addr::new(10, 89, 0, 4), "a".to_owned()),
-            (Ipv4Addr::new(10, 89, 0, 5), "nosuch".to_owned()),
-        ]);
-        let state = State {
-            bridge: "b".into(),
-            cidr,
-            nodes,
-            balanced,
-        };
-        let routes = wanted_routes(&state, Some("10.96.0.0/16".parse().unwrap()), 7);
-        let text: Vec<_> = routes
-            .iter()
-            .map(|r| format!("{} via {}", r.to, r.via.unwrap()))
-            .collect();
-        assert_eq!(
-            text,
-            [
-                "10.244.1.0/24 via 10.89.0.3",
-                "10.244.0.0/24 via 10.89.0.2",
-                "10.96.0.0/16 via 10.89.0.2",
-                "10.89.0.4/32 via 10.89.0.3",
-            ]
-        );
-        assert_eq!(state.free_index(), Some(6));
-        let pool: Vec<_> = state.for_services().collect();
-        let ends = [pool.first(), pool.last()].map(|ip| ip.unwrap().octets()[3]);
-        assert_eq!(ends, [128, 254]);
     }
 
     #[test]
