@@ -19,6 +19,7 @@ use skiff_api::{
     },
 };
 use skiff_storage::{Error, Event, EventKind, Object, Watch};
+use tokio_util::sync::CancellationToken;
 
 use super::selection::Selection;
 use crate::{
@@ -454,6 +455,68 @@ fn too_old(asked: u64, oldest: u64) -> Status {
     Status::expired(format!("too old resource version: {asked} ({oldest})"))
 }
 
+/// Where a watch begins, and what it tells first.
+struct Beginning {
+    after: u64,
+    initial: Option<Objects>,
+    /// What tells that all of it was told.
+    end: Option<Bytes>,
+}
+
+impl Beginning {
+    async fn of(
+        ctx: &Context,
+        kind: &Arc<Kind>,
+        options: &Options,
+        rendering: &Rendering,
+        namespace: Option<&str>,
+    ) -> Result<Beginning, Status> {
+        let store = &ctx.app.core.store;
+        let nothing = |after| Beginning {
+            after,
+            initial: None,
+            end: None,
+        };
+        match options.from {
+            Start::Now => return Ok(nothing(store.revision())),
+            Start::After(revision) => return Ok(nothing(revision)),
+            Start::State => {}
+        }
+        let snapshot = store.snapshot(&stored::resource_of(kind));
+        let range = snapshot.range(namespace, None);
+        let initial: Objects = match kind.converter() {
+            None => Box::new(range),
+            Some(_) => {
+                let shown = conversion::all_shown(&ctx.app.core, kind, range.collect()).await?;
+                Box::new(shown.into_iter())
+            }
+        };
+        let end = options
+            .initial_end
+            .then(|| rendering.bookmark(snapshot.revision(), true));
+        Ok(Beginning {
+            after: snapshot.revision(),
+            initial: Some(initial),
+            end: end.transpose()?,
+        })
+    }
+}
+
+/// What a stream tells until the server stops.
+fn body(stream: Stream, stopping: CancellationToken) -> Body {
+    let pieces = futures::stream::unfold(stream, move |mut stream| {
+        let stopping = stopping.clone();
+        async move {
+            let piece = tokio::select! {
+                piece = stream.next() => piece?,
+                () = stopping.cancelled() => return None,
+            };
+            Some((Ok::<_, std::convert::Infallible>(piece), stream))
+        }
+    });
+    Body::from_stream(pieces)
+}
+
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::stream(kind))?;
     let media_type = (accept.encoding.stream_type())
@@ -478,30 +541,10 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
     let resource = stored::resource_of(kind);
     let store = &ctx.app.core.store;
 
-    let (mut initial, mut initial_end) = (None, None);
-    let after = match options.from {
-        Start::State => {
-            let snapshot = store.snapshot(&resource);
-            let range = snapshot.range(namespace.as_deref(), None);
-            initial = Some(match kind.converter() {
-                None => Box::new(range) as Objects,
-                Some(_) => {
-                    let shown = conversion::all_shown(&ctx.app.core, kind, range.collect()).await?;
-                    Box::new(shown.into_iter())
-                }
-            });
-            initial_end = options
-                .initial_end
-                .then(|| rendering.bookmark(snapshot.revision(), true))
-                .transpose()?;
-            snapshot.revision()
-        }
-        Start::Now => store.revision(),
-        Start::After(revision) => revision,
-    };
+    let begins = Beginning::of(ctx, kind, &options, &rendering, namespace.as_deref()).await?;
     let watch = match store.watch_some(
         &resource,
-        after,
+        begins.after,
         selection.interest(kind, namespace.as_deref()),
     ) {
         Ok(watch) => watch,
@@ -525,8 +568,8 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
         bookmarks: options.bookmarks,
         deadline: now + options.timeout,
         next_bookmark: now + BOOKMARK_PERIOD,
-        initial,
-        initial_end,
+        initial: begins.initial,
+        initial_end: begins.end,
         pending: VecDeque::new(),
         held: None,
         columns_sent: false,
@@ -534,16 +577,6 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
         ended: false,
         told: ctx.app.metrics.events(kind),
     };
-    let stopping = ctx.app.stopping.clone();
-    let body = futures::stream::unfold(stream, move |mut stream| {
-        let stopping = stopping.clone();
-        async move {
-            let piece = tokio::select! {
-                piece = stream.next() => piece?,
-                () = stopping.cancelled() => return None,
-            };
-            Some((Ok::<_, std::convert::Infallible>(piece), stream))
-        }
-    });
-    Ok(ctx.finish(200, media_type, Body::from_stream(body)))
+    let body = body(stream, ctx.app.stopping.clone());
+    Ok(ctx.finish(200, media_type, body))
 }

@@ -10,6 +10,7 @@
 //! What a node itself sends to its pods, and they to it, is not judged, as upstream says of every implementation. Cluster DNS, which each node answers
 //! itself, is judged as the pods that it stands for would be: `k8s-app: kube-dns` in `kube-system`.
 
+mod members;
 mod own;
 mod plan;
 mod read;
@@ -17,6 +18,7 @@ mod rules;
 mod table;
 #[cfg(test)]
 mod tests;
+mod verdict;
 mod view;
 
 use std::{

@@ -12,16 +12,15 @@ use std::{
 
 use super::{
     super::view::ObjectName,
-    read::{Peer, Policy, Ports, Rule, Which, join},
-    rules::{self, Allow, Chain, Direction, Other, SetKey},
-    view::{Labels, NamedPort, Pod, Seen, Told},
+    members::{Element, Members, elements},
+    read::Policy,
+    rules::{Chain, SetKey},
+    verdict::sides,
+    view::{Labels, Pod, Seen, Told},
 };
 
 /// How long a chain stays after its last use: kernels before 6.2 notice late that nothing refers to it.
 const CHAIN_REST: Duration = Duration::from_secs(1);
-
-/// An address, with a port where the set is of both.
-pub type Element = (Ipv4Addr, Option<u16>);
 
 /// A pod of this node. `None` each: it is not isolated that way; otherwise the chain that lets through what is allowed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,14 +43,6 @@ struct Used {
     users: usize,
     /// Since when nobody.
     rested: Option<Instant>,
-}
-
-/// A set and the chains that refer to it.
-struct Members {
-    key: SetKey,
-    users: usize,
-    by_pod: HashMap<String, Vec<Element>>,
-    counts: BTreeMap<Element, usize>,
 }
 
 /// What may differ from what the kernel was last told.
@@ -447,145 +438,6 @@ impl Plan {
                 self.touched.elements.remove(name);
                 self.touched.sets.insert(name.to_owned());
             }
-        }
-    }
-}
-
-impl Members {
-    /// Gives a pod these elements instead of those it had; answers which came or went.
-    fn place(&mut self, uid: &str, new: Vec<Element>) -> Vec<Element> {
-        let mut touched = Vec::new();
-        if self.by_pod.get(uid).map_or(&[][..], Vec::as_slice) == new.as_slice() {
-            return touched;
-        }
-        for element in &new {
-            let count = self.counts.entry(*element).or_default();
-            *count += 1;
-            if *count == 1 {
-                touched.push(*element);
-            }
-        }
-        let old = if new.is_empty() {
-            self.by_pod.remove(uid)
-        } else {
-            self.by_pod.insert(uid.to_owned(), new)
-        };
-        for element in old.into_iter().flatten() {
-            if let Some(count) = self.counts.get_mut(&element) {
-                *count -= 1;
-                if *count == 0 {
-                    self.counts.remove(&element);
-                    touched.push(element);
-                }
-            }
-        }
-        touched
-    }
-}
-
-/// What a pod adds to a set.
-fn elements(
-    key: &SetKey,
-    pod: &Pod,
-    own: Option<Ipv4Addr>,
-    namespaces: &HashMap<String, Labels>,
-) -> Vec<Element> {
-    let ips = || {
-        let further = own.filter(|own| !pod.ips.contains(own));
-        pod.ips.iter().copied().chain(further)
-    };
-    let peer = match key {
-        SetKey::Pods(peer) => {
-            if !peer.matches(pod, namespaces) {
-                return Vec::new();
-            }
-            return ips().map(|ip| (ip, None)).collect();
-        }
-        SetKey::Ports { peer, .. } => peer,
-    };
-    let SetKey::Ports { protocol, name, .. } = key else {
-        return Vec::new();
-    };
-    let fits = |port: &&NamedPort| port.protocol == *protocol && port.name == *name;
-    let is_peer = |ip: &Ipv4Addr| match peer {
-        Peer::Everyone => true,
-        Peer::Pods(peer) => peer.matches(pod, namespaces),
-        Peer::Addresses(ranges) => ranges.iter().any(|(a, b)| (a..=b).contains(&ip)),
-    };
-    let ports: BTreeSet<_> = pod.ports.iter().filter(fits).map(|p| p.port).collect();
-    let mut found = Vec::new();
-    if !ports.is_empty() {
-        for ip in ips().filter(is_peer) {
-            found.extend(ports.iter().map(|port| (ip, Some(*port))));
-        }
-    }
-    found
-}
-
-/// The chains of a pod, ingress and egress; none where no policy isolates it.
-fn sides(policies: &BTreeMap<ObjectName, Policy>, pod: &Pod) -> (Option<Chain>, Option<Chain>) {
-    let from = ObjectName::new(pod.namespace.clone(), "");
-    let selecting: Vec<_> = policies
-        .range(from..)
-        .take_while(|(name, _)| name.namespace == pod.namespace)
-        .map(|(_, policy)| policy)
-        .filter(|policy| policy.pods.matches(&pod.labels))
-        .collect();
-    let side = |direction, rules: fn(&Policy) -> Option<&Vec<Rule>>| {
-        let mut isolated = false;
-        let mut allowed = Vec::new();
-        for rule in selecting
-            .iter()
-            .filter_map(|policy| rules(policy))
-            .inspect(|_| isolated = true)
-            .flatten()
-        {
-            allow(&mut allowed, direction, rule, &pod.ports);
-        }
-        isolated.then(|| rules::chain(direction, &allowed))
-    };
-    (
-        side(Direction::Ingress, |policy| policy.ingress.as_ref()),
-        side(Direction::Egress, |policy| policy.egress.as_ref()),
-    )
-}
-
-/// What one rule allows. Named ports are those of the pod that is connected to: of this one, or of each peer.
-fn allow(allowed: &mut Vec<Allow>, direction: Direction, rule: &Rule, own: &[NamedPort]) {
-    let Ports::These(ports) = &rule.ports else {
-        let all = rule.peers.iter().map(|peer| Allow {
-            other: Other::of(peer),
-            ports: None,
-        });
-        return allowed.extend(all);
-    };
-    let mut numbers: BTreeMap<_, Vec<(u16, u16)>> = BTreeMap::new();
-    for port in ports {
-        let of_protocol = numbers.entry(port.protocol).or_default();
-        match &port.which {
-            Which::Any => of_protocol.push((0, u16::MAX)),
-            Which::Range(first, last) => of_protocol.push((*first, *last)),
-            Which::Named(name) if direction == Direction::Ingress => {
-                let fits = |p: &&NamedPort| p.protocol == port.protocol && p.name == *name;
-                of_protocol.extend(own.iter().filter(fits).map(|p| (p.port, p.port)));
-            }
-            Which::Named(name) => allowed.extend(rule.peers.iter().map(|peer| Allow {
-                other: Other::Set(SetKey::Ports {
-                    peer: peer.clone(),
-                    protocol: port.protocol,
-                    name: name.clone(),
-                }),
-                ports: None,
-            })),
-        }
-    }
-    for (protocol, mut ranges) in numbers {
-        join(&mut ranges, |last| last.saturating_add(1));
-        if !ranges.is_empty() {
-            allowed.extend(rule.peers.iter().map(|peer| Allow {
-                other: Other::of(peer),
-                ports: Some((protocol, ranges.clone())),
-            }));
         }
     }
 }

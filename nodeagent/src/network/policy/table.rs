@@ -10,7 +10,8 @@ use std::{
 
 use super::{
     super::nft::line,
-    plan::{Element, Plan, Touched},
+    members::Element,
+    plan::{Plan, Touched},
     rules::{self, Chain, TABLE},
 };
 

@@ -310,28 +310,11 @@ impl<'s> Walk<'s> {
         }
         for name in unknown {
             map.remove(&name);
-            // one is told always: whoever is strict refuses for it
-            if !self.room.is_left() && !self.decoded.unknown.is_empty() {
-                continue;
-            }
-            let mut path = String::new();
-            if let Some(trail) = trail {
-                trail.path(&mut path);
-            }
-            push_name(&mut path, &name);
-            self.room.take(path.len());
-            self.decoded.unknown.push(path);
+            self.unknown(&name, trail);
         }
         left_out.sort_unstable();
         for at in left_out {
-            let field = &t.fields[usize::from(at)];
-            let gone = map.remove(&*field.name);
-            // selectors are told as JSON has them, which leaves out what is empty
-            if let Some(gone) = gone
-                && !t.name.starts_with("meta.v1.LabelSelector")
-            {
-                self.emptied(&gone, field, trail);
-            }
+            self.leave_out(map, &t.fields[usize::from(at)], t, trail);
         }
         for at in &t.always {
             let field = &t.fields[usize::from(*at)];
@@ -339,6 +322,38 @@ impl<'s> Walk<'s> {
                 let zero = self.zero(field);
                 map.insert(field.name.as_ref().into(), zero);
             }
+        }
+    }
+
+    /// Tells of a field that the type does not name.
+    fn unknown(&mut self, name: &str, trail: Option<&Trail>) {
+        // one is told always: whoever is strict refuses for it
+        if !self.room.is_left() && !self.decoded.unknown.is_empty() {
+            return;
+        }
+        let mut path = String::new();
+        if let Some(trail) = trail {
+            trail.path(&mut path);
+        }
+        push_name(&mut path, name);
+        self.room.take(path.len());
+        self.decoded.unknown.push(path);
+    }
+
+    /// Takes a field away that Go would not write.
+    fn leave_out(
+        &mut self,
+        map: &mut Map<String, Value>,
+        field: &Field,
+        of: &Type,
+        trail: Option<&Trail>,
+    ) {
+        let gone = map.remove(&*field.name);
+        // selectors are told as JSON has them, which leaves out what is empty
+        if let Some(gone) = gone
+            && !of.name.starts_with("meta.v1.LabelSelector")
+        {
+            self.emptied(&gone, field, trail);
         }
     }
 
