@@ -15,10 +15,13 @@ struct Controller {
 
 /// `clusterrole-aggregation-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let c = context.wire(Controller {
-        api: context.api.clone(),
-        roles: context.informer(),
-    });
+    let c = context.wire(
+        "ClusterRoleAggregator",
+        Controller {
+            api: context.api.clone(),
+            roles: context.informer(),
+        },
+    );
     c.on(&c.roles, |c, _, queue| {
         wake(
             queue,

@@ -39,14 +39,17 @@ struct Controller {
 
 /// `endpoints-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let c = context.wire(Controller {
-        api: context.api.clone(),
-        recorder: context.recorder("endpoint-controller"),
-        services: context.informer(),
-        pods: context.informer(),
-        endpoints: context.fresh(),
-        times: TriggerTimes::default(),
-    });
+    let c = context.wire(
+        "endpoint",
+        Controller {
+            api: context.api.clone(),
+            recorder: context.recorder("endpoint-controller"),
+            services: context.informer(),
+            pods: context.informer(),
+            endpoints: context.fresh(),
+            times: TriggerTimes::default(),
+        },
+    );
     c.each(&c.services);
     c.on(&c.pods, |c, change, queue| {
         service_pods::wake(change, &c.services, queue)

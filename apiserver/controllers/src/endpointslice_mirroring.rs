@@ -37,13 +37,16 @@ struct Controller {
 
 /// `endpointslice-mirroring-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let c = context.wire(Controller {
-        api: context.api.clone(),
-        recorder: context.recorder("endpoint-slice-mirroring-controller"),
-        endpoints: context.informer(),
-        services: context.informer(),
-        slices: context.fresh(),
-    });
+    let c = context.wire(
+        "endpoint_slice_mirroring",
+        Controller {
+            api: context.api.clone(),
+            recorder: context.recorder("endpoint-slice-mirroring-controller"),
+            endpoints: context.informer(),
+            services: context.informer(),
+            slices: context.fresh(),
+        },
+    );
     c.each(&c.endpoints);
     c.on(&c.services, |c, change, queue| {
         let key = Key::of(&change.object().metadata);

@@ -125,12 +125,15 @@ pub fn start(context: &Context) -> Result<Work, Error> {
             why: "it is needed when --allocate-node-cidrs is set".into(),
         });
     }
-    let c = context.wire(Controller {
-        api: context.api.clone(),
-        recorder: context.recorder("cidrAllocator"),
-        nodes: context.fresh(),
-        pools: Mutex::new(pools),
-    });
+    let c = context.wire(
+        "cidrallocator",
+        Controller {
+            api: context.api.clone(),
+            recorder: context.recorder("cidrAllocator"),
+            nodes: context.fresh(),
+            pools: Mutex::new(pools),
+        },
+    );
     c.on(&c.nodes, |c, change, queue| {
         let (node, given) = (change.object(), networks(change.object()));
         let gone = matches!(change, Change::Deleted(_));

@@ -28,11 +28,14 @@ struct Controller {
 
 /// `ttl-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let c = context.wire(Controller {
-        api: context.api.clone(),
-        nodes: context.informer(),
-        step: AtomicUsize::new(0),
-    });
+    let c = context.wire(
+        "ttlcontroller",
+        Controller {
+            api: context.api.clone(),
+            nodes: context.informer(),
+            step: AtomicUsize::new(0),
+        },
+    );
     c.each(&c.nodes);
     c.on(&c.nodes, |c, change, queue| {
         if !matches!(change, Change::Updated { .. }) {

@@ -34,12 +34,15 @@ pub fn start(context: &Context) -> Result<Work, Error> {
     let Some(pem) = context.options.root_ca_pem.clone() else {
         return Ok(None);
     };
-    let c = context.wire(Controller {
-        api: context.api.clone(),
-        data: BTreeMap::from([("ca.crt".to_string(), pem)]),
-        namespaces: context.informer(),
-        maps: context.informer(),
-    });
+    let c = context.wire(
+        "root_ca_cert_publisher",
+        Controller {
+            api: context.api.clone(),
+            data: BTreeMap::from([("ca.crt".to_string(), pem)]),
+            namespaces: context.informer(),
+            maps: context.informer(),
+        },
+    );
     c.each_there(&c.namespaces);
     c.on(&c.maps, |_, change, queue| {
         let meta = &change.object().metadata;

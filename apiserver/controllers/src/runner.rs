@@ -84,9 +84,9 @@ impl Context {
         self.events.recorder(component)
     }
 
-    /// An empty queue.
-    pub fn queue<K: QueueKey>(&self) -> Arc<Queue<K>> {
-        Arc::new(Queue::new(self.clock.clone()))
+    /// An empty queue, whose metrics bear a name.
+    pub fn queue<K: QueueKey>(&self, name: &'static str) -> Arc<Queue<K>> {
+        Queue::new(name, self.clock.clone())
     }
 
     /// Workers that reconcile what `queue` holds, as many as `--concurrent-syncs` says.
@@ -296,10 +296,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_takes_no_worker_and_its_key_is_tried_again() {
-        let (stop, queue) = (
-            CancellationToken::new(),
-            Arc::new(Queue::new(Clock::system())),
-        );
+        let (stop, queue) = (CancellationToken::new(), Queue::new("odd", Clock::system()));
         let controller = Arc::new(Odd(Mutex::default()));
         let worker = tokio::spawn(tokio_worker(
             controller.clone(),

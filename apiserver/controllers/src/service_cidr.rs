@@ -30,13 +30,16 @@ struct Controller {
 
 /// `service-cidr-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let c = context.wire(Controller {
-        api: context.api.clone(),
-        clock: context.clock.clone(),
-        recorder: context.recorder(NAME),
-        cidrs: context.informer(),
-        addresses: context.informer(),
-    });
+    let c = context.wire(
+        "ipaddresses",
+        Controller {
+            api: context.api.clone(),
+            clock: context.clock.clone(),
+            recorder: context.recorder(NAME),
+            cidrs: context.informer(),
+            addresses: context.informer(),
+        },
+    );
     c.each(&c.cidrs);
     c.on(&c.cidrs, |c, change, queue| {
         let cidr = change.object();

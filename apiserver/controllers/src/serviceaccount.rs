@@ -19,11 +19,14 @@ struct Controller {
 
 /// `serviceaccount-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let c = context.wire(Controller {
-        api: context.api.clone(),
-        namespaces: context.informer(),
-        accounts: context.informer(),
-    });
+    let c = context.wire(
+        "serviceaccount",
+        Controller {
+            api: context.api.clone(),
+            namespaces: context.informer(),
+            accounts: context.informer(),
+        },
+    );
     c.each_there(&c.namespaces);
     c.on(&c.accounts, |_, change, queue| {
         if let Change::Deleted(account) = change

@@ -78,18 +78,21 @@ pub fn start(context: &Context) -> Result<Work, Error> {
     let Some(sign) = context.options.token_signer.clone() else {
         return Ok(None);
     };
-    let c = context.wire(Controller {
-        api: context.api.clone(),
-        sign,
-        root_ca: context
-            .options
-            .root_ca_pem
-            .clone()
-            .unwrap_or_default()
-            .into_bytes(),
-        accounts: context.informer(),
-        secrets: context.informer(),
-    });
+    let c = context.wire(
+        "serviceaccount_tokens_service",
+        Controller {
+            api: context.api.clone(),
+            sign,
+            root_ca: context
+                .options
+                .root_ca_pem
+                .clone()
+                .unwrap_or_default()
+                .into_bytes(),
+            accounts: context.informer(),
+            secrets: context.informer(),
+        },
+    );
     c.on(&c.accounts, |_, change, queue| {
         let meta = &change.object().metadata;
         queue.add(Subject::Account {

@@ -29,14 +29,17 @@ struct Controller {
 
 /// `taint-eviction-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let c = context.wire(Controller {
-        api: context.api.clone(),
-        clock: context.clock.clone(),
-        recorder: context.recorder("taint-eviction-controller"),
-        pods: context.informer(),
-        nodes: context.informer(),
-        scheduled: Mutex::default(),
-    });
+    let c = context.wire(
+        "taint_eviction",
+        Controller {
+            api: context.api.clone(),
+            clock: context.clock.clone(),
+            recorder: context.recorder("taint-eviction-controller"),
+            pods: context.informer(),
+            nodes: context.informer(),
+            scheduled: Mutex::default(),
+        },
+    );
     c.on(&c.pods, |c, change, queue| {
         let comes = |pod: &Pod| c.is_tainted(pods::node_name(pod));
         let concerns = match change {

@@ -22,11 +22,14 @@ struct Controller {
 
 /// `ttl-after-finished-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let c = context.wire(Controller {
-        api: context.api.clone(),
-        clock: context.clock.clone(),
-        jobs: context.informer(),
-    });
+    let c = context.wire(
+        "ttl_jobs_to_delete",
+        Controller {
+            api: context.api.clone(),
+            clock: context.clock.clone(),
+            jobs: context.informer(),
+        },
+    );
     let ends = |change: &Change<Job>| {
         !matches!(change, Change::Deleted(_)) && expiry(change.object()).is_some()
     };

@@ -22,12 +22,12 @@ pub struct Wiring<'a, C, K> {
 }
 
 impl Context {
-    /// Begins to put a controller together.
-    pub fn wire<C, K: QueueKey>(&self, controller: C) -> Wiring<'_, C, K> {
+    /// Begins to put a controller together; `queue` is its queue's name in metrics.
+    pub fn wire<C, K: QueueKey>(&self, queue: &'static str, controller: C) -> Wiring<'_, C, K> {
         Wiring {
             context: self,
             controller: Arc::new(controller),
-            queue: self.queue(),
+            queue: self.queue(queue),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Invariant: nothing answers before authentication and authorization have passed.
 //! Follows the handler chain of `staging/src/k8s.io/apiserver/pkg/server/config.go`.
 
-use std::{convert::Infallible, net::Ipv4Addr, sync::Arc};
+use std::{convert::Infallible, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use http::{HeaderValue, Request, Response, header};
@@ -24,7 +24,7 @@ use crate::{
         held::{Held, Until},
         inflight, panics, remainder,
     },
-    metrics::Labels,
+    metrics::{self, Answered, Labels, Spent},
     non_resource,
     request::{Query, RequestInfo},
     subresources::connect::Peer,
@@ -152,8 +152,7 @@ impl App {
         &self,
         ctx: &mut Context,
         parts: &http::request::Parts,
-        until: std::time::Instant,
-        place: &mut Place,
+        (until, place, waited): (std::time::Instant, &mut Place, &mut Duration),
     ) -> Result<(), Refusal> {
         let in_process = parts.extensions.get::<InProcess>();
         let user = match in_process {
@@ -191,7 +190,10 @@ impl App {
                 query: &ctx.query,
                 until,
             };
-            *place = self.places.enter(&asks).await.map_err(Refusal::Full)?;
+            let began = Instant::now();
+            let entered = self.places.enter(&asks).await;
+            *waited = began.elapsed();
+            *place = entered.map_err(Refusal::Full)?;
         }
         self.authorized(ctx, parts).await
     }
@@ -290,7 +292,9 @@ async fn answered(
 ) -> Response<Body> {
     let app = ctx.app.clone();
     let mut place = Place::default();
-    let admitted = app.admit(&mut ctx, &parts, times.until, &mut place).await;
+    let mut waited = Duration::ZERO;
+    let turn = (times.until, &mut place, &mut waited);
+    let admitted = app.admit(&mut ctx, &parts, turn).await;
     let detached = admitted.is_ok()
         && times.due.is_some()
         && inflight::is_mutating(&ctx.info)
@@ -305,7 +309,7 @@ async fn answered(
         admitted,
         parts,
         body,
-        (labels, times.received),
+        (labels, times.received, waited),
     ));
     let work = async move {
         let response = match told {
@@ -345,7 +349,7 @@ async fn answered_to(
     admitted: Result<(), Refusal>,
     parts: http::request::Parts,
     body: Body,
-    (labels, received): (Option<Labels>, Instant),
+    (labels, received, waited): (Option<Labels>, Instant, Duration),
 ) -> Response<Body> {
     let app = ctx.app.clone();
     match admitted {
@@ -356,20 +360,37 @@ async fn answered_to(
         Err(Refusal::Unknown(why)) => return internal(&ctx, &parts, &why),
         Err(Refusal::Full(refused)) => {
             if let Some(labels) = labels {
-                app.metrics.count(labels, 429, received.elapsed());
+                let answered = Answered {
+                    code: 429,
+                    took: received.elapsed(),
+                    waited,
+                    sent: None,
+                    read: None,
+                };
+                app.metrics.count(labels, &answered);
                 app.metrics.terminated(labels, 429);
             }
             return too_many(&ctx, &refused);
         }
     }
-    let response = dispatch(ctx, parts, body).await;
     let Some(labels) = labels else {
-        return response;
+        return dispatch(ctx, parts, body).await;
     };
-    let code = response.status().as_u16();
-    app.metrics.count(labels, code, received.elapsed());
+    let (response, spent) = metrics::noticing(dispatch(ctx, parts, body)).await;
+    let Spent {
+        waited: others,
+        body,
+    } = spent;
+    let answered = Answered {
+        code: response.status().as_u16(),
+        took: received.elapsed(),
+        waited: waited + others.get(),
+        sent: response.body().size_hint().exact(),
+        read: body.get(),
+    };
+    app.metrics.count(labels, &answered);
     // a watch goes on as long as its body does
-    let streams = response.body().size_hint().exact().is_none();
+    let streams = answered.sent.is_none();
     match app.metrics.begins(labels).filter(|_| streams) {
         Some(watch) => response.map(|body| Body::new(Held::new(body, watch, Until::Dropped))),
         None => response,

@@ -15,10 +15,11 @@ use skiff_api::{
 };
 use skiff_storage::{Error, Expect, Key, Object, Store, Write};
 
+use skiff_watching::tally::{Histogram, SECONDS};
+
 use crate::{
     auth::{Follow, Objects, authorize::Authorizers},
     following::Following,
-    tally::{Histogram, SECONDS},
 };
 
 pub struct Core {

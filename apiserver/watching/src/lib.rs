@@ -15,6 +15,7 @@ pub mod key;
 pub mod queue;
 pub mod reflect;
 pub mod status;
+pub mod tally;
 pub mod task;
 pub mod tls;
 pub mod typed;

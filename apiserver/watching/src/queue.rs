@@ -4,12 +4,14 @@
 //! afterwards; failures of a key are retried later and later (5 ms doubling to 1,000 s). No timer task: workers sleep until the
 //! next delayed key is due. Follows k8s.io/client-go/util/workqueue.
 
+mod counts;
+
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap, HashSet, VecDeque},
     fmt::Display,
     hash::Hash,
-    sync::Mutex,
+    sync::{Arc, Mutex, Weak},
     time::Duration,
 };
 
@@ -17,7 +19,10 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{Clock, after};
+use self::counts::{Counted, Counts, Present};
+use crate::clock::{Clock, after, since};
+
+pub use self::counts::metrics;
 
 const FIRST_RETRY: Duration = Duration::from_millis(5);
 /// Past so many remembered rests, those that are over are forgotten.
@@ -30,9 +35,11 @@ pub trait QueueKey: Clone + Eq + Ord + Hash + Display + Send + Sync + 'static {}
 impl<K: Clone + Eq + Ord + Hash + Display + Send + Sync + 'static> QueueKey for K {}
 
 struct State<K> {
-    ready: VecDeque<K>,
+    /// With when they came.
+    ready: VecDeque<(K, Timestamp)>,
     dirty: HashSet<K>,
-    processing: HashSet<K>,
+    /// With since when.
+    processing: HashMap<K, Timestamp>,
     delayed: BinaryHeap<Reverse<(Timestamp, K)>>,
     due: HashMap<K, Timestamp>,
     failures: HashMap<K, u32>,
@@ -44,25 +51,32 @@ pub struct Queue<K> {
     state: Mutex<State<K>>,
     wake: Notify,
     clock: Clock,
+    name: &'static str,
+    counts: Counts,
 }
 
 impl<K: QueueKey> Queue<K> {
-    /// An empty queue.
-    pub fn new(clock: Clock) -> Self {
+    /// An empty queue, whose metrics bear a name.
+    pub fn new(name: &'static str, clock: Clock) -> Arc<Self> {
         let state = State {
             ready: VecDeque::new(),
             dirty: HashSet::new(),
-            processing: HashSet::new(),
+            processing: HashMap::new(),
             delayed: BinaryHeap::new(),
             due: HashMap::new(),
             failures: HashMap::new(),
             resting: HashMap::new(),
         };
-        Self {
+        let queue = Arc::new(Self {
             state: Mutex::new(state),
             wake: Notify::new(),
             clock,
-        }
+            name,
+            counts: Counts::default(),
+        });
+        let counted: Weak<dyn Counted> = Arc::<Self>::downgrade(&queue);
+        counts::register(counted);
+        queue
     }
 
     fn locked(&self) -> std::sync::MutexGuard<'_, State<K>> {
@@ -81,7 +95,7 @@ impl<K: QueueKey> Queue<K> {
             }
             state.resting.remove(&key);
         }
-        if state.push(key) {
+        if state.push(key, self.clock.now(), &self.counts) {
             drop(state);
             self.wake.notify_one();
         }
@@ -108,6 +122,7 @@ impl<K: QueueKey> Queue<K> {
 
     /// Asks for `key` again after its own growing delay, which is at most `longest`.
     pub fn add_rate_limited(&self, key: K, longest: Duration) {
+        self.counts.retries.add(1);
         let delay = {
             let mut state = self.locked();
             let failures = state.failures.entry(key.clone()).or_insert(0);
@@ -135,11 +150,13 @@ impl<K: QueueKey> Queue<K> {
         loop {
             let next = {
                 let mut state = self.locked();
-                state.move_due(self.clock.now());
+                let now = self.clock.now();
+                state.move_due(now, &self.counts);
                 match state.ready.pop_front() {
-                    Some(key) => {
+                    Some((key, began)) => {
+                        self.counts.waited.observe(since(now, began).as_secs_f64());
                         state.dirty.remove(&key);
-                        state.processing.insert(key.clone());
+                        state.processing.insert(key.clone(), now);
                         if !state.ready.is_empty() {
                             self.wake.notify_one();
                         }
@@ -167,19 +184,21 @@ impl<K: QueueKey> Queue<K> {
     /// whose work grows with the number of objects says so, and thereby takes many changes at once.
     pub fn done(&self, key: &K, rest: Duration) {
         let mut state = self.locked();
-        state.processing.remove(key);
+        let now = self.clock.now();
+        if let Some(began) = state.processing.remove(key) {
+            self.counts.worked.observe(since(now, began).as_secs_f64());
+        }
         let again = state.dirty.contains(key);
         if rest.is_zero() {
             if again {
-                state.ready.push_back(key.clone());
+                state.ready.push_back((key.clone(), now));
                 drop(state);
                 self.wake.notify_one();
             }
             return;
         }
-        let until = after(self.clock.now(), rest);
+        let until = after(now, rest);
         if state.resting.len() >= MOST_RESTING {
-            let now = self.clock.now();
             state.resting.retain(|_, at| *at > now);
         }
         state.resting.insert(key.clone(), until);
@@ -201,17 +220,42 @@ impl<K: QueueKey> Queue<K> {
     }
 }
 
+impl<K: QueueKey> Counted for Queue<K> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    fn present(&self) -> Present {
+        let (state, now) = (self.locked(), self.clock.now());
+        let times = state.processing.values().map(|began| since(now, *began));
+        let longest = times.clone().max().unwrap_or_default();
+        Present {
+            waiting: state.ready.len(),
+            unfinished: times.sum(),
+            longest,
+        }
+    }
+}
+
 impl<K: QueueKey> State<K> {
     /// Marks `key` dirty; true when a worker should be woken for it.
-    fn push(&mut self, key: K) -> bool {
-        if !self.dirty.insert(key.clone()) || self.processing.contains(&key) {
+    fn push(&mut self, key: K, now: Timestamp, counts: &Counts) -> bool {
+        if !self.dirty.insert(key.clone()) {
             return false;
         }
-        self.ready.push_back(key);
+        counts.adds.add(1);
+        if self.processing.contains_key(&key) {
+            return false;
+        }
+        self.ready.push_back((key, now));
         true
     }
 
-    fn move_due(&mut self, now: Timestamp) {
+    fn move_due(&mut self, now: Timestamp, counts: &Counts) {
         while let Some(Reverse((at, _))) = self.delayed.peek() {
             if *at > now {
                 break;
@@ -221,7 +265,7 @@ impl<K: QueueKey> State<K> {
             };
             if self.due.get(&key) == Some(&at) {
                 self.due.remove(&key);
-                self.push(key);
+                self.push(key, now, counts);
             }
         }
     }
@@ -231,8 +275,39 @@ impl<K: QueueKey> State<K> {
 mod tests {
     use super::*;
 
-    fn queue() -> Queue<String> {
-        Queue::new(Clock::system())
+    fn queue() -> Arc<Queue<String>> {
+        Queue::new("tried", Clock::system())
+    }
+
+    #[tokio::test]
+    async fn what_waits_and_what_is_worked_on_is_told() {
+        let (queue, stop) = (
+            Queue::<String>::new("told", Clock::system()),
+            CancellationToken::new(),
+        );
+        let told = |name: &str| {
+            let mut text = String::new();
+            metrics(&mut text);
+            let name = format!("workqueue_{name}{{name=\"told\"}} ");
+            let line = text.lines().find_map(|line| line.strip_prefix(&name));
+            line.map(|value| value.parse::<f64>().unwrap())
+        };
+        for key in ["a", "b", "a"] {
+            queue.add(key.to_string());
+        }
+        assert_eq!((told("adds_total"), told("depth")), (Some(2.0), Some(2.0)));
+        let got = queue.get(&stop).await.unwrap();
+        queue.add(got.clone());
+        assert_eq!((told("adds_total"), told("depth")), (Some(3.0), Some(1.0)));
+        assert!(told("unfinished_work_seconds").unwrap() > 0.0);
+        queue.done(&got, Duration::ZERO);
+        queue.add_rate_limited(got, LAST_RETRY);
+        assert_eq!(told("retries_total"), Some(1.0));
+        assert_eq!(told("queue_duration_seconds_count"), Some(1.0));
+        assert_eq!(told("work_duration_seconds_count"), Some(1.0));
+        assert_eq!(told("longest_running_processor_seconds"), Some(0.0));
+        drop(queue);
+        assert_eq!(told("depth"), None);
     }
 
     #[tokio::test]

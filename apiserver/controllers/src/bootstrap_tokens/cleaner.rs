@@ -15,11 +15,14 @@ struct Controller {
 
 /// `token-cleaner-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let c = context.wire(Controller {
-        api: context.api.clone(),
-        clock: context.clock.clone(),
-        secrets: context.informer(),
-    });
+    let c = context.wire(
+        "token_cleaner",
+        Controller {
+            api: context.api.clone(),
+            clock: context.clock.clone(),
+            secrets: context.informer(),
+        },
+    );
     let is_there = |change: &Change<Secret>| {
         !matches!(change, Change::Deleted(_)) && is_token(change.object())
     };

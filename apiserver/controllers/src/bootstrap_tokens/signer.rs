@@ -25,12 +25,15 @@ struct Controller {
 
 /// `bootstrap-signer-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let c = context.wire(Controller {
-        api: context.api.clone(),
-        clock: context.clock.clone(),
-        secrets: context.informer(),
-        maps: context.informer(),
-    });
+    let c = context.wire(
+        "bootstrap_signer_queue",
+        Controller {
+            api: context.api.clone(),
+            clock: context.clock.clone(),
+            secrets: context.informer(),
+            maps: context.informer(),
+        },
+    );
     let info = Key::new(INFO.0, INFO.1);
     let key = info.clone();
     c.each_if(&c.maps, move |change| {

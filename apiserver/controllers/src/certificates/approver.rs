@@ -49,12 +49,15 @@ struct Controller {
 
 /// `certificatesigningrequest-approving-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let c = context.wire(Controller {
-        api: context.api.clone(),
-        requests: context.informer(),
-        nodes: context.informer(),
-        services: context.informer(),
-    });
+    let c = context.wire(
+        "certificate",
+        Controller {
+            api: context.api.clone(),
+            requests: context.informer(),
+            nodes: context.informer(),
+            services: context.informer(),
+        },
+    );
     // a request may come before its node says where it is
     c.each_there(&c.requests);
     c.on(&c.nodes, |c, change, queue| {

@@ -32,13 +32,16 @@ pub fn start(context: &Context) -> Result<Work, Error> {
     let Some(sign) = context.options.cluster_signing.clone() else {
         return Ok(None);
     };
-    let c = context.wire(Controller {
-        api: context.api.clone(),
-        clock: context.clock.clone(),
-        sign,
-        longest: context.options.cluster_signing_duration,
-        requests: context.informer(),
-    });
+    let c = context.wire(
+        "certificate",
+        Controller {
+            api: context.api.clone(),
+            clock: context.clock.clone(),
+            sign,
+            longest: context.options.cluster_signing_duration,
+            requests: context.informer(),
+        },
+    );
     c.each_there(&c.requests);
     Ok(c.workers())
 }

@@ -48,23 +48,34 @@ fn earliest(cron: &CronJob, now: Timestamp, with_deadline: bool) -> Timestamp {
     limit.map_or(last, |limit| limit.max(last))
 }
 
+/// A schedule whose times do not follow one another, as `59 23 31 2 *`, which has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("time difference between two schedules is less than 1 second")]
+pub struct Timeless;
+
 /// The latest time that is due and not served yet.
+///
+/// # Errors
+/// There is none, and never will be.
 pub fn due(
     cron: &CronJob,
     schedule: &Schedule,
     now: Timestamp,
     with_deadline: bool,
-) -> (Option<Timestamp>, Missed) {
-    let Some(first) = schedule
-        .next(earliest(cron, now, with_deadline))
-        .filter(|t| *t <= now)
-    else {
-        return (None, Missed::None);
-    };
-    let Some(second) = schedule.next(first).filter(|t| *t <= now) else {
-        return (Some(first), Missed::None);
-    };
-    let between = (second.as_second() - first.as_second()).max(1);
+) -> Result<(Option<Timestamp>, Missed), Timeless> {
+    let begin = earliest(cron, now, with_deadline);
+    let first = schedule.next(begin).ok_or(Timeless)?;
+    if first > now {
+        return Ok((None, Missed::None));
+    }
+    let second = schedule.next(first).ok_or(Timeless)?;
+    if second > now {
+        return Ok((Some(first), Missed::None));
+    }
+    let between = second.as_second() - first.as_second();
+    if between < 1 {
+        return Err(Timeless);
+    }
     let count = (now.as_second() - first.as_second()) / between + 1;
     let start = Timestamp::from_second(first.as_second() + (count - 2) * between).unwrap_or(first);
     let (mut latest, mut time) = (None, schedule.next(start));
@@ -72,22 +83,19 @@ pub fn due(
         latest = Some(next);
         time = schedule.next(next);
     }
-    (
-        latest,
-        if count > MANY {
-            Missed::Many
-        } else {
-            Missed::Few
-        },
-    )
+    let missed = match count > MANY {
+        true => Missed::Many,
+        false => Missed::Few,
+    };
+    Ok((latest, missed))
 }
 
 /// How long until the next time, a little more.
 pub fn next_wait(cron: &CronJob, schedule: &Schedule, now: Timestamp) -> Option<Duration> {
     let from = match due(cron, schedule, now, false) {
-        (Some(time), _) => time,
-        (None, Missed::None) => earliest(cron, now, false),
-        (None, _) => now,
+        Ok((Some(time), _)) => time,
+        Ok((None, Missed::None)) => earliest(cron, now, false),
+        Ok((None, _)) | Err(Timeless) => now,
     };
     Some(until(now, after(schedule.next(from)?, MARGIN)))
 }
@@ -99,8 +107,9 @@ mod tests {
 
     #[test]
     fn the_latest_missed_time_is_due() {
-        let schedule = Schedule::parse("0 * * * *", "").unwrap();
-        let case = |created: &str, now: &str, deadline: Option<i64>| {
+        let every_hour = Schedule::parse("0 * * * *", "").unwrap();
+        let never = Schedule::parse("59 23 31 2 *", "").unwrap();
+        let of = |schedule: &Schedule, created: &str, now: &str, deadline: Option<i64>| {
             let mut cron = CronJob {
                 spec: CronJobSpec {
                     starting_deadline_seconds: deadline,
@@ -109,8 +118,13 @@ mod tests {
                 ..Default::default()
             };
             cron.metadata.creation_timestamp = Some(Time(created.parse().unwrap()));
-            let (time, missed) = due(&cron, &schedule, now.parse().unwrap(), true);
-            (time.map(|t| t.to_string()), missed)
+            let found = due(&cron, schedule, now.parse().unwrap(), true);
+            found.map(|(time, missed)| (time.map(|t| t.to_string()), missed))
+        };
+        let at = "2026-01-01T00:10:00Z";
+        assert_eq!(of(&never, at, at, None), Err(Timeless));
+        let case = |created: &str, now: &str, deadline: Option<i64>| {
+            of(&every_hour, created, now, deadline).unwrap()
         };
         assert_eq!(
             case("2026-01-01T00:10:00Z", "2026-01-01T00:50:00Z", None),

@@ -41,13 +41,16 @@ struct Controller {
 
 /// `cronjob-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let c = context.wire(Controller {
-        api: context.api.clone(),
-        clock: context.clock.clone(),
-        recorder: context.recorder("cronjob-controller"),
-        crons: context.fresh(),
-        jobs: context.fresh(),
-    });
+    let c = context.wire(
+        "cronjob",
+        Controller {
+            api: context.api.clone(),
+            clock: context.clock.clone(),
+            recorder: context.recorder("cronjob-controller"),
+            crons: context.fresh(),
+            jobs: context.fresh(),
+        },
+    );
     c.each(&c.crons);
     c.on(&c.jobs, |_, change, queue| {
         let owner = |job: &Job| {
@@ -126,7 +129,14 @@ impl Controller {
             }
         };
         let now = self.clock.now();
-        let (time, missed) = due(cron, &schedule, now, true);
+        let (time, missed) = match due(cron, &schedule, now, true) {
+            Ok(found) => found,
+            Err(why) => {
+                let message = format!("invalid schedule: {text} : {why}");
+                self.recorder.warning(cron, "InvalidSchedule", message);
+                return Ok(None);
+            }
+        };
         if missed == Missed::Many && time.is_some() {
             let advice = "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew";
             self.recorder.warning(cron, "TooManyMissedTimes", advice);

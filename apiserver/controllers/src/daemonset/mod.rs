@@ -57,17 +57,20 @@ struct Backoff {
 
 /// `daemonset-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let c = context.wire(Controller {
-        api: context.api.clone(),
-        clock: context.clock.clone(),
-        recorder: context.recorder("daemonset-controller"),
-        sets: context.fresh(),
-        pods: context.informer(),
-        nodes: context.informer(),
-        revisions: context.fresh(),
-        expectations: Expectations::new(context.clock.clone()),
-        backoff: Mutex::default(),
-    });
+    let c = context.wire(
+        "daemonset",
+        Controller {
+            api: context.api.clone(),
+            clock: context.clock.clone(),
+            recorder: context.recorder("daemonset-controller"),
+            sets: context.fresh(),
+            pods: context.informer(),
+            nodes: context.informer(),
+            revisions: context.fresh(),
+            expectations: Expectations::new(context.clock.clone()),
+            backoff: Mutex::default(),
+        },
+    );
     c.each(&c.sets);
     c.on(&c.pods, |c, change, queue| {
         dependents::heard_of_pod(&c.sets, &c.expectations, change, queue);

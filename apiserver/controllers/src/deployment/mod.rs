@@ -32,14 +32,17 @@ struct Controller {
 
 /// `deployment-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let c = context.wire(Controller {
-        api: context.api.clone(),
-        clock: context.clock.clone(),
-        recorder: context.recorder("deployment-controller"),
-        deployments: context.fresh(),
-        sets: context.fresh(),
-        pods: context.informer(),
-    });
+    let c = context.wire(
+        "deployment",
+        Controller {
+            api: context.api.clone(),
+            clock: context.clock.clone(),
+            recorder: context.recorder("deployment-controller"),
+            deployments: context.fresh(),
+            sets: context.fresh(),
+            pods: context.informer(),
+        },
+    );
     c.each(&c.deployments);
     c.on(&c.sets, |c, change, queue| {
         drop(dependents::heard(&c.deployments, change, queue))

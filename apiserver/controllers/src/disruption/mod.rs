@@ -50,18 +50,21 @@ struct Stale(Arc<Controller>);
 
 /// `disruption-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let stale = context.queue::<Key>();
-    let c = context.wire(Controller {
-        api: context.api.clone(),
-        clock: context.clock.clone(),
-        recorder: context.recorder("controllermanager"),
-        budgets: context.fresh(),
-        pods: context.informer(),
-        sets: context.informer(),
-        deployments: context.informer(),
-        stateful: context.informer(),
-        controllers: context.informer(),
-    });
+    let stale = context.queue::<Key>("stale_pod_disruption");
+    let c = context.wire(
+        "disruption",
+        Controller {
+            api: context.api.clone(),
+            clock: context.clock.clone(),
+            recorder: context.recorder("controllermanager"),
+            budgets: context.fresh(),
+            pods: context.informer(),
+            sets: context.informer(),
+            deployments: context.informer(),
+            stateful: context.informer(),
+            controllers: context.informer(),
+        },
+    );
     let marked = stale.clone();
     c.each(&c.budgets);
     c.on(&c.pods, move |c, change, queue| {

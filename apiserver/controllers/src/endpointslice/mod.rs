@@ -39,16 +39,19 @@ struct Controller {
 
 /// `endpointslice-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let c = context.wire(Controller {
-        api: context.api.clone(),
-        recorder: context.recorder("endpoint-slice-controller"),
-        services: context.informer(),
-        pods: context.informer(),
-        nodes: context.informer(),
-        slices: context.fresh(),
-        times: TriggerTimes::default(),
-        own: Mutex::default(),
-    });
+    let c = context.wire(
+        "endpoint_slice",
+        Controller {
+            api: context.api.clone(),
+            recorder: context.recorder("endpoint-slice-controller"),
+            services: context.informer(),
+            pods: context.informer(),
+            nodes: context.informer(),
+            slices: context.fresh(),
+            times: TriggerTimes::default(),
+            own: Mutex::default(),
+        },
+    );
     c.each(&c.services);
     c.on(&c.pods, |c, change, queue| {
         service_pods::wake(change, &c.services, queue)

@@ -89,7 +89,10 @@ struct Orphaner(Arc<Collector>);
 
 /// `garbage-collector-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let (delete, orphan) = (context.queue::<String>(), context.queue::<String>());
+    let (delete, orphan) = (
+        context.queue::<String>("garbage_collector_attempt_to_delete"),
+        context.queue::<String>("garbage_collector_attempt_to_orphan"),
+    );
     let shared = Arc::new(Shared {
         graph: Mutex::default(),
         delete: delete.clone(),

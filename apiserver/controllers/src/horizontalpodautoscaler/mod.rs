@@ -52,16 +52,19 @@ struct Controller {
 /// `horizontal-pod-autoscaler-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
     let pods = context.informer::<Pod>();
-    let c = context.wire(Controller {
-        api: context.api.clone(),
-        clock: context.clock.clone(),
-        recorder: context.recorder("horizontal-pod-autoscaler"),
-        options: context.options.horizontal_pod_autoscaler,
-        autoscalers: context.informer(),
-        pods: Box::new(move |namespace| pods.in_namespace(namespace)),
-        memories: Mutex::default(),
-        selectors: Mutex::default(),
-    });
+    let c = context.wire(
+        "horizontalpodautoscaler",
+        Controller {
+            api: context.api.clone(),
+            clock: context.clock.clone(),
+            recorder: context.recorder("horizontal-pod-autoscaler"),
+            options: context.options.horizontal_pod_autoscaler,
+            autoscalers: context.informer(),
+            pods: Box::new(move |namespace| pods.in_namespace(namespace)),
+            memories: Mutex::default(),
+            selectors: Mutex::default(),
+        },
+    );
     c.on(&c.autoscalers, |c, change, queue| match change {
         Change::Updated { old, new } if old.spec == new.spec => {}
         Change::Deleted(old) => queue.add(Key::of(&old.metadata)),

@@ -45,17 +45,20 @@ struct Orphans(Arc<Controller>);
 
 /// `job-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let orphans = context.queue::<Key>();
-    let c = context.wire(Controller {
-        api: context.api.clone(),
-        clock: context.clock.clone(),
-        recorder: context.recorder("job-controller"),
-        jobs: context.fresh(),
-        pods: context.informer(),
-        expectations: Expectations::new(context.clock.clone()),
-        released: Released::default(),
-        backoffs: Mutex::default(),
-    });
+    let orphans = context.queue::<Key>("job_orphan_pod");
+    let c = context.wire(
+        "job",
+        Controller {
+            api: context.api.clone(),
+            clock: context.clock.clone(),
+            recorder: context.recorder("job-controller"),
+            jobs: context.fresh(),
+            pods: context.informer(),
+            expectations: Expectations::new(context.clock.clone()),
+            released: Released::default(),
+            backoffs: Mutex::default(),
+        },
+    );
     let (of_jobs, of_pods) = (orphans.clone(), orphans.clone());
     c.each(&c.jobs);
     c.on(&c.jobs, move |c, change, _| {

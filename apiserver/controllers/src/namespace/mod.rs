@@ -36,12 +36,15 @@ struct Controller {
 
 /// `namespace-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let c = context.wire(Controller {
-        api: context.api.clone(),
-        clock: context.clock.clone(),
-        namespaces: context.informer(),
-        pods: context.informer(),
-    });
+    let c = context.wire(
+        "namespace",
+        Controller {
+            api: context.api.clone(),
+            clock: context.clock.clone(),
+            namespaces: context.informer(),
+            pods: context.informer(),
+        },
+    );
     let is_ending = |change: &Change<Namespace>| {
         !matches!(change, Change::Deleted(_)) && change.object().metadata.is_deleting()
     };

@@ -36,15 +36,18 @@ struct Controller {
 
 /// `node-lifecycle-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let c = context.wire(Controller {
-        api: context.api.clone(),
-        clock: context.clock.clone(),
-        recorder: context.recorder("node-controller"),
-        options: context.options.clone(),
-        nodes: context.informer(),
-        pods: context.informer(),
-        leases: context.informer(),
-    });
+    let c = context.wire(
+        "node_lifecycle_controller_pods",
+        Controller {
+            api: context.api.clone(),
+            clock: context.clock.clone(),
+            recorder: context.recorder("node-controller"),
+            options: context.options.clone(),
+            nodes: context.informer(),
+            pods: context.informer(),
+            leases: context.informer(),
+        },
+    );
     let changed = Arc::new(Notify::new());
     let notify = changed.clone();
     c.each(&c.nodes);

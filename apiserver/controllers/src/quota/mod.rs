@@ -42,14 +42,17 @@ struct Controller {
 
 /// `resourcequota-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let c = context.wire(Controller {
-        api: context.api.clone(),
-        clock: context.clock.clone(),
-        quotas: context.fresh(),
-        pods: context.informer(),
-        claims: context.informer(),
-        services: context.informer(),
-    });
+    let c = context.wire(
+        "resourcequota_primary",
+        Controller {
+            api: context.api.clone(),
+            clock: context.clock.clone(),
+            quotas: context.fresh(),
+            pods: context.informer(),
+            claims: context.informer(),
+            services: context.informer(),
+        },
+    );
     c.each_if(
         &c.quotas,
         |change| !matches!(change, Change::Updated { old, new } if old.spec == new.spec),

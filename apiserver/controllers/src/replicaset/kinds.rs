@@ -19,6 +19,8 @@ use crate::dependents::Selecting;
 pub trait Replicated: Selecting {
     /// The reporting component of its events.
     const COMPONENT: &'static str;
+    /// Its queue's name in metrics.
+    const QUEUE: &'static str;
     /// How many pods are wanted.
     fn replicas(&self) -> i32;
     /// What new pods are like.
@@ -55,6 +57,7 @@ macro_rules! alike {
 
 impl Replicated for ReplicaSet {
     const COMPONENT: &'static str = "replicaset-controller";
+    const QUEUE: &'static str = "replicaset";
     const COUNTS_TERMINATING: bool = true;
 
     alike!();
@@ -99,6 +102,7 @@ macro_rules! as_other {
 
 impl Replicated for ReplicationController {
     const COMPONENT: &'static str = "replication-controller";
+    const QUEUE: &'static str = "replicationmanager";
     const COUNTS_TERMINATING: bool = false;
 
     alike!();

@@ -46,15 +46,18 @@ pub fn start_replication_controller(context: &Context) -> Result<Work, Error> {
 }
 
 fn make<K: Replicated>(context: &Context) -> Work {
-    let c = context.wire(Controller::<K> {
-        api: context.api.clone(),
-        clock: context.clock.clone(),
-        recorder: context.recorder(K::COMPONENT),
-        sets: context.fresh(),
-        pods: context.informer(),
-        expectations: Expectations::new(context.clock.clone()),
-        pace: Pace::new(context.clock.clone()),
-    });
+    let c = context.wire(
+        K::QUEUE,
+        Controller::<K> {
+            api: context.api.clone(),
+            clock: context.clock.clone(),
+            recorder: context.recorder(K::COMPONENT),
+            sets: context.fresh(),
+            pods: context.informer(),
+            expectations: Expectations::new(context.clock.clone()),
+            pace: Pace::new(context.clock.clone()),
+        },
+    );
     c.each(&c.sets);
     c.on(&c.pods, |c, change, queue| {
         dependents::heard_of_pod(&c.sets, &c.expectations, change, queue);

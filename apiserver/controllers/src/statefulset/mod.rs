@@ -34,16 +34,19 @@ struct Controller {
 
 /// `statefulset-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let c = context.wire(Controller {
-        api: context.api.clone(),
-        clock: context.clock.clone(),
-        recorder: context.recorder("statefulset-controller"),
-        sets: context.fresh(),
-        pods: context.fresh(),
-        claims: context.fresh(),
-        revisions: context.fresh(),
-        pace: Pace::new(context.clock.clone()),
-    });
+    let c = context.wire(
+        "statefulset",
+        Controller {
+            api: context.api.clone(),
+            clock: context.clock.clone(),
+            recorder: context.recorder("statefulset-controller"),
+            sets: context.fresh(),
+            pods: context.fresh(),
+            claims: context.fresh(),
+            revisions: context.fresh(),
+            pace: Pace::new(context.clock.clone()),
+        },
+    );
     c.each(&c.sets);
     c.on(&c.pods, |c, change, queue| {
         drop(dependents::heard(&c.sets, change, queue))

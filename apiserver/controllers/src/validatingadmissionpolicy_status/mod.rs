@@ -19,7 +19,7 @@ use skiff_api::machinery::cel::{
 use self::types::{Asked, Types};
 use crate::prelude::*;
 
-const NAME: &str = "validatingadmissionpolicy-status-controller";
+const NAME: &str = "validatingadmissionpolicy-status";
 
 struct Controller {
     api: Api,
@@ -28,10 +28,13 @@ struct Controller {
 
 /// `validatingadmissionpolicy-status-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let c = context.wire(Controller {
-        api: context.api.clone(),
-        policies: context.informer(),
-    });
+    let c = context.wire(
+        "validatingadmissionpolicy-status",
+        Controller {
+            api: context.api.clone(),
+            policies: context.informer(),
+        },
+    );
     c.each_there(&c.policies);
     Ok(c.some_workers(1))
 }

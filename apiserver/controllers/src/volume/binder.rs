@@ -35,14 +35,17 @@ struct Binder {
 
 /// `persistentvolume-binder-controller`. One worker for both kinds: a volume's key is without a namespace.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let c = context.wire(Binder {
-        api: context.api.clone(),
-        recorder: context.recorder("persistentvolume-controller"),
-        volumes: context.fresh(),
-        claims: context.fresh(),
-        classes: context.informer(),
-        pods: context.informer(),
-    });
+    let c = context.wire(
+        "claims",
+        Binder {
+            api: context.api.clone(),
+            recorder: context.recorder("persistentvolume-controller"),
+            volumes: context.fresh(),
+            claims: context.fresh(),
+            classes: context.informer(),
+            pods: context.informer(),
+        },
+    );
     c.each(&c.volumes);
     c.on(&c.volumes, |c, change, queue| {
         if let Some(reference) = &change.object().spec().claim_ref {

@@ -21,12 +21,15 @@ struct Classes {
 
 /// `volumeattributesclass-protection-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let c = context.wire(Classes {
-        api: context.api.clone(),
-        classes: context.informer(),
-        claims: context.informer(),
-        volumes: context.informer(),
-    });
+    let c = context.wire(
+        "vacprotection",
+        Classes {
+            api: context.api.clone(),
+            classes: context.informer(),
+            claims: context.informer(),
+            volumes: context.informer(),
+        },
+    );
     c.each_if(&c.classes, |change| concerns(change, FINALIZER));
     c.on(&c.claims, |c, change, queue| {
         before(change)

@@ -26,12 +26,15 @@ struct Controller {
 
 /// `ephemeral-volume-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let c = context.wire(Controller {
-        api: context.api.clone(),
-        recorder: context.recorder("ephemeral_volume"),
-        pods: context.informer(),
-        claims: context.informer(),
-    });
+    let c = context.wire(
+        "ephemeral_volume",
+        Controller {
+            api: context.api.clone(),
+            recorder: context.recorder("ephemeral_volume"),
+            pods: context.informer(),
+            claims: context.informer(),
+        },
+    );
     let is_new = |change: &Change<Pod>| {
         let pod = change.object();
         let has_ephemeral = pod

@@ -16,11 +16,14 @@ struct Controller {
 
 /// `persistentvolume-expander-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let c = context.wire(Controller {
-        recorder: context.recorder("volume_expand"),
-        claims: context.informer(),
-        volumes: context.informer(),
-    });
+    let c = context.wire(
+        "volume_expand",
+        Controller {
+            recorder: context.recorder("volume_expand"),
+            claims: context.informer(),
+            volumes: context.informer(),
+        },
+    );
     c.each_if(&c.claims, matters);
     Ok(c.some_workers(1))
 }

@@ -28,11 +28,14 @@ struct Volumes {
 
 /// `persistentvolumeclaim-protection-controller`.
 pub fn start_claims(context: &Context) -> Result<Work, Error> {
-    let c = context.wire(Claims {
-        api: context.api.clone(),
-        claims: context.informer(),
-        pods: context.informer(),
-    });
+    let c = context.wire(
+        "pvcprotection",
+        Claims {
+            api: context.api.clone(),
+            claims: context.informer(),
+            pods: context.informer(),
+        },
+    );
     c.each_if(&c.claims, |change| concerns(change, OF_CLAIM));
     c.on(&c.pods, |c, change, queue| {
         let pod = change.object();
@@ -57,10 +60,13 @@ pub fn start_claims(context: &Context) -> Result<Work, Error> {
 
 /// `persistentvolume-protection-controller`.
 pub fn start_volumes(context: &Context) -> Result<Work, Error> {
-    let c = context.wire(Volumes {
-        api: context.api.clone(),
-        volumes: context.informer(),
-    });
+    let c = context.wire(
+        "pvprotection",
+        Volumes {
+            api: context.api.clone(),
+            volumes: context.informer(),
+        },
+    );
     c.each_if(&c.volumes, |change| concerns(change, OF_VOLUME));
     Ok(c.some_workers(1))
 }

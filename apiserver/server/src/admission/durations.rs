@@ -6,10 +6,10 @@
 use std::{sync::OnceLock, time::Duration};
 
 use super::Operation;
-use crate::tally::Histogram;
+use skiff_watching::tally::Histogram;
 
 /// Upper ends, in seconds.
-const BOUNDS: &[f64] = &[0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 10.0];
+const BOUNDS: &[f64] = &[0.005, 0.025, 0.1, 0.5, 1.0, 2.5];
 
 const OPERATIONS: [Operation; 4] = [
     Operation::Connect,

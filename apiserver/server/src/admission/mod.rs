@@ -37,7 +37,7 @@ mod taint_nodes_by_condition;
 mod view;
 mod webhooks;
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use skiff_api::machinery::status::Status;
 
@@ -51,13 +51,14 @@ pub use self::{
     rounds::Rounds,
     webhooks::Webhooks,
 };
-use crate::tally::family;
+use skiff_watching::tally::family;
 
 /// The plugins that are on, in order.
 #[derive(Default)]
 pub struct Chain {
     plugins: Vec<(Box<dyn Plugin>, Durations)>,
     passes: Durations,
+    hooks: Arc<webhooks::Tally>,
 }
 
 impl Chain {
@@ -120,6 +121,7 @@ impl Chain {
         let help = "Seconds that all plugins took that change an object, or that look at it.";
         family(text, name, "histogram", help);
         self.passes.text(name, "", text);
+        self.hooks.text(text);
     }
 }
 
@@ -202,5 +204,6 @@ pub fn chain(selection: &Selection, webhooks: &Webhooks) -> Result<Chain, Select
             .map(|plugin| (plugin, Durations::default()))
             .collect(),
         passes: Durations::default(),
+        hooks: webhooks.tally.clone(),
     })
 }

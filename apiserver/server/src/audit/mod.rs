@@ -25,7 +25,7 @@ pub use self::{
     trail::{Ending, Request, Trail},
     webhook::ConfigError,
 };
-use crate::tally::Counter;
+use skiff_watching::tally::Counter;
 
 use self::{
     event::Event,

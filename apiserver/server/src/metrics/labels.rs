@@ -82,6 +82,28 @@ impl Labels {
         )
     }
 
+    /// Whether it is a read whose answer ends.
+    pub(super) fn reads(&self) -> bool {
+        matches!(self.verb, "GET" | "LIST")
+    }
+
+    /// What the size of its body is counted under; `None`: it is not counted.
+    pub(super) fn writes(&self) -> Option<&'static str> {
+        Some(match self.verb {
+            "POST" => "create",
+            "PUT" => "update",
+            "PATCH" | "APPLY" => "patch",
+            "DELETE" if self.scope != "resource" => "delete_collection",
+            "DELETE" => "delete",
+            _ => return None,
+        })
+    }
+
+    /// Whether it is only tried.
+    pub(super) fn is_tried(&self) -> bool {
+        !self.dry_run.is_empty()
+    }
+
     /// The same, whichever program asked.
     pub(super) fn of_anybody(self) -> Labels {
         Labels { client: "", ..self }

@@ -5,7 +5,7 @@
 
 use skiff_api::machinery::read::Read;
 
-use crate::tally::{family, single};
+use skiff_watching::tally::{family, single};
 
 /// The system counts processor time in hundredths of a second (`USER_HZ`), which programs are promised.
 const TICKS: f64 = 100.0;

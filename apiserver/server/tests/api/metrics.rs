@@ -29,6 +29,7 @@ async fn what_happens_is_counted() {
     server.get(&format!("{path}/b")).await.is(200);
     let after = server.get("/metrics").await.is(200).text();
     const OF: &str = "component=\"apiserver\",dry_run=\"\",group=\"\",resource=\"configmaps\",scope=\"resource\",subresource=\"\"";
+    const PROMISED: &str = "component=\"apiserver\",group=\"\",resource=\"configmaps\",scope=\"resource\",subresource=\"\"";
     const STORED: &str = "group=\"\",operation=\"create\",resource=\"configmaps\"";
     for line in [
         format!(
@@ -43,6 +44,9 @@ async fn what_happens_is_counted() {
         "apiserver_admission_step_admission_duration_seconds_count{operation=\"CREATE\",rejected=\"false\",type=\"validate\"}".into(),
         format!("etcd_request_duration_seconds_bucket{{{STORED},le=\"+Inf\"}}"),
         "apiserver_resource_objects{group=\"\",resource=\"configmaps\"}".into(),
+        format!("apiserver_request_sli_duration_seconds_count{{{PROMISED},verb=\"GET\",version=\"v1\"}}"),
+        format!("apiserver_response_sizes_bucket{{{PROMISED},verb=\"GET\",version=\"v1\",le=\"1000\"}}"),
+        "apiserver_request_body_size_bytes_bucket{group=\"\",resource=\"configmaps\",verb=\"create\",le=\"50000\"}".into(),
         "apiserver_storage_objects{resource=\"configmaps\"}".into(),
     ] {
         let (old, new) = (value(&before, &line), value(&after, &line));

@@ -27,7 +27,7 @@ pub async fn call(
     if attributes.dry_run && !hook.allows_dry_run() {
         return Err(match hook.side_effects.as_str() {
             "" => CallError::SideEffects.into(),
-            _ => Failure::Refused(Status::bad_request(format!(
+            _ => Failure::Internal(Status::bad_request(format!(
                 "admission webhook {:?} does not support dry run",
                 hook.name
             ))),

@@ -43,6 +43,8 @@ pub enum Failure {
     Calling(CallError),
     /// The write is refused, whatever the failure policy.
     Refused(Status),
+    /// So is it here: not because the webhook says so, but for what it did or would be asked to do.
+    Internal(Status),
 }
 
 impl<E: Into<CallError>> From<E> for Failure {

@@ -60,7 +60,7 @@ impl Hook {
     /// What follows when it refuses, or cannot be asked: the write is refused, or goes on, which whoever runs the server is told.
     pub fn failed(&self, failure: Failure) -> Result<(), Status> {
         let why = match failure {
-            Failure::Refused(status) => return Err(status),
+            Failure::Refused(status) | Failure::Internal(status) => return Err(status),
             Failure::Calling(why) => why,
         };
         let (configuration, name) = (&self.configuration, &self.name);

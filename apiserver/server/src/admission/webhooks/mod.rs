@@ -6,7 +6,7 @@
 //! Follows `staging/src/k8s.io/apiserver/pkg/admission/plugin/webhook/{generic,mutating,validating}`.
 //!
 //! `configurations` keeps what is stored, read once; `hook` is one webhook; `review` is the question and the answer; `call` asks; `patch` changes the
-//! object; `failure` is why a write is not made.
+//! object; `failure` is why a write is not made; `tally` counts.
 
 mod call;
 mod configurations;
@@ -15,6 +15,7 @@ mod hook;
 mod mutating;
 mod patch;
 mod review;
+mod tally;
 mod validating;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use skiff_api::{kinds::Kind, machinery::status::Status};
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
+pub use self::tally::Tally;
 use self::{configurations::Configurations, hook::Hook};
 use super::{
     expressions::{Asker, Input},
@@ -40,6 +42,7 @@ const VALIDATING: &str = "validatingwebhookconfigurations.admissionregistration.
 pub struct Webhooks {
     mutating: Arc<Configurations>,
     validating: Arc<Configurations>,
+    pub tally: Arc<Tally>,
 }
 
 impl Webhooks {
@@ -65,13 +68,17 @@ impl Webhooks {
     }
 
     pub fn mutating_plugin(&self) -> Box<dyn Plugin> {
-        Box::new(mutating::MutatingAdmissionWebhook(self.mutating.clone()))
+        Box::new(mutating::MutatingAdmissionWebhook {
+            configurations: self.mutating.clone(),
+            tally: self.tally.clone(),
+        })
     }
 
     pub fn validating_plugin(&self) -> Box<dyn Plugin> {
-        Box::new(validating::ValidatingAdmissionWebhook(
-            self.validating.clone(),
-        ))
+        Box::new(validating::ValidatingAdmissionWebhook {
+            configurations: self.validating.clone(),
+            tally: self.tally.clone(),
+        })
     }
 }
 

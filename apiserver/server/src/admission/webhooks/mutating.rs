@@ -2,15 +2,20 @@
 //!
 //! Follows `staging/src/k8s.io/apiserver/pkg/admission/plugin/webhook/mutating/dispatcher.go`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use skiff_api::machinery::{schema::to_ordered_json, status::Status};
 
 use super::{
-    call::call, concerns, conditions_hold, configurations::Configurations, hook::Hook, meant,
-    patch, review::Verdict,
+    call::call,
+    concerns, conditions_hold,
+    configurations::Configurations,
+    hook::Hook,
+    meant, patch,
+    review::Verdict,
+    tally::{Asked, Tally},
 };
 use crate::{
     admission::{
@@ -18,11 +23,15 @@ use crate::{
         view::{View, Views},
     },
     audit::Level,
+    metrics,
 };
 
 const NAME: &str = "MutatingAdmissionWebhook";
 
-pub struct MutatingAdmissionWebhook(pub Arc<Configurations>);
+pub struct MutatingAdmissionWebhook {
+    pub configurations: Arc<Configurations>,
+    pub tally: Arc<Tally>,
+}
 
 #[async_trait]
 impl Plugin for MutatingAdmissionWebhook {
@@ -31,11 +40,11 @@ impl Plugin for MutatingAdmissionWebhook {
     }
 
     fn handles(&self, attributes: &Attributes<'_>) -> bool {
-        concerns(&self.0, attributes)
+        concerns(&self.configurations, attributes)
     }
 
     async fn admit(&self, attributes: &mut Attributes<'_>) -> Result<(), Status> {
-        let hooks = self.0.hooks()?;
+        let hooks = self.configurations.hooks()?;
         let again = attributes.rounds.is_again();
         let object = attributes.object.as_ref();
         attributes.rounds.of(NAME).begin(again, object);
@@ -53,7 +62,7 @@ impl Plugin for MutatingAdmissionWebhook {
                 continue;
             }
             let noted = format!("round_{}_index_{index}", u8::from(again));
-            let changed = one(hook, &noted, attributes, &mut views[place]).await?;
+            let changed = one(hook, &noted, attributes, &mut views[place], &self.tally).await?;
             if changed {
                 views.keep_only(&kind);
                 attributes.rounds.of(NAME).changed();
@@ -76,7 +85,9 @@ async fn one(
     place: &str,
     attributes: &mut Attributes<'_>,
     view: &mut View,
+    tally: &Tally,
 ) -> Result<bool, Status> {
+    let (began, operation) = (Instant::now(), attributes.operation);
     let patched = match call(hook, attributes, view, true).await {
         Ok(verdict) => {
             let applied = patch::apply(hook, attributes, view, &verdict).await;
@@ -87,6 +98,15 @@ async fn one(
         }
         Err(why) => Err(why),
     };
+    let (asked, took) = (
+        Asked {
+            mutating: true,
+            operation,
+        },
+        began.elapsed(),
+    );
+    tally.asked(hook, asked, patched.as_ref().err(), took);
+    metrics::waited(took);
     let changed = *patched.as_ref().unwrap_or(&false);
     let key = format!("mutation.webhook.admission.k8s.io/{place}");
     let said =

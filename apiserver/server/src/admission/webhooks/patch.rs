@@ -38,7 +38,7 @@ pub async fn apply(
             "admission webhook {:?} attempted to modify the object, which is not supported for this operation",
             hook.name
         );
-        return Err(Failure::Refused(Status::internal(why)));
+        return Err(Failure::Internal(Status::internal(why)));
     };
     if verdict.patch_type != "JSONPatch" {
         return Err(CallError::PatchType(verdict.patch_type.clone()).into());
@@ -46,10 +46,10 @@ pub async fn apply(
     let mut patched = object.clone();
     patch
         .apply(&mut patched)
-        .map_err(|why| Failure::Refused(Status::internal(why)))?;
+        .map_err(|why| Failure::Internal(Status::internal(why)))?;
     let patched = view::read(attributes, view, patched)
         .await
-        .map_err(Failure::Refused)?;
+        .map_err(Failure::Internal)?;
     let changed = patched.as_read != *object;
     view.object = Some(patched.shown);
     attributes.object = Some(patched.own);

@@ -2,22 +2,33 @@
 //!
 //! Follows `staging/src/k8s.io/apiserver/pkg/admission/plugin/webhook/validating/dispatcher.go`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use skiff_api::machinery::status::Status;
 
 use super::{
-    call::call, concerns, conditions_hold, configurations::Configurations, hook::Hook, meant,
+    call::call,
+    concerns, conditions_hold,
+    configurations::Configurations,
+    hook::Hook,
+    meant,
+    tally::{Asked, Tally},
 };
-use crate::admission::{
-    plugin::{Attributes, Plugin},
-    view::{View, Views},
+use crate::{
+    admission::{
+        plugin::{Attributes, Plugin},
+        view::{View, Views},
+    },
+    metrics,
 };
 
 const NAME: &str = "ValidatingAdmissionWebhook";
 
-pub struct ValidatingAdmissionWebhook(pub Arc<Configurations>);
+pub struct ValidatingAdmissionWebhook {
+    pub configurations: Arc<Configurations>,
+    pub tally: Arc<Tally>,
+}
 
 #[async_trait]
 impl Plugin for ValidatingAdmissionWebhook {
@@ -26,11 +37,11 @@ impl Plugin for ValidatingAdmissionWebhook {
     }
 
     fn handles(&self, attributes: &Attributes<'_>) -> bool {
-        concerns(&self.0, attributes)
+        concerns(&self.configurations, attributes)
     }
 
     async fn validate(&self, attributes: &Attributes<'_>) -> Result<(), Status> {
-        let hooks = self.0.hooks()?;
+        let hooks = self.configurations.hooks()?;
         let (mut views, mut relevant) = (Views::default(), Vec::new());
         for hook in &*hooks {
             let Some(kind) = meant(hook, attributes)? else {
@@ -44,9 +55,12 @@ impl Plugin for ValidatingAdmissionWebhook {
         let asked = relevant
             .into_iter()
             .enumerate()
-            .map(|(at, (hook, place))| one(hook, at, attributes, &views[place]));
+            .map(|(at, (hook, place))| one(hook, at, attributes, &views[place], &self.tally));
         // all are waited for; the first of those that refuse is told
-        futures::future::join_all(asked).await.into_iter().collect()
+        let began = Instant::now();
+        let said = futures::future::join_all(asked).await;
+        metrics::waited(began.elapsed());
+        said.into_iter().collect()
     }
 }
 
@@ -56,8 +70,16 @@ async fn one(
     at: usize,
     attributes: &Attributes<'_>,
     view: &View,
+    tally: &Tally,
 ) -> Result<(), Status> {
-    match call(hook, attributes, view, false).await {
+    let (began, operation) = (Instant::now(), attributes.operation);
+    let said = call(hook, attributes, view, false).await;
+    let asked = Asked {
+        mutating: false,
+        operation,
+    };
+    tally.asked(hook, asked, said.as_ref().err(), began.elapsed());
+    match said {
         Ok(_) => Ok(()),
         Err(why) => {
             hook.failed(why)?;

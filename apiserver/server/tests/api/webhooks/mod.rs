@@ -1,5 +1,6 @@
 //! Admission webhooks, asked by a server: what they may say, what they may change, and what becomes of a write when they cannot be asked.
 
+mod counted;
 mod failures;
 mod forms;
 mod matching;
