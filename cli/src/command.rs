@@ -185,7 +185,6 @@ pub fn help_flag() -> Arg {
 const GLOBAL_REFUSED: &[Refused] = &[
     Refused::value("profile", "only 'none' is known here; leave the flag out"),
     Refused::value("profile-output", "there is no profiler"),
-    Refused::value("kuberc", "preferences files are not read"),
     Refused::value("vmodule", "logs are not divided into modules"),
     Refused::switch(
         "match-server-version",

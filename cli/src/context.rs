@@ -7,6 +7,7 @@ use crate::discovery::Discovery;
 use crate::error::{Error, Result, message};
 use crate::flags::{Line, Listed};
 use crate::kubeconfig::{Config, Overrides, Resolved};
+use crate::kuberc::Policy;
 use crate::{generate, print, resource};
 use std::cell::OnceCell;
 use std::ops::Deref;
@@ -19,6 +20,9 @@ pub struct Global {
     /// The kubeconfig file to read, instead of $KUBECONFIG or ~/.kube/config
     #[arg(long)]
     pub kubeconfig: String,
+    /// The file of preferences to read, instead of $KUBERC or ~/.kube/kuberc
+    #[arg(long)]
+    pub kuberc: String,
     /// Where answers of the server's discovery are kept
     #[arg(long, default_value = "~/.kube/cache")]
     pub cache_dir: String,
@@ -138,6 +142,7 @@ struct Inner {
     global: Global,
     shared: Shared,
     path: String,
+    policy: Policy,
     config: OnceCell<Config>,
     resolved: OnceCell<Resolved>,
     client: OnceCell<Client>,
@@ -149,17 +154,19 @@ struct Inner {
 pub struct Ctx(Rc<Inner>);
 
 impl Ctx {
-    pub fn new(line: Line, path: String) -> Self {
+    /// `policy`: which programs may give credentials.
+    pub fn new(line: Line, path: String, policy: Policy) -> Self {
         let global = line.flags();
-        Self::of(line, global, path)
+        Self::of(line, global, path, policy)
     }
 
-    fn of(line: Line, global: Global, path: String) -> Self {
+    fn of(line: Line, global: Global, path: String, policy: Policy) -> Self {
         Ctx(Rc::new(Inner {
             shared: line.flags(),
             line,
             global,
             path,
+            policy,
             config: OnceCell::new(),
             resolved: OnceCell::new(),
             client: OnceCell::new(),
@@ -171,7 +178,13 @@ impl Ctx {
     pub fn in_namespace(&self, namespace: &str) -> Self {
         let mut global = self.0.global.clone();
         global.namespace = Some(namespace.into());
-        Ctx::of(self.0.line.clone(), global, self.0.path.clone())
+        let inner = &self.0;
+        Ctx::of(
+            inner.line.clone(),
+            global,
+            inner.path.clone(),
+            inner.policy.clone(),
+        )
     }
 
     /// The same with the verb's own flags.
@@ -356,6 +369,8 @@ impl Ctx {
             verbosity: self.global().v,
             program: self.program().to_string(),
             command: self.path().to_string(),
+            policy: self.0.policy.clone(),
+            stdin_in_use: self.filenames().iter().any(|name| name == "-"),
         })
     }
 

@@ -7,6 +7,7 @@ use crate::error::{Error, Result, quote};
 use crate::typed::Read;
 use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -115,11 +116,24 @@ impl Served {
 
     /// The resource that a word of `group` (any, if none is given) names, in its preferred version.
     fn named(&self, word: &str, group: Option<&str>, version: Option<&str>) -> Option<&Resource> {
-        let fits = |r: &&Resource| {
-            group.is_none_or(|g| {
-                r.group == g || (!g.is_empty() && r.group.starts_with(&format!("{g}.")))
-            }) && version.is_none_or(|v| r.version == v)
-        };
+        let of_group = |g: &str| self.first_of(word, &|r| r.group == g, version);
+        match group {
+            None => self.first_of(word, &|_| true, version),
+            Some("") => of_group(""),
+            // the beginning of a group will do where no group is called so
+            Some(g) => {
+                of_group(g).or_else(|| self.first_of(word, &|r| r.group.starts_with(g), version))
+            }
+        }
+    }
+
+    fn first_of(
+        &self,
+        word: &str,
+        of_group: &dyn Fn(&Resource) -> bool,
+        version: Option<&str>,
+    ) -> Option<&Resource> {
+        let fits = |r: &&Resource| of_group(r) && version.is_none_or(|v| r.version == v);
         let exact = self
             .resources
             .iter()
@@ -166,6 +180,23 @@ impl Served {
         }
     }
 
+    /// Other resources that a short name could mean: those behind the one that it does mean.
+    pub fn also_called(&self, word: &str) -> Vec<String> {
+        let word = word.to_lowercase();
+        let is_name = |r: &Resource| r.plural == word || r.singular == word;
+        if self.resources.iter().any(is_name) {
+            return Vec::new();
+        }
+        let mut called: Vec<String> = Vec::new();
+        for r in &self.resources {
+            let name = r.group_resource();
+            if r.short_names.contains(&word) && !called.contains(&name) {
+                called.push(name);
+            }
+        }
+        called.split_off(called.len().min(1))
+    }
+
     /// The resource of a kind in a version.
     pub fn of_kind(&self, api_version: &str, kind: &str) -> Option<&Resource> {
         let (group, version) = split_api_version(api_version);
@@ -204,6 +235,8 @@ pub struct Discovery {
     dir: PathBuf,
     served: RefCell<Option<Rc<Served>>>,
     fresh: Cell<bool>,
+    /// What users were warned of.
+    warned: RefCell<HashSet<String>>,
 }
 
 const KEPT: Duration = Duration::from_secs(6 * 60 * 60);
@@ -228,6 +261,7 @@ impl Discovery {
             dir: cache.join("discovery").join(safe),
             served: RefCell::default(),
             fresh: Cell::new(false),
+            warned: RefCell::default(),
         }
     }
 
@@ -270,32 +304,42 @@ impl Discovery {
     /// # Errors
     /// `Error::NoResource` if nothing is called so.
     pub async fn lookup(&self, word: &str) -> Result<Resource> {
-        self.find(|s| s.lookup(word).cloned())
-            .await?
-            .ok_or_else(|| match word.split_once('.') {
-                Some((name, rest)) => match rest.split_once('.') {
-                    Some((version, group))
-                        if version.starts_with('v')
-                            && version[1..].starts_with(|c: char| c.is_ascii_digit()) =>
-                    {
-                        Error::NoResource {
-                            resource: name.into(),
-                            group: group.into(),
-                            version: version.into(),
-                        }
-                    }
-                    _ => Error::NoResource {
+        let found = self.find(|s| s.lookup(word).cloned()).await?;
+        if found.is_some() && !word.contains('.') {
+            for other in self.served().await?.also_called(word) {
+                let text = format!(
+                    "short name {} could also match lower priority resource {other}",
+                    quote(word)
+                );
+                if self.warned.borrow_mut().insert(text.clone()) {
+                    eprintln!("Warning: {text}");
+                }
+            }
+        }
+        found.ok_or_else(|| match word.split_once('.') {
+            Some((name, rest)) => match rest.split_once('.') {
+                Some((version, group))
+                    if version.starts_with('v')
+                        && version[1..].starts_with(|c: char| c.is_ascii_digit()) =>
+                {
+                    Error::NoResource {
                         resource: name.into(),
-                        group: rest.into(),
-                        version: String::new(),
-                    },
-                },
-                None => Error::NoResource {
-                    resource: word.into(),
-                    group: String::new(),
+                        group: group.into(),
+                        version: version.into(),
+                    }
+                }
+                _ => Error::NoResource {
+                    resource: name.into(),
+                    group: rest.into(),
                     version: String::new(),
                 },
-            })
+            },
+            None => Error::NoResource {
+                resource: word.into(),
+                group: String::new(),
+                version: String::new(),
+            },
+        })
     }
 
     /// The resource of an object's `apiVersion` and `kind`.
@@ -609,6 +653,7 @@ pub mod tests {
             ("deploy", Some("apps/v1 deployments")),
             ("deployments.apps", Some("apps/v1 deployments")),
             ("deployments.v1.apps", Some("apps/v1 deployments")),
+            ("deploy.ap", Some("apps/v1 deployments")),
             ("deployments.nosuch", None),
             ("hpa", Some("autoscaling/v2 horizontalpodautoscalers")),
             (
@@ -627,6 +672,12 @@ pub mod tests {
                 "{word}"
             );
         }
+        let mut two = sample();
+        let mut other = two.resources[0].clone();
+        (other.group, other.plural, other.singular) = ("g".into(), "posts".into(), "post".into());
+        two.resources.push(other);
+        assert_eq!(two.also_called("po"), ["posts.g"]);
+        assert!(two.also_called("hpa").is_empty() && two.also_called("posts").is_empty());
         assert_eq!(s.category("all").len(), 2);
         assert_eq!(s.resources[0].subresources, ["log"]);
         assert_eq!(

@@ -63,15 +63,13 @@ fn no_match(resource: &str, group: &str, version: &str) -> String {
     }
 }
 
-fn aggregate(errors: &[Error]) -> String {
+/// Several failures in one line.
+pub fn aggregate<E: std::fmt::Display>(errors: &[E]) -> String {
     match errors {
         [one] => one.to_string(),
         many => format!(
             "[{}]",
-            many.iter()
-                .map(Error::to_string)
-                .collect::<Vec<_>>()
-                .join(", ")
+            many.iter().map(E::to_string).collect::<Vec<_>>().join(", ")
         ),
     }
 }

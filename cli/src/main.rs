@@ -17,6 +17,7 @@ mod flags;
 mod fuzz;
 mod generate;
 mod kubeconfig;
+mod kuberc;
 mod kustomize;
 mod openapi;
 mod podspec;
@@ -99,6 +100,12 @@ fn dispatch(program: &str, args: Vec<String>) -> Result<()> {
     {
         return block_on(complete::run(root, program, &args[1..], *described));
     }
+    let (args, policy) = kuberc::apply(root, program, args).map_err(|why| {
+        Error::Plain(
+            format!("error occurred while applying preferences {why}"),
+            1,
+        )
+    })?;
     let found = command::find(root, program, &args);
     if std::ptr::eq(found.command, root) {
         return at_root(root, &found, program, &args);
@@ -122,7 +129,7 @@ fn dispatch(program: &str, args: Vec<String>) -> Result<()> {
         }
         Run::Verb { start, .. } => start,
     };
-    let ctx = Ctx::new(line, found.path.clone());
+    let ctx = Ctx::new(line, found.path.clone(), policy);
     let strict = ctx.global().warnings_as_errors;
     block_on(async {
         start(ctx.clone()).await?;
@@ -137,6 +144,10 @@ fn dispatch(program: &str, args: Vec<String>) -> Result<()> {
 
 /// A command that only holds others: shows its help as an error.
 fn group(root: &'static command::Command, found: &command::Found, args: &[String]) -> Result<()> {
+    if found.command.subcommands.is_empty() {
+        eprintln!("No alpha commands are available in this version of kubectl");
+        return Ok(());
+    }
     if !args.is_empty() {
         return Err(Error::usage(
             &found.path,

@@ -4,6 +4,7 @@
 //!
 //! Not `kube::Client`: a command of a few milliseconds has no use for its service stack, and failures are to be told in the words of Go's dialer.
 
+use super::proxy::Proxy;
 use crate::error::{Error, Problem, Result};
 use crate::kubeconfig::Resolved;
 use rustls::pki_types::pem::PemObject;
@@ -12,6 +13,7 @@ use rustls::{ClientConfig, RootCertStore};
 use skiff_watching::tls;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -30,6 +32,7 @@ pub struct Target {
     host: String,
     port: u16,
     tls: Option<(TlsConnector, ServerName<'static>)>,
+    proxy: Option<Proxy>,
 }
 
 impl Target {
@@ -61,6 +64,7 @@ impl Target {
             scheme: scheme.into(),
             authority: authority.into(),
             prefix: prefix.trim_end_matches('/').into(),
+            proxy: proxy(r, &host, port)?,
             host,
             port,
             tls,
@@ -76,46 +80,114 @@ impl Target {
     /// # Errors
     /// The cause, in Go's words.
     pub async fn connect(&self) -> Result<Box<dyn Stream>, Problem> {
-        let mut last = format!("dial tcp: lookup {}: no such host", self.host);
-        for address in self.addresses().await? {
-            match TcpStream::connect(address).await {
-                Ok(tcp) => {
-                    // without it answers only come later
-                    let _ = tcp.set_nodelay(true);
-                    let Some((connector, name)) = &self.tls else {
-                        return Ok(Box::new(tcp));
-                    };
-                    return match connector.connect(name.clone(), tcp).await {
-                        Ok(stream) => Ok(Box::new(stream)),
-                        Err(e) => Err(tls_cause(&e).into()),
-                    };
-                }
-                Err(e) => last = format!("dial tcp {address}: {}", crate::error::go_io(&e)),
-            }
-        }
-        Err(last.into())
+        self.connect_with(None).await
     }
 
-    async fn addresses(&self) -> Result<Vec<SocketAddr>, Problem> {
-        if let Ok(ip) = self.host.parse::<IpAddr>() {
-            return Ok(vec![SocketAddr::new(ip, self.port)]);
-        }
-        let known = from_hosts_file(&self.host);
-        let found = if !known.is_empty() {
-            known
-        } else if self.host == "localhost" {
-            vec![
-                IpAddr::from([127, 0, 0, 1]),
-                IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
-            ]
-        } else {
-            look_up(&self.host).await?
+    /// The same, looking after the connection every so often, to see whether it still stands.
+    ///
+    /// # Errors
+    /// As `connect`.
+    pub async fn connect_with(
+        &self,
+        keepalive: Option<Duration>,
+    ) -> Result<Box<dyn Stream>, Problem> {
+        let stream = match &self.proxy {
+            Some(proxy) => proxy.connect(&self.host, self.port, keepalive).await?,
+            None => Box::new(dial(&self.host, self.port, keepalive).await?),
         };
-        Ok(found
-            .into_iter()
-            .map(|ip| SocketAddr::new(ip, self.port))
-            .collect())
+        let Some((connector, name)) = &self.tls else {
+            return Ok(stream);
+        };
+        match connector.connect(name.clone(), stream).await {
+            Ok(stream) => Ok(Box::new(stream)),
+            Err(e) => Err(tls_cause(&e).into()),
+        }
     }
+}
+
+/// The proxy that leads to the server: the kubeconfig's, or the environment's.
+fn proxy(r: &Resolved, host: &str, port: u16) -> Result<Option<Proxy>> {
+    if let Some(url) = &r.proxy_url {
+        return Ok(Some(
+            Proxy::parse(url).map_err(|why| Error::msg(why.to_string()))?,
+        ));
+    }
+    Proxy::of_environment(r.server.starts_with("https://"), host, port)
+        .map_err(|why| Error::msg(why.to_string()))
+}
+
+/// A TCP connection.
+///
+/// # Errors
+/// The cause, in Go's words.
+pub async fn dial(
+    host: &str,
+    port: u16,
+    keepalive: Option<Duration>,
+) -> Result<TcpStream, Problem> {
+    let mut last = format!("dial tcp: lookup {host}: no such host");
+    for address in addresses(host, port).await? {
+        match TcpStream::connect(address).await {
+            Ok(tcp) => {
+                // without it answers only come later
+                let _ = tcp.set_nodelay(true);
+                if let Some(period) = keepalive {
+                    look_after(&tcp, period).map_err(|e| Problem(e.to_string()))?;
+                }
+                return Ok(tcp);
+            }
+            Err(e) => last = format!("dial tcp {address}: {}", crate::error::go_io(&e)),
+        }
+    }
+    Err(last.into())
+}
+
+fn look_after(tcp: &TcpStream, period: Duration) -> nix::Result<()> {
+    use nix::sys::socket::{setsockopt, sockopt};
+    let seconds = u32::try_from(period.as_secs().max(1)).unwrap_or(u32::MAX);
+    setsockopt(tcp, sockopt::KeepAlive, &true)?;
+    setsockopt(tcp, sockopt::TcpKeepIdle, &seconds)?;
+    setsockopt(tcp, sockopt::TcpKeepInterval, &seconds)
+}
+
+/// TLS to a host whose authority the system knows.
+///
+/// # Errors
+/// The cause, in Go's words.
+pub async fn encrypted(tcp: TcpStream, host: &str) -> Result<Box<dyn Stream>, Problem> {
+    let roots = roots(None).map_err(|e| Problem(e.to_string()))?;
+    let config = tls::client(Some(roots)).map_err(|e| Problem(e.to_string()))?;
+    let config = config.with_no_client_auth();
+    let name = ServerName::try_from(host.to_string())
+        .map_err(|_| Problem(format!("{host:?} is not a server's name")))?;
+    let connector = TlsConnector::from(Arc::new(config));
+    match connector.connect(name, tcp).await {
+        Ok(stream) => Ok(Box::new(stream)),
+        Err(e) => Err(tls_cause(&e).into()),
+    }
+}
+
+/// The addresses of a name.
+///
+/// # Errors
+/// The cause, in Go's words.
+pub async fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, Problem> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
+    }
+    let known = from_hosts_file(host);
+    let found = if !known.is_empty() {
+        known
+    } else if host == "localhost" {
+        vec![
+            IpAddr::from([127, 0, 0, 1]),
+            IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
+        ]
+    } else {
+        look_up(host).await?
+    };
+    let found = found.into_iter();
+    Ok(found.map(|ip| SocketAddr::new(ip, port)).collect())
 }
 
 fn from_hosts_file(name: &str) -> Vec<IpAddr> {
@@ -141,7 +213,8 @@ async fn look_up(name: &str) -> Result<Vec<IpAddr>, Problem> {
     Ok(found.iter().collect())
 }
 
-fn split_host(authority: &str) -> Option<(String, Option<u16>)> {
+/// `host`, `host:port`, `[host]:port`.
+pub fn split_host(authority: &str) -> Option<(String, Option<u16>)> {
     if let Some(rest) = authority.strip_prefix('[') {
         let (host, after) = rest.split_once(']')?;
         let port = match after.strip_prefix(':') {

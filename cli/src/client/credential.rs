@@ -2,12 +2,11 @@
 //! Invariant: credentials go into headers marked sensitive, and into no message.
 //! Behaviour follows `staging/src/k8s.io/client-go/transport/round_trippers.go`.
 
-use super::exec_plugin;
+use super::{Options, exec_plugin};
 use crate::error::{Error, Result};
 use crate::kubeconfig::{Credentials, Resolved};
 use base64::Engine;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use serde_json::Value;
 
 /// What credentials come to.
 pub struct Made {
@@ -20,7 +19,7 @@ pub struct Made {
 ///
 /// # Errors
 /// What cannot be read, run or sent.
-pub fn headers(c: &Credentials, cluster: &Value, resolved: &Resolved) -> Result<Made> {
+pub fn headers(c: &Credentials, resolved: &Resolved, options: &Options) -> Result<Made> {
     let mut made = Made {
         headers: HeaderMap::new(),
         certificate: c.certificate.clone(),
@@ -37,7 +36,7 @@ pub fn headers(c: &Credentials, cluster: &Value, resolved: &Resolved) -> Result<
         token = Some(text.trim().to_string());
     }
     if let Some(exec) = &c.exec {
-        let given = exec_plugin::run(exec, cluster, &resolved.server)?;
+        let given = exec_plugin::run(exec, resolved, options)?;
         token = given.token.or(token);
         made.certificate = given.certificate.or(made.certificate);
     }

@@ -2,7 +2,9 @@
 //! Invariant: an answer of another version or without credentials is an error that shows the plugin's install hint.
 //! Behaviour follows `staging/src/k8s.io/client-go/plugin/pkg/client/auth/exec/exec.go`.
 
+use super::Options;
 use crate::error::{Error, Result};
+use crate::kubeconfig::Resolved;
 use crate::typed::Read;
 use serde_json::{Value, json};
 use std::io::IsTerminal;
@@ -19,7 +21,7 @@ pub struct Given {
 ///
 /// # Errors
 /// A plugin that cannot be run, fails, or answers what cannot be used.
-pub fn run(exec: &Value, cluster: &Value, server: &str) -> Result<Given> {
+pub fn run(exec: &Value, resolved: &Resolved, options: &Options) -> Result<Given> {
     let text = |f: &str| exec[f].as_str().unwrap_or("");
     let (command, version) = (text("command"), text("apiVersion"));
     let hint = if text("installHint").is_empty() {
@@ -36,20 +38,23 @@ pub fn run(exec: &Value, cluster: &Value, server: &str) -> Result<Given> {
             "exec plugin: invalid apiVersion {version:?}"
         )));
     }
-    let interactive = match text("interactiveMode") {
-        "Never" => false,
-        "Always" if !std::io::stdin().is_terminal() => {
-            return Err(fail(
-                "exec plugin cannot support interactive mode: standard input is not a terminal"
-                    .into(),
-            ));
+    let is_terminal = std::io::stdin().is_terminal();
+    let interactive = match (text("interactiveMode"), unavailable(options, is_terminal)) {
+        ("Never", _) => false,
+        ("Always", Some(why)) => {
+            let why = format!("exec plugin cannot support interactive mode: {why}");
+            return Err(fail(why));
         }
-        _ => std::io::stdin().is_terminal(),
+        (_, why) => why.is_none(),
     };
+    options
+        .policy
+        .allows(command)
+        .map_err(|why| fail(why.to_string()))?;
     let mut info = json!({"kind": "ExecCredential", "apiVersion": version, "spec": {"interactive": interactive}});
     if exec.flag("provideClusterInfo") {
-        let mut about = cluster.clone();
-        about["server"] = json!(server);
+        let mut about = resolved.cluster.clone();
+        about["server"] = json!(resolved.server);
         info["spec"]["cluster"] = about;
     }
     let mut process = Command::new(command);
@@ -108,36 +113,61 @@ pub fn run(exec: &Value, cluster: &Value, server: &str) -> Result<Given> {
     Ok(given)
 }
 
+/// Why nobody can be asked for anything.
+fn unavailable(options: &Options, is_terminal: bool) -> Option<&'static str> {
+    match (is_terminal, options.stdin_in_use) {
+        (false, _) => Some("standard input is not a terminal"),
+        (true, true) => {
+            Some("standard input is unavailable: used by stdin resource manifest reader")
+        }
+        (true, false) => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn tried(exec: &Value) -> Result<Given> {
+        run(exec, &Resolved::default(), &Options::default())
+    }
+
+    #[test]
+    fn who_needs_somebody_to_ask_is_told_that_there_is_nobody() {
+        let options = |stdin_in_use| Options {
+            stdin_in_use,
+            ..Options::default()
+        };
+        assert_eq!(unavailable(&options(false), true), None);
+        let why = unavailable(&options(true), true).unwrap();
+        assert!(
+            why.ends_with("used by stdin resource manifest reader"),
+            "{why}"
+        );
+        let why = unavailable(&options(true), false).unwrap();
+        assert_eq!(why, "standard input is not a terminal");
+    }
 
     #[test]
     fn plugins_are_run_and_their_answers_checked() {
         let exec = |script: &str| json!({"command": "sh", "args": ["-c", script], "apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Never", "env": [{"name": "T", "value": "tok"}]});
         let good = r#"printf '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"%s"}}' $T"#;
-        assert_eq!(
-            run(&exec(good), &json!({}), "https://x")
-                .unwrap()
-                .token
-                .as_deref(),
-            Some("tok")
-        );
+        assert_eq!(tried(&exec(good)).unwrap().token.as_deref(), Some("tok"));
         assert!(
-            run(&exec("exit 3"), &json!({}), "")
+            tried(&exec("exit 3"))
                 .unwrap_err()
                 .to_string()
                 .contains("failed with exit code 3")
         );
         let empty = r#"echo '{"apiVersion":"client.authentication.k8s.io/v1","status":{}}'"#;
         assert!(
-            run(&exec(empty), &json!({}), "")
+            tried(&exec(empty))
                 .unwrap_err()
                 .to_string()
                 .contains("didn't return a token")
         );
         assert!(
-            run(&json!({"command": "nosuch-plugin", "apiVersion": "client.authentication.k8s.io/v1"}), &json!({}), "")
+            tried(&json!({"command": "nosuch-plugin", "apiVersion": "client.authentication.k8s.io/v1"}))
                 .unwrap_err()
                 .to_string()
                 .contains("not found")

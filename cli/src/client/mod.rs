@@ -5,10 +5,14 @@
 mod connect;
 mod credential;
 mod exec_plugin;
+mod proxy;
 pub mod ws;
+
+pub use connect::{addresses, cause};
 
 use crate::error::{Error, Problem, Result};
 use crate::kubeconfig::Resolved;
+use crate::kuberc::Policy;
 use crate::typed::Read;
 use bytes::Bytes;
 use connect::Target;
@@ -39,12 +43,19 @@ pub struct Options {
     pub program: String,
     /// The command line's verb, told to the server.
     pub command: String,
+    /// Which programs may give credentials.
+    pub policy: Policy,
+    /// Standard input is read, so that no program may ask for anything there.
+    pub stdin_in_use: bool,
 }
 
 /// What a request wants back.
 pub const JSON: &str = "application/json";
 /// Tables of the server's making, and plain JSON where it makes none.
 pub const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
+
+/// Tells the server which verb asks.
+const COMMAND: HeaderName = HeaderName::from_static("kubectl-command");
 
 struct Inner {
     target: Target,
@@ -115,7 +126,7 @@ impl Client {
     /// # Errors
     /// Certificates or credentials that cannot be used.
     pub fn new(resolved: &Resolved, options: &Options) -> Result<Client> {
-        let made = credential::headers(&resolved.credentials, &resolved.cluster, resolved)?;
+        let made = credential::headers(&resolved.credentials, resolved, options)?;
         let target = Target::new(resolved, made.certificate.as_ref())?;
         let mut headers = made.headers;
         let agent = format!(
@@ -125,10 +136,7 @@ impl Client {
             connect::architecture()
         );
         headers.insert(http::header::USER_AGENT, header(&agent)?);
-        headers.insert(
-            HeaderName::from_static("kubectl-command"),
-            header(&options.command)?,
-        );
+        headers.insert(COMMAND, header(&options.command)?);
         Ok(Client(Rc::new(Inner {
             target,
             headers,
@@ -154,6 +162,50 @@ impl Client {
         self.0.target.url("")
     }
 
+    /// The path of the server's address, which comes before all others; empty for none.
+    pub fn server_path(&self) -> &str {
+        &self.0.target.prefix
+    }
+
+    /// Puts into somebody else's request which server it is for, and who asks where it does not say so itself.
+    ///
+    /// # Errors
+    /// An address that cannot be sent.
+    pub fn introduce(&self, headers: &mut HeaderMap) -> Result<()> {
+        let is_ours = |name: &HeaderName| !headers.contains_key(name) && *name != COMMAND;
+        let own = self.0.headers.iter().filter(|(name, _)| is_ours(name));
+        let own: Vec<_> = own
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        headers.extend(own);
+        headers.insert(http::header::HOST, header(&self.0.target.authority)?);
+        Ok(())
+    }
+
+    /// A connection of its own, for requests that are made elsewhere.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn raw_connection<B>(
+        &self,
+        keepalive: Option<Duration>,
+    ) -> Result<SendRequest<B>, Problem>
+    where
+        B: hyper::body::Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let io = self.0.target.connect_with(keepalive).await?;
+        let (sender, connection) = http1::handshake(TokioIo::new(io))
+            .await
+            .map_err(|e| Problem(e.to_string()))?;
+        tokio::task::spawn_local(async move {
+            // whoever sent the request is told of the failure, too
+            let _ = connection.with_upgrades().await;
+        });
+        Ok(sender)
+    }
+
     fn request(&self, call: &Call) -> Result<Request<Full<Bytes>>> {
         let uri = format!("{}{}", self.0.target.prefix, call.path);
         let mut request = Request::builder()
@@ -169,18 +221,6 @@ impl Client {
             headers.insert(http::header::CONTENT_TYPE, header(call.content_type)?);
         }
         Ok(request)
-    }
-
-    async fn fresh(&self) -> Result<SendRequest<Full<Bytes>>, Problem> {
-        let io = self.0.target.connect().await?;
-        let (sender, connection) = http1::handshake(TokioIo::new(io))
-            .await
-            .map_err(|e| e.to_string())?;
-        tokio::task::spawn_local(async move {
-            // whoever sent the request is told of the failure, too
-            let _ = connection.with_upgrades().await;
-        });
-        Ok(sender)
     }
 
     /// Sends, on an idle connection if there is one that still works.
@@ -209,7 +249,10 @@ impl Client {
                 }
             }
         }
-        let mut sender = self.fresh().await.map_err(|problem| fail(problem.into()))?;
+        let mut sender = self
+            .raw_connection(None)
+            .await
+            .map_err(|problem| fail(problem.into()))?;
         let response = sender
             .send_request(self.request(call)?)
             .await

@@ -2,10 +2,12 @@
 //! Invariant: the channel number is the first byte of every message; what the server refuses comes back as its `Status`.
 //! Behaviour follows `staging/src/k8s.io/client-go/transport/websocket` and `remotecommand/websocket.go`.
 
+use super::Client;
 use super::connect::Stream;
-use super::{Client, failure};
 use crate::error::{Error, Result};
+use crate::typed::Read;
 use http::Request;
+use serde_json::Value;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 
@@ -57,11 +59,16 @@ impl Client {
             Ok((socket, _)) => Ok(socket),
             Err(tokio_tungstenite::tungstenite::Error::Http(response)) => {
                 let body = response.body().clone().unwrap_or_default();
-                Err(failure(
-                    &super::Call::get(path),
-                    response.status().as_u16(),
-                    &body,
-                ))
+                let said: Value = serde_json::from_slice(&body).unwrap_or_default();
+                let plain = String::from_utf8_lossy(&body);
+                let mut said = [said.text("message"), said.text("error"), &plain]
+                    .into_iter()
+                    .map(str::trim);
+                let why = said.find(|text| !text.is_empty());
+                Err(Error::msg(format!(
+                    "unable to upgrade connection: {}",
+                    why.unwrap_or("empty server response")
+                )))
             }
             Err(e) => Err(fail(format!("unable to upgrade connection: {e}"))),
         }

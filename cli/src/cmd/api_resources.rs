@@ -178,8 +178,7 @@ fn show(ctx: &With<Flags>, list: &[&Resource]) -> Result<()> {
             r.kind
         ));
         if wide {
-            let mut verbs = r.verbs.clone();
-            verbs.sort();
+            let verbs = &r.verbs;
             w.push(&format!(
                 "\t{}\t{}",
                 verbs.join(","),

@@ -60,17 +60,17 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     // Events are asked for with each object, so of many objects only when they are wanted in so many words.
     let mut by_prefix_alone = false;
     let many = !found.errors.is_empty() || found.infos.len() > 1;
-    if found.infos.is_empty()
-        && found.errors.iter().all(Error::is_not_found)
-        && !found.errors.is_empty()
+    if let [why] = found.errors.as_slice()
+        && why.is_not_found()
         && let [word, prefix] = ctx.args()
     {
         let named = by_prefix(&ctx, word, prefix).await?;
-        if !named.is_empty() {
-            by_prefix_alone = true;
-            found.infos = named;
-            found.errors.clear();
+        if named.is_empty() {
+            return Error::collect(found.errors);
         }
+        by_prefix_alone = true;
+        found.infos = named;
+        found.errors.clear();
     }
     let kube = Kube {
         ctx: (*ctx).clone(),
@@ -96,6 +96,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
 async fn by_prefix(ctx: &Ctx, word: &str, prefix: &str) -> Result<Vec<crate::resource::Info>> {
     let mut builder = Builder::new(ctx)?.args(&[word.to_string()]);
     builder.allow_empty_selector = true;
+    builder.single_type = true;
     let mut infos = builder.find().await?.all()?;
     infos.retain(|i| i.name.starts_with(prefix));
     Ok(infos)

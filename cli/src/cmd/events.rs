@@ -72,7 +72,7 @@ pub fn interval(e: &Value) -> String {
 }
 
 /// The point in time by which events are sorted.
-pub fn last_seen(e: &Value) -> i64 {
+pub fn last_seen(e: &Value) -> i128 {
     let t = [
         e.at("series").at("lastObservedTime"),
         e.at("lastTimestamp"),
@@ -81,7 +81,7 @@ pub fn last_seen(e: &Value) -> i64 {
     ]
     .into_iter()
     .find_map(time);
-    t.map_or(0, |t| t.as_second())
+    t.map_or(0, |t| t.as_nanosecond())
 }
 
 fn line(e: &Value, all: bool) -> String {
@@ -142,7 +142,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     };
     let (mut events, revision) = list(&ctx, &path, &field).await?;
     events.retain(&fits);
-    events.sort_by_key(last_seen);
+    print::sort::sort_by(&mut events, |a, b| last_seen(a).cmp(&last_seen(b)));
     if f.watch {
         return crate::remote::interruptible(watch(
             &ctx, &path, &field, &revision, events, all, fits,

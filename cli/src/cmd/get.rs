@@ -10,13 +10,14 @@ use crate::error::{Error, Result, bail};
 use crate::flags::{Csv, Listed};
 use crate::print::table::{Options, TablePrinter};
 use crate::print::tabwriter::TabWriter;
-use crate::print::{self, ALLOWED_GET, Printer};
+use crate::print::{self, ALLOWED_GET, Format, Printer};
 use crate::resource::rows::RowParts;
 use crate::resource::{
     Builder, CHUNKS, FIELD_SELECTOR, FILE_FLAGS, Found, Info, SELECTOR, is_list,
 };
 use crate::typed::Read;
 use serde_json::{Value, json};
+use skiff_api::machinery::jsonpath::relaxed;
 
 /// What `-o` may be.
 const FORMATS: &[&str] = &[
@@ -121,11 +122,13 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         return raw(&ctx, path).await;
     }
     check(&ctx)?;
-    let format = print::format(&ctx, ALLOWED_GET)?;
+    let format = print::format(&ctx, ALLOWED_GET);
     if f.watch || f.watch_only {
-        return crate::remote::interruptible(super::get_watch::run(&ctx, format)).await;
+        return crate::remote::interruptible(super::get_watch::run(&ctx, format?)).await;
     }
-    let mut builder = builder(&ctx, format.is_none())?;
+    // a format that cannot be is told of when the objects are there
+    let is_human = matches!(format, Ok(None));
+    let mut builder = builder(&ctx, is_human)?;
     if !f.sort_by.is_empty() {
         builder.chunk = 0;
     }
@@ -139,14 +142,19 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     if f.ignore_not_found {
         found.errors.retain(|e| !e.is_not_found());
     }
-    match format {
-        None => human(&ctx, found),
-        Some(format) => generic(
-            &ctx,
-            found,
-            Printer::of(format, "", ctx.shows_managed_fields()),
-        ),
+    if is_human {
+        return human(&ctx, found);
     }
+    let failed = found.single && !found.errors.is_empty();
+    if failed || found.infos.is_empty() && f.ignore_not_found {
+        return Error::collect(found.errors);
+    }
+    let format = format?.unwrap_or(Format::Yaml);
+    if !f.sort_by.is_empty() {
+        relaxed(&f.sort_by).map_err(|why| Error::msg(why.to_string()))?;
+    }
+    let printer = Printer::of(format, "", ctx.shows_managed_fields());
+    generic(&ctx, found, printer)
 }
 
 fn check(ctx: &With<Flags>) -> Result<()> {
@@ -273,16 +281,10 @@ fn human(ctx: &With<Flags>, mut found: Found) -> Result<()> {
 
 fn generic(ctx: &With<Flags>, mut found: Found, mut printer: Printer) -> Result<()> {
     let f = ctx.flags();
-    if found.single && !found.errors.is_empty() && found.infos.is_empty() {
-        return Error::collect(found.errors);
-    }
-    if found.infos.is_empty() && f.ignore_not_found {
-        return Error::collect(found.errors);
-    }
-    if !f.sort_by.is_empty() {
+    let single = found.single && found.infos.len() == 1;
+    if !f.sort_by.is_empty() && !single {
         super::get_sort::sort_objects(&mut found.infos, f.sort_by.as_str())?;
     }
-    let single = found.single && found.infos.len() == 1;
     let object = if single {
         let object = found.infos.remove(0).object;
         if is_list(&object) {

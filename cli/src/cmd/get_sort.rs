@@ -3,6 +3,7 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/get/sorter.go`.
 
 use crate::error::{Error, Result, message, quote};
+use crate::print::sort::sort_by;
 use crate::resource::Info;
 use crate::typed::Read;
 use serde_json::Value;
@@ -63,7 +64,7 @@ pub fn sort_tables(infos: &mut [Info], field: &str) -> Result<()> {
         if !keyed.is_empty() && keyed.iter().all(|(k, _)| k.is_none()) {
             return Err(missing(&field));
         }
-        keyed.sort_by(|a, b| compare(&a.0, &b.0));
+        sort_by(&mut keyed, |a, b| compare(&a.0, &b.0));
         rows.extend(keyed.into_iter().map(|(_, row)| row));
     }
     Ok(())
@@ -82,7 +83,7 @@ pub fn sort_objects(infos: &mut Vec<Info>, field: &str) -> Result<()> {
     if !keyed.is_empty() && keyed.iter().all(|(k, _)| k.is_none()) {
         return Err(missing(&field));
     }
-    keyed.sort_by(|a, b| compare(&a.0, &b.0));
+    sort_by(&mut keyed, |a, b| compare(&a.0, &b.0));
     infos.extend(keyed.into_iter().map(|(_, i)| i));
     Ok(())
 }

@@ -167,6 +167,13 @@ async fn watch(
     };
     match timeout {
         None => follow.await,
-        Some(limit) => tokio::time::timeout(limit, follow).await.unwrap_or(Ok(())),
+        Some(limit) => tokio::time::timeout(limit, follow).await.unwrap_or_else(|_| {
+            if ctx.global().v >= 5 {
+                let why = "context deadline exceeded (Client.Timeout or context cancellation while reading body)";
+                let text = format!("\"Unable to decode an event from the watch stream\" err=\"{why}\"");
+                crate::client::klog('I', "streamwatcher.go:123", &text);
+            }
+            Ok(())
+        }),
     }
 }

@@ -10,7 +10,7 @@ use crate::context::{Ctx, With};
 use crate::error::{Error, Result, bail, message, quote};
 use crate::print;
 use crate::remote::{self, Chunks};
-use crate::resource::{Info, SELECTOR};
+use crate::resource::{Builder, Info, SELECTOR};
 use crate::typed::Read;
 use serde_json::Value;
 use skiff_api::machinery::time;
@@ -270,17 +270,10 @@ async fn pods_of(ctx: &With<Flags>, info: Option<Info>) -> Result<Vec<Value>> {
     let f = ctx.flags();
     let Some(info) = info else {
         let namespace = ctx.namespace()?.0;
-        let q = query(&[("labelSelector", ctx.selector().trim())]);
-        let mut list = ctx
-            .client()?
-            .json(&Call::get(format!(
-                "/api/v1/namespaces/{}/pods{q}",
-                segment(&namespace)
-            )))
-            .await?;
-        let Value::Array(pods) = list["items"].take() else {
-            return Ok(vec![]);
-        };
+        let mut builder = Builder::new(ctx)?.args(&["pods".into()]);
+        builder.selector = Some(ctx.selector().trim().into());
+        let pods = builder.find().await?.all()?.into_iter();
+        let pods: Vec<Value> = pods.map(|pod| pod.object).collect();
         if pods.is_empty() {
             eprintln!("No resources found in {namespace} namespace.");
         }

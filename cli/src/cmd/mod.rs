@@ -32,6 +32,7 @@ pub mod get;
 mod get_sort;
 mod get_watch;
 pub mod image;
+pub mod kuberc;
 pub mod kustomize;
 pub mod label;
 pub mod logs;
@@ -98,6 +99,7 @@ static KUBECTL: &[&Command] = &[
     &patch::COMMAND,
     &replace::COMMAND,
     &wait::COMMAND,
+    &kuberc::COMMAND,
     &kustomize::COMMAND,
     &label::COMMAND,
     &annotate::COMMAND,

@@ -8,6 +8,7 @@ use crate::command::{self, Command, Found, Run};
 use crate::context::Ctx;
 use crate::error::{Result, bail, message};
 use crate::flags::{self, Line};
+use crate::kuberc::Policy;
 use crate::print;
 use clap::Arg;
 pub use words::Words;
@@ -174,7 +175,11 @@ async fn values(found: &Found, line: Line, flag: &Arg, last: &str) -> Answer {
     match own.or_else(global).or_else(|| words::of_shared(name)) {
         Some(words) => {
             words
-                .answer(&Ctx::new(line, found.path.clone()), last, true)
+                .answer(
+                    &Ctx::new(line, found.path.clone(), Policy::default()),
+                    last,
+                    true,
+                )
                 .await
         }
         None => Answer::default(),
@@ -244,7 +249,11 @@ async fn arguments(root: &'static Command, found: &Found, line: Line, last: &str
         return answer;
     };
     let more = words
-        .answer(&Ctx::new(line, found.path.clone()), last, false)
+        .answer(
+            &Ctx::new(line, found.path.clone(), Policy::default()),
+            last,
+            false,
+        )
         .await;
     answer.words.extend(more.words);
     answer.directive = more.directive;

@@ -147,7 +147,10 @@ pub fn events(out: &mut Out, mut list: Vec<Value>) {
         return;
     }
     out.flush();
-    list.sort_by_key(crate::cmd::events::last_seen);
+    // by this alone: those that only tell when they were come first
+    let last_seen =
+        |e: &Value| age::time(e.at("lastTimestamp")).map_or(i128::MIN, |t| t.as_nanosecond());
+    crate::print::sort::sort_by(&mut list, |a, b| last_seen(a).cmp(&last_seen(b)));
     out.put(0, "Events:\n  Type\tReason\tAge\tFrom\tMessage\n");
     out.put(1, "----\t------\t----\t----\t-------\n");
     for e in &list {

@@ -1,4 +1,4 @@
-//! Network policies, disruption budgets and priority classes.
+//! Network policies, networks of services and their addresses, disruption budgets and priority classes.
 //! Invariant: what a policy does not restrict is said as clearly as what it does.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/describe/describe.go`.
 
@@ -11,6 +11,8 @@ use serde_json::Value;
 
 pub const KINDS: &[Describer] = &[
     Describer::new("networking.k8s.io", "NetworkPolicy", NETWORK_POLICY).without_events(),
+    Describer::new("networking.k8s.io", "IPAddress", IP_ADDRESS),
+    Describer::new("networking.k8s.io", "ServiceCIDR", SERVICE_CIDR),
     Describer::new("policy", "PodDisruptionBudget", DISRUPTION_BUDGET),
     Describer::new("scheduling.k8s.io", "PriorityClass", PRIORITY_CLASS),
 ];
@@ -25,6 +27,48 @@ const PRIORITY_CLASS: &[Line] = &[Form(
     Description: {description}
     Annotations: {metadata.annotations|labels?<none>}",
 )];
+
+const IP_ADDRESS: &[Line] = &[
+    NAME,
+    LABELS,
+    ANNOTATIONS,
+    If(
+        "spec.parentRef",
+        &[Form(
+            0,
+            "
+            Parent Reference:
+                Group: {spec.parentRef.group}
+                Resource: {spec.parentRef.resource}
+                Namespace: {spec.parentRef.namespace}
+                Name: {spec.parentRef.name}",
+        )],
+    ),
+];
+
+const SERVICE_CIDR: &[Line] = &[
+    NAME,
+    LABELS,
+    ANNOTATIONS,
+    Form(0, "CIDRs: {spec.cidrs|list}"),
+    If(
+        "status.conditions",
+        &[Form(
+            0,
+            "
+            Status:
+            Conditions:
+              Type  Status  LastTransitionTime  Reason  Message
+              ----  ------  ------------------  ------  -------",
+        )],
+    ),
+    Each(
+        "status.conditions",
+        &[Text(
+            "  {type}\t{status}\t{lastTransitionTime|date}\t{reason}\t{message}",
+        )],
+    ),
+];
 
 const DISRUPTION_BUDGET: &[Line] = &[
     Form(

@@ -51,6 +51,8 @@ pub struct Resolved {
     /// `https://host:port/prefix`, without a slash at the end.
     pub server: String,
     pub tls_server_name: Option<String>,
+    /// The proxy that leads there; without it the environment says.
+    pub proxy_url: Option<String>,
     pub insecure: bool,
     /// PEM text of the authorities to trust; none for the system's.
     pub authority: Option<Vec<u8>>,
@@ -219,12 +221,10 @@ impl Config {
 }
 
 fn from_cluster(value: &Value, file: &Path) -> Result<Resolved> {
-    if text(value, "proxy-url").is_some() {
-        return Err(Error::msg("the cluster's proxy-url is not supported"));
-    }
     Ok(Resolved {
         server: text(value, "server").unwrap_or_default(),
         tls_server_name: text(value, "tls-server-name"),
+        proxy_url: text(value, "proxy-url"),
         insecure: value.flag("insecure-skip-tls-verify"),
         authority: pem(value, "certificate-authority", file)?,
         cluster: value.clone(),

@@ -3,6 +3,7 @@
 //! Behaviour follows `staging/src/k8s.io/client-go/tools/clientcmd/validation.go`.
 
 use super::resolve::{Overrides, text};
+use crate::error::quote;
 use crate::typed::Read;
 use serde_json::Value;
 use std::path::Path;
@@ -148,7 +149,22 @@ pub fn cluster(cluster: &Part, over: &Overrides) -> Vec<String> {
         wrong.push(format!("certificate-authority-data and certificate-authority are both specified for {name}. certificate-authority-data will override."));
     }
     wrong.extend(cluster.unreadable("certificate-authority", path.as_ref()));
+    wrong.extend(proxy(cluster));
     wrong
+}
+
+fn proxy(cluster: &Part) -> Option<String> {
+    let url = cluster.value.text("proxy-url");
+    let (scheme, _) = url.split_once(':').unwrap_or_default();
+    if url.is_empty() || matches!(scheme, "http" | "https" | "socks5") {
+        return None;
+    }
+    Some(format!(
+        "invalid 'proxy-url' {} for cluster {}: unsupported scheme {}, must be http, https, or socks5",
+        quote(url),
+        quote(cluster.name),
+        quote(scheme)
+    ))
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ impl Template {
                     quote(&name)
                 )));
             }
-            Err(error) => self.go_words(&error),
+            Err(error) => self.go_words(&error, object),
         };
         let (raw, given) = (super::json::compact(object), super::go::plain(object));
         super::put(&format!(
@@ -77,8 +77,11 @@ impl Template {
     }
 
     /// What Go says of a field that is not there, and where the template asks for it.
-    fn go_words(&self, error: &TemplateError) -> String {
+    fn go_words(&self, error: &TemplateError, object: &Value) -> String {
         let said = error.to_string();
+        if let Some(told) = self.of_function(&said, object) {
+            return told;
+        }
         let Some(key) = said.strip_prefix("map has no entry for key: ") else {
             return said;
         };
@@ -115,6 +118,78 @@ impl Template {
             quote(key)
         )
     }
+}
+
+impl Template {
+    /// What Go says of a function that fails, and where the template calls it: of several calls the first.
+    fn of_function(&self, said: &str, object: &Value) -> Option<String> {
+        let said = said.strip_prefix("execution error: ").unwrap_or(said);
+        let name = match said.split([' ', ':']).next()? {
+            "index" => "index",
+            "len" => "len",
+            _ => return None,
+        };
+        let is_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '$');
+        let mut calls = self.text.match_indices(name);
+        let (at, _) = calls.find(|(at, _)| {
+            let (before, after) = (&self.text[..*at], &self.text[at + name.len()..]);
+            !before.ends_with(is_word) && after.starts_with(char::is_whitespace)
+        })?;
+        let end = end_of_call(&self.text[at..]) + at;
+        let call = self.text[at..end]
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ");
+        let why = match said {
+            "len: cannot take length of <nil>" => {
+                "reflect: call of reflect.Value.Type on zero Value".to_string()
+            }
+            _ => match said.strip_prefix("index out of range: ") {
+                Some(index) if self.is_within_room(&call, index, object) => {
+                    "reflect: slice index out of range".to_string()
+                }
+                _ => said.to_string(),
+            },
+        };
+        let (line, column) = place(&self.text, at);
+        Some(format!(
+            "template: output:{line}:{column}: executing \"output\" at <{call}>: error calling {name}: {why}"
+        ))
+    }
+
+    /// Whether a list that is too short for an index has room for it, as Go's lists grow by doubling.
+    fn is_within_room(&self, call: &str, index: &str, object: &Value) -> bool {
+        let Ok(index) = index.parse::<usize>() else {
+            return false;
+        };
+        let list = call
+            .strip_prefix("index ")
+            .and_then(|rest| rest.rsplit_once(' '));
+        let length = list.and_then(|(list, _)| {
+            let template = Template::parse(&format!("{{{{len ({list})}}}}"), true).ok()?;
+            template.filled(object).ok()?.parse::<usize>().ok()
+        });
+        let room = match length.unwrap_or(0) {
+            0 => 0,
+            length => length.next_power_of_two(),
+        };
+        index <= room
+    }
+}
+
+/// Where a call ends that a text begins with: at its pipe, its parenthesis, or with its action.
+fn end_of_call(text: &str) -> usize {
+    let mut depth = 0;
+    for (at, c) in text.char_indices() {
+        match c {
+            '(' => depth += 1,
+            ')' if depth == 0 => return at,
+            ')' => depth -= 1,
+            '|' | '}' if depth == 0 => return text[..at].trim_end().len(),
+            _ => {}
+        }
+    }
+    text.len()
 }
 
 /// The line and the column of a byte as Go counts them: lines from 1, columns from 0 in the first line and from 0 after each line's end.
@@ -234,6 +309,32 @@ mod tests {
                 said,
                 format!("error executing template {}: {want}", quote(template))
             );
+        }
+        for (template, want) in [
+            (
+                "{{(index .l 1).x}}",
+                "3: executing \"output\" at <index .l 1>: error calling index: reflect: slice index out of range",
+            ),
+            (
+                "{{index .l  9 | len}}",
+                "2: executing \"output\" at <index .l 9>: error calling index: index out of range: 9",
+            ),
+            (
+                "{{index .nosuch 9}}",
+                "2: executing \"output\" at <index .nosuch 9>: error calling index: index of untyped nil",
+            ),
+            (
+                "{{len .nosuch}}",
+                "2: executing \"output\" at <len .nosuch>: error calling len: reflect: call of reflect.Value.Type on zero Value",
+            ),
+        ] {
+            let parsed = Template::parse(template, true).unwrap();
+            let said = parsed.render(&data).unwrap_err().to_string();
+            let want = format!(
+                "error executing template {}: template: output:1:{want}",
+                quote(template)
+            );
+            assert_eq!(said, want);
         }
         let said = Template::parse("{{nosuch}}", true)
             .and_then(|t| t.render(&data))

@@ -9,6 +9,7 @@ pub mod gotemplate;
 pub mod json;
 pub mod kyaml;
 pub mod order;
+pub mod sort;
 pub mod table;
 pub mod tabwriter;
 
@@ -89,7 +90,7 @@ pub struct Printer {
 }
 
 /// All formats, as the error for another one lists them.
-const ALLOWED: &str = "go-template,go-template-file,json,jsonpath,jsonpath-as-json,jsonpath-file,kyaml,name,template,templatefile,yaml";
+pub const ALLOWED: &str = "go-template,go-template-file,json,jsonpath,jsonpath-as-json,jsonpath-file,kyaml,name,template,templatefile,yaml";
 /// The same for `get`.
 pub const ALLOWED_GET: &str = "custom-columns,custom-columns-file,go-template,go-template-file,json,jsonpath,jsonpath-as-json,jsonpath-file,kyaml,name,template,templatefile,wide,yaml";
 

@@ -21,7 +21,11 @@ use super::{
     view::{PodView, annotation},
 };
 use crate::{
-    agent::context::Context, events::Type, image::Image, runtime::ContainerSpec, time, volume,
+    agent::context::Context,
+    events::Type,
+    image::Image,
+    runtime::{ContainerSpec, simulated},
+    time, volume,
 };
 
 /// Why a container cannot be configured, as its waiting state says it.
@@ -336,6 +340,12 @@ fn next_in_logs(dir: &std::path::Path) -> u32 {
     restarts.max().map_or(0, |highest| highest + 1)
 }
 
+/// Whether it is an init container and no sidecar.
+fn must_end_first(pod: &Pod, container: &Container) -> bool {
+    let mut inits = spec(pod).init_containers.iter().flatten();
+    inits.any(|init| init.name == container.name && !names::is_sidecar(init))
+}
+
 fn annotations(
     pod: &Pod,
     container: &Container,
@@ -358,6 +368,12 @@ fn annotations(
     let mut all: BTreeMap<String, String> = told
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
+    if must_end_first(pod, container) {
+        // what a pod says is about its containers: they wait until this one has ended well
+        for key in [simulated::RUN_FOR, simulated::EXIT_CODE] {
+            all.insert(key.into(), "0".into());
+        }
+    }
     all.extend([
         (annotation::HASH.to_owned(), names::hash(container)),
         (

@@ -9,7 +9,10 @@ mod support;
 use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
-use skiff_nodeagent::{Config, Parts};
+use skiff_nodeagent::{
+    Config, Parts,
+    runtime::{Runtime, simulated::SimulatedRuntime},
+};
 use support::{Api, FakeImages, FakeRuntime, api, eventually};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +27,7 @@ struct Node {
 
 fn agent(
     api: &Api,
-    runtime: &Arc<FakeRuntime>,
+    runtime: Arc<dyn Runtime>,
     dir: &std::path::Path,
     stop: &CancellationToken,
     change: impl FnOnce(&mut Config),
@@ -41,7 +44,7 @@ fn agent(
     change(&mut config);
     let parts = Parts {
         client: api.client(),
-        runtime: runtime.clone(),
+        runtime,
         images: Arc::new(FakeImages),
         network: None,
         nodes: None,
@@ -58,7 +61,7 @@ impl Node {
             CancellationToken::new(),
             tempfile::tempdir().unwrap(),
         );
-        let task = agent(&api, &runtime, dir.path(), &stop, |_| {});
+        let task = agent(&api, runtime.clone(), dir.path(), &stop, |_| {});
         Self {
             api,
             runtime,
@@ -275,6 +278,25 @@ async fn crashing_containers_are_restarted_with_back_off() {
     ))
     .await;
     node.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn simulated_init_containers_make_way() {
+    let (api, stop) = (api(), CancellationToken::new());
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = Arc::new(SimulatedRuntime::new("10.0.0.0/24".parse().unwrap()));
+    let task = agent(&api, runtime, dir.path(), &stop, |_| {});
+    let container = |name: &str| json!({"name": name, "image": "x"});
+    let spec =
+        json!({"initContainers": [container("a"), container("b")], "containers": [container("c")]});
+    api.create_pod("node", "p", spec);
+    eventually("the pod runs", || {
+        let pod = api.pod("p")?;
+        (pod["status"]["containerStatuses"][0]["ready"] == true).then_some(())
+    })
+    .await;
+    stop.cancel();
+    task.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -509,7 +531,7 @@ async fn unsupported_volumes_are_refused_by_name() {
 async fn a_restarted_agent_takes_up_what_runs_and_ends_what_is_gone() {
     let (api, runtime, dir) = (api(), FakeRuntime::new(), tempfile::tempdir().unwrap());
     let first = CancellationToken::new();
-    let task = agent(&api, &runtime, dir.path(), &first, |_| {});
+    let task = agent(&api, runtime.clone(), dir.path(), &first, |_| {});
     api.create_pod("node", "stays", container(json!(["run"])));
     api.create_pod("node", "goes", container(json!(["run"])));
     eventually("both ready", || {
@@ -522,7 +544,7 @@ async fn a_restarted_agent_takes_up_what_runs_and_ends_what_is_gone() {
     assert_eq!(runtime.running().len(), 2, "containers outlive the agent");
     api.remove(&support::pod_path("goes"));
     let second = CancellationToken::new();
-    let task = agent(&api, &runtime, dir.path(), &second, |_| {});
+    let task = agent(&api, runtime.clone(), dir.path(), &second, |_| {});
     eventually("the orphan ended", || {
         (runtime.sandboxes.lock().len() == 1).then_some(())
     })

@@ -96,10 +96,10 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         bail!("if merge==false a precise file must be specified");
     }
     let mut config = ctx.config()?.clone();
-    if !ctx.global().context.is_empty() {
-        config.current_context = ctx.global().context.clone();
-    }
     if f.minify {
+        if !ctx.global().context.is_empty() {
+            config.current_context = ctx.global().context.clone();
+        }
         minify(&mut config)?;
     }
     if f.flatten {
@@ -110,6 +110,21 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let format = print::format(&ctx, "go-template,go-template-file,json,jsonpath,jsonpath-as-json,jsonpath-file,kyaml,name,template,templatefile,yaml")?
         .unwrap_or(Format::Yaml);
     let mut document = config.document();
+    for user in document
+        .get_mut("users")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        // what Go's struct writes though there is nothing in it
+        if let Some(exec) = user["user"].get_mut("exec").and_then(Value::as_object_mut) {
+            for field in ["args", "env"] {
+                exec.entry(field).or_insert(Value::Null);
+            }
+            exec.entry("provideClusterInfo")
+                .or_insert(Value::Bool(false));
+        }
+    }
     if document.some("clusters").is_none() {
         document["clusters"] = Value::Null;
     }

@@ -200,7 +200,14 @@ async fn resource_rules(ctx: &Ctx, verbs: &[String], given: &Rules) -> Result<Ve
                 .discovery()?
                 .lookup(resource)
                 .await
-                .map_err(Error::of_type)?;
+                .map_err(|why| match why {
+                    Error::NoResource { .. } => Error::NoResource {
+                        resource: word.into(),
+                        group: group.unwrap_or_default().into(),
+                        version: String::new(),
+                    },
+                    other => other,
+                })?;
             (found.plural, found.group)
         };
         if let Some(s) = sub {

@@ -57,27 +57,14 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         [w] => w,
         _ => bail!("We accept only this format: explain RESOURCE\n"),
     };
-    let (mut resource, path) = find(&ctx, word).await?;
-    if !f.api_version.is_empty() {
-        let (group, version) = split_api_version(f.api_version.as_str());
-        let other = ctx
-            .discovery()?
-            .served()
-            .await?
-            .resources
-            .iter()
-            .find(|r| r.group == group && r.version == version && r.plural == resource.plural)
-            .cloned();
-        resource = other.ok_or_else(|| {
-            message!(
-                "couldn't find resource for {}",
-                quote(&format!("{group}/{version}, Resource={}", resource.plural))
-            )
-        })?;
+    let with_group = f.api_version.is_empty();
+    let (mut resource, path) = find(&ctx, word, with_group).await?;
+    if !with_group {
+        resource = at_version(&ctx, &f, &resource).await?;
     }
     let doc = document(&ctx, &resource.group, &resource.version).await?;
     let top = schema(&doc, &resource.group, &resource.version, &resource.kind)
-        .ok_or_else(|| message!("GVR ({}) not found in OpenAPI schema", resource.long_name()))?;
+        .ok_or_else(|| unexplained(&resource.long_name()))?;
     let e = Explainer { doc: &doc };
     match f.output.as_str() {
         "plaintext" => {
@@ -105,18 +92,83 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     }
 }
 
+fn unexplained(name: &str) -> Error {
+    message!("GVR ({name}) not found in OpenAPI schema")
+}
+
+/// The same resource in the version that `--api-version` names.
+async fn at_version(ctx: &Ctx, f: &Flags, resource: &Resource) -> Result<Resource> {
+    let text = f.api_version.as_str();
+    if text.matches('/').count() > 1 {
+        bail!("unexpected GroupVersion string: {text}");
+    }
+    let (group, version) = split_api_version(text);
+    let served = ctx.discovery()?.served().await?;
+    let of_version = |r: &&Resource| r.group == group && r.version == version;
+    let mut all = served.resources.iter().filter(of_version).peekable();
+    let classic = f.output == "plaintext-openapiv2";
+    let name = match classic {
+        true => format!("{group}/{version}, Kind={}", resource.kind),
+        false => format!("{group}/{version}, Resource={}", resource.plural),
+    };
+    let is_served = all.peek().is_some();
+    match all.find(|r| r.plural == resource.plural) {
+        Some(found) => Ok(found.clone()),
+        None if is_served && !classic => Err(unexplained(&name)),
+        None => Err(message!("couldn't find resource for {}", quote(&name))),
+    }
+}
+
+/// The fields of a path as JSONPath has it: empty ones at the end mean nothing.
+///
+/// # Errors
+/// What is no field, or no JSONPath.
+fn fields(text: &str) -> Result<Vec<String>> {
+    if text.contains('}') {
+        bail!("must pass in 1 jsonpath string");
+    }
+    if let Some(bad) = text.chars().next().filter(|c| matches!(c, '{' | '*')) {
+        bail!(
+            "unrecognized character in action: U+{:04X} '{bad}'",
+            u32::from(bad)
+        );
+    }
+    let trimmed = text.trim_end_matches('.');
+    let fields: Vec<String> = trimmed.split('.').map(String::from).collect();
+    let is_field = |field: &String| !field.is_empty() && !field.contains(['[', ' ', '*']);
+    if !trimmed.is_empty() && !fields.iter().all(is_field) {
+        bail!("invalid jsonpath syntax, first node must be field node");
+    }
+    Ok(fields)
+}
+
 /// The kind, and the path of the field in it.
-async fn find(ctx: &Ctx, word: &str) -> Result<(Resource, Vec<String>)> {
+async fn find(ctx: &Ctx, word: &str, with_group: bool) -> Result<(Resource, Vec<String>)> {
     let discovery = ctx.discovery()?;
-    let parts: Vec<&str> = word.split('.').collect();
+    let begins = word.split(['[', '.']).next().unwrap_or_default();
+    if begins.is_empty() && !word.starts_with('.') {
+        bail!("a resource must be present, got: /, Resource=");
+    }
+    let nodes = match with_group {
+        true => fields(word),
+        // told in other words where no group is looked for
+        false => fields(word).map_err(|why| match why.to_string().split_once("first node") {
+            Some((before, after)) if !begins.is_empty() => Error::msg(format!(
+                "{before}all nodes{}",
+                after.replace("field node", "field nodes")
+            )),
+            _ => why,
+        }),
+    };
     // The longest beginning that names a kind with its group wins over fields of the same name.
     let served = discovery.served().await?;
-    for n in (2..=parts.len()).rev() {
-        if let Some(r) = served.lookup(&parts[..n].join(".")) {
-            return Ok((
-                r.clone(),
-                parts[n..].iter().map(|p| (*p).to_string()).collect(),
-            ));
+    let parts: Vec<&str> = word.split('.').collect();
+    for n in (2..=parts.len()).rev().filter(|_| with_group) {
+        let begin = parts[..n].join(".");
+        if let Some(r) = served.lookup(&begin)
+            && begin == r.group_resource()
+        {
+            return Ok((r.clone(), nodes?.split_off(n)));
         }
     }
     // told without `error: `, as what the mapper does not find
@@ -124,8 +176,8 @@ async fn find(ctx: &Ctx, word: &str) -> Result<(Resource, Vec<String>)> {
         Error::Message(text) => Error::Plain(text, 1),
         other => other,
     };
-    let r = discovery.lookup(parts[0]).await.map_err(unknown)?;
-    Ok((r, parts[1..].iter().map(|p| (*p).to_string()).collect()))
+    let r = discovery.lookup(begins).await.map_err(unknown)?;
+    Ok((r, nodes?.split_off(1)))
 }
 
 struct Explainer<'a> {

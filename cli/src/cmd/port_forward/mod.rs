@@ -5,7 +5,7 @@
 mod ports;
 
 use super::pods;
-use crate::client::{query, segment};
+use crate::client::{query, segment, ws::Socket};
 use crate::command::{Command, verb};
 use crate::complete::Words;
 use crate::context::{Ctx, With};
@@ -80,6 +80,11 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         .map(|w| ports::parse(w))
         .collect::<Result<_>>()?;
     let addresses = hosts(&f.address.list())?;
+    if let Some((_, remote)) = pairs.first() {
+        // whether it can be done at all is to be known before anybody connects
+        let tried = connect(&ctx, &place, *remote).await;
+        tried.map_err(|why| message!("error upgrading connection: {why}"))?;
+    }
     let mut tasks = tokio::task::JoinSet::new();
     let mut open = false;
     for pair in &pairs {
@@ -221,8 +226,8 @@ async fn serve(ctx: Ctx, listener: TcpListener, place: Place, remote: u16) -> Re
     }
 }
 
-/// One connection: channel 0 carries data, channel 1 errors; each side's first message on a channel is the port, two bytes.
-async fn connection(ctx: &Ctx, stream: TcpStream, place: &Place, remote: u16) -> Result<()> {
+/// A stream to a port of the pod.
+async fn connect(ctx: &Ctx, place: &Place, remote: u16) -> Result<Socket> {
     let port = remote.to_string();
     let path = format!(
         "/api/v1/namespaces/{}/pods/{}/portforward{}",
@@ -230,7 +235,12 @@ async fn connection(ctx: &Ctx, stream: TcpStream, place: &Place, remote: u16) ->
         segment(&place.pod),
         query(&[("ports", &port)])
     );
-    let socket = ctx.client()?.websocket(&path, "v4.channel.k8s.io").await?;
+    ctx.client()?.websocket(&path, "v4.channel.k8s.io").await
+}
+
+/// One connection: channel 0 carries data, channel 1 errors; each side's first message on a channel is the port, two bytes.
+async fn connection(ctx: &Ctx, stream: TcpStream, place: &Place, remote: u16) -> Result<()> {
+    let socket = connect(ctx, place, remote).await?;
     let broken = |e: tokio_tungstenite::tungstenite::Error| Error::msg(e.to_string());
     let (mut to, mut from) = socket.split();
     let (mut read, mut write) = stream.into_split();

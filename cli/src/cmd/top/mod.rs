@@ -24,6 +24,8 @@ use table::{Amounts, Order, Table};
 /// So long after a pod was made it may not be measured yet, in seconds.
 const DELAY: i128 = 120;
 
+const USAGE: &str = "[NAME | -l label]";
+
 pub static COMMAND: Command = Command {
     name: "top",
     usage: "[flags]",
@@ -37,7 +39,7 @@ pub static COMMAND: Command = Command {
 static NODE: Command = Command {
     name: "node",
     aliases: &["nodes", "no"],
-    usage: "[NAME | -l label]",
+    usage: USAGE,
     short: "Display resource (CPU/memory) usage of nodes",
     examples: "
       # All nodes
@@ -51,7 +53,7 @@ static NODE: Command = Command {
 static POD: Command = Command {
     name: "pod",
     aliases: &["pods", "po"],
-    usage: "[NAME | -l label]",
+    usage: USAGE,
     short: "Display resource (CPU/memory) usage of pods",
     examples: "
       # All pods of the namespace
@@ -144,7 +146,10 @@ fn name(ctx: &Ctx) -> Result<String> {
     match ctx.args() {
         [] => Ok(String::new()),
         [one] => Ok(format!("/{}", segment(one))),
-        _ => Err(ctx.usage("")),
+        _ => {
+            let command = ctx.path().rsplit(' ').next().unwrap_or_default();
+            Err(ctx.usage(format!("{command} {USAGE}")))
+        }
     }
 }
 

@@ -1,0 +1,163 @@
+//! Files of a folder.
+//! Behaviour follows Go's `http.FileServer`, by which `staging/src/k8s.io/kubectl/pkg/proxy/proxy_server.go` serves them.
+
+use super::{Body, moved, not_found, plain};
+use http::{Request, Response, StatusCode, header, uri::PathAndQuery};
+use http_body_util::BodyExt;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use std::path::{Component, Path, PathBuf};
+use tower_http::services::ServeDir;
+
+const IN_LINKS: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~')
+    .remove(b'/');
+
+/// The file that a request below `prefix` is about; folders without an `index.html` are listed.
+pub async fn answer<B: Send + Sync + 'static>(
+    folder: &Path,
+    prefix: &str,
+    mut request: Request<B>,
+) -> Response<Body> {
+    let path = request.uri().path();
+    let rest = path.strip_prefix(prefix).unwrap_or(path).to_string();
+    let Some(place) = place(folder, &rest) else {
+        return not_found();
+    };
+    if rest.ends_with("index.html") {
+        return moved("./", None);
+    }
+    if place.is_dir() && !place.join("index.html").exists() {
+        return match rest.is_empty() || rest.ends_with('/') {
+            true => listed(&place),
+            false => moved(
+                &format!("{}/", rest.rsplit('/').next().unwrap_or_default()),
+                None,
+            ),
+        };
+    }
+    let Ok(short) = PathAndQuery::try_from(format!("/{rest}")) else {
+        return not_found();
+    };
+    *request.uri_mut() = short.into();
+    match ServeDir::new(folder).try_call(request).await {
+        Ok(response) if response.status() == StatusCode::NOT_FOUND => not_found(),
+        Ok(response) => response.map(|body| body.map_err(Into::into).boxed_unsync()),
+        Err(why) => plain(StatusCode::INTERNAL_SERVER_ERROR, &format!("{why}\n")),
+    }
+}
+
+/// Where a path leads, never out of the folder.
+fn place(folder: &Path, path: &str) -> Option<PathBuf> {
+    let decoded = percent_decode_str(path).decode_utf8().ok()?;
+    let path = Path::new(&*decoded);
+    let inside = |part: Component| matches!(part, Component::Normal(_) | Component::CurDir);
+    path.components().all(inside).then(|| folder.join(path))
+}
+
+fn listed(folder: &Path) -> Response<Body> {
+    let Ok(found) = std::fs::read_dir(folder) else {
+        return plain(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "Error reading directory\n",
+        );
+    };
+    let mut names: Vec<String> = found
+        .flatten()
+        .map(|entry| {
+            let slash = if entry.path().is_dir() { "/" } else { "" };
+            format!("{}{slash}", entry.file_name().to_string_lossy())
+        })
+        .collect();
+    names.sort();
+    let mut text =
+        "<!doctype html>\n<meta name=\"viewport\" content=\"width=device-width\">\n<pre>\n"
+            .to_string();
+    for name in names {
+        let link = utf8_percent_encode(&name, IN_LINKS);
+        let shown = name
+            .replace('&', "&amp;")
+            .replace('<', "&lt;")
+            .replace('>', "&gt;");
+        let shown = shown.replace('"', "&#34;").replace('\'', "&#39;");
+        text += &format!("<a href=\"{link}\">{shown}</a>\n");
+    }
+    let mut response = plain(StatusCode::OK, &(text + "</pre>\n"));
+    let html = http::HeaderValue::from_static("text/html; charset=utf-8");
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, html);
+    headers.remove(header::X_CONTENT_TYPE_OPTIONS);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::Empty;
+
+    #[tokio::test]
+    async fn files_are_served_and_folders_listed() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("a&b/with")).unwrap();
+        std::fs::write(folder.path().join("a&b/x.css"), "p {}").unwrap();
+        std::fs::write(folder.path().join("a&b/with/index.html"), "<p>").unwrap();
+        let asked = async |path: &str| {
+            let request = Request::get(path)
+                .body(Empty::<bytes::Bytes>::new())
+                .unwrap();
+            let response = answer(folder.path(), "/static/", request).await;
+            let (status, headers) = (response.status().as_u16(), response.headers().clone());
+            let head = |name| {
+                headers
+                    .get(name)
+                    .map_or("", |value: &http::HeaderValue| value.to_str().unwrap())
+            };
+            let text = response.into_body().collect().await.unwrap().to_bytes();
+            let text = String::from_utf8(text.to_vec()).unwrap();
+            (
+                status,
+                head(header::CONTENT_TYPE).to_string() + head(header::LOCATION),
+                text,
+            )
+        };
+        let (status, kind, text) = asked("/static/").await;
+        assert_eq!((status, kind.as_str()), (200, "text/html; charset=utf-8"));
+        assert!(
+            text.ends_with("<pre>\n<a href=\"a%26b/\">a&amp;b/</a>\n</pre>\n"),
+            "{text}"
+        );
+        assert_eq!(
+            asked("/static/a%26b/x.css").await,
+            (200, "text/css".into(), "p {}".into())
+        );
+        assert_eq!(
+            asked("/static/a%26b/with/").await,
+            (200, "text/html".into(), "<p>".into())
+        );
+        assert_eq!(asked("/static/a%26b").await.0, 301);
+        assert!(
+            asked("/static/a%26b/with/index.html")
+                .await
+                .1
+                .ends_with("./")
+        );
+        for path in [
+            "/static/none",
+            "/static/../x",
+            "/static/%2e%2e/x",
+            "/static/..%2f..%2fetc/passwd",
+        ] {
+            assert_eq!(
+                asked(path).await,
+                (
+                    404,
+                    "text/plain; charset=utf-8".into(),
+                    "404 page not found\n".into()
+                ),
+                "{path}"
+            );
+        }
+    }
+}

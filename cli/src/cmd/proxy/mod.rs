@@ -1,0 +1,367 @@
+//! `proxy`: a local address that leads to the server, with one's credentials, and to files of one's own.
+//! Invariant: only hosts, paths and methods that the patterns accept are let through.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/proxy` and `pkg/proxy`.
+
+mod files;
+mod filter;
+mod pass;
+
+use crate::client::klog;
+use crate::command::{Command, verb};
+use crate::context::With;
+use crate::error::{Result, bail, message};
+use crate::print;
+use bytes::Bytes;
+use filter::Filter;
+use http::{Request, Response, StatusCode, header, uri::PathAndQuery};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use pass::Remote;
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+
+pub static COMMAND: Command = Command {
+    name: "proxy",
+    usage: "[--port=PORT] [--www=static-dir] [--www-prefix=prefix] [--api-prefix=prefix]",
+    short: "Run a proxy to the Kubernetes API server",
+    long: "Listen on a local address and pass requests on to the server, as the user of the kubeconfig. Beside the server, files of a folder can be served.",
+    examples: "
+      # On a port
+      kubectl proxy --port=8011
+      # On any free port
+      kubectl proxy --port=0
+      # Below a prefix
+      kubectl proxy --api-prefix=/k8s-api
+      # With the files of a folder below /my-files/
+      kubectl proxy --www=/my/files --www-prefix=/my-files/",
+    run: verb!(run: Flags),
+    ..Command::NEW
+};
+
+const PORT: i64 = 8001;
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// The port to listen on; 0 for any free one
+    #[arg(long, short, default_value = "8001")]
+    port: i64,
+    /// The address to listen on
+    #[arg(long, default_value = "127.0.0.1")]
+    address: String,
+    /// A socket of the file system to listen on instead
+    #[arg(long, short = 'u')]
+    unix_socket: String,
+    /// The prefix below which the API is
+    #[arg(long, default_value = "/")]
+    api_prefix: String,
+    /// A folder whose files are served, too
+    #[arg(long, short = 'w')]
+    www: String,
+    /// The prefix below which they are
+    #[arg(long, short = 'P', default_value = "/static/")]
+    www_prefix: String,
+    /// Which paths are let through
+    #[arg(long, default_value = "^.*")]
+    accept_paths: String,
+    /// Which paths are not
+    #[arg(long, default_value = "^/api/.*/pods/.*/exec,^/api/.*/pods/.*/attach")]
+    reject_paths: String,
+    /// Which hosts are let through
+    #[arg(long, default_value = "^localhost$,^127\\.0\\.0\\.1$,^\\[::1\\]$")]
+    accept_hosts: String,
+    /// Which methods are not let through
+    #[arg(long, default_value = "^$")]
+    reject_methods: String,
+    /// Let everything through
+    #[arg(long)]
+    disable_filter: bool,
+    /// How often a connection for an exec or the like is looked after, to see whether it still stands; 0 for the system's own way
+    #[arg(long, default_value = "0s")]
+    keepalive: f64,
+    /// Put the path of the server's address before that of each request
+    #[arg(long)]
+    append_server_path: bool,
+}
+
+/// What answers.
+struct Proxy {
+    remote: Remote,
+    /// `None`: all is let through.
+    filter: Option<Filter>,
+    api_prefix: String,
+    /// A folder and the prefix of its files.
+    www: Option<(PathBuf, String)>,
+}
+
+async fn run(ctx: With<Flags>) -> Result<()> {
+    let f = ctx.flags();
+    let client = ctx.client()?.clone();
+    let below = |prefix: &str| match prefix.ends_with('/') {
+        true => prefix.to_string(),
+        false => format!("{prefix}/"),
+    };
+    let path = client.server_path();
+    if !f.append_server_path && !path.is_empty() {
+        warn(&format!(
+            "Your kube context contains a server path {path}, use --append-server-path to automatically append the path to each request"
+        ));
+    }
+    if f.disable_filter && f.unix_socket.is_empty() {
+        warn(
+            "Request filter disabled, your proxy is vulnerable to XSRF attacks, please be cautious",
+        );
+    }
+    let filter = match f.disable_filter {
+        true => None,
+        false => Some(Filter::read(
+            &f.accept_paths,
+            &f.reject_paths,
+            &f.accept_hosts,
+            &f.reject_methods,
+        )?),
+    };
+    if f.port != PORT && !f.unix_socket.is_empty() {
+        bail!("cannot set --unix-socket and --port at the same time");
+    }
+    if !f.www.is_empty() {
+        look_at(&f.www);
+    }
+    let keepalive = (f.keepalive > 0.0).then(|| Duration::from_secs_f64(f.keepalive));
+    let proxy = Rc::new(Proxy {
+        remote: Remote::new(client, f.append_server_path, keepalive),
+        filter,
+        api_prefix: below(&f.api_prefix),
+        www: (!f.www.is_empty()).then(|| (f.www.clone().into(), below(&f.www_prefix))),
+    });
+    let listening = listen(f).await?;
+    print::put(&format!("Starting to serve on {}\n", listening.address()?))?;
+    loop {
+        tokio::select! {
+            accepted = listening.accept(&proxy) => accepted?,
+            _ = tokio::signal::ctrl_c() => return Ok(()),
+        }
+    }
+}
+
+fn warn(text: &str) {
+    klog('W', "proxy.go:156", text);
+}
+
+/// Warns of a folder that is none.
+fn look_at(folder: &str) {
+    match std::fs::metadata(folder) {
+        Ok(found) if found.is_dir() => {}
+        Ok(_) => warn(&format!(
+            "Static file directory {folder} is not a directory"
+        )),
+        Err(why) => warn(&format!(
+            "Failed to stat static file directory {folder}: stat {folder}: {}",
+            crate::error::go_io(&why)
+        )),
+    }
+}
+
+enum Listening {
+    Tcp(TcpListener),
+    Unix(UnixListener, String),
+}
+
+async fn listen(f: &Flags) -> Result<Listening> {
+    if !f.unix_socket.is_empty() {
+        let path = Path::new(&f.unix_socket);
+        let is_socket = std::fs::metadata(path).is_ok_and(|found| found.file_type().is_socket());
+        if is_socket {
+            std::fs::remove_file(path)?;
+        }
+        // nobody else may use one's credentials
+        let mask = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+        let bound = UnixListener::bind(path);
+        nix::sys::stat::umask(mask);
+        return match bound {
+            Ok(listener) => Ok(Listening::Unix(listener, f.unix_socket.clone())),
+            Err(why) => bail!(
+                "listen unix {}: bind: {}",
+                path.display(),
+                crate::error::go_io(&why)
+            ),
+        };
+    }
+    let port = u16::try_from(f.port)
+        .map_err(|_| message!("listen tcp: address {}: invalid port", f.port))?;
+    let found = crate::client::addresses(&f.address, port).await;
+    let found = found.map_err(|why| {
+        let why = why.to_string();
+        message!(
+            "listen tcp: {}",
+            why.strip_prefix("dial tcp: ").unwrap_or(&why)
+        )
+    })?;
+    let bound = TcpListener::bind(found.as_slice()).await;
+    bound.map(Listening::Tcp).map_err(|why| {
+        message!(
+            "listen tcp {}:{port}: bind: {}",
+            f.address,
+            crate::error::go_io(&why)
+        )
+    })
+}
+
+impl Listening {
+    fn address(&self) -> Result<String> {
+        Ok(match self {
+            Listening::Tcp(listener) => listener.local_addr()?.to_string(),
+            Listening::Unix(_, path) => path.clone(),
+        })
+    }
+
+    async fn accept(&self, proxy: &Rc<Proxy>) -> Result<()> {
+        match self {
+            Listening::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                serve(proxy.clone(), stream, Some(peer.ip()));
+            }
+            Listening::Unix(listener, _) => serve(proxy.clone(), listener.accept().await?.0, None),
+        }
+        Ok(())
+    }
+}
+
+fn serve(
+    proxy: Rc<Proxy>,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Option<IpAddr>,
+) {
+    tokio::task::spawn_local(async move {
+        let service = hyper::service::service_fn(move |request| {
+            let proxy = proxy.clone();
+            async move { Ok::<_, Infallible>(proxy.answer(request, peer).await) }
+        });
+        let served = hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        if let Err(why) = served.await {
+            tracing::debug!("a proxied connection ended: {why}");
+        }
+    });
+}
+
+type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+
+/// A plain text, as Go's servers answer mistakes.
+fn plain(status: StatusCode, text: &str) -> Response<Body> {
+    let body = Full::new(Bytes::from(text.to_string()));
+    let mut response = Response::new(body.map_err(|never| match never {}).boxed_unsync());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    let value = http::HeaderValue::from_static;
+    headers.insert(header::CONTENT_TYPE, value("text/plain; charset=utf-8"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, value("nosniff"));
+    response
+}
+
+fn not_found() -> Response<Body> {
+    plain(StatusCode::NOT_FOUND, "404 page not found\n")
+}
+
+/// A path without empty parts, `.` and `..`, as Go's servers ask for it.
+fn cleaned(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    let slash = if path.ends_with('/') && !parts.is_empty() {
+        "/"
+    } else {
+        ""
+    };
+    format!("/{}{slash}", parts.join("/"))
+}
+
+/// Asks for another path.
+fn moved(to: &str, query: Option<&str>) -> Response<Body> {
+    let to = format!(
+        "{to}{}",
+        query.map(|query| format!("?{query}")).unwrap_or_default()
+    );
+    let mut response = plain(StatusCode::MOVED_PERMANENTLY, "");
+    if let Ok(to) = to.parse() {
+        response.headers_mut().insert(header::LOCATION, to);
+    }
+    response
+}
+
+impl Proxy {
+    async fn answer(&self, mut request: Request<Incoming>, peer: Option<IpAddr>) -> Response<Body> {
+        let path = request.uri().path();
+        let (clean, query) = (cleaned(path), request.uri().query());
+        if clean != path {
+            return moved(&clean, query);
+        }
+        let prefixes = [
+            Some(&self.api_prefix),
+            self.www.as_ref().map(|(_, prefix)| prefix),
+        ];
+        let is_prefix = |prefix: &&String| prefix.strip_suffix('/') == Some(path);
+        if path != "/" && prefixes.iter().flatten().any(is_prefix) {
+            return moved(&format!("{path}/"), query);
+        }
+        if let Some((folder, prefix)) = &self.www
+            && path.starts_with(prefix)
+            && prefix.len() >= self.api_prefix.len()
+        {
+            return files::answer(folder, prefix, request).await;
+        }
+        let Some(rest) = path.strip_prefix(&self.api_prefix) else {
+            return not_found();
+        };
+        // a prefix such as `/api/` is the API's own
+        if !self.api_prefix.starts_with("/api") {
+            let query = request.uri().query().map(|query| format!("?{query}"));
+            let short = format!("/{rest}{}", query.unwrap_or_default());
+            match PathAndQuery::try_from(short) {
+                Ok(short) => *request.uri_mut() = short.into(),
+                Err(why) => return plain(StatusCode::BAD_REQUEST, &format!("{why}\n")),
+            }
+        }
+        let host = request.headers().get(header::HOST);
+        let host = host.and_then(|host| host.to_str().ok()).unwrap_or("");
+        let (method, path) = (request.method().as_str(), request.uri().path());
+        let filter = self.filter.as_ref();
+        if filter.is_some_and(|filter| !filter.lets(method, path, host)) {
+            return plain(StatusCode::FORBIDDEN, "Forbidden\n");
+        }
+        self.remote.answer(request, peer).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_cleaned_as_go_does() {
+        for (path, clean) in [
+            ("/", "/"),
+            ("//", "/"),
+            ("/a//b/", "/a/b/"),
+            ("/a/./b/../c", "/a/c"),
+            ("/../a", "/a"),
+            ("/a/b", "/a/b"),
+        ] {
+            assert_eq!(cleaned(path), clean, "{path}");
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! What a file of preferences holds, in its two versions.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/config` and `pkg/kuberc/marshal.go`.
+
+use crate::client::klog;
+use crate::error::{Problem, quote};
+use crate::typed::Read;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use skiff_api::machinery::yaml;
+use std::path::Path;
+
+pub const GROUP: &str = "kubectl.config.k8s.io";
+pub const VERSION: &str = "kubectl.config.k8s.io/v1beta1";
+pub const KIND: &str = "Preference";
+
+/// Preferences as `v1beta1` writes them.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Preference {
+    #[serde(default)]
+    pub api_version: String,
+    #[serde(default)]
+    pub kind: String,
+    pub defaults: Option<Vec<Defaults>>,
+    pub aliases: Option<Vec<Alias>>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub credential_plugin_policy: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential_plugin_allowlist: Option<Vec<Allowed>>,
+}
+
+/// Other defaults of a command's flags.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct Defaults {
+    #[serde(default)]
+    pub command: String,
+    pub options: Option<Vec<Flag>>,
+}
+
+/// A command under another name.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Alias {
+    #[serde(default)]
+    pub name: String,
+    #[serde(default)]
+    pub command: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prepend_args: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub append_args: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<Flag>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct Flag {
+    #[serde(default)]
+    pub name: String,
+    #[serde(default)]
+    pub default: String,
+}
+
+/// A program that may give credentials.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct Allowed {
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub command: String,
+}
+
+impl Preference {
+    /// With nothing in it.
+    pub fn empty() -> Preference {
+        Preference {
+            api_version: VERSION.into(),
+            kind: KIND.into(),
+            ..Preference::default()
+        }
+    }
+
+    /// What is recommended to begin with.
+    pub fn recommended() -> Preference {
+        let row = |command: &str, name: &str| Defaults {
+            command: command.into(),
+            options: Some(vec![Flag {
+                name: name.into(),
+                default: "true".into(),
+            }]),
+        };
+        Preference {
+            defaults: Some(vec![
+                row("apply", "server-side"),
+                row("delete", "interactive"),
+            ]),
+            ..Preference::empty()
+        }
+    }
+}
+
+/// Names of fields that the older version gave them, and what they are now.
+const OLDER: [(&str, &str); 2] = [("overrides", "defaults"), ("flags", "options")];
+
+/// Renames the fields of the older version.
+fn renamed(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let fields = map.into_iter().map(|(name, value)| {
+                let newer = OLDER.iter().find(|(older, _)| *older == name);
+                (
+                    newer.map_or(name, |(_, newer)| newer.to_string()),
+                    renamed(value),
+                )
+            });
+            Value::Object(fields.collect::<Map<_, _>>())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(renamed).collect()),
+        other => other,
+    }
+}
+
+/// The paths of fields that are in what was read, and not in what was understood.
+fn unknown(read: &Value, understood: &Value, path: &str, found: &mut Vec<String>) {
+    match (read, understood) {
+        (Value::Object(read), Value::Object(understood)) => {
+            for (name, value) in read {
+                let path = match path {
+                    "" => name.clone(),
+                    path => format!("{path}.{name}"),
+                };
+                match understood.get(name) {
+                    Some(known) => unknown(value, known, &path, found),
+                    None if is_nothing(value) => {}
+                    None => found.push(format!("unknown field {}", quote(&path))),
+                }
+            }
+        }
+        (Value::Array(read), Value::Array(understood)) => {
+            for (at, (read, understood)) in read.iter().zip(understood).enumerate() {
+                unknown(read, understood, &format!("{path}[{at}]"), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What is left out when it is written again.
+fn is_nothing(value: &Value) -> bool {
+    matches!(value, Value::Null)
+        || value.as_str() == Some("")
+        || value.as_array().is_some_and(Vec::is_empty)
+}
+
+/// The preferences of a file: those of the first document that holds some, with what is odd about it. `None`: the file is empty.
+///
+/// # Errors
+/// A file that cannot be read, or that holds other things.
+pub fn read(path: &Path) -> Result<Option<(Preference, Option<String>)>, ReadError> {
+    let text = std::fs::read_to_string(path).map_err(|why| {
+        let text = format!("open {}: {}", path.display(), crate::error::go_io(&why));
+        match why.kind() {
+            std::io::ErrorKind::NotFound => ReadError::NotFound(text),
+            _ => ReadError::Other(text.into()),
+        }
+    })?;
+    let documents = yaml::read_lax(&text).map_err(ReadError::Other)?;
+    let documents = documents.into_iter().map(|document| document.value);
+    let documents: Vec<Value> = documents.filter(|value| !value.is_null()).collect();
+    for document in &documents {
+        let version = document.text("apiVersion").to_string();
+        let older = format!("{GROUP}/v1alpha1");
+        if document.text("kind") != KIND || (version != VERSION && version != older) {
+            continue;
+        }
+        let document = match version == older {
+            true => renamed(document.clone()),
+            false => document.clone(),
+        };
+        let Ok(preference) = serde_json::from_value::<Preference>(document.clone()) else {
+            continue;
+        };
+        let mut odd = Vec::new();
+        let again = serde_json::to_value(&preference).unwrap_or_default();
+        unknown(&document, &again, "", &mut odd);
+        let odd = (!odd.is_empty()).then(|| format!("strict decoding error: {}", odd.join(", ")));
+        return Ok(Some((preference, odd)));
+    }
+    match documents.is_empty() {
+        true => Ok(None),
+        false => Err(ReadError::Other(Problem(format!(
+            "no valid preferences found in {}, use --v=5 to see details",
+            path.display()
+        )))),
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("{0}")]
+    NotFound(String),
+    #[error("{0}")]
+    Other(Problem),
+}
+
+/// Tells whoever asks for details that a file holds nothing.
+pub fn tell_empty(path: &Path) {
+    let text = format!("kuberc: no preferences found in {}", path.display());
+    klog('I', "marshal.go:98", &text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> Result<Option<(Preference, Option<String>)>, String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        read(file.path()).map_err(|why| why.to_string())
+    }
+
+    #[test]
+    fn both_versions_mean_the_same_and_what_is_unknown_is_told() {
+        let newer = "apiVersion: kubectl.config.k8s.io/v1beta1\nkind: Preference\ndefaults:\n- command: get\n  options:\n  - {name: output, default: json}\n";
+        let older = newer
+            .replace("v1beta1", "v1alpha1")
+            .replace("defaults", "overrides")
+            .replace("options", "flags");
+        let (mut a, odd) = of(newer).unwrap().unwrap();
+        assert_eq!(odd, None);
+        let (b, odd) = of(&older).unwrap().unwrap();
+        assert_eq!(odd, None);
+        a.api_version.clone_from(&b.api_version);
+        assert_eq!(a, b);
+        let (_, odd) = of(&format!("---\n---\n{newer}unknown: invalid\n"))
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            odd.as_deref(),
+            Some("strict decoding error: unknown field \"unknown\"")
+        );
+        assert_eq!(of("# nothing\n").unwrap(), None);
+        assert!(
+            of("a: b")
+                .unwrap_err()
+                .starts_with("no valid preferences found in ")
+        );
+    }
+}
