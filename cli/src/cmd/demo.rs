@@ -61,6 +61,9 @@ struct Flags {
     /// The kubeconfig that names the cluster that runs; by default $KUBECONFIG or ~/.kube/config
     #[arg(long)]
     kubeconfig: String,
+    /// Where the state of the cluster that runs is, by which its nodes and containers are found on this machine; by default as for 'up'
+    #[arg(long)]
+    data_dir: String,
 }
 
 fn black_friday(flags: Flags, line: Line) -> i32 {
@@ -76,6 +79,7 @@ fn black_friday(flags: Flags, line: Line) -> i32 {
             keep: flags.keep,
             output: flags.output,
             kubeconfig: flags.kubeconfig,
+            data_dir: flags.data_dir,
         })
         .await
     })

@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::watch;
+
 use super::{
     measure::{Ended, Ledger},
     words::Words,
@@ -33,6 +35,7 @@ pub struct Count {
 /// See the module.
 pub struct Chronicle {
     begun: Mutex<Instant>,
+    open: watch::Sender<bool>,
     pub words: Words,
     ledger: Mutex<Ledger>,
     entries: Mutex<Vec<Entry>>,
@@ -47,6 +50,7 @@ impl Chronicle {
     pub fn new(words: Words) -> Chronicle {
         Chronicle {
             begun: Mutex::new(Instant::now()),
+            open: watch::Sender::new(false),
             words,
             ledger: Mutex::default(),
             entries: Mutex::default(),
@@ -65,6 +69,13 @@ impl Chronicle {
                 ..last
             }];
         }
+        self.open.send_replace(true);
+    }
+
+    /// Waits until the day has begun.
+    pub async fn wait_until_open(&self) {
+        // the sender lives in `self`
+        let _ = self.open.subscribe().wait_for(|open| *open).await;
     }
 
     pub fn now(&self) -> Duration {

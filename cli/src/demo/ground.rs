@@ -25,7 +25,7 @@ use skiff_watching::{
 };
 use tokio::process::{Child, Command};
 
-use super::words::Words;
+use super::{Wish, words::Words};
 use crate::{
     cluster::{folders::Folders, objects::send},
     kubeconfig::{Config, Overrides, Resolved},
@@ -73,15 +73,10 @@ struct Own {
 impl Ground {
     /// The cluster that the kubeconfig names, if it runs and serves Ingresses; else one that is started.
     /// That one is made so that it can outlive the demo, if it is to be kept.
-    pub async fn find(
-        kubeconfig: &str,
-        nodes: usize,
-        keep: bool,
-        words: &Words,
-    ) -> anyhow::Result<Ground> {
-        match running(kubeconfig, words).await {
+    pub async fn find(wish: &Wish, words: &Words) -> anyhow::Result<Ground> {
+        match running(wish, words).await {
             Some(ground) => Ok(ground),
-            None => start(nodes, keep, words).await,
+            None => start(usize::try_from(wish.nodes)?, wish.keep, words).await,
         }
     }
 
@@ -196,8 +191,8 @@ fn connect(kubeconfig: &str) -> anyhow::Result<Option<(String, Api)>> {
 }
 
 /// The cluster that the kubeconfig names, unless the day cannot be played on it; then it is said why.
-async fn running(kubeconfig: &str, words: &Words) -> Option<Ground> {
-    let (server, api) = match connect(kubeconfig) {
+async fn running(wish: &Wish, words: &Words) -> Option<Ground> {
+    let (server, api) = match connect(&wish.kubeconfig) {
         Ok(found) => found?,
         Err(error) => {
             eprintln!("{}", words.say("not-usable", &[&format!("{error:#}")]));
@@ -226,16 +221,16 @@ async fn running(kubeconfig: &str, words: &Words) -> Option<Ground> {
     };
     eprintln!("{}", words.say("runs", &[&server]));
     Some(Ground {
-        here: here(&server),
+        here: here(&wish.data_dir, &server),
         api,
         nodes,
         own: None,
     })
 }
 
-/// Where the cluster of this address is on this machine, if it is the one of the usual folder and may be got at.
-fn here(server: &str) -> Option<Here> {
-    let folders = Folders::at("").ok()?;
+/// Where the cluster of this address is on this machine, if it is the one of this folder and may be got at.
+fn here(data: &str, server: &str) -> Option<Here> {
+    let folders = Folders::at(data).ok()?;
     let record = folders.record().filter(|_| folders.is_held())?;
     let may = nix::unistd::geteuid().is_root() && record.server == server;
     may.then(|| Here {
@@ -335,7 +330,7 @@ fn up(
         .arg(format!("--kubeconfig={}", kubeconfig.display()))
         .args([
             "--node-monitor-period=500ms",
-            "--node-monitor-grace-period=6s",
+            "--node-monitor-grace-period=8s",
         ])
         .args([
             "--node-lease-duration=8s",

@@ -58,6 +58,7 @@ pub struct Wish {
     pub keep: bool,
     pub output: String,
     pub kubeconfig: String,
+    pub data_dir: String,
 }
 
 /// The whole day.
@@ -65,8 +66,7 @@ pub async fn black_friday(wish: Wish) -> anyhow::Result<()> {
     let words = check(&wish)?;
     let stop = cluster::until_told()?;
     // what has begun to start is let come up, so that it can be ended
-    let nodes = usize::try_from(wish.nodes)?;
-    let ground = Ground::find(&wish.kubeconfig, nodes, wish.keep, &words).await?;
+    let ground = Ground::find(&wish, &words).await?;
     let played = play(&wish, &words, &ground, &stop).await;
     let kept = keep_or_clear(&wish, &words, ground).await;
     played.and(kept)
@@ -251,6 +251,7 @@ mod tests {
             keep: false,
             output: String::new(),
             kubeconfig: String::new(),
+            data_dir: String::new(),
         }
     }
 

@@ -30,7 +30,7 @@ pub struct Outcome {
     pub p99: Option<f64>,
     /// Answers by the version of the shop that gave them.
     pub versions: BTreeMap<String, u64>,
-    /// Tills before the crowd came, and the most.
+    /// Tills before the crowd came, and the most that there were to be.
     pub tills: (usize, usize),
     /// From when the crowd began to come to the first till that was opened for it, and to the last.
     pub scale_up: Option<f64>,
@@ -142,7 +142,9 @@ impl Scaling {
         let (comes, gone) = (day.comes(), day.gone());
         let before = counts.iter().take_while(|count| count.at <= comes);
         let before = before.map(|count| count.ready).max().unwrap_or(0);
-        let most = counts.iter().map(|count| count.ready).max().unwrap_or(0);
+        // a rolling update has more for a while than anybody wants
+        let most = counts.iter().map(|count| count.wanted as usize);
+        let most = most.max().unwrap_or(0);
         let crowded = || {
             let after = counts.iter().filter(|count| count.at > comes);
             after.filter(|count| count.at < gone || count.ready > before)
@@ -206,7 +208,7 @@ mod tests {
             (15, 4, 4),
             (20, 6, 6),
             (40, 5, 6),
-            (41, 6, 6),
+            (41, 8, 6),
             (80, 6, 3),
             (90, 3, 2),
             (92, 2, 2),

@@ -246,6 +246,7 @@ pub async fn show(
     stop: &CancellationToken,
 ) {
     let telling = async {
+        chronicle.wait_until_open().await;
         if drawn {
             draw_on(day, chronicle, sight).await;
         } else {
