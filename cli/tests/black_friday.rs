@@ -158,15 +158,18 @@ fn browser() -> Option<PathBuf> {
         .find_map(|name| on_path(name))
 }
 
-/// What a browser makes of the page, which it is asked by a script that the page itself does not have.
+/// What a browser makes of the page when it is so wide, which it is asked by a script that the page itself does not have. A window is never as narrow as
+/// a telephone, so the page is made so.
 const QUESTION: &str = "<script>addEventListener('load', () => {
-  const plots = [...document.querySelectorAll('svg')].map(svg => svg.getBoundingClientRect());
+  const root = document.documentElement;
+  root.style.width = WIDTH + 'px';
+  const boxes = of => [...document.querySelectorAll(of)].map(one => one.getBoundingClientRect());
   const lines = [...document.querySelectorAll('polyline')].map(line => line.getTotalLength());
   document.title = JSON.stringify({
-    width: innerWidth, overflow: document.documentElement.scrollWidth - innerWidth, language: document.documentElement.lang,
-    plots: plots.map(plot => Math.round(plot.height)), lines: lines.map(Math.round),
+    overflow: Math.max(root.scrollWidth - innerWidth, ...boxes('body *').map(one => Math.floor(one.right) - WIDTH)),
+    plots: boxes('svg').map(plot => Math.round(plot.height)), lines: lines.map(Math.round),
     figures: document.querySelectorAll('#figures tbody tr').length, entries: document.querySelectorAll('#log tr').length,
-    asked: performance.getEntriesByType('resource').length, heading: document.querySelector('h1').innerText });
+    asked: performance.getEntriesByType('resource').length, heading: document.querySelector('h1').innerText, language: root.lang });
 });</script>";
 
 /// Looks at the page as wide as this.

@@ -25,7 +25,7 @@ use skiff_watching::{
 };
 use tokio::process::{Child, Command};
 
-use super::{Wish, words::Words};
+use super::{Wish, view::progress, words::Words};
 use crate::{
     cluster::{folders::Folders, objects::send},
     kubeconfig::{Config, Overrides, Resolved},
@@ -195,7 +195,7 @@ async fn running(wish: &Wish, words: &Words) -> Option<Ground> {
     let (server, api) = match connect(&wish.kubeconfig) {
         Ok(found) => found?,
         Err(error) => {
-            eprintln!("{}", words.say("not-usable", &[&format!("{error:#}")]));
+            progress(&words.say("not-usable", &[&format!("{error:#}")]));
             return None;
         }
     };
@@ -203,23 +203,20 @@ async fn running(wish: &Wish, words: &Words) -> Option<Ground> {
     match tokio::time::timeout(ANSWER, api.get_text(class)).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => {
-            eprintln!(
-                "{}",
-                words.say("not-usable", &[&format!("{server}: {error}")])
-            );
+            progress(&words.say("not-usable", &[&format!("{server}: {error}")]));
             return None;
         }
         Err(_) => {
-            eprintln!("{}", words.say("no-answer", &[&server]));
+            progress(&words.say("no-answer", &[&server]));
             return None;
         }
     }
     let nodes = nodes(&api).await.ok().filter(|nodes| !nodes.is_empty());
     let Some(nodes) = nodes else {
-        eprintln!("{}", words.say("no-nodes", &[&server]));
+        progress(&words.say("no-nodes", &[&server]));
         return None;
     };
-    eprintln!("{}", words.say("runs", &[&server]));
+    progress(&words.say("runs", &[&server]));
     Some(Ground {
         here: here(&wish.data_dir, &server),
         api,
@@ -274,7 +271,7 @@ async fn start(count: usize, keep: bool, words: &Words) -> anyhow::Result<Ground
     if !nix::unistd::geteuid().is_root() {
         bail!("{}", words.word("needs-root"));
     }
-    eprintln!("{}", words.say("starts", &[&count]));
+    progress(&words.say("starts", &[&count]));
     let folder = std::env::temp_dir().join(format!("skiff-black-friday-{}", std::process::id()));
     fs::DirBuilder::new()
         .mode(0o700)

@@ -20,7 +20,10 @@ mod words;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use tokio::sync::watch as channel;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch as channel,
+};
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -32,10 +35,11 @@ use self::{
     outcome::{Outcome, is_as_in_the_morning},
     report::Report,
     stage::{Certificate, HOST, NAMESPACE},
+    view::progress,
     watch::Sight,
     words::Words,
 };
-use crate::cluster;
+use crate::{cluster, print};
 
 const SERVED: Duration = Duration::from_secs(30);
 /// So long after closing time it is waited for tills to be closed.
@@ -65,6 +69,13 @@ pub struct Wish {
 pub async fn black_friday(wish: Wish) -> anyhow::Result<()> {
     let words = check(&wish)?;
     let stop = cluster::until_told()?;
+    // a terminal that is closed ends the day, too
+    let mut closed = signal(SignalKind::hangup())?;
+    let told = stop.clone();
+    skiff_watching::task::spawn(async move {
+        closed.recv().await;
+        told.cancel();
+    });
     // what has begun to start is let come up, so that it can be ended
     let ground = Ground::find(&wish, &words).await?;
     let played = play(&wish, &words, &ground, &stop).await;
@@ -106,9 +117,9 @@ async fn keep_or_clear(wish: &Wish, words: &Words, ground: Ground) -> anyhow::Re
             let data = folder.join("data").display().to_string();
             let down = format!("skiff down --data-dir {data}");
             let with: [&dyn std::fmt::Display; 3] = [&kubeconfig, &NAMESPACE, &down];
-            eprintln!("{}", words.say("kept", &with));
+            progress(&words.say("kept", &with));
         }
-        (true, None) => eprintln!("{}", words.say("kept-there", &[&NAMESPACE])),
+        (true, None) => progress(&words.say("kept-there", &[&NAMESPACE])),
         (false, Some(_)) => {}
         (false, None) => stage::take_down(&ground.api).await?,
     }
@@ -140,7 +151,7 @@ async fn play(
     }
     let seconds = words.number(wish.length, 0);
     let with: [&dyn std::fmt::Display; 3] = [&HOST, &ground.nodes.len(), &seconds];
-    eprintln!("{}", words.say("opens", &with));
+    progress(&words.say("opens", &with));
     let crowd = Arc::new(crowd);
     let (outcome, whole) = live(wish, &day, ground, &crowd, &chronicle, stop).await?;
     tell(wish, &outcome, ground, &chronicle)?;
@@ -214,8 +225,8 @@ fn tell(
     chronicle: &Chronicle,
 ) -> anyhow::Result<()> {
     match wish.output.as_str() {
-        "json" => println!("{}", serde_json::to_string_pretty(outcome)?),
-        _ => println!("\n{}", outcome.table(&chronicle.words)),
+        "json" => print::put(&format!("{}\n", serde_json::to_string_pretty(outcome)?))?,
+        _ => print::put(&format!("\n{}\n", outcome.table(&chronicle.words)))?,
     }
     if wish.report.is_empty() {
         return Ok(());
@@ -231,7 +242,7 @@ fn tell(
     }
     .page();
     std::fs::write(&wish.report, page).with_context(|| format!("cannot write {}", wish.report))?;
-    eprintln!("{}", chronicle.words.say("written", &[&wish.report]));
+    progress(&chronicle.words.say("written", &[&wish.report]));
     Ok(())
 }
 

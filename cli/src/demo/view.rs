@@ -203,12 +203,23 @@ fn size() -> (usize, usize) {
     }
 }
 
+/// Writes into the terminal. One that is gone does not keep the day from being cleared away.
+fn write(bytes: &[u8]) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(bytes).and_then(|()| out.flush());
+}
+
+/// A line about how it goes, beside what is printed; the same holds for it.
+pub fn progress(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 /// The terminal's other screen, for as long as this is there.
 struct Screen;
 
 impl Screen {
     fn take() -> Screen {
-        print!("\x1b[?1049h\x1b[?25l");
+        write(b"\x1b[?1049h\x1b[?25l");
         Screen
     }
 
@@ -219,16 +230,13 @@ impl Screen {
             text += "\x1b[K\r\n";
         }
         text += "\x1b[J";
-        let mut out = std::io::stdout().lock();
-        // a terminal that is gone is seen by whoever reads what comes later
-        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        write(text.as_bytes());
     }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        print!("\x1b[?25h\x1b[?1049l");
-        let _ = std::io::stdout().flush();
+        write(b"\x1b[?25h\x1b[?1049l");
     }
 }
 
@@ -302,15 +310,13 @@ async fn tell(chronicle: &Chronicle, sight: &watch::Receiver<Sight>) {
         tokio::time::sleep_until(chronicle.instant(Duration::from_secs(second)).into()).await;
         let entries = chronicle.entries();
         for entry in &entries[told..] {
-            eprintln!("{:>5}  {}", clock(entry.at), entry.text);
+            progress(&format!("{:>5}  {}", clock(entry.at), entry.text));
         }
         told = entries.len();
         let seen = sight.borrow().clone();
         let place = second as usize - 1;
-        eprintln!(
-            "{}",
-            chronicle.with_ledger(|ledger| line(place, ledger, &seen, &chronicle.words))
-        );
+        let told = chronicle.with_ledger(|ledger| line(place, ledger, &seen, &chronicle.words));
+        progress(&told);
     }
 }
 
