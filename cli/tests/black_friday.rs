@@ -59,13 +59,31 @@ fn until(said: &mpsc::Receiver<String>, text: &str) {
     panic!("{text:?} was not said:\n{all}");
 }
 
-fn end_of(child: &mut Child, limit: Duration) -> std::process::ExitStatus {
-    wait(limit, "the end of the day", || {
-        child
-            .try_wait()
-            .unwrap()
-            .ok_or_else(|| "it goes on".to_owned())
-    })
+/// A demo that runs; it is ended when the test fails.
+struct Day(Child);
+
+impl Day {
+    fn interrupt(&self) {
+        kill(Pid::from_raw(self.0.id() as i32), Signal::SIGINT).unwrap();
+    }
+
+    fn end(&mut self, limit: Duration) -> std::process::ExitStatus {
+        wait(limit, "the end of the day", || {
+            self.0
+                .try_wait()
+                .unwrap()
+                .ok_or_else(|| "it goes on".to_owned())
+        })
+    }
+}
+
+impl Drop for Day {
+    fn drop(&mut self) {
+        if std::thread::panicking() && matches!(self.0.try_wait(), Ok(None)) {
+            self.interrupt();
+            let _ = self.0.wait();
+        }
+    }
 }
 
 fn number(outcome: &Value, path: &str) -> f64 {
@@ -133,9 +151,10 @@ fn a_shops_busiest_day() {
     let marks = Marks::of(&folder.join("data"));
     let said = lines(child.stderr.take().unwrap());
     let mut told = child.stdout.take().unwrap();
+    let mut day = Day(child);
     until(&said, "La boutique est ouverte");
     drop(begins);
-    let status = end_of(&mut child, DAY + 3 * MINUTE);
+    let status = day.end(DAY + 3 * MINUTE);
     let mut text = String::new();
     told.read_to_string(&mut text).unwrap();
     assert!(status.success(), "{status}: {text}");
@@ -186,6 +205,7 @@ fn look(browser: &Path, page: &Path, width: usize) {
         .args([
             "--headless",
             "--no-sandbox",
+            "--disable-dev-shm-usage",
             "--disable-gpu",
             "--no-first-run",
         ])
@@ -229,7 +249,8 @@ fn look(browser: &Path, page: &Path, width: usize) {
     assert_eq!(seen["asked"], 0, "it asks for other files");
 }
 
-/// On a cluster that runs, in a terminal, and broken off in the midst of it: the cluster is as it was, and so is the terminal.
+/// On a cluster that runs, in a terminal, and broken off in the midst of it: the cluster is as it was, and so is the terminal. The walls are taken
+/// away before that, so that it is seen what they are for.
 #[test]
 fn a_day_that_is_broken_off() {
     if let Some(why) = missing(&["nft"]) {
@@ -256,6 +277,7 @@ fn a_day_that_is_broken_off() {
         .spawn()
         .unwrap();
     let said = lines(child.stderr.take().unwrap());
+    let mut day = Day(child);
     let drawn = drawn(pty.master);
     until(&said, "The shop is open at https://black-friday.example/");
     let mut seen = String::new();
@@ -264,8 +286,17 @@ fn a_day_that_is_broken_off() {
         let whole = seen.contains("\x1b[?1049h") && seen.contains("node-2") && seen.contains('■');
         whole.then_some(()).ok_or_else(|| seen.clone())
     });
-    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
-    let status = end_of(&mut child, MINUTE);
+    // it is the walls that keep the thief out: without them he gets in
+    let space = ["-n", "black-friday"];
+    let loot = || cluster.skiff(&[&["logs", "thief", "--tail=1"], &space[..]].concat());
+    assert!(!loot().contains("opened"), "{}", loot());
+    cluster.skiff(&[&["delete", "networkpolicy", "--all"], &space[..]].concat());
+    wait(MINUTE, "the thief among the others", || {
+        let loot = loot();
+        loot.contains("opened").then_some(()).ok_or(loot)
+    });
+    day.interrupt();
+    let status = day.end(MINUTE);
     assert_eq!(status.code(), Some(1));
     until(&said, "error: The day was broken off");
     wait(MINUTE, "the terminal as it was", || {

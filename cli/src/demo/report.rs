@@ -41,6 +41,24 @@ struct Line {
     points: Vec<(f64, f64)>,
 }
 
+/// Where in a plot a time and a value are.
+#[derive(Clone, Copy)]
+struct Place {
+    /// The last second, and the largest value.
+    longest: f64,
+    most: f64,
+}
+
+impl Place {
+    fn x(self, at: f64) -> f64 {
+        LEFT + at / self.longest * (WIDTH - LEFT - 8.0)
+    }
+
+    fn y(self, value: f64) -> f64 {
+        HEIGHT - BOTTOM - value / self.most * (HEIGHT - BOTTOM - TOP)
+    }
+}
+
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -167,68 +185,18 @@ impl Report<'_> {
     }
 
     fn plot(&self, word: &str, lines: &[Line]) -> String {
-        let longest = self.outcome.seconds.max(1.0);
         let values = lines.iter().flat_map(|line| &line.points);
-        let most = round_up(values.map(|(_, value)| *value).fold(1.0, f64::max));
-        let x = |at: f64| LEFT + at / longest * (WIDTH - LEFT - 8.0);
-        let y = |value: f64| HEIGHT - BOTTOM - value / most * (HEIGHT - BOTTOM - TOP);
-        let name = escaped(&self.words.word(word));
-        let mut svg = String::new();
-        for part in [0.0, 0.5, 1.0] {
-            let (height, value) = (y(most * part), most * part);
-            let value = self.words.number(value, usize::from(most < 4.0));
-            put(
-                &mut svg,
-                format_args!(
-                    "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{WIDTH}\" y1=\"{height:.1}\" y2=\"{height:.1}\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{value}</text>\n",
-                    LEFT - 6.0,
-                    height + 4.0
-                ),
-            );
-        }
-        let step = round_up(longest / 8.0).max(1.0);
-        let mut at = 0.0;
-        while at <= longest {
-            let time = clock(Duration::from_secs_f64(at));
-            put(
-                &mut svg,
-                format_args!(
-                    "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{time}</text>\n",
-                    x(at),
-                    HEIGHT - 6.0
-                ),
-            );
-            at += step;
-        }
-        let mut last = f64::MIN;
-        for (at, mark) in self.marks() {
-            let place = x(at);
-            put(
-                &mut svg,
-                format_args!(
-                    "<line class=\"mark\" x1=\"{place:.1}\" x2=\"{place:.1}\" y1=\"{TOP}\" y2=\"{:.1}\"/>",
-                    HEIGHT - BOTTOM
-                ),
-            );
-            if place - last >= APART {
-                let mark = escaped(mark);
-                put(
-                    &mut svg,
-                    format_args!(
-                        "<text x=\"{place:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{mark}</text>",
-                        TOP - 4.0
-                    ),
-                );
-                last = place;
-            }
-            svg.push('\n');
-        }
+        let place = Place {
+            longest: self.outcome.seconds.max(1.0),
+            most: round_up(values.map(|(_, value)| *value).fold(1.0, f64::max)),
+        };
+        let mut svg = self.axes(place) + &self.marked(place);
         let mut keys = String::new();
         for line in lines {
             let points: Vec<String> = line
                 .points
                 .iter()
-                .map(|(at, value)| format!("{:.1},{:.1}", x(*at), y(*value)))
+                .map(|(at, value)| format!("{:.1},{:.1}", place.x(*at), place.y(*value)))
                 .collect();
             let (class, points, name) = (line.class, points.join(" "), escaped(&line.name));
             put(
@@ -240,9 +208,70 @@ impl Report<'_> {
                 format_args!("<span class=\"key\"><i class=\"{class}\"></i>{name}</span>"),
             );
         }
+        let name = escaped(&self.words.word(word));
         format!(
             "<h2>{name}</h2>\n<div>{keys}</div>\n<svg role=\"img\" aria-label=\"{name}\" viewBox=\"0 0 {WIDTH} {HEIGHT}\">\n{svg}</svg>\n"
         )
+    }
+
+    /// Lines and numbers of the values, and times below.
+    fn axes(&self, place: Place) -> String {
+        let mut svg = String::new();
+        for part in [0.0, 0.5, 1.0] {
+            let value = place.most * part;
+            let height = place.y(value);
+            let value = self.words.number(value, usize::from(place.most < 4.0));
+            put(
+                &mut svg,
+                format_args!(
+                    "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{WIDTH}\" y1=\"{height:.1}\" y2=\"{height:.1}\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{value}</text>\n",
+                    LEFT - 6.0,
+                    height + 4.0
+                ),
+            );
+        }
+        let step = round_up(place.longest / 8.0).max(1.0);
+        let mut at = 0.0;
+        while at <= place.longest {
+            let time = clock(Duration::from_secs_f64(at));
+            let (x, y) = (place.x(at), HEIGHT - 6.0);
+            put(
+                &mut svg,
+                format_args!(
+                    "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"middle\">{time}</text>\n"
+                ),
+            );
+            at += step;
+        }
+        svg
+    }
+
+    /// A line for each act, and its word where there is room for it.
+    fn marked(&self, place: Place) -> String {
+        let mut svg = String::new();
+        let mut last = f64::MIN;
+        for (at, mark) in self.marks() {
+            let x = place.x(at);
+            let (top, bottom) = (TOP - 4.0, HEIGHT - BOTTOM);
+            put(
+                &mut svg,
+                format_args!(
+                    "<line class=\"mark\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{TOP}\" y2=\"{bottom:.1}\"/>"
+                ),
+            );
+            if x - last >= APART {
+                let mark = escaped(mark);
+                put(
+                    &mut svg,
+                    format_args!(
+                        "<text x=\"{x:.1}\" y=\"{top:.1}\" text-anchor=\"middle\">{mark}</text>"
+                    ),
+                );
+                last = x;
+            }
+            svg.push('\n');
+        }
+        svg
     }
 
     fn marks(&self) -> impl Iterator<Item = (f64, &str)> {

@@ -21,6 +21,8 @@ use super::{
 
 const DRAW: Duration = Duration::from_millis(250);
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+/// Columns of the words that lines begin with.
+const LABEL: usize = 12;
 /// A terminal that does not say how large it is.
 const USUAL: (usize, usize) = (80, 24);
 
@@ -110,31 +112,19 @@ pub fn draw(frame: &Frame, (width, height): (usize, usize), paint: Paint) -> Vec
         ],
     );
     let mut lines = vec![paint.on(Colour::Bold, &cut(&head, width)), String::new()];
-    let label = 12;
-    let room = width.saturating_sub(label + 10).max(8);
-    let mut plot = |word: &str, values: &[f64], last: String| {
-        let bars = bars(values, room);
-        let name = cut(&words.word(word), label);
-        let line = format!("{name:<label$} {bars:<room$} {last}");
-        lines.push(cut(&line, width));
-    };
-    let last = |values: &[f64]| values.last().map_or(String::new(), |v| format!("{v:.0}"));
-    plot("requests", &frame.requests, last(&frame.requests));
-    plot("latency", &frame.p99, last(&frame.p99));
-    let sight = frame.sight;
-    let now = words.say("tills-now", &[&sight.ready(), &sight.wanted]);
-    plot("tills", &frame.tills, now);
+    lines.extend(plots(frame, width));
     lines.push(String::new());
     lines.push(cut(&sum(&frame.sum, words), width));
     lines.push(String::new());
-    lines.extend(nodes(sight, words, width, paint));
+    lines.extend(nodes(frame.sight, words, width, paint));
+    let sight = frame.sight;
     let thief = words.say(
         "thief-now",
         &[&sight.thief.attempts, &sight.thief.successes],
     );
     let vault = words.say("vault-now", &[&sight.vault.deliveries]);
     for (who, said) in [("thief", thief), ("vault", vault)] {
-        let line = format!("{:<label$} {said}", cut(&words.word(who), label));
+        let line = format!("{:<LABEL$} {said}", cut(&words.word(who), LABEL));
         lines.push(cut(&line, width));
     }
     lines.push(String::new());
@@ -149,6 +139,25 @@ pub fn draw(frame: &Frame, (width, height): (usize, usize), paint: Paint) -> Vec
     }
     lines.truncate(height.saturating_sub(1));
     lines
+}
+
+/// What was asked, how long it took and how many tills there were, each as bars.
+fn plots(frame: &Frame, width: usize) -> Vec<String> {
+    let room = width.saturating_sub(LABEL + 10).max(8);
+    let sight = frame.sight;
+    let last = |values: &[f64]| values.last().map_or(String::new(), |v| format!("{v:.0}"));
+    let ready: [&dyn std::fmt::Display; 2] = [&sight.ready(), &sight.wanted];
+    let tills = frame.words.say("tills-now", &ready);
+    let plots = [
+        ("requests", &frame.requests, last(&frame.requests)),
+        ("latency", &frame.p99, last(&frame.p99)),
+        ("tills", &frame.tills, tills),
+    ];
+    let line = |(word, values, last): (&str, &Vec<f64>, String)| {
+        let (bars, name) = (bars(values, room), cut(&frame.words.word(word), LABEL));
+        cut(&format!("{name:<LABEL$} {bars:<room$} {last}"), width)
+    };
+    plots.into_iter().map(line).collect()
 }
 
 fn sum(sum: &Second, words: &Words) -> String {
@@ -181,7 +190,7 @@ fn nodes(sight: &Sight, words: &Words, width: usize, paint: Paint) -> Vec<String
             Some(false) => paint.on(Colour::Red, &words.word("cut-off")),
             _ => String::new(),
         };
-        let line = format!("{:<12} {} {lost}", cut(node, 12), shown.join(" "));
+        let line = format!("{:<LABEL$} {} {lost}", cut(node, LABEL), shown.join(" "));
         line.trim_end().to_owned()
     };
     tills.into_iter().map(line).collect()

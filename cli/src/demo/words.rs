@@ -112,6 +112,16 @@ mod tests {
                 }
             }
         }
+        // those of the page stand in its form
+        let page = include_str!("page.html");
+        for word in words.words.keys() {
+            let quoted = format!("\"{word}\"");
+            let said = sources.iter().any(|source| source.contains(&quoted));
+            assert!(
+                said || page.contains(&format!("{{{{{word}}}}}")),
+                "nobody says {word}"
+            );
+        }
     }
 
     #[test]
