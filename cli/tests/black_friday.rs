@@ -27,10 +27,14 @@ const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(75);
 /// So soon after the crowd's coming a till is opened.
 const SCALED: f64 = 30.0;
-/// So soon there are as many tills as before one was lost: half of all times, and at most, as other tests keep the machine busy.
-const HEALED: (f64, f64) = (2.0, 6.0);
-/// So soon a deleted till is gone, with all that the machine is busy with: well before its grace time.
-const LEFT: f64 = 5.0;
+/// So soon there are as many tills as before one was lost: half of all times, and at most.
+const HEALED: (f64, f64) = (2.0, 4.0);
+/// So soon a deleted till is gone: a second after its last customer, and well before its grace time.
+const LEFT: f64 = 3.0;
+/// Half of all requests are answered within so many milliseconds where nobody else works; where it takes longer, all else may take longer by as much, up
+/// to so many times.
+const USUAL: f64 = 25.0;
+const SLOWER: f64 = 3.0;
 
 /// Lines that a program says, as they come.
 fn lines(from: impl Read + Send + 'static) -> mpsc::Receiver<String> {
@@ -100,7 +104,9 @@ fn judge(outcome: &Value) {
     assert!(at("/versions/v1") > 0.0 && at("/versions/v2") > 0.0);
     assert_eq!(at("/omitted"), 0.0, "{outcome:#}");
 
-    assert!(at("/scaleUp") <= SCALED, "{outcome:#}");
+    let busy = (at("/p50") / USUAL).clamp(1.0, SLOWER);
+    println!("the machine is taken for {busy:.1} times slower than usual");
+    assert!(at("/scaleUp") <= SCALED * busy.sqrt(), "{outcome:#}");
     assert!(at("/tills/1") > at("/tills/0"), "{outcome:#}");
     assert!(at("/scaleDown") > 0.0 && at("/update") > 0.0 && at("/healCut") > 0.0);
 
@@ -109,12 +115,12 @@ fn judge(outcome: &Value) {
     let mut healed: Vec<f64> = healed.map(|wound| number(wound, "/healed")).collect();
     healed.sort_by(f64::total_cmp);
     assert_eq!(healed.len(), 5, "{outcome:#}");
-    assert!(healed[healed.len() / 2] <= HEALED.0, "{healed:?}");
-    assert!(at("/heal") <= HEALED.1, "{healed:?}");
+    assert!(healed[healed.len() / 2] <= HEALED.0 * busy, "{healed:?}");
+    assert!(at("/heal") <= HEALED.1 * busy, "{healed:?}");
     let left = outcome["left"].as_array().unwrap();
     assert!(!left.is_empty());
     for time in left {
-        assert!(time.as_f64().unwrap() < LEFT, "{left:?}");
+        assert!(time.as_f64().unwrap() < LEFT * busy, "{left:?}");
     }
 
     // that he is kept out says something as long as he knocks, and as others are let in

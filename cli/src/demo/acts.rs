@@ -25,7 +25,7 @@ use super::{
 use crate::cluster::objects::send;
 
 /// So long it is waited for the shop to be as it was; the next act comes all the same.
-const HEALED: Duration = Duration::from_secs(20);
+const HEALED: Duration = Duration::from_secs(30);
 const UPDATED: Duration = Duration::from_secs(60);
 /// The shop's new version.
 const NEW: &str = "skiff.local/shop:v2";

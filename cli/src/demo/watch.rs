@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{Node, Pod},
+    core::v1::{Event, Node, Pod},
 };
 use serde::{Deserialize, Serialize};
 use skiff_watching::{
@@ -177,6 +177,7 @@ pub async fn look(
     };
     let mut pods = follow::<Pod>(&api, &clock, &unreadable, here(), stop);
     let mut deployments = follow::<Deployment>(&api, &clock, &unreadable, here(), stop);
+    let mut told = follow::<Event>(&api, &clock, &unreadable, here(), stop);
     let mut nodes = follow::<Node>(&api, &clock, &unreadable, Selection::default(), stop);
     let followed = async {
         loop {
@@ -185,6 +186,7 @@ pub async fn look(
                 Some(seen) = pods.recv() => sight.send_modify(|sight| see_pods(sight, seen)),
                 Some(seen) = deployments.recv() => sight.send_modify(|sight| see_deployments(sight, seen)),
                 Some(seen) = nodes.recv() => sight.send_modify(|sight| see_nodes(sight, seen)),
+                Some(seen) = told.recv() => tell_of(seen, chronicle),
                 else => return,
             }
             tell_changes(&before, &sight.borrow(), chronicle);
@@ -222,6 +224,19 @@ pub async fn listen(api: &Api, sight: &watch::Sender<Sight>) {
         } else if let Ok(vault) = serde_json::from_value(said) {
             sight.send_modify(|sight| sight.vault = vault);
         }
+    }
+}
+
+/// What the cluster warns of, but for tills that are not ready yet or not any more, which is seen anyhow.
+fn tell_of(seen: Seen<Event>, chronicle: &Chronicle) {
+    // what is listed first was before the day
+    let Seen::Applied(event) = seen else { return };
+    let reason = event.reason.unwrap_or_default();
+    let seen_anyhow = ["Unhealthy", "NodeNotReady"].contains(&reason.as_str());
+    if event.type_.as_deref() == Some("Warning") && !seen_anyhow {
+        let about = event.involved_object.name.unwrap_or_default();
+        let message = event.message.unwrap_or_default();
+        chronicle.say("warning", &[&about, &reason, &message]);
     }
 }
 
