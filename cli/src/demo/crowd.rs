@@ -38,7 +38,7 @@ use super::{
 
 const PORT: u16 = 443;
 /// A customer leaves who is not served within this time.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How long making a connection may take, and how long a node may leave unacknowledged what was sent.
 const REACH: Duration = Duration::from_secs(1);
 /// A connection that nobody has used for so long is closed from here, well before the other side would.
