@@ -8,6 +8,7 @@ mod cmd;
 mod command;
 mod complete;
 mod context;
+mod demo;
 mod describe;
 mod discovery;
 mod edit;

@@ -8,6 +8,7 @@ mod support;
 mod agent;
 mod autoscaling;
 mod balancers;
+mod black_friday;
 mod clients;
 mod cycles;
 mod day;

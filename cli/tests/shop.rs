@@ -177,8 +177,8 @@ fn script(cluster: &Cluster, program: &Path, address: &str) {
     });
     let replaced = begun.elapsed();
     wait(
-        Duration::from_secs(15),
-        "the end of the old one, well before the shop would leave its visitors",
+        Duration::from_secs(6),
+        "the end of the old one, a second after its last visitor, and not when its grace time ends",
         || {
             let names = run(&["get", "pods", "-o", "name"]);
             if names.contains(&pod) {

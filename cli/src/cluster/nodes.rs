@@ -1,6 +1,6 @@
 //! The nodes of `up`: real ones, each in a network namespace of its own, or simulated ones.
 
-use std::{net::Ipv4Addr, path::PathBuf, sync::Arc};
+use std::{net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use ipnet::{IpNet, Ipv4Net};
@@ -65,6 +65,8 @@ pub struct Wanted {
     pub ingress: bool,
     /// They write a line for each request of those.
     pub access_log: bool,
+    /// For how long a node is taken for alive after each of its heartbeats, of which there are four in that time.
+    pub lease_duration: Duration,
 }
 
 /// Real nodes and what joins them.
@@ -178,6 +180,7 @@ fn real_node(
         address("Hostname", name),
     ];
     agent.cluster_dns = vec![CLUSTER_DNS.into()];
+    agent.intervals.lease = wanted.lease_duration / 4;
     agent.api = Some(ApiConfig {
         listen: (ip, 10250).into(),
         certificate: serving.certificate.into_bytes(),

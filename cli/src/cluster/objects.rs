@@ -13,7 +13,7 @@ use skiff_watching::api::{Api, PatchType};
 use crate::typed::Read;
 
 /// Sends one request and reads JSON.
-pub(super) async fn send(
+pub async fn send(
     api: &Api,
     method: Method,
     path: &str,

@@ -19,6 +19,7 @@ pub mod cp;
 pub mod create;
 pub mod debug;
 pub mod delete;
+pub mod demo;
 pub mod describe;
 pub mod diff;
 pub mod down;
@@ -122,6 +123,7 @@ static SKIFF: &[&Command] = &[
     &agent::COMMAND,
     &token::COMMAND,
     &image::COMMAND,
+    &demo::COMMAND,
 ];
 
 /// Sends a file (or nothing) to a path of the server as it is, and prints the answer.
@@ -187,7 +189,7 @@ pub fn check_raw(path: &str, file: &str, others: &[(bool, &str)]) -> Result<()> 
 pub const GROUPS: &[(&str, &[&str])] = &[
     (
         "Cluster Commands (Skiff):",
-        &["up", "down", "status", "server", "agent", "image"],
+        &["up", "down", "status", "server", "agent", "image", "demo"],
     ),
     (
         "Basic Commands (Beginner):",

@@ -73,6 +73,12 @@ struct Flags {
     /// How long a node may be silent before it is taken for lost
     #[arg(long, default_value = "50s")]
     node_monitor_grace_period: f64,
+    /// For how long a real node counts as alive after a heartbeat; it sends four in that time
+    #[arg(long, default_value = "40s")]
+    node_lease_duration: f64,
+    /// How often autoscalers are looked at
+    #[arg(long, default_value = "15s")]
+    horizontal_pod_autoscaler_sync_period: f64,
     #[command(flatten)]
     ingress: IngressFlags,
     /// Deploy a small shop and wait until it answers
@@ -110,6 +116,7 @@ struct Wish {
     simulated: bool,
     names: Vec<String>,
     ingress: IngressFlags,
+    lease_duration: Duration,
     demo: bool,
 }
 
@@ -130,12 +137,17 @@ fn wish(flags: &Flags) -> anyhow::Result<Wish> {
             "real nodes need root (namespaces, cgroups, overlayfs, a bridge); run as root, or `skiff up --simulate` for nodes without containers"
         );
     }
+    // a Lease says it in whole seconds
+    if flags.node_lease_duration < 4.0 {
+        bail!("--node-lease-duration is 4s at least");
+    }
     Ok(Wish {
         folders: flags.data.folders()?,
         listen: control_plane::listen_address(&flags.listen)?,
         simulated,
         names: nodes::names(count),
         ingress: flags.ingress,
+        lease_duration: Duration::from_secs_f64(flags.node_lease_duration),
         demo: flags.demo,
     })
 }
@@ -171,6 +183,8 @@ async fn up(flags: Flags) -> anyhow::Result<()> {
     plan.controllers.node_monitor_period = Duration::from_secs_f64(flags.node_monitor_period);
     plan.controllers.node_monitor_grace_period =
         Duration::from_secs_f64(flags.node_monitor_grace_period);
+    plan.controllers.horizontal_pod_autoscaler.sync_period =
+        Duration::from_secs_f64(flags.horizontal_pod_autoscaler_sync_period);
     let cluster_cidr = *plan
         .controllers
         .cluster_cidrs
@@ -263,6 +277,7 @@ async fn start_nodes(
         service_cidr,
         ingress: wish.ingress.ingress,
         access_log: wish.ingress.ingress_access_log,
+        lease_duration: wish.lease_duration,
     };
     let real = nodes::start_real(
         &plane.server,

@@ -10,7 +10,7 @@ use std::{
     net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    sync::Mutex,
+    sync::{Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
@@ -44,6 +44,11 @@ pub fn missing(programs: &[&str]) -> Option<String> {
 
 /// Clusters come up one after the other: each looks for addresses that nobody has.
 static STARTING: Mutex<()> = Mutex::new(());
+
+/// The turn to bring a cluster up, for a program that does it by itself.
+pub fn starting() -> MutexGuard<'static, ()> {
+    held(STARTING.lock())
+}
 
 /// A running `skiff up`.
 pub struct Cluster {
@@ -88,7 +93,7 @@ impl Cluster {
 
     /// Starts the program over the folder, whatever it holds, and waits until it is ready.
     pub fn up(&mut self, flags: &[&str]) {
-        let _starting = held(STARTING.lock());
+        let _starting = starting();
         let mut child = Command::new(PROGRAM)
             .args(["up", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(self.data())

@@ -84,7 +84,7 @@ fn settings(config: &Config) -> Value {
         "clusterDomain": config.cluster_domain,
         "nodeStatusUpdateFrequency": text(config.intervals.status_check),
         "nodeStatusReportFrequency": text(config.intervals.status),
-        "nodeLeaseDurationSeconds": lease::SECONDS,
+        "nodeLeaseDurationSeconds": lease::seconds(config),
         "syncFrequency": text(config.intervals.resync),
         "maxPods": config.max_pods,
         "resolvConf": config.resolv_conf,

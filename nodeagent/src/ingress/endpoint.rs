@@ -18,21 +18,26 @@ use hyper::{
     client::conn::{http1, http2},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use nix::sys::socket::{setsockopt, sockopt};
 use parking_lot::Mutex;
 use rustls::{ClientConfig, pki_types::ServerName};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_util::either::Either;
 
 use super::sent::Sent;
 
 /// How long making a connection may take, with TLS.
 pub const CONNECT: Duration = Duration::from_secs(5);
+/// For how long an endpoint's machine may leave unacknowledged what was sent to it: it is cut off then, however long its program may think.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(1);
 /// For how long a connection is kept that nobody uses.
 const IDLE: Duration = Duration::from_secs(60);
 /// How many of them are kept.
 const MAX_IDLE: usize = 256;
 /// For how long an endpoint comes last that could not be reached.
 const AVOIDED: Duration = Duration::from_secs(1);
+/// The same of one whose machine is silent: each request that tries it waits for long.
+const AVOIDED_SILENT: Duration = Duration::from_secs(5);
 /// Windows of HTTP/2, in bytes: of a stream, and of a connection.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
@@ -64,10 +69,26 @@ impl Protocol {
 pub enum Cause {
     #[error("cannot connect: {0}")]
     Connect(std::io::Error),
-    #[error("cannot connect: no answer within {} s", CONNECT.as_secs())]
+    #[error("cannot connect: no answer in time")]
     ConnectTimeout,
     #[error("{0}")]
     Http(#[from] hyper::Error),
+}
+
+impl Cause {
+    /// Whether the endpoint's machine does not even acknowledge what is sent to it.
+    fn is_silence(&self) -> bool {
+        use std::{error::Error, io};
+        let timed_out = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
+        match self {
+            Cause::ConnectTimeout => true,
+            Cause::Connect(error) => timed_out(error),
+            Cause::Http(error) => error
+                .source()
+                .and_then(|source| source.downcast_ref::<io::Error>())
+                .is_some_and(timed_out),
+        }
+    }
 }
 
 /// A request that was not answered; itself, if nothing of it was sent.
@@ -145,9 +166,19 @@ impl Endpoint {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Lets others go first for a while.
-    pub fn avoid(&self) {
-        let until = millis(Instant::now() + AVOIDED);
+    /// Lets others go first for a while after a failure that says something of the endpoint, not of one connection alone.
+    pub fn avoid_after(&self, cause: &Cause) {
+        let pause = if cause.is_silence() {
+            // all connections to it lead nowhere
+            self.idle.lock().clear();
+            self.forget_shared();
+            AVOIDED_SILENT
+        } else if matches!(cause, Cause::Http(_)) {
+            return;
+        } else {
+            AVOIDED
+        };
+        let until = millis(Instant::now() + pause);
         self.avoided_until.store(until, Ordering::Relaxed);
     }
 
@@ -300,8 +331,14 @@ impl Endpoint {
     }
 
     async fn stream(&self) -> std::io::Result<Stream> {
-        let stream = TcpStream::connect(self.address).await?;
-        stream.set_nodelay(true)?;
+        let socket = match self.address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        socket.set_nodelay(true)?;
+        let millis = UNACKNOWLEDGED.as_millis() as u32;
+        setsockopt(&socket, sockopt::TcpUserTimeout, &millis)?;
+        let stream = socket.connect(self.address).await?;
         if !self.protocol.is_tls() {
             return Ok(Either::Left(stream));
         }

@@ -206,9 +206,7 @@ impl Proxy {
             drop(open);
             let cause = &failure.cause;
             tracing::debug!(upstream = upstream.name, endpoint = %endpoint.address, %cause, "not answered");
-            if !matches!(cause, Cause::Http(_)) {
-                endpoint.avoid();
-            }
+            endpoint.avoid_after(cause);
             tried.push(endpoint.address);
             let refusal = refuse(status_of(cause));
             let again = again(failure, &spare).filter(|_| tried.len() < ATTEMPTS);

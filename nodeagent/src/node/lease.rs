@@ -1,4 +1,4 @@
-//! The node's heartbeat: a Lease in `kube-node-lease`, renewed every ten seconds.
+//! The node's heartbeat: a Lease in `kube-node-lease`, renewed four times in the time for which it holds.
 //!
 //! Follows `staging/src/k8s.io/component-helpers/apimachinery/lease/controller.go`.
 
@@ -13,11 +13,16 @@ use skiff_watching::{
     api::{PatchType, item},
 };
 
-use crate::{agent::context::Context, time};
+use crate::{
+    agent::{config::Config, context::Context},
+    time,
+};
 
 const NAMESPACE: &str = "kube-node-lease";
-/// How long the node is taken for alive after it renewed its lease.
-pub const SECONDS: i32 = 40;
+/// How many seconds the node is taken for alive after it renewed its lease.
+pub fn seconds(config: &Config) -> i32 {
+    i32::try_from(4 * config.intervals.lease.as_secs()).unwrap_or(i32::MAX)
+}
 
 /// Renews until the agent stops. `node_uid`: of the Node object, which owns the Lease.
 pub async fn keep(node: Arc<Context>, node_uid: String) {
@@ -35,7 +40,8 @@ pub async fn keep(node: Arc<Context>, node_uid: String) {
 async fn renew(node: &Context, node_uid: &str) -> Result<(), Error> {
     let name = &node.config.node_name;
     let now = MicroTime(time::now());
-    let patch = serde_json::json!({"spec": {"holderIdentity": name, "leaseDurationSeconds": SECONDS, "renewTime": now}});
+    let seconds = seconds(&node.config);
+    let patch = serde_json::json!({"spec": {"holderIdentity": name, "leaseDurationSeconds": seconds, "renewTime": now}});
     match node
         .api
         .patch(&item::<Lease>(NAMESPACE, name), PatchType::Merge, &patch)
@@ -60,7 +66,7 @@ async fn renew(node: &Context, node_uid: &str) -> Result<(), Error> {
         },
         spec: Some(LeaseSpec {
             holder_identity: Some(name.clone()),
-            lease_duration_seconds: Some(SECONDS),
+            lease_duration_seconds: Some(seconds),
             renew_time: Some(now),
             ..Default::default()
         }),

@@ -7,7 +7,7 @@ use std::{
 };
 
 /// So long without a visitor, once it was told to leave, the shop is gone.
-const QUIET: Duration = Duration::from_millis(900);
+const QUIET: Duration = Duration::from_millis(700);
 /// Node agents kill after their grace time; the shop is gone before.
 const MOST: Duration = Duration::from_secs(20);
 

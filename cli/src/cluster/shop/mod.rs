@@ -1,9 +1,12 @@
 //! The shop: the program as it runs in the built-in image `skiff.local/shop`, as `/shop front` or `/shop stock`.
 //!
-//! `front` shows its version, pod and node and asks `stock` by its DNS name; `stock` counts what is left.
+//! `front` shows its version, pod and node and asks `stock` by its DNS name; `stock` counts what is left. On a busy day there are `till`, whose
+//! work costs processor time and who brings its takings to the `vault`, and `thief`, who is after both.
 
 mod door;
 mod resolve;
+pub mod thief;
+mod till;
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -22,6 +25,9 @@ pub const UNKNOWN: &str = "unknown";
 /// The whole program; answers the exit status.
 pub fn main(args: Vec<String>) -> i32 {
     let part = args.first().map_or("front", String::as_str).to_string();
+    if part == "thief" {
+        return thief::main();
+    }
     let port: u16 = std::env::var("PORT")
         .ok()
         .and_then(|p| p.parse().ok())
@@ -33,7 +39,6 @@ pub fn main(args: Vec<String>) -> i32 {
             return 1;
         }
     };
-    let variable = |name: &str| std::env::var(name).unwrap_or_default();
     println!(
         "shop {} {part} on {} listens on port {port}",
         variable("SHOP_VERSION"),
@@ -45,6 +50,11 @@ pub fn main(args: Vec<String>) -> i32 {
         listener: listener.into(),
     };
     shop.clone().leave_when_told();
+    match &*shop.part {
+        "till" => till::bring_takings(),
+        "vault" => till::tell_what_came(),
+        _ => {}
+    }
     loop {
         match shop.listener.accept() {
             Ok((stream, _)) => shop.take(stream),
@@ -73,7 +83,7 @@ impl Shop {
         let shop = self.clone();
         std::thread::spawn(move || {
             // a visitor who leaves in the middle is no fault of the shop's
-            let _ = serve(stream, &shop.part, &shop.door, number);
+            let _ = shop.serve(stream, number);
             shop.door.heard(number);
         });
     }
@@ -92,17 +102,68 @@ impl Shop {
         any
     }
 
+    fn serve(&self, stream: TcpStream, number: u64) -> std::io::Result<()> {
+        let door = &self.door;
+        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        let mut reader = BufReader::new(stream.try_clone()?);
+        let mut writer = stream;
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line)? == 0 {
+                return Ok(());
+            }
+            let path = line.split(' ').nth(1).unwrap_or("/").to_string();
+            let mut last = false;
+            loop {
+                let mut header = String::new();
+                if reader.read_line(&mut header)? == 0 || header == "\r\n" || header == "\n" {
+                    break;
+                }
+                last |= header.trim().eq_ignore_ascii_case("connection: close");
+            }
+            let is_probe = matches!(path.as_str(), "/healthz" | "/readyz");
+            let visit = (!is_probe).then(|| door.enter());
+            door.heard(number);
+            let (code, body) = match &visit {
+                None if path == "/readyz" && door.is_closing() => (503, "closing\n".to_string()),
+                None => (200, "ok\n".to_string()),
+                Some(visit) => (200, self.answer(&path, visit.before)),
+            };
+            let reason = if code == 200 {
+                "OK"
+            } else {
+                "Service Unavailable"
+            };
+            let keep = if last || door.is_closing() {
+                "close"
+            } else {
+                "keep-alive"
+            };
+            let length = body.len();
+            let answer = format!(
+                "HTTP/1.1 {code} {reason}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: {keep}\r\n\r\n{body}"
+            );
+            writer.write_all(answer.as_bytes())?;
+            if keep == "close" {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The answer to a visitor.
+    fn answer(&self, path: &str, before: u64) -> String {
+        match &*self.part {
+            "stock" => format!("{} left\n", 1000 - before % 1000),
+            "till" => till::sell(),
+            "vault" => till::receive(path),
+            _ => front(),
+        }
+    }
+
     /// On SIGTERM: visitors are served as long as they come, because rules elsewhere may still lead here; when they stay away, it is the end.
     /// Probes are no visitors: they come until the end.
     fn leave_when_told(self) {
-        use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
-        let mut set = SigSet::empty();
-        set.add(Signal::SIGTERM);
-        set.add(Signal::SIGINT);
-        // blocked here and in every thread made later; one thread waits for them. Neither fails for these signals
-        let _ = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None);
-        std::thread::spawn(move || {
-            let _ = set.wait();
+        when_told(move || {
             self.door.visits().told = Some(Instant::now());
             let mut leaving = false;
             loop {
@@ -121,79 +182,45 @@ impl Shop {
     }
 }
 
-fn serve(stream: TcpStream, part: &str, door: &Door, number: u64) -> std::io::Result<()> {
-    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let mut writer = stream;
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line)? == 0 {
-            return Ok(());
-        }
-        let path = line.split(' ').nth(1).unwrap_or("/").to_string();
-        let mut last = false;
-        loop {
-            let mut header = String::new();
-            if reader.read_line(&mut header)? == 0 || header == "\r\n" || header == "\n" {
-                break;
-            }
-            last |= header.trim().eq_ignore_ascii_case("connection: close");
-        }
-        let is_probe = matches!(path.as_str(), "/healthz" | "/readyz");
-        let visit = (!is_probe).then(|| door.enter());
-        door.heard(number);
-        let (code, body) = match &visit {
-            None if path == "/readyz" && door.is_closing() => (503, "closing\n".to_string()),
-            None => (200, "ok\n".to_string()),
-            Some(visit) if part == "stock" => {
-                (200, format!("{} left\n", 1000 - visit.before % 1000))
-            }
-            Some(_) => front(),
-        };
-        let reason = if code == 200 {
-            "OK"
-        } else {
-            "Service Unavailable"
-        };
-        let keep = if last || door.is_closing() {
-            "close"
-        } else {
-            "keep-alive"
-        };
-        let length = body.len();
-        let answer = format!(
-            "HTTP/1.1 {code} {reason}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: {keep}\r\n\r\n{body}"
-        );
-        writer.write_all(answer.as_bytes())?;
-        if keep == "close" {
-            return Ok(());
-        }
-    }
+/// Does it on a thread of its own when the program is told to end. To be called before there are other threads.
+fn when_told(work: impl FnOnce() + Send + 'static) {
+    use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGTERM);
+    set.add(Signal::SIGINT);
+    // blocked here and in every thread made later; one thread waits for them. Neither fails for these signals
+    let _ = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None);
+    std::thread::spawn(move || {
+        let _ = set.wait();
+        work();
+    });
 }
 
-fn front() -> (u16, String) {
-    let variable = |name: &str| std::env::var(name).unwrap_or_default();
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_default()
+}
+
+fn front() -> String {
     let stock = std::env::var("STOCK").unwrap_or_else(|_| "stock".into());
-    let left = match ask(&stock) {
+    let left = match ask(&stock, 80, "/") {
         Ok(left) => left.trim().to_string(),
         Err(error) => format!("{UNKNOWN} ({error})"),
     };
-    let text = format!(
+    format!(
         "shop {}\npod {}\nnode {}\nstock {left}\n",
         variable("SHOP_VERSION"),
         variable("POD_NAME"),
         variable("NODE_NAME")
-    );
-    (200, text)
+    )
 }
 
 /// One GET, by name: found by asking cluster DNS.
-fn ask(host: &str) -> std::io::Result<String> {
+fn ask(host: &str, port: u16, path: &str) -> std::io::Result<String> {
     let address = resolve(host)?;
-    let mut stream = TcpStream::connect_timeout(&(address, 80).into(), PATIENCE)?;
+    let mut stream = TcpStream::connect_timeout(&(address, port).into(), PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(
-        format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes(),
+        format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes(),
     )?;
     let mut reader = BufReader::new(stream);
     let mut length = 0;

@@ -1,4 +1,4 @@
-//! The first address of a name, asked of cluster DNS as a C library asks it.
+//! The addresses of a name, asked of cluster DNS as a C library asks it.
 
 use std::{
     collections::HashMap,
@@ -7,8 +7,18 @@ use std::{
 
 use super::PATIENCE;
 
-/// The first address of a name, by /etc/resolv.conf: its servers and search list.
+/// The first address of a name.
 pub fn resolve(host: &str) -> std::io::Result<Ipv4Addr> {
+    let all = resolve_all(host)?;
+    all.first().copied().ok_or_else(|| no_such(host))
+}
+
+fn no_such(host: &str) -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::NotFound, format!("no such host {host}"))
+}
+
+/// All addresses of a name, by /etc/resolv.conf: its servers, and its search list unless the name ends in a dot.
+pub fn resolve_all(host: &str) -> std::io::Result<Vec<Ipv4Addr>> {
     let text = std::fs::read_to_string("/etc/resolv.conf")?;
     let mut settings: HashMap<&str, Vec<&str>> = HashMap::new();
     for line in text.lines() {
@@ -17,29 +27,29 @@ pub fn resolve(host: &str) -> std::io::Result<Ipv4Addr> {
             settings.entry(word).or_default().extend(words);
         }
     }
-    let missing =
-        || std::io::Error::new(std::io::ErrorKind::NotFound, format!("no such host {host}"));
     let server: Ipv4Addr = settings
         .get("nameserver")
         .and_then(|all| all.first())
         .and_then(|s| s.parse().ok())
-        .ok_or_else(missing)?;
+        .ok_or_else(|| no_such(host))?;
     let names = settings
         .get("search")
         .into_iter()
         .flatten()
+        .filter(|_| !host.ends_with('.'))
         .map(|domain| format!("{host}.{domain}"))
         .chain([host.to_string()]);
     for name in names {
-        if let Some(address) = query(server, &name)? {
-            return Ok(address);
+        let found = query(server, &name)?;
+        if !found.is_empty() {
+            return Ok(found);
         }
     }
-    Err(missing())
+    Err(no_such(host))
 }
 
-/// One question for an A record.
-fn query(server: Ipv4Addr, name: &str) -> std::io::Result<Option<Ipv4Addr>> {
+/// One question for A records.
+fn query(server: Ipv4Addr, name: &str) -> std::io::Result<Vec<Ipv4Addr>> {
     let socket = UdpSocket::bind("0.0.0.0:0")?;
     socket.set_read_timeout(Some(PATIENCE))?;
     let mut packet = vec![0x53, 0x4b, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
@@ -56,6 +66,7 @@ fn query(server: Ipv4Addr, name: &str) -> std::io::Result<Option<Ipv4Addr>> {
         .get(6..8)
         .map_or(0, |b| u16::from_be_bytes([b[0], b[1]]));
     let mut at = packet.len();
+    let mut found = Vec::new();
     for _ in 0..count {
         // names in answers are pointers, or labels up to a zero
         while let Some(&byte) = answer.get(at) {
@@ -69,16 +80,16 @@ fn query(server: Ipv4Addr, name: &str) -> std::io::Result<Option<Ipv4Addr>> {
             }
         }
         let Some(head) = answer.get(at..at + 10) else {
-            return Ok(None);
+            break;
         };
         let (kind, size) = (
             u16::from_be_bytes([head[0], head[1]]),
             usize::from(u16::from_be_bytes([head[8], head[9]])),
         );
         if let (1, Some(&[a, b, c, d])) = (kind, answer.get(at + 10..at + 10 + size)) {
-            return Ok(Some(Ipv4Addr::new(a, b, c, d)));
+            found.push(Ipv4Addr::new(a, b, c, d));
         }
         at += 10 + size;
     }
-    Ok(None)
+    Ok(found)
 }

@@ -5,15 +5,19 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::lab::{self, Lab, backend, full, get, nobody, says};
-use crate::ingress::{endpoint::Protocol, proxy::Proxy};
+use crate::ingress::{
+    endpoint::{CONNECT, Protocol},
+    proxy::Proxy,
+};
 
 fn impatient() -> Proxy {
     Proxy {
@@ -228,6 +232,37 @@ async fn who_was_not_reached_comes_last_for_a_while() {
     for _ in 0..2 {
         assert_eq!(lab.ask(get("/")).await.0.status, StatusCode::OK);
     }
+    for _ in 0..6 {
+        assert_eq!(upstream.pick(&[]).unwrap().address, good);
+    }
+}
+
+/// An endpoint whose machine says nothing at all: its queue of connections is full, so that the kernel leaves all who knock unanswered.
+#[tokio::test]
+async fn who_is_silent_is_given_up_soon_and_comes_last_for_longer() {
+    let lab = Lab::start().await;
+    let (good, _guard) = backend(|_| async { Response::new(full("ok")) }).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let silent = listener.local_addr().unwrap();
+    let mut held = Vec::new();
+    let knock = || tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(silent));
+    while let Ok(connected) = knock().await {
+        held.push(connected.unwrap());
+    }
+    let upstream = lab.lead(&[silent, good], Protocol::Http1);
+    let begun = Instant::now();
+    for _ in 0..2 {
+        assert_eq!(lab.ask(get("/")).await.0.status, StatusCode::OK);
+    }
+    assert!(
+        begun.elapsed() > Duration::from_millis(500),
+        "nobody was at the silent one"
+    );
+    assert!(begun.elapsed() < CONNECT, "{:?}", begun.elapsed());
+    // longer than one that refused
+    tokio::time::sleep(Duration::from_millis(1500)).await;
     for _ in 0..6 {
         assert_eq!(upstream.pick(&[]).unwrap().address, good);
     }

@@ -104,6 +104,29 @@ impl Names {
     }
 }
 
+/// Pulls the cable of a node, or plugs it in again, for another process than the one that made the network.
+pub async fn set_cable(
+    instance: &str,
+    run_dir: &Path,
+    node: &str,
+    plugged: bool,
+) -> Result<(), Error> {
+    let state = State::load(run_dir)?;
+    let index = state.and_then(|state| state.nodes.get(node).map(|n| n.index));
+    let index = index.ok_or_else(|| {
+        failed(
+            format!("find the cable of node {node}"),
+            "there is no such node",
+        )
+    })?;
+    let links = Links::open(&Namespace::current()?).await?;
+    let link = links.need(&Names::new(instance).veth(index)).await?;
+    match plugged {
+        true => links.up(link).await,
+        false => links.down(link).await,
+    }
+}
+
 impl ClusterNetwork {
     /// Makes the bridge and the way out. Needs root and network namespaces.
     pub async fn ensure(config: ClusterNetworkConfig) -> Result<Self, Error> {
