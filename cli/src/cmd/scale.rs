@@ -27,7 +27,14 @@ pub static COMMAND: Command = Command {
       kubectl scale --current-replicas=2 --replicas=3 deployment/mysql
       # Several at once
       kubectl scale --replicas=5 rc/example1 rc/example2",
-    flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, DRY_RUN, ALL],
+    flags: &[
+        print::FLAGS,
+        FILE_FLAGS,
+        SELECTOR,
+        DRY_RUN,
+        ALL,
+        crate::generate::RECORD,
+    ],
     required: &["replicas"],
     run: verb!(run: Flags),
     words: Some(Words::SCALED),
@@ -76,7 +83,15 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         let size = if ctx.dry_run()? == DryRun::Client {
             f.replicas
         } else {
-            scaled(&ctx, &info).await?
+            let size = scaled(&ctx, &info).await?;
+            if let Some(cause) = ctx.change_cause() {
+                let patch =
+                    json!({"metadata": {"annotations": {crate::generate::CHANGE_CAUSE: cause}}});
+                helper::Write::by("", ctx.dry_run()?)
+                    .patch_of(ctx.client()?, &info, MERGE, &patch)
+                    .await?;
+            }
+            size
         };
         // Other kinds may have the number elsewhere.
         if matches!(info.resource.group.as_str(), "" | "apps") {

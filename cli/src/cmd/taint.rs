@@ -177,7 +177,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let mut builder = Builder::new(&ctx)?.args(&resources);
     builder.latest = true;
     let found = builder.find().await?;
-    let mut printer = Printer::new(&ctx, "")?.ordered(Order::Typed);
+    let mut printer = Printer::late(&ctx, "").ordered(Order::Typed);
     let mut errors = found.errors;
     for info in found.infos {
         let mut after = info.clone();

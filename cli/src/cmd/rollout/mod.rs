@@ -159,7 +159,7 @@ async fn change(
     what: &'static str,
     change: fn(&mut Info) -> Result<()>,
 ) -> Result<()> {
-    let mut printer = Printer::new(&ctx, what)?.ordered(Order::Typed);
+    let mut printer = Printer::late(&ctx, what).ordered(Order::Typed);
     let mut found = find(&ctx).await?;
     let mut errors = found.failure();
     if found.infos.is_empty() && errors.is_empty() {

@@ -13,7 +13,7 @@ use crate::command::{Command, Run};
 use crate::context::Ctx;
 use crate::error::{Error, Result};
 use crate::flags::Group;
-use crate::generate::MANAGER;
+use crate::generate::{MANAGER, RECORD};
 use crate::resource::{ALL, Builder, Info, LOCAL as LOCAL_FLAG, builder::LOCAL};
 
 pub static COMMAND: Command = Command {
@@ -36,6 +36,8 @@ pub static COMMAND: Command = Command {
 
 /// The flags that all of them share.
 const COMMON: Group = |declared| MANAGER(LOCAL_FLAG(ALL(declared)));
+/// The same for those that can keep the command line.
+const RECORDING: Group = |declared| RECORD(COMMON(declared));
 
 /// What all of them are.
 const SETTER: Command = Command {
@@ -46,6 +48,8 @@ const DEFAULT_MANAGER: (&str, &str) = ("field-manager", "kubectl-set");
 
 /// The objects that the words name; with `--local`, that files hold.
 async fn find(ctx: &Ctx, resources: &[String]) -> Result<Vec<Info>> {
+    ctx.dry_run()?;
+    crate::generate::printer(ctx, "")?;
     let local = ctx.local();
     if local && !resources.is_empty() {
         return Err(Error::msg(LOCAL));

@@ -2,7 +2,7 @@
 //! Invariant: the account is set in the pod's template.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/set/set_serviceaccount.go`.
 
-use super::{COMMON, SETTER};
+use super::{RECORDING, SETTER};
 use crate::cmd::modify::{self, Words};
 use crate::command::{Command, verb};
 use crate::context::With;
@@ -21,7 +21,7 @@ pub static COMMAND: Command = Command {
     examples: "
       # Of a deployment
       kubectl set serviceaccount deployment nginx-deployment serviceaccount1",
-    flags: &[print::FLAGS, FILE_FLAGS, DRY_RUN, COMMON],
+    flags: &[print::FLAGS, FILE_FLAGS, DRY_RUN, RECORDING],
     run: verb!(run: ()),
     ..SETTER
 };
