@@ -127,6 +127,7 @@ impl Error {
     pub fn listed_if_one(self) -> Error {
         match self {
             Error::Message(_) => self.listed(),
+            Error::Many(mut one) if one.len() == 1 => one.remove(0).listed_if_one(),
             several => several,
         }
     }

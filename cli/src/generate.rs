@@ -85,6 +85,9 @@ pub fn object(ctx: &Ctx, r: &Resource, name: &str) -> Result<Value> {
 pub fn name(ctx: &Ctx) -> Result<String> {
     let count = ctx.dash().unwrap_or(ctx.args().len());
     if count == 1 {
+        // What else is looked at before the object is made.
+        printer(ctx, "")?;
+        Validation::of(ctx)?;
         Ok(ctx.args()[0].clone())
     } else {
         Err(Error::usage(

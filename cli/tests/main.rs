@@ -16,6 +16,7 @@ mod ingress;
 mod memory;
 mod nodes;
 mod operators;
+mod parity;
 mod policies;
 mod registry;
 mod shop;

@@ -78,7 +78,14 @@ fn metric(name: &str, text: &str) -> Result<Value> {
             json!({"type": "Utilization", "averageUtilization": n})
         }
         None => {
-            let amount = text.to_string();
+            // A bare number is one of thousandths of a processor, or of mebibytes.
+            let bare = text.ends_with(|c: char| c.is_ascii_digit());
+            let unit = match name {
+                _ if !bare => "",
+                "cpu" => "m",
+                _ => "Mi",
+            };
+            let amount = format!("{text}{unit}");
             if crate::describe::quantity::parse(&amount).is_none() {
                 bail!("invalid resource {name} value: {text}");
             }

@@ -96,10 +96,10 @@ struct Flags {
 }
 
 async fn run(ctx: With<Flags>) -> Result<()> {
+    let mut printer = generate::printer(&ctx, "exposed")?;
     let mut builder = Builder::new(&ctx)?;
     builder.selector = None;
     let found = builder.find().await?;
-    let mut printer = generate::printer(&ctx, "exposed")?;
     let mut errors = found.errors;
     for info in found.infos {
         let made = service(&ctx, &info);

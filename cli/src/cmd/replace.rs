@@ -170,6 +170,9 @@ async fn anew(ctx: &Ctx, found: Found, write: &helper::Write, mut printer: Print
     Error::collect(std::mem::take(&mut errors))?;
     delete_all(ctx, &infos).await?;
     let nothing = infos.is_empty();
+    if nothing {
+        print::put("No resources found\n")?;
+    }
     for info in &infos {
         match write
             .create(client, &info.resource, &info.namespace, &info.object)

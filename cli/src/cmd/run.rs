@@ -34,7 +34,7 @@ pub static COMMAND: Command = Command {
       kubectl run nginx --image=nginx -- <arg1> <arg2> ... <argN>
       # Another command
       kubectl run nginx --image=nginx --command -- <cmd> <arg1> ... <argN>",
-    flags: &[print::FLAGS, DRY_RUN, SAVE_CONFIG, super::delete::DELETION, super::attach::DETACH_KEYS, MANAGER, generate::RECORD],
+    flags: &[print::FLAGS, crate::resource::FILE_FLAGS, DRY_RUN, SAVE_CONFIG, super::delete::DELETION, super::attach::DETACH_KEYS, MANAGER, generate::RECORD],
     defaults: &[("field-manager", "kubectl-run")],
     required: &["image"],
     run: verb!(run: Flags),

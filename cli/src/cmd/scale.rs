@@ -60,6 +60,7 @@ struct Flags {
 
 async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
+    let mut printer = Printer::new(&ctx, format!("scaled{}", ctx.dry_run()?.suffix()))?;
     if f.replicas < 0 {
         bail!(
             "The --replicas=COUNT flag is required, and COUNT must be greater than or equal to 0"
@@ -68,7 +69,6 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     if f.current_replicas < -1 {
         bail!("The --current-replicas must specify an integer of -1 or greater");
     }
-    let mut printer = Printer::new(&ctx, format!("scaled{}", ctx.dry_run()?.suffix()))?;
     let mut builder = Builder::new(&ctx)?;
     builder.allow_empty_selector = ctx.all();
     builder.all = false;

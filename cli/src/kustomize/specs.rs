@@ -280,7 +280,13 @@ impl Config {
         let mut common_labels = specs(SELECTORS);
         common_labels.extend(pod_selectors);
         common_labels.extend(specs(METADATA_LABELS));
-        let replicas = SCALED
+        let scaled = [
+            "Deployment",
+            "StatefulSet",
+            "ReplicaSet",
+            "ReplicationController",
+        ];
+        let replicas = scaled
             .iter()
             .map(|kind| Spec::of(&format!("spec/replicas! {kind}")));
         Config {

@@ -6,7 +6,7 @@ use super::{find, named, revisions};
 use crate::command::{Command, verb};
 use crate::complete::Words;
 use crate::context::With;
-use crate::error::{Error, Result, bail, message, quote};
+use crate::error::{Error, Result, bail};
 use crate::generate::CHANGE_CAUSE;
 use crate::print::tabwriter::TabWriter;
 use crate::print::{self, Printer, order::Order};
@@ -64,16 +64,7 @@ fn whole(info: &Info, revision: &Value) -> Value {
     }
     let applied = crate::typed::schema(&info.object)
         .and_then(|schema| strategic::apply(&info.object, revision.at("data"), schema).ok());
-    applied.unwrap_or_else(|| info.object.clone())
-}
-
-/// The error for a kind that is none of Go's.
-pub fn unknown(info: &Info) -> Error {
-    message!(
-        "no kind {} is registered for version {} in scheme \"pkg/scheme/scheme.go:28\"",
-        quote(&info.resource.kind),
-        quote(&info.resource.api_version())
-    )
+    crate::typed::canonical(&applied.unwrap_or_else(|| info.object.clone()))
 }
 
 async fn run(ctx: With<Flags>) -> Result<()> {
@@ -90,10 +81,6 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         _ => Some(Printer::new(&ctx, "")?.ordered(Order::Typed)),
     };
     for info in found.infos {
-        if crate::typed::schema(&info.object).is_none() {
-            errors.push(unknown(&info));
-            continue;
-        }
         let list = match revisions(&ctx, &info).await {
             Ok(l) => l,
             Err(e) => {

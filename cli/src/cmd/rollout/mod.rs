@@ -110,6 +110,7 @@ fn named(ctx: &Ctx) -> Result<()> {
 async fn find(ctx: &Ctx) -> Result<Found> {
     named(ctx)?;
     let mut b = Builder::new(ctx)?;
+    b.typed = true;
     b.allow_empty_selector = true;
     b.latest = true;
     b.find().await

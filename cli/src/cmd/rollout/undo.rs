@@ -53,10 +53,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         warn_if_applied(&ctx, &info);
         match one(&ctx, &info).await {
             Ok(what) => {
-                let suffix = match ctx.dry_run()? {
-                    DryRun::Server => DryRun::Server.suffix(),
-                    _ => "",
-                };
+                let suffix = ctx.dry_run()?.suffix();
                 let printer = Printer::late(&ctx, format!("{what}{suffix}"));
                 let shown = printer.ordered(Order::Typed).print(&info.object);
                 errors.extend(shown.err());

@@ -48,13 +48,20 @@ const DEFAULT_MANAGER: (&str, &str) = ("field-manager", "kubectl-set");
 
 /// The objects that the words name; with `--local`, that files hold.
 async fn find(ctx: &Ctx, resources: &[String]) -> Result<Vec<Info>> {
+    find_as(ctx, resources, true).await
+}
+
+/// The same; `tells` says whether the verb says of its own what `--local` needs.
+async fn find_as(ctx: &Ctx, resources: &[String], tells: bool) -> Result<Vec<Info>> {
     ctx.dry_run()?;
     crate::generate::printer(ctx, "")?;
     let local = ctx.local();
-    if local && !resources.is_empty() {
+    if local && tells && !resources.is_empty() {
         return Err(Error::msg(LOCAL));
     }
     let mut b = Builder::new(ctx)?.args(resources);
+    b.typed = true;
+    b.local = local && (tells || ctx.has_files());
     b.latest = !local;
     b.allow_empty_selector = ctx.all();
     b.all = false;

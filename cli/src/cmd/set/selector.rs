@@ -47,6 +47,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let mut printer = generate::printer(&ctx, "selector updated")?;
     let local = ctx.local() || ctx.dry_run()? == DryRun::Client;
     let mut builder = Builder::new(&ctx)?.args(resources);
+    builder.typed = true;
     builder.latest = !ctx.local();
     builder.allow_empty_selector = ctx.all();
     builder.all = false;

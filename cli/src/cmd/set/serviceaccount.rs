@@ -38,7 +38,7 @@ async fn run(ctx: With<()>) -> Result<()> {
         bail!("serviceaccount is required");
     };
     let resources = if ctx.local() { &[] } else { resources };
-    let infos = super::find(&ctx, resources).await?;
+    let infos = super::find_as(&ctx, resources, false).await?;
     modify::set(&ctx, infos, &WORDS, |info, _| {
         let spec = podspec::spec_mut(&mut info.object)?;
         spec["serviceAccountName"] = json!(account);
