@@ -77,6 +77,8 @@ pub struct Command {
     pub values: &'static [(&'static str, Words)],
     pub subcommands: &'static [&'static Command],
     pub run: Run,
+    /// The exit status of a mistake in its flags, where that is not 1.
+    pub flag_mistakes: i32,
     /// Without a sub-command its help goes to standard output, though that is a mistake.
     pub help_is_output: bool,
     pub hidden: bool,
@@ -100,6 +102,7 @@ impl Command {
         values: &[],
         subcommands: &[],
         run: Run::Group,
+        flag_mistakes: 1,
         help_is_output: false,
         hidden: false,
     };
@@ -267,8 +270,18 @@ fn first_word(args: &[String], command: &Command) -> Option<usize> {
 /// Reads the flags of a found command; nothing if the line asks for its help.
 pub fn read(found: &Found) -> Result<Option<Line>> {
     let declared = found.command.whole();
-    let line = flags::read(&found.rest, declared.clone())
-        .map_err(|e| message!("{e}\nSee '{} --help' for usage.", found.path))?;
+    let line = flags::read(&found.rest, declared.clone()).map_err(|e| {
+        match found.command.flag_mistakes {
+            1 => message!("{e}\nSee '{} --help' for usage.", found.path),
+            status => Error::Plain(
+                format!("error: {e}\nSee '{} -h' for help and examples", found.path),
+                status,
+            ),
+        }
+    })?;
+    for old in flags::old_flags(&line, &declared) {
+        eprintln!("{old}");
+    }
     if line.asks_for_help() {
         return Ok(None);
     }
@@ -405,7 +418,7 @@ fn subcommand_list(root: &Command, c: &Command) -> String {
 
 /// The flags with their defaults and what they do, sorted by name.
 pub fn flag_list<'a>(list: impl Iterator<Item = &'a Arg>) -> String {
-    let mut all: Vec<&Arg> = list.collect();
+    let mut all: Vec<&Arg> = list.filter(|arg| !arg.is_hide_set()).collect();
     all.sort_by_key(|arg| arg.get_long());
     let line = |arg: &&Arg| {
         let short = arg

@@ -120,6 +120,8 @@ pub struct Shared {
     #[command(flatten)]
     pub save_config: generate::SaveConfig,
     #[command(flatten)]
+    pub record: generate::Record,
+    #[command(flatten)]
     pub deletion: crate::cmd::delete::Deletion,
     #[command(flatten)]
     pub session: crate::cmd::exec::Session,
@@ -147,6 +149,8 @@ struct Inner {
     resolved: OnceCell<Resolved>,
     client: OnceCell<Client>,
     discovery: OnceCell<Rc<Discovery>>,
+    /// That an old form of `--dry-run` was told of.
+    old_dry_run: std::sync::Once,
 }
 
 /// Cheap to clone; one a command line.
@@ -171,6 +175,7 @@ impl Ctx {
             resolved: OnceCell::new(),
             client: OnceCell::new(),
             discovery: OnceCell::new(),
+            old_dry_run: std::sync::Once::new(),
         }))
     }
 
@@ -406,10 +411,42 @@ impl Ctx {
             "none" => Ok(DryRun::None),
             "server" => Ok(DryRun::Server),
             "client" => Ok(DryRun::Client),
-            other => Err(message!(
-                r#"Invalid dry-run value ({other}). Must be "none", "server", or "client"."#
-            )),
+            // The flag without a value, and the booleans that it once took.
+            "unchanged" => {
+                self.0.old_dry_run.call_once(|| {
+                    crate::client::klog(
+                        'W',
+                        "helpers.go:731",
+                        "--dry-run is deprecated and can be replaced with --dry-run=client.",
+                    )
+                });
+                Ok(DryRun::Client)
+            }
+            other => match crate::flags::parse_bool(other) {
+                Ok(on) => {
+                    let (new, meant) = if on {
+                        ("client", DryRun::Client)
+                    } else {
+                        ("none", DryRun::None)
+                    };
+                    self.0.old_dry_run.call_once(|| {
+                        crate::client::klog('W', "helpers.go:738", &format!(
+                            "--dry-run={other} is deprecated (boolean value) and can be replaced with --dry-run={new}."
+                        ))
+                    });
+                    Ok(meant)
+                }
+                Err(_) => Err(message!(
+                    r#"Invalid dry-run value ({other}). Must be "none", "server", or "client"."#
+                )),
+            },
         }
+    }
+
+    /// What an object's change is said to be caused by, where that is to be kept.
+    pub fn change_cause(&self) -> Option<String> {
+        let asked = self.shared().record.record.unwrap_or(false);
+        asked.then(|| self.0.line.told(self.program()))
     }
 }
 

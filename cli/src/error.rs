@@ -121,6 +121,15 @@ impl Error {
         }
     }
 
+    /// As one of a list of failures that may hold but one: a text of ours then stands without `error: `.
+    pub fn listed_if_one(self) -> Error {
+        match self {
+            Error::Message(_) => self.listed(),
+            Error::Many(mut one) if one.len() == 1 => one.remove(0).listed_if_one(),
+            several => several,
+        }
+    }
+
     /// The error as a line of a list, which stands without `error: `.
     pub fn listed(self) -> Error {
         Error::Plain(line_for(&self), 1)

@@ -304,9 +304,25 @@ pub struct Line {
     pub args: Vec<String>,
     /// How many of `args` came before a `--`, if there was one.
     pub dash: Option<usize>,
+    /// The flags as they are told of: with long names and their values.
+    long: String,
 }
 
 impl Line {
+    /// The whole command line, arguments before flags.
+    pub fn told(&self, program: &str) -> String {
+        let mut given = self.words.iter().peekable();
+        let verbs = std::env::args().skip(1).filter(|word| {
+            let flag_or_argument = given.peek() == Some(&word);
+            if flag_or_argument {
+                given.next();
+            }
+            !flag_or_argument
+        });
+        let words: Vec<String> = verbs.chain(self.args.iter().cloned()).collect();
+        format!("{program} {}{}", words.join(" "), self.long)
+    }
+
     /// The flags of a struct that the command declares.
     pub fn flags<A: clap::Args>(&self) -> A {
         A::from_arg_matches(&self.matches)
@@ -366,6 +382,7 @@ pub fn read(words: &[String], command: Command) -> Result<Line, Problem> {
         .disable_help_flag(true)
         .disable_version_flag(true)
         .arg(args);
+    let long = told_long(&joined, &command);
     let mut matches = command
         .try_get_matches_from_mut(&joined)
         .map_err(|mistake| Problem(told(&mistake, &command, &joined)))?;
@@ -375,7 +392,70 @@ pub fn read(words: &[String], command: Command) -> Result<Line, Problem> {
         matches,
         args,
         dash,
+        long,
     })
+}
+
+/// Flags that still work and are told of as old when they are used.
+const OLD: &[(&str, &str)] = &[("record", "--record will be removed in the future")];
+
+/// What is said of old flags on a line.
+pub fn old_flags(line: &Line, command: &Command) -> Vec<String> {
+    let used = OLD
+        .iter()
+        .filter(|(name, _)| named(command, name).is_some_and(|arg| line.given(arg)));
+    used.map(|(name, why)| format!("Flag --{name} has been deprecated, {why}"))
+        .collect()
+}
+
+/// What a flag means that stands without a value.
+fn missing(arg: &Arg) -> &'static str {
+    match arg.get_long() {
+        _ if holds::<bool>(arg) => "true",
+        Some("dry-run") => "unchanged",
+        Some("cascade") => "background",
+        Some("validate") => "strict",
+        _ => "",
+    }
+}
+
+/// The flags among the words, by their long names and with their values.
+fn told_long(joined: &[String], command: &Command) -> String {
+    let mut out = String::new();
+    let mut tell = |arg: &Arg, value: Option<&str>| {
+        let value = value.unwrap_or_else(|| missing(arg));
+        let secret = matches!(arg.get_long(), Some("token" | "password"));
+        let value = if secret { "CLASSIFIED" } else { value };
+        out += &format!(" --{}={value}", arg.get_long().unwrap_or_default());
+    };
+    for word in joined
+        .iter()
+        .take_while(|word| *word != "--")
+        .filter(|word| is_flag(word))
+    {
+        if let Some(name) = word.strip_prefix("--") {
+            let (name, value) = match name.split_once('=') {
+                Some((name, value)) => (name, Some(value)),
+                None => (name, None),
+            };
+            named(command, name)
+                .into_iter()
+                .for_each(|arg| tell(arg, value));
+            continue;
+        }
+        for (at, letter) in word.char_indices().skip(1) {
+            let Some(arg) = lettered(command, letter) else {
+                break;
+            };
+            let after = &word[at + letter.len_utf8()..];
+            if needs_value(arg) || after.starts_with('=') {
+                tell(arg, Some(after.strip_prefix('=').unwrap_or(after)));
+                break;
+            }
+            tell(arg, None);
+        }
+    }
+    out
 }
 
 /// A mistake in pflag's words.

@@ -22,6 +22,25 @@ pub struct SaveConfig {
     pub save_config: bool,
 }
 pub const SAVE_CONFIG: Group = group::<SaveConfig>;
+/// The flag `--record`, which is no longer told of.
+#[derive(Clone, clap::Args)]
+#[group(skip)]
+pub struct Record {
+    /// Keep the command line in the object's annotation
+    #[arg(long, hide = true)]
+    pub record: Option<bool>,
+}
+pub const RECORD: Group = group::<Record>;
+/// The annotation that it is kept in.
+pub const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
+
+/// Keeps the command line in an object, if that is asked for.
+pub fn record(ctx: &Ctx, object: &mut Value) {
+    if let Some(cause) = ctx.change_cause() {
+        object["metadata"]["annotations"][CHANGE_CAUSE] = json!(cause);
+    }
+}
+
 /// The flag that names who writes; each verb has its own default.
 pub const MANAGER: Group = |declared| {
     declared.arg(
@@ -66,6 +85,9 @@ pub fn object(ctx: &Ctx, r: &Resource, name: &str) -> Result<Value> {
 pub fn name(ctx: &Ctx) -> Result<String> {
     let count = ctx.dash().unwrap_or(ctx.args().len());
     if count == 1 {
+        // What else is looked at before the object is made.
+        printer(ctx, "")?;
+        Validation::of(ctx)?;
         Ok(ctx.args()[0].clone())
     } else {
         Err(Error::usage(
@@ -111,6 +133,15 @@ pub fn printer(ctx: &Ctx, operation: &str) -> Result<Printer> {
     Ok(Printer::new(ctx, format!("{operation}{}", ctx.dry_run()?.suffix()))?.ordered(Order::Typed))
 }
 
+/// The same for a verb that looks at the format only when it has something to show.
+///
+/// # Errors
+/// A wrong value of `--dry-run`.
+pub fn printer_late(ctx: &Ctx, operation: &str) -> Result<Printer> {
+    let operation = format!("{operation}{}", ctx.dry_run()?.suffix());
+    Ok(Printer::late(ctx, operation).ordered(Order::Typed))
+}
+
 /// Sends the object (or not, in a dry run) and says what was done.
 ///
 /// # Errors
@@ -141,6 +172,7 @@ async fn sent(ctx: &Ctx, r: &Resource, mut object: Value) -> Result<Value> {
     if ctx.saves_config() {
         save_config(&mut object);
     }
+    record(ctx, &mut object);
     if dry_run != DryRun::Client {
         let namespace = ctx.namespace()?.0;
         let mut write = helper::Write::by(ctx.manager(), dry_run);

@@ -17,6 +17,7 @@ mod ingress;
 mod memory;
 mod nodes;
 mod operators;
+mod parity;
 mod policies;
 mod registry;
 mod shop;

@@ -33,6 +33,8 @@ static ANNOTATIONS: Marks = Marks {
     what: "annotation",
     sample: "rsrc",
     done: Some("annotated"),
+    late: false,
+    lists_alone: false,
     parse,
     clash: |other| {
         let told: Vec<String> = other

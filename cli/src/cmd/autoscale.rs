@@ -23,7 +23,14 @@ pub static COMMAND: Command = Command {
       kubectl autoscale rc foo --max=5 --cpu=80%
       # Up to five, aiming at 500 millicores
       kubectl autoscale deployment bar --min=3 --max=6 --cpu=500m --memory=200Mi",
-    flags: &[print::FLAGS, FILE_FLAGS, DRY_RUN, SAVE_CONFIG, MANAGER],
+    flags: &[
+        print::FLAGS,
+        FILE_FLAGS,
+        DRY_RUN,
+        SAVE_CONFIG,
+        MANAGER,
+        generate::RECORD,
+    ],
     defaults: &[("field-manager", "kubectl-autoscale")],
     required: &["max"],
     run: verb!(run: Flags),
@@ -71,7 +78,14 @@ fn metric(name: &str, text: &str) -> Result<Value> {
             json!({"type": "Utilization", "averageUtilization": n})
         }
         None => {
-            let amount = text.to_string();
+            // A bare number is one of thousandths of a processor, or of mebibytes.
+            let bare = text.ends_with(|c: char| c.is_ascii_digit());
+            let unit = match name {
+                _ if !bare => "",
+                "cpu" => "m",
+                _ => "Mi",
+            };
+            let amount = format!("{text}{unit}");
             if crate::describe::quantity::parse(&amount).is_none() {
                 bail!("invalid resource {name} value: {text}");
             }
@@ -99,7 +113,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         );
     }
     let found = Builder::new(&ctx)?.find().await?;
-    let mut printer = generate::printer(&ctx, "autoscaled")?;
+    let mut printer = generate::printer_late(&ctx, "autoscaled")?;
     let mut errors = found.errors;
     let count = found.infos.len();
     for info in found.infos {

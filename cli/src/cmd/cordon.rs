@@ -56,21 +56,29 @@ pub async fn nodes(ctx: &Ctx) -> Result<Vec<Info>> {
     if !ctx.args().is_empty() && !selector.is_empty() {
         return Err(ctx.usage("error: cannot specify both a node name and a --selector option"));
     }
-    let mut args = vec!["nodes".to_string()];
-    args.extend(ctx.args().iter().map(|a| {
-        a.strip_prefix("node/")
-            .or(a.strip_prefix("nodes/"))
-            .unwrap_or(a)
-            .to_string()
-    }));
+    ctx.dry_run()?;
+    let named = |word: &String| match word.contains('/') {
+        true => word.clone(),
+        false => format!("nodes/{word}"),
+    };
+    let args: Vec<String> = match ctx.args() {
+        [] => vec!["nodes".into()],
+        words => words.iter().map(named).collect(),
+    };
     let found = Builder::new(ctx)?.args(&args).find().await?;
     let mut errors = found.errors;
     if errors.len() > 1 {
         errors.truncate(1);
     }
     Error::collect(errors)?;
-    if found.infos.is_empty() {
-        bail!("no resources found");
+    if let Some(other) = found.infos.iter().find(|i| i.resource.kind != "Node") {
+        let of = &other.resource;
+        bail!(
+            "error: expected resource of type node, got \"{}/{}, Resource={}\"",
+            of.group,
+            of.version,
+            of.plural
+        );
     }
     Ok(found.infos)
 }

@@ -311,7 +311,7 @@ pub async fn one(ctx: &Ctx, info: &Info, o: &Options) -> Result<String> {
     Ok(uid)
 }
 
-/// Waits until the objects are gone; `timeout` in seconds, 0 for a week. Gives one that is still there in the end.
+/// Waits until the objects are gone; `timeout` in seconds, a week where it is none. Gives one that is still there in the end.
 ///
 /// # Errors
 /// What the server refuses.
@@ -320,10 +320,15 @@ pub async fn wait_gone<'d>(
     deleted: &'d [(Info, String)],
     timeout: f64,
 ) -> Result<Option<&'d Info>> {
-    let limit = if timeout == 0.0 {
-        168.0 * 3600.0
-    } else {
-        timeout
+    const WEEK: f64 = 168.0 * 3600.0;
+    let limit = match timeout {
+        0.0 => WEEK,
+        negative if negative < 0.0 => {
+            let text = "\"Timeout for context shall not be negative\"";
+            crate::client::klog('E', "until.go:188", text);
+            WEEK
+        }
+        given => given,
     };
     let end = tokio::time::Instant::now() + crate::flags::seconds(limit);
     for (info, uid) in deleted {

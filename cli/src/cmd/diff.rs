@@ -5,8 +5,8 @@
 use super::apply;
 use crate::command::{Command, verb};
 use crate::context::{DryRun, With};
+use crate::discovery::Resource;
 use crate::error::{Error, Result, bail, message};
-use crate::flags::Refused;
 use crate::print::without_managed_fields;
 use crate::resource::{Builder, FILE_FLAGS, Info, SELECTOR, helper};
 use crate::typed::{APPLY, Read};
@@ -25,13 +25,7 @@ pub static COMMAND: Command = Command {
       # What standard input would change
       cat service.yaml | kubectl diff -f -",
     flags: &[FILE_FLAGS, SELECTOR],
-    refused: &[
-        Refused::switch("prune", "see what apply --prune --dry-run=server says"),
-        Refused::value(
-            "prune-allowlist",
-            "see what apply --prune --dry-run=server says",
-        ),
-    ],
+    flag_mistakes: 2,
     run: verb!(run: Flags),
     ..Command::NEW
 };
@@ -54,6 +48,12 @@ struct Flags {
     /// How many objects are asked for at once
     #[arg(long = "concurrency", default_value = "1")]
     _concurrency: i64,
+    /// Also show what apply --prune would delete
+    #[arg(long)]
+    prune: bool,
+    /// With --prune, only this kind (GROUP/VERSION/KIND); may be repeated
+    #[arg(long)]
+    prune_allowlist: Vec<String>,
     /// Who is said to manage the fields that are written
     #[arg(long, value_name = "kubectl-client-side-apply")]
     field_manager: Option<String>,
@@ -78,6 +78,10 @@ async fn compare(ctx: &With<Flags>) -> Result<()> {
     if f.force_conflicts && !f.server_side {
         bail!("--force-conflicts only works with --server-side");
     }
+    let kinds = match f.prune {
+        true => apply::prune::kinds(ctx, &f.prune_allowlist).await?,
+        false => Vec::new(),
+    };
     let mut builder = Builder::new(ctx)?;
     builder.validation = crate::resource::Validation::Ignore;
     let infos = builder.find().await?.all()?;
@@ -88,9 +92,20 @@ async fn compare(ctx: &With<Flags>) -> Result<()> {
         for dir in [&live_dir, &merged_dir] {
             std::fs::DirBuilder::new().mode(0o700).create(dir)?;
         }
+        let mut done = Vec::new();
         for info in &infos {
             let (live, merged) = states(ctx, info).await?;
-            write_pair(ctx, info, live, merged, &live_dir, &merged_dir)?;
+            let object = live.clone().unwrap_or_default();
+            apply::warn_if_deleting(&info.name, &object);
+            done.push(Info {
+                object,
+                ..info.clone()
+            });
+            write_pair(ctx, info, live, Some(merged), &live_dir, &merged_dir)?;
+        }
+        for info in doomed(ctx, &kinds, &done).await {
+            let live = Some(info.object.clone());
+            write_pair(ctx, &info, live, None, &live_dir, &merged_dir)?;
         }
         run_diff(&live_dir, &merged_dir)
     }
@@ -101,6 +116,26 @@ async fn compare(ctx: &With<Flags>) -> Result<()> {
     }
     result
 }
+
+/// What pruning would delete; a failure to tell is only warned of.
+async fn doomed(ctx: &With<Flags>, kinds: &[Resource], done: &[Info]) -> Vec<Info> {
+    if !ctx.flags().prune {
+        return Vec::new();
+    }
+    if ctx.flags().prune_allowlist.is_empty() {
+        apply::prune::tell_of_usual_kinds();
+    }
+    apply::prune::all_doomed(ctx, kinds, done)
+        .await
+        .unwrap_or_else(|why| {
+            let text = format!("pruning failed and could not be evaluated err: {why}");
+            crate::client::klog('W', "diff.go:762", &text);
+            Vec::new()
+        })
+}
+
+/// How often a change that came between is waited out.
+const TRIES: usize = 4;
 
 /// The object as it is, and as it would be.
 async fn states(ctx: &With<Flags>, info: &Info) -> Result<(Option<Value>, Value)> {
@@ -119,8 +154,21 @@ async fn states(ctx: &With<Flags>, info: &Info) -> Result<(Option<Value>, Value)
     let mut write = helper::Write::by(manager, DryRun::Server);
     if f.server_side {
         write.force = f.force_conflicts;
-        let merged = write.patch_of(client, info, APPLY, &info.object).await?;
-        return Ok((live, merged));
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            if tries == TRIES {
+                let text = format!(
+                    "Object ({}/{}, Kind={}: {}) keeps changing, diffing without lock",
+                    info.resource.group, info.resource.version, info.resource.kind, info.name
+                );
+                crate::client::klog('W', "diff.go:712", &text);
+            }
+            match write.patch_of(client, info, APPLY, &info.object).await {
+                Err(e) if e.is_conflict() && tries < TRIES => {}
+                merged => return Ok((live, merged?)),
+            }
+        }
     }
     let merged = match &live {
         None => {
@@ -140,7 +188,7 @@ fn write_pair(
     ctx: &With<Flags>,
     info: &Info,
     mut live: Option<Value>,
-    mut merged: Value,
+    mut merged: Option<Value>,
     live_dir: &Path,
     merged_dir: &Path,
 ) -> Result<()> {
@@ -155,7 +203,7 @@ fn write_pair(
     );
     if info.resource.kind == "Secret" && info.resource.group.is_empty() && !ctx.flags().show_secrets
     {
-        mask(&mut live, &mut merged);
+        mask(&mut live, merged.get_or_insert(Value::Null));
         // of an object that is not there, what is masked is Go's nil, and that is printed
         live.get_or_insert(Value::Null);
     }
@@ -170,7 +218,9 @@ fn write_pair(
         live_dir.join(&name),
         live.as_ref().map_or_else(String::new, shown),
     )?;
-    std::fs::write(merged_dir.join(&name), shown(&merged))?;
+    if let Some(merged) = merged {
+        std::fs::write(merged_dir.join(&name), shown(&merged))?;
+    }
     Ok(())
 }
 
@@ -213,11 +263,13 @@ fn run_diff(live: &Path, merged: &Path) -> Result<()> {
             c
         }
     };
-    let status = command
-        .arg(live)
-        .arg(merged)
-        .status()
-        .map_err(|e| message!("failed to run {:?}: {e}", command.get_program()))?;
+    let status = command.arg(live).arg(merged).status().map_err(|e| {
+        let why = match e.kind() {
+            std::io::ErrorKind::NotFound => "executable file not found in $PATH".to_string(),
+            _ => e.to_string(),
+        };
+        message!("failed to run {:?}: {why}", command.get_program())
+    })?;
     match status.code() {
         Some(0) => Ok(()),
         Some(n) => Err(Error::Exit(n)),

@@ -89,7 +89,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         eprintln!("There are pending nodes to be drained:");
         left.iter().for_each(|n| eprintln!(" {n}"));
     }
-    Error::collect(fatal)
+    Error::collect(fatal).map_err(Error::listed_if_one)
 }
 
 /// What is to become of one pod.

@@ -28,7 +28,14 @@ pub static COMMAND: Command = Command {
       kubectl expose service nginx --port=443 --target-port=8443 --name=nginx-https
       # UDP
       kubectl expose rc streamer --port=4100 --protocol=UDP --name=video-stream",
-    flags: &[print::FLAGS, FILE_FLAGS, DRY_RUN, SAVE_CONFIG, MANAGER],
+    flags: &[
+        print::FLAGS,
+        FILE_FLAGS,
+        DRY_RUN,
+        SAVE_CONFIG,
+        MANAGER,
+        generate::RECORD,
+    ],
     defaults: &[("field-manager", "kubectl-expose")],
     run: verb!(run: Flags),
     words: Some(Words::Objects {
@@ -89,10 +96,10 @@ struct Flags {
 }
 
 async fn run(ctx: With<Flags>) -> Result<()> {
+    let mut printer = generate::printer(&ctx, "exposed")?;
     let mut builder = Builder::new(&ctx)?;
     builder.selector = None;
     let found = builder.find().await?;
-    let mut printer = generate::printer(&ctx, "exposed")?;
     let mut errors = found.errors;
     for info in found.infos {
         let made = service(&ctx, &info);

@@ -35,6 +35,8 @@ static LABELS: Marks = Marks {
     what: "label",
     sample: "pod",
     done: None,
+    late: true,
+    lists_alone: true,
     parse,
     clash: |other| {
         let clash = |(k, v): &(&str, &str)| {

@@ -6,7 +6,7 @@ use super::modify;
 use crate::context::{Ctx, With};
 use crate::error::{Error, Result, bail, quote};
 use crate::flags::Group;
-use crate::generate::MANAGER;
+use crate::generate::{CHANGE_CAUSE, MANAGER, RECORD};
 use crate::print::{self, Printer};
 use crate::resource::{
     ALL, ALL_NAMESPACES, Builder, DRY_RUN, FIELD_SELECTOR, FILE_FLAGS, Found, Info, LOCAL,
@@ -25,6 +25,10 @@ pub struct Marks {
     pub sample: &'static str,
     /// What is said of each object; nothing where it is said what was changed, and what comes to nothing is not sent.
     pub done: Option<&'static str>,
+    /// A wrong output format is only found when there is something to show.
+    pub late: bool,
+    /// `--list` and `--output` exclude each other.
+    pub lists_alone: bool,
     pub parse: fn(&[String]) -> Result<Changes>,
     /// The errors for keys that have another value: key and value.
     pub clash: fn(&[(&str, &str)]) -> Vec<Error>,
@@ -62,6 +66,7 @@ pub const GROUPS: &[Group] = &[
     ALL,
     ALL_NAMESPACES,
     MANAGER,
+    RECORD,
 ];
 
 pub async fn run(ctx: With<Flags>, marks: &'static Marks) -> Result<()> {
@@ -72,7 +77,11 @@ pub async fn run(ctx: With<Flags>, marks: &'static Marks) -> Result<()> {
     let done = marks.done.map_or_else(String::new, |done| {
         format!("{done}{}", ctx.dry_run().map_or("", |d| d.suffix()))
     });
-    let mut printer = Printer::new(&ctx, done)?;
+    let mut printer = if marks.late {
+        Printer::late(&ctx, done)
+    } else {
+        Printer::new(&ctx, done)?
+    };
     let found = find(&ctx, &resources).await?;
     let single = found.single;
     let mut errors = found.errors;
@@ -97,7 +106,7 @@ fn check(ctx: &With<Flags>, marks: &Marks, resources: &[String], changes: &Chang
     let (f, local, what, sample) = (ctx.flags(), ctx.local(), marks.what, marks.sample);
     for (wrong, message) in [
         (
-            f.list && !ctx.output().is_empty(),
+            marks.lists_alone && f.list && !ctx.output().is_empty(),
             "--list and --output may not be specified together".to_string(),
         ),
         (
@@ -142,6 +151,7 @@ async fn find(ctx: &With<Flags>, resources: &[String]) -> Result<Found> {
     let mut builder = Builder::new(ctx)?.args(resources);
     builder.latest = !ctx.local();
     builder.allow_empty_selector |= ctx.all();
+    builder.all = false;
     let found = builder.find().await?;
     if !found.single && ctx.flags().resource_version.is_some() {
         bail!("--resource-version may only be used with a single resource");
@@ -216,6 +226,10 @@ async fn one(
             value.map(String::as_str),
         );
     }
+    let cause = ctx.change_cause();
+    if let Some(cause) = cause.as_deref().filter(|_| !all.is_empty()) {
+        modify::set_entry(&mut info.object, "annotations", CHANGE_CAUSE, Some(cause));
+    }
     let nothing = sparing && all.is_empty();
     if !(f.list || local || nothing) {
         info.object = send(ctx, marks.field, info, &all, f.resource_version.as_deref()).await?;
@@ -235,6 +249,9 @@ async fn send(
         .map(|(k, v)| ((*k).clone(), json!(v)))
         .collect();
     let mut patch = json!({"metadata": {field: entries}});
+    if let Some(cause) = ctx.change_cause() {
+        patch["metadata"]["annotations"][CHANGE_CAUSE] = json!(cause);
+    }
     if let Some(version) = version {
         patch["metadata"]["resourceVersion"] = json!(version);
     }

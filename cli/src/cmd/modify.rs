@@ -100,7 +100,10 @@ pub async fn set(
         let mut after = info.clone();
         match change(&mut after, &mut errors) {
             Ok(()) if after.object == info.object && !words.always => {}
-            Ok(()) => changed.push((info, Ok(after))),
+            Ok(()) => {
+                crate::generate::record(ctx, &mut after.object);
+                changed.push((info, Ok(after)));
+            }
             Err(e) => changed.push((info, Err(e))),
         }
     }

@@ -11,7 +11,7 @@ use crate::generate::MANAGER;
 use crate::print::{self, Printer};
 use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, Info, helper};
 use crate::typed::{JSON_PATCH, MERGE, STRATEGIC};
-use serde_json::Value;
+use serde_json::{Value, json};
 use skiff_api::machinery::patch;
 
 pub static COMMAND: Command = Command {
@@ -32,7 +32,7 @@ pub static COMMAND: Command = Command {
       kubectl patch pod valid-pod --type='json' -p='[{\"op\": \"replace\", \"path\": \"/spec/containers/0/image\", \"value\":\"new image\"}]'
       # Through the scale sub-resource
       kubectl patch deployment nginx-deployment --subresource='scale' --type='merge' -p '{\"spec\":{\"replicas\":2}}'",
-    flags: &[print::FLAGS, FILE_FLAGS, DRY_RUN, MANAGER],
+    flags: &[print::FLAGS, FILE_FLAGS, DRY_RUN, MANAGER, crate::generate::RECORD],
     defaults: &[("field-manager", "kubectl-patch")],
     run: verb!(run: Flags),
     words: Some(Words::ANY),
@@ -101,7 +101,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let mut builder = Builder::new(&ctx)?;
     builder.subresource.clone_from(&f.subresource);
     let found = builder.find().await?;
-    let mut printer = Printer::new(&ctx, "")?;
+    let mut printer = Printer::late(&ctx, "");
     let mut errors = found.errors;
     let mut count = 0;
     for info in found.infos {
@@ -116,17 +116,23 @@ async fn run(ctx: With<Flags>) -> Result<()> {
                 .map_err(|error| not_of_this_type(error, &info, kind))
         };
         match result {
-            Ok(after) => {
+            Ok(mut after) => {
                 let note = if after == info.object {
                     "patched (no change)"
                 } else {
                     "patched"
                 };
+                if let Some(cause) = ctx.change_cause().filter(|_| !local) {
+                    let marks = json!({"metadata": {"annotations": {crate::generate::CHANGE_CAUSE: cause}}});
+                    after = helper::Write::by(ctx.manager(), ctx.dry_run()?)
+                        .patch_of(ctx.client()?, &info, MERGE, &marks)
+                        .await?;
+                }
                 if ctx.output() != "name" {
                     // A dry run is not told: kubectl's own message for it is overwritten by this note.
                     printer.operation(note);
                 }
-                printer.print(&after)?;
+                errors.extend(printer.print(&after).err());
             }
             Err(e) => errors.push(e),
         }

@@ -6,7 +6,7 @@
 use crate::command::{Command, verb};
 use crate::context::{Ctx, DryRun, With};
 use crate::error::{Error, Result, bail};
-use crate::generate::{MANAGER, SAVE_CONFIG, save_read_config};
+use crate::generate::{MANAGER, RECORD, SAVE_CONFIG, save_read_config};
 use crate::print::{self, Printer};
 use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, Found, Info, Validation, helper};
 use crate::typed::Read;
@@ -24,7 +24,7 @@ pub static COMMAND: Command = Command {
       kubectl replace --force -f ./pod.json
       # Change one field of what is there
       kubectl get pod mypod -o yaml | sed 's/\\(image: myimage\\):.*$/\\1:v4/' | kubectl replace -f -",
-    flags: &[print::FLAGS, FILE_FLAGS, DRY_RUN, Validation::FLAG, SAVE_CONFIG, super::delete::DELETION, MANAGER],
+    flags: &[print::FLAGS, FILE_FLAGS, DRY_RUN, Validation::FLAG, SAVE_CONFIG, super::delete::DELETION, MANAGER, RECORD],
     defaults: &[("field-manager", "kubectl-replace")],
     run: verb!(run: Flags),
     ..Command::NEW
@@ -110,11 +110,12 @@ async fn in_place(
     write: &helper::Write,
     mut printer: Printer,
 ) -> Result<()> {
-    let mut errors = found.errors;
+    let mut errors = Vec::new();
     for mut info in found.infos {
         if ctx.saves_config() {
             save_read_config(&mut info.object);
         }
+        crate::generate::record(ctx, &mut info.object);
         if ctx.dry_run()? != DryRun::Client {
             match overwritten(ctx, &info, write).await {
                 Ok(o) => info.object = o,
@@ -127,8 +128,9 @@ async fn in_place(
                 }
             }
         }
-        printer.print(&info.object)?;
+        errors.extend(printer.print(&info.object).err());
     }
+    errors.extend(found.errors);
     Error::collect(errors)
 }
 
@@ -157,6 +159,7 @@ async fn anew(ctx: &Ctx, found: Found, write: &helper::Write, mut printer: Print
         if ctx.saves_config() {
             save_read_config(&mut info.object);
         }
+        crate::generate::record(ctx, &mut info.object);
         if let Err(e) = write
             .rehearse(client, &info.resource, &info.namespace, &info.object)
             .await
@@ -167,6 +170,9 @@ async fn anew(ctx: &Ctx, found: Found, write: &helper::Write, mut printer: Print
     Error::collect(std::mem::take(&mut errors))?;
     delete_all(ctx, &infos).await?;
     let nothing = infos.is_empty();
+    if nothing {
+        print::put("No resources found\n")?;
+    }
     for info in &infos {
         match write
             .create(client, &info.resource, &info.namespace, &info.object)

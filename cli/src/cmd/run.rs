@@ -34,7 +34,7 @@ pub static COMMAND: Command = Command {
       kubectl run nginx --image=nginx -- <arg1> <arg2> ... <argN>
       # Another command
       kubectl run nginx --image=nginx --command -- <cmd> <arg1> ... <argN>",
-    flags: &[print::FLAGS, DRY_RUN, SAVE_CONFIG, super::delete::DELETION, super::attach::DETACH_KEYS, MANAGER],
+    flags: &[print::FLAGS, crate::resource::FILE_FLAGS, DRY_RUN, SAVE_CONFIG, super::delete::DELETION, super::attach::DETACH_KEYS, MANAGER, generate::RECORD],
     defaults: &[("field-manager", "kubectl-run")],
     required: &["image"],
     run: verb!(run: Flags),
@@ -230,11 +230,13 @@ async fn run(ctx: With<Flags>) -> Result<()> {
 /// Creates the object, or says what would be created.
 async fn made(ctx: &Ctx, kind: &Resource, mut object: Value) -> Result<Value> {
     if ctx.dry_run()? == DryRun::Client {
+        generate::record(ctx, &mut object);
         return Ok(object);
     }
     if ctx.saves_config() {
         generate::save_config(&mut object);
     }
+    generate::record(ctx, &mut object);
     helper::Write::by(ctx.manager(), ctx.dry_run()?)
         .create(ctx.client()?, kind, &ctx.namespace()?.0, &object)
         .await

@@ -27,7 +27,14 @@ pub static COMMAND: Command = Command {
       kubectl scale --current-replicas=2 --replicas=3 deployment/mysql
       # Several at once
       kubectl scale --replicas=5 rc/example1 rc/example2",
-    flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, DRY_RUN, ALL],
+    flags: &[
+        print::FLAGS,
+        FILE_FLAGS,
+        SELECTOR,
+        DRY_RUN,
+        ALL,
+        crate::generate::RECORD,
+    ],
     required: &["replicas"],
     run: verb!(run: Flags),
     words: Some(Words::SCALED),
@@ -53,6 +60,7 @@ struct Flags {
 
 async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
+    let mut printer = Printer::new(&ctx, format!("scaled{}", ctx.dry_run()?.suffix()))?;
     if f.replicas < 0 {
         bail!(
             "The --replicas=COUNT flag is required, and COUNT must be greater than or equal to 0"
@@ -61,7 +69,6 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     if f.current_replicas < -1 {
         bail!("The --current-replicas must specify an integer of -1 or greater");
     }
-    let mut printer = Printer::new(&ctx, format!("scaled{}", ctx.dry_run()?.suffix()))?;
     let mut builder = Builder::new(&ctx)?;
     builder.allow_empty_selector = ctx.all();
     builder.all = false;
@@ -76,7 +83,15 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         let size = if ctx.dry_run()? == DryRun::Client {
             f.replicas
         } else {
-            scaled(&ctx, &info).await?
+            let size = scaled(&ctx, &info).await?;
+            if let Some(cause) = ctx.change_cause() {
+                let patch =
+                    json!({"metadata": {"annotations": {crate::generate::CHANGE_CAUSE: cause}}});
+                helper::Write::by("", ctx.dry_run()?)
+                    .patch_of(ctx.client()?, &info, MERGE, &patch)
+                    .await?;
+            }
+            size
         };
         // Other kinds may have the number elsewhere.
         if matches!(info.resource.group.as_str(), "" | "apps") {

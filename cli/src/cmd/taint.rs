@@ -141,6 +141,8 @@ fn split(args: &[String]) -> Result<(Vec<String>, Vec<String>)> {
 
 async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
+    ctx.dry_run()?;
+    Validation::of(&ctx)?;
     let (resources, specs) = split(ctx.args())?;
     if resources.is_empty() {
         bail!("one or more resources must be specified as <resource> <name>");
@@ -174,10 +176,15 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     if !matches!(word.as_str(), "node" | "nodes" | "no") {
         bail!("invalid resource type {word}, only node types are supported");
     }
+    // With a selector only the type counts.
+    let resources = match ctx.selector() {
+        "" => resources,
+        _ => vec!["nodes".into()],
+    };
     let mut builder = Builder::new(&ctx)?.args(&resources);
     builder.latest = true;
     let found = builder.find().await?;
-    let mut printer = Printer::new(&ctx, "")?.ordered(Order::Typed);
+    let mut printer = Printer::late(&ctx, "").ordered(Order::Typed);
     let mut errors = found.errors;
     for info in found.infos {
         let mut after = info.clone();
@@ -189,7 +196,8 @@ async fn run(ctx: With<Flags>) -> Result<()> {
             }
         };
         if ctx.output() != "name" {
-            printer.operation(&format!("{what}{}", ctx.dry_run()?.suffix()));
+            // A dry run is not told: kubectl's own message for it is overwritten.
+            printer.operation(what);
         }
         let object = if ctx.dry_run()? == DryRun::Client {
             Ok(after.object)
@@ -235,6 +243,7 @@ fn apply(
             .filter(|v| !add.iter().any(|t| at(t, v)))
             .cloned(),
     );
+    let (added, all) = (old.len() != new.len(), new.len());
     for r in remove {
         let before = new.len();
         new.retain(|v| {
@@ -246,17 +255,17 @@ fn apply(
         }
     }
     Error::collect(missing)?;
+    let deleted = new.len() != all;
     if new.is_empty() {
         node["spec"].as_object_mut().map(|m| m.remove("taints"));
     } else {
         node["spec"]["taints"] = Value::Array(new);
     }
-    Ok(if remove.is_empty() && exists.is_empty() {
-        "tainted"
-    } else if add.is_empty() {
-        "untainted"
-    } else {
-        "modified"
+    Ok(match (added, deleted) {
+        _ if overwrite => "modified",
+        (true, true) => "modified",
+        (true, false) => "tainted",
+        (false, _) => "untainted",
     })
 }
 

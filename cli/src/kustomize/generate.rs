@@ -2,45 +2,33 @@
 //! Invariant: what is made has a hash of its data in its name, unless that is switched off.
 //! Behaviour follows `sigs.k8s.io/kustomize/api/internal/generators`.
 
-use super::Item;
-use crate::error::{Error, Problem, Result, go_io};
+use super::item::{Behavior, Item};
+use crate::error::{Problem, Result, bail, go_io, message};
 use crate::typed::Read;
 use base64::Engine;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::path::Path;
 
-pub fn run(dir: &Path, map: &Map<String, Value>) -> Result<Vec<Item>> {
-    let mut out = Vec::new();
-    let general = map.get("generatorOptions").cloned().unwrap_or(Value::Null);
-    for (field, kind) in [
-        ("configMapGenerator", "ConfigMap"),
-        ("secretGenerator", "Secret"),
-    ] {
-        for g in map
-            .get(field)
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-        {
-            out.push(one(dir, g, kind, &general)?);
-        }
-    }
-    Ok(out)
-}
-
-fn one(dir: &Path, g: &Value, kind: &str, general: &Value) -> Result<Item> {
-    if !matches!(g.text_ptr("behavior"), None | Some("create" | "")) {
-        return Err(Error::msg(format!(
-            "the behavior {} of a generator is not supported",
-            g.at("behavior")
-        )));
-    }
-    let mut object = json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": g.at("name")}});
-    if g.at("namespace").is_string() {
+/// The object of one generator; `general` are the options of all.
+///
+/// # Errors
+/// Data that cannot be read.
+pub fn one(dir: &Path, g: &Value, kind: &str, general: &Value) -> Result<Item> {
+    let name = g.text("name");
+    let mut object = json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": name}});
+    if !g.text("namespace").is_empty() {
         object["metadata"]["namespace"] = g.at("namespace").clone();
     }
     let encode = |b: &[u8]| json!(base64::engine::general_purpose::STANDARD.encode(b));
-    for (key, value) in data(dir, g)? {
+    let pairs = data(dir, g).map_err(|why| message!("loading KV pairs: {why}"))?;
+    let mut seen = std::collections::BTreeSet::new();
+    for (key, value) in pairs {
+        if !seen.insert(key.clone()) {
+            bail!(
+                "{} {name} illegally repeats the key `{key}`",
+                kind.to_lowercase()
+            );
+        }
         match (kind, String::from_utf8(value)) {
             ("Secret", Ok(t)) => object["data"][key] = encode(t.as_bytes()),
             ("Secret", Err(e)) => object["data"][key] = encode(e.as_bytes()),
@@ -49,11 +37,12 @@ fn one(dir: &Path, g: &Value, kind: &str, general: &Value) -> Result<Item> {
         }
     }
     if kind == "Secret" {
-        object["type"] = json!(g.text_ptr("type").unwrap_or("Opaque"));
+        let of = Some(g.text("type")).filter(|of| !of.is_empty());
+        object["type"] = json!(of.unwrap_or("Opaque"));
     }
     for options in [general, g.at("options")] {
         for field in ["labels", "annotations"] {
-            for (k, v) in options[field].as_object().into_iter().flatten() {
+            for (k, v) in options.entries(field) {
                 object["metadata"][field][k] = v.clone();
             }
         }
@@ -62,16 +51,14 @@ fn one(dir: &Path, g: &Value, kind: &str, general: &Value) -> Result<Item> {
         }
     }
     let mut item = Item::new(object);
+    item.behavior = Behavior::of(g.text("behavior"));
     item.hashed =
         !general.flag("disableNameSuffixHash") && !g.at("options").flag("disableNameSuffixHash");
-    if item.hashed {
-        item.hash = hash(&item.object);
-    }
     Ok(item)
 }
 
 /// The hash of the data, in which the name does not count.
-fn hash(object: &Value) -> String {
+pub fn hash(object: &Value) -> String {
     let mut canonical = json!({"kind": object.at("kind"), "name": "", "data": object.get("data").cloned().unwrap_or_else(|| json!(""))});
     for field in ["binaryData", "type", "immutable"] {
         if let Some(v) = object.get(field) {
@@ -81,56 +68,32 @@ fn hash(object: &Value) -> String {
     crate::cmd::create::name_hash(&canonical)
 }
 
-fn texts(g: &Value, field: &str) -> Vec<String> {
-    g[field]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|v| v.as_str().map(String::from))
-        .collect()
-}
-
 fn data(dir: &Path, g: &Value) -> Result<Vec<(String, Vec<u8>)>> {
+    let texts = |field: &str| g.texts(field).map(String::from).collect::<Vec<_>>();
+    let files = texts("files");
+    let mut sources = texts("envs");
+    sources.extend(
+        g.text_ptr("env")
+            .filter(|e| !e.is_empty())
+            .map(String::from),
+    );
+    let failed = |what: &str, all: &[String]| {
+        let all = all.join(" ");
+        let what = what.to_string();
+        move |why: Problem| message!("{what} [{all}]: {why}")
+    };
     let mut out = Vec::new();
-    let outside = |what: &'static str, all: Vec<String>| {
-        move |why: Problem| {
-            Error::msg(format!(
-                "loading KV pairs: {what}: [{}]: {why}",
-                all.join(" ")
-            ))
-        }
-    };
-    let files = texts(g, "files");
-    let file = |p: &str| {
-        let path = super::inside(dir, p).map_err(outside("file sources", files.clone()))?;
-        std::fs::read(&path).map_err(|e| {
-            Error::msg(format!(
-                "loading KV pairs: file sources: open {}: {}",
-                path.display(),
-                go_io(&e)
-            ))
-        })
-    };
-    let sources: Vec<String> = texts(g, "envs")
-        .into_iter()
-        .chain(g.text_ptr("env").map(String::from))
-        .collect();
     for path in &sources {
-        let path = super::inside(dir, path)
-            .map_err(outside("env source files", sources.clone()))?
-            .display()
-            .to_string();
-        out.extend(
-            crate::cmd::create::env_file(&path)?
-                .into_iter()
-                .map(|(k, v)| (k, v.into_bytes())),
-        );
+        let text = load(dir, path).map_err(failed("env source files:", &sources))?;
+        let pairs = env(&text).map_err(failed("env source files:", &sources))?;
+        out.extend(pairs);
     }
-    for literal in texts(g, "literals") {
-        let (k, v) = literal.split_once('=').ok_or_else(|| {
-            Error::msg(format!(
-                "invalid literal source {literal}, expected key=value"
-            ))
+    let literals = texts("literals");
+    for literal in &literals {
+        let pair = literal.split_once('=').filter(|(key, _)| !key.is_empty());
+        let (k, v) = pair.ok_or_else(|| {
+            let why = format!("invalid literal source {literal}, expected key=value");
+            failed("literal sources", &literals)(why.into())
         })?;
         let v = v
             .strip_prefix(['"', '\''])
@@ -139,15 +102,60 @@ fn data(dir: &Path, g: &Value) -> Result<Vec<(String, Vec<u8>)>> {
         out.push((k.into(), v.into()));
     }
     for source in &files {
-        let (key, path) = source
-            .split_once('=')
-            .map_or((None, source.as_str()), |(k, p)| (Some(k.to_string()), p));
-        let base = Path::new(path)
-            .file_name()
-            .and_then(|n| n.to_str())
-            .unwrap_or(path)
-            .to_string();
-        out.push((key.unwrap_or(base), file(path)?));
+        let (key, path) = named(source).map_err(failed("file sources:", &files))?;
+        let text = load(dir, &path).map_err(failed("file sources:", &files))?;
+        out.push((key, text));
+    }
+    Ok(out)
+}
+
+/// The key and the path of `PATH` or `KEY=PATH`.
+fn named(source: &str) -> Result<(String, String), Problem> {
+    match source.split_once('=') {
+        None => {
+            let base = Path::new(source).file_name().and_then(|name| name.to_str());
+            Ok((base.unwrap_or(source).into(), source.into()))
+        }
+        Some(("", path)) => {
+            Err(format!("missing key name for file path {path:?} in source {source:?}").into())
+        }
+        Some((key, "")) => {
+            Err(format!("missing file path for key name {key:?} in source {source:?}").into())
+        }
+        Some((_, path)) if path.contains('=') => {
+            Err(format!("key names or file paths cannot contain '=' in source {source:?}").into())
+        }
+        Some((key, path)) => Ok((key.into(), path.into())),
+    }
+}
+
+fn load(dir: &Path, path: &str) -> Result<Vec<u8>, Problem> {
+    let file = super::inside(dir, path)?;
+    std::fs::read(&file).map_err(|e| format!("open {}: {}", file.display(), go_io(&e)).into())
+}
+
+/// The pairs of a file of variables; a name alone has no value.
+fn env(text: &[u8]) -> Result<Vec<(String, Vec<u8>)>, Problem> {
+    let mut out = Vec::new();
+    for (at, line) in text.split(|b| *b == b'\n').enumerate() {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let Ok(line) = std::str::from_utf8(line) else {
+            return Err(format!("line {line:?} has invalid utf8 bytes").into());
+        };
+        let line = if at == 0 {
+            line.trim_start_matches('\u{feff}')
+        } else {
+            line
+        };
+        let line = line.trim_start();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (key, value) = line.split_once('=').unwrap_or((line, ""));
+        if key.is_empty() {
+            continue;
+        }
+        out.push((key.into(), value.into()));
     }
     Ok(out)
 }

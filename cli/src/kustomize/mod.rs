@@ -3,66 +3,82 @@
 //! Behaviour follows `sigs.k8s.io/kustomize/api`.
 
 mod generate;
+mod item;
 mod names;
+mod patches;
+mod replace;
+mod schema;
+mod specs;
+mod strategic;
+mod target;
 mod transform;
+mod vars;
 
-use crate::error::{Error, Problem, Result, go_io};
+use crate::error::{Error, Problem, Result, go_io, message};
 use crate::resource::Manifest;
 use crate::typed::Read;
-use serde_json::{Map, Value};
+use item::Item;
+use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-pub use transform::is_cluster_wide;
+use target::Target;
 
-/// One object on its way, and the names it had before.
-#[derive(Clone, Debug)]
-pub struct Item {
-    pub object: Value,
-    /// The name in its file: references are found by it.
-    pub original: String,
-    /// Gets a hash of its data at the end of its name.
-    pub hashed: bool,
-    pub hash: String,
+/// Kinds that are in no namespace, as far as kustomize knows.
+const CLUSTER: &[&str] = &[
+    "Namespace",
+    "Node",
+    "PersistentVolume",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "StorageClass",
+    "PriorityClass",
+    "IngressClass",
+    "RuntimeClass",
+    "CustomResourceDefinition",
+    "APIService",
+    "CSIDriver",
+    "CSINode",
+    "MutatingWebhookConfiguration",
+    "ValidatingWebhookConfiguration",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+    "CertificateSigningRequest",
+    "FlowSchema",
+    "PriorityLevelConfiguration",
+];
+
+/// Whether objects of this kind are in no namespace, as far as kustomize knows.
+pub fn is_cluster_wide(kind: &str) -> bool {
+    CLUSTER.contains(&kind)
 }
 
-impl Item {
-    fn new(object: Value) -> Item {
-        let original = object.at("metadata").text("name").to_string();
-        Item {
-            object,
-            original,
-            hashed: false,
-            hash: String::new(),
-        }
-    }
-    fn kind(&self) -> &str {
-        self.object.text("kind")
-    }
-}
-
-const FILES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
+/// The version that `managedByLabel` tells.
+const VERSION: &str = "kustomize-v5.8.1";
 
 /// The objects that the kustomization in a folder comes to, in the order in which they are applied.
 ///
 /// # Errors
 /// A folder without a kustomization, files that cannot be read, fields that are not supported.
 pub fn manifests(dir: &str) -> Result<Vec<Result<Manifest>>> {
-    let path = std::fs::canonicalize(dir).map_err(|e| {
-        let absolute = std::path::absolute(dir).unwrap_or_else(|_| PathBuf::from(dir));
-        Error::msg(format!("must build at directory: not a valid directory: evalsymlink failure on '{dir}' : lstat {}: {}", absolute.display(), go_io(&e)))
-    })?;
-    let mut items = build(&path)?;
-    names::finish(&mut items);
-    items.sort_by_key(|i| {
-        (
-            order(i.kind()),
-            if order(i.kind()) == MIDDLE {
-                sort_key(i)
-            } else {
-                String::new()
-            },
-        )
-    });
+    let target = Target::first(&folder(Path::new(dir))?)?;
+    let mut all = target.gather(target::Gathered::default())?;
+    names::hash(&mut all.items);
+    names::refer(&mut all.items, &all.config)?;
+    vars::resolve(&mut all)?;
+    let mut items = all.items;
+    items.retain(|item| !is_local(&item.object));
+    sort(&mut items, target.map.get("sortOptions"))?;
+    if target.tells("managedByLabel") {
+        let mut label = Map::new();
+        label.insert("app.kubernetes.io/managed-by".into(), json!(VERSION));
+        transform::marks(Some(&label), &[transform::metadata_labels()], &mut items)?;
+    }
+    if target.tells("originAnnotations") {
+        for item in items.iter_mut() {
+            item.object["metadata"]["annotations"]["config.kubernetes.io/origin"] =
+                json!(item.origin);
+        }
+    }
     Ok(items
         .into_iter()
         .map(|i| {
@@ -73,6 +89,45 @@ pub fn manifests(dir: &str) -> Result<Vec<Result<Manifest>>> {
             })
         })
         .collect())
+}
+
+/// Whether an object is only there for the build.
+fn is_local(object: &Value) -> bool {
+    let annotations = object.at("metadata").at("annotations");
+    let local = annotations.some("config.kubernetes.io/local-config");
+    local.is_some_and(|value| *value != "false")
+}
+
+/// Puts objects in order: by kind, unless the kustomization says otherwise.
+fn sort(items: &mut [Item], options: Option<&Value>) -> Result<()> {
+    let options = options.filter(|options| options.is_object());
+    let order = options.map_or("", |options| options.text("order"));
+    match (options, order) {
+        (Some(_), "fifo") => return Ok(()),
+        (None, _) | (Some(_), "legacy") => {}
+        (Some(_), _) => {
+            return Err(Error::msg(
+                "the field 'sortOptions.order' must be one of [fifo, legacy]",
+            ));
+        }
+    }
+    let list = |field: &str| -> Option<Vec<String>> {
+        let given = options?.at("legacySortOptions").some(field)?;
+        let texts = given.as_array()?.iter().filter_map(Value::as_str);
+        Some(texts.map(String::from).collect())
+    };
+    let known = |list: &[&str]| list.iter().map(|kind| kind.to_string()).collect();
+    let first: Vec<String> = list("orderFirst").unwrap_or_else(|| known(FIRST));
+    let last: Vec<String> = list("orderLast").unwrap_or_else(|| known(LAST));
+    let rank = |kind: &str| {
+        let in_first = first.iter().position(|k| *k == kind);
+        let in_last = || last.iter().position(|k| *k == kind);
+        in_first
+            .or_else(|| in_last().map(|at| MIDDLE + 1 + at))
+            .unwrap_or(MIDDLE)
+    };
+    items.sort_by_key(|item| (rank(item.kind()), sort_key(item)));
+    Ok(())
 }
 
 const FIRST: &[&str] = &[
@@ -105,119 +160,49 @@ const LAST: &[&str] = &[
 ];
 const MIDDLE: usize = 1000;
 
-fn order(kind: &str) -> usize {
-    let first = FIRST.iter().position(|k| *k == kind);
-    first
-        .or_else(|| LAST.iter().position(|k| *k == kind).map(|i| MIDDLE + 1 + i))
-        .unwrap_or(MIDDLE)
+/// How objects of one kind are ordered, and those of kinds of which nothing is said.
+fn sort_key(item: &Item) -> [String; 5] {
+    let id = item.id();
+    let or = |text: String, none: &str| if text.is_empty() { none.into() } else { text };
+    [
+        or(id.group, "~G"),
+        or(id.version, "~V"),
+        or(id.kind, "~K"),
+        or(id.namespace, "~X"),
+        or(id.name, "~N"),
+    ]
 }
 
-fn sort_key(i: &Item) -> String {
-    let text = |v: &Value| v.as_str().unwrap_or("").to_string();
-    format!(
-        "{}_{}_{}_{}",
-        text(i.object.at("apiVersion")),
-        i.kind(),
-        text(i.object.at("metadata").at("namespace")),
-        text(i.object.at("metadata").at("name"))
-    )
-}
-
-/// The fields that are understood.
-const FIELDS: &[&str] = &[
-    "apiVersion",
-    "kind",
-    "metadata",
-    "resources",
-    "bases",
-    "namePrefix",
-    "nameSuffix",
-    "namespace",
-    "commonLabels",
-    "labels",
-    "commonAnnotations",
-    "images",
-    "replicas",
-    "patches",
-    "patchesStrategicMerge",
-    "patchesJson6902",
-    "configMapGenerator",
-    "secretGenerator",
-    "generatorOptions",
-    "sortOptions",
-];
-
-fn read(dir: &Path) -> Result<Map<String, Value>> {
-    let found: Vec<PathBuf> = FILES
-        .iter()
-        .map(|f| dir.join(f))
-        .filter(|p| p.is_file())
-        .collect();
-    let file = match found.as_slice() {
-        [one] => one,
-        [] => {
-            return Err(Error::msg(format!(
-                "unable to find one of 'kustomization.yaml', 'kustomization.yml' or 'Kustomization' in directory '{}'",
-                dir.display()
-            )));
-        }
-        _ => {
-            return Err(Error::msg(format!(
-                "Found multiple kustomization files under: {}",
-                dir.display()
-            )));
-        }
-    };
-    let text = std::fs::read_to_string(file)
-        .map_err(|e| Error::msg(format!("{}: {}", file.display(), go_io(&e))))?;
-    let documents =
-        crate::yaml::read(&text).map_err(|e| Error::msg(format!("invalid Kustomization: {e}")))?;
-    let Some(Value::Object(map)) = documents.into_iter().next().map(|d| d.value) else {
-        return Err(Error::msg("kustomization.yaml is empty"));
-    };
-    if let Some(unknown) = map.keys().find(|k| !FIELDS.contains(&k.as_str())) {
-        return Err(Error::msg(format!(
-            "the field {unknown:?} of {} is not supported; build it with kustomize and pass the result with -f",
-            file.display()
-        )));
+/// The folder of a kustomization, without links.
+///
+/// # Errors
+/// Nothing is there, or no folder.
+fn folder(dir: &Path) -> Result<PathBuf> {
+    let shown = dir.display();
+    let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.to_path_buf());
+    let path = std::fs::canonicalize(dir).map_err(|e| {
+        let asked = if dir.is_absolute() { clean(dir) } else { absolute.clone() };
+        message!("must build at directory: not a valid directory: evalsymlink failure on '{}' : lstat {}: {}", if dir.is_absolute() { clean(dir).display().to_string() } else { shown.to_string() }, asked.display(), go_io(&e))
+    })?;
+    if path.is_dir() {
+        return Ok(path);
     }
-    Ok(map)
+    Err(message!(
+        "must build at directory: '{}': file is not directory",
+        if dir.is_absolute() {
+            clean(dir).display().to_string()
+        } else {
+            shown.to_string()
+        }
+    ))
 }
 
-/// Old fields that still work, with what to use instead.
-fn warn_of_old(map: &Map<String, Value>) {
-    for (old, new) in [
-        ("bases", "resources"),
-        ("commonLabels", "labels"),
-        ("patchesJson6902", "patches"),
-        ("patchesStrategicMerge", "patches"),
-    ] {
-        if map.contains_key(old) {
-            eprintln!(
-                "# Warning: '{old}' is deprecated. Please use '{new}' instead. Run 'kustomize edit fix' to update your Kustomization automatically."
-            );
-        }
-    }
-}
-
-fn build(dir: &Path) -> Result<Vec<Item>> {
-    let map = read(dir)?;
-    warn_of_old(&map);
-    let mut items = Vec::new();
-    for field in ["resources", "bases"] {
-        for entry in map
-            .get(field)
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-        {
-            items.extend(resource(dir, entry)?);
-        }
-    }
-    items.extend(generate::run(dir, &map)?);
-    transform::run(dir, &map, &mut items)?;
-    Ok(items)
+/// The text of a file.
+///
+/// # Errors
+/// One that cannot be read, or that is no text.
+fn text(file: &Path) -> Result<String> {
+    std::fs::read_to_string(file).map_err(|e| message!("open {}: {}", file.display(), go_io(&e)))
 }
 
 /// Whether files may be anywhere, and not only in the kustomization's folder and below.
@@ -244,53 +229,26 @@ fn clean(path: &Path) -> PathBuf {
 /// The file that a kustomization in `dir` names: in that folder or below, wherever links lead.
 fn inside(dir: &Path, name: &str) -> Result<PathBuf, Problem> {
     let path = clean(&dir.join(name));
-    let real = std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
+    let shown = path.display();
+    let real = std::fs::canonicalize(&path).map_err(|e| {
+        Problem(format!(
+            "evalsymlink failure on '{shown}' : lstat {shown}: {}",
+            go_io(&e)
+        ))
+    })?;
+    if real.is_dir() {
+        return Err(format!("'{shown}' must resolve to a file").into());
+    }
     if ANYWHERE.load(std::sync::atomic::Ordering::Relaxed)
         || real.starts_with(std::fs::canonicalize(dir).unwrap_or_else(|_| dir.to_path_buf()))
     {
         return Ok(path);
     }
     Err(format!(
-        "security; file '{}' is not in or below '{}'",
-        path.display(),
+        "security; file '{shown}' is not in or below '{}'",
         dir.display()
     )
     .into())
-}
-
-fn resource(dir: &Path, entry: &str) -> Result<Vec<Item>> {
-    if entry.contains("://") {
-        return Err(Error::msg(format!(
-            "the remote resource {entry:?} is not supported; fetch it first"
-        )));
-    }
-    let path = dir.join(entry);
-    let shown = path.display();
-    let meta = std::fs::metadata(&path).map_err(|e| {
-        let broken = format!("evalsymlink failure on '{shown}' : lstat {shown}: {}", go_io(&e));
-        let tried = format!("accumulating resources from '{entry}': {broken}");
-        Error::msg(format!("accumulating resources: accumulation err='{tried}': must build at directory: not a valid directory: {broken}"))
-    })?;
-    if meta.is_dir() {
-        return build(&std::fs::canonicalize(&path)?);
-    }
-    let path = inside(dir, entry).map_err(|why| {
-        let tried = format!("accumulating resources from '{entry}': {why}");
-        let file = clean(&path);
-        Error::msg(format!("accumulating resources: accumulation err='{tried}': must build at directory: '{}': file is not directory", file.display()))
-    })?;
-    let text = std::fs::read_to_string(&path)
-        .map_err(|e| Error::msg(format!("open {shown}: {}", go_io(&e))))?;
-    let mut out = Vec::new();
-    for m in crate::resource::files::documents(&shown.to_string(), &text) {
-        let m = m.and_then(|m| crate::resource::files::decodes(&m).map(|()| m));
-        out.extend(
-            crate::resource::files::flatten(m?)
-                .into_iter()
-                .map(|m| Item::new(m.object)),
-        );
-    }
-    Ok(out)
 }
 
 #[cfg(test)]

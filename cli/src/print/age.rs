@@ -35,6 +35,12 @@ pub fn date(value: &Value) -> String {
     }
 }
 
+/// Now, as Go's `log` writes it before a line.
+pub fn log_time() -> String {
+    let now = now().to_zoned(zone());
+    now.strftime("%Y/%m/%d %H:%M:%S").to_string()
+}
+
 fn zone() -> jiff::tz::TimeZone {
     match std::env::var("TZ") {
         Ok(tz) if tz.is_empty() || tz == "UTC" => jiff::tz::TimeZone::UTC,

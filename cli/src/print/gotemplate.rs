@@ -2,6 +2,7 @@
 //! Invariant: whole numbers are integers, which compare with those of the template and keep all their digits.
 //! Behaviour follows `staging/src/k8s.io/cli-runtime/pkg/printers/template.go`.
 
+use super::order::Order;
 use crate::error::{Error, Result, quote};
 use base64::Engine;
 use gotmpl::{MissingKey, TemplateError, Value as Go};
@@ -42,11 +43,11 @@ impl Template {
         })
     }
 
-    /// The template filled in from an object.
+    /// The template filled in from an object; where that fails, the object is told of with its fields in this order.
     ///
     /// # Errors
     /// What the template asks of the object and cannot have.
-    pub fn render(&self, object: &Value) -> Result<String> {
+    pub fn render(&self, object: &Value, order: Order) -> Result<String> {
         let error = match self.filled(object) {
             Ok(text) => return Ok(text),
             // Go finds it when it reads the template
@@ -60,7 +61,8 @@ impl Template {
             }
             Err(error) => self.go_words(&error, object),
         };
-        let (raw, given) = (super::json::compact(object), super::go::plain(object));
+        let style = super::json::Style { indent: 0, order };
+        let (raw, given) = (super::json::write(object, style), super::go::plain(object));
         super::put(&format!(
             "Error executing template: {error}. Printing more information for debugging the template:\n\ttemplate was:\n\t\t{}\n\traw data was:\n\t\t{raw}\n\tobject given to template engine was:\n\t\t{given}\n\n",
             self.text
@@ -284,7 +286,7 @@ mod tests {
             assert_eq!(
                 Template::parse(template, true)
                     .unwrap()
-                    .render(&data)
+                    .render(&data, Order::Sorted)
                     .unwrap(),
                 want,
                 "{template}"
@@ -302,7 +304,7 @@ mod tests {
         ] {
             let said = Template::parse(template, false)
                 .unwrap()
-                .render(&data)
+                .render(&data, Order::Sorted)
                 .unwrap_err()
                 .to_string();
             assert_eq!(
@@ -337,7 +339,7 @@ mod tests {
             assert_eq!(said, want);
         }
         let said = Template::parse("{{nosuch}}", true)
-            .and_then(|t| t.render(&data))
+            .and_then(|t| t.render(&data, Order::Sorted))
             .unwrap_err()
             .to_string();
         assert_eq!(

@@ -87,6 +87,8 @@ pub struct Printer {
     keep_managed_fields: bool,
     printed: usize,
     order: Order,
+    /// Why nothing can be shown; told with each object.
+    fault: Option<String>,
 }
 
 /// All formats, as the error for another one lists them.
@@ -115,6 +117,10 @@ pub fn format(ctx: &Ctx, allowed: &str) -> Result<Option<Format>> {
         output
     };
     let (word, inline) = match output.split_once('=') {
+        // A template in a flag of its own is not also one in the format.
+        Some((w, _)) if !template_flag.is_empty() && !w.contains("columns") => {
+            return Err(no_printer(if w.is_empty() { w } else { output }, allowed));
+        }
         Some((w, t)) => (w, Some(t)),
         None => (output, None),
     };
@@ -220,6 +226,18 @@ impl Printer {
             keep_managed_fields,
             printed: 0,
             order: Order::Sorted,
+            fault: None,
+        }
+    }
+
+    /// As `new`, for a verb that looks at the format only when it has something to show: a wrong one is told with each object.
+    pub fn late(ctx: &Ctx, operation: impl Into<String>) -> Printer {
+        match Printer::new(ctx, operation) {
+            Ok(printer) => printer,
+            Err(fault) => Printer {
+                fault: Some(fault.to_string()),
+                ..Printer::of(Format::Json, "", false)
+            },
         }
     }
 
@@ -227,6 +245,11 @@ impl Printer {
     pub fn ordered(mut self, order: Order) -> Self {
         self.order = order;
         self
+    }
+
+    /// The same for what is printed from now on.
+    pub fn order(&mut self, order: Order) {
+        self.order = order;
     }
 
     /// Says something else of the objects that follow; with `-o name` still nothing.
@@ -248,6 +271,9 @@ impl Printer {
     /// # Errors
     /// As `print`.
     pub fn render(&mut self, object: &Value) -> Result<String> {
+        if let Some(fault) = &self.fault {
+            return Err(Error::msg(fault.clone()));
+        }
         let stripped;
         let structured = matches!(self.format, Format::Json | Format::Yaml | Format::Kyaml);
         let object = if structured && !self.keep_managed_fields {
@@ -288,7 +314,7 @@ impl Printer {
                     .collect();
                 json::pretty(&Value::Array(found))
             }
-            Format::GoTemplate(t) => t.render(object)?,
+            Format::GoTemplate(t) => t.render(object, self.order)?,
             Format::Columns(c) => c.render(object)?,
         })
     }

@@ -12,6 +12,8 @@ pub enum Order {
     Sorted,
     /// These keys first, in every object; the others follow in theirs.
     Keys(&'static [&'static str]),
+    /// Of a list of objects the order of Go's `List`; all below is sorted.
+    List,
     /// Of built-in kinds the order of their structs; of others sorted.
     Typed,
 }
@@ -62,6 +64,11 @@ impl Place {
         let in_type = here.node.and_then(|n| n.as_type());
         let place = |name: &str| match here.order {
             Order::Sorted => 0,
+            Order::List if self.root => ["kind", "apiVersion", "metadata", "items"]
+                .iter()
+                .position(|k| *k == name)
+                .unwrap_or(4),
+            Order::List => 0,
             Order::Keys(keys) => keys.iter().position(|k| *k == name).unwrap_or(keys.len()),
             // Lists of objects of any kind have no type of their own.
             Order::Typed if in_type.is_none() && self.root => ["kind", "apiVersion"]
@@ -84,7 +91,9 @@ impl Place {
                 (
                     name,
                     value,
-                    if items(name) {
+                    if matches!(self.order, Order::List) {
+                        Place::root(Order::Sorted)
+                    } else if items(name) {
                         Place::root(self.order)
                     } else {
                         child(name)

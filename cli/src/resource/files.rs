@@ -6,6 +6,7 @@ use crate::error::{Error, Problem, Result, quote};
 use crate::flags::Group;
 use crate::typed::Read;
 use serde_json::Value;
+use skiff_api::machinery::gojson;
 use skiff_api::machinery::read::go_kind;
 use std::collections::HashMap;
 use std::io::Read as _;
@@ -116,20 +117,20 @@ pub async fn read_all(names: &[String], recursive: bool) -> Result<Vec<Result<Ma
                     "standard input cannot be used for multiple arguments",
                 ));
             }
-            let mut text = String::new();
+            let mut bytes = Vec::new();
             std::io::stdin()
-                .read_to_string(&mut text)
+                .read_to_end(&mut bytes)
                 .map_err(|e| Error::msg(format!("error reading STDIN: {e}")))?;
-            out.extend(documents("STDIN", &text));
+            out.extend(documents("STDIN", &decoded(&bytes)));
         } else if name.starts_with("http://") || name.starts_with("https://") {
             out.extend(documents(name, &fetch(name).await?));
         } else {
             for path in expand(name, recursive)? {
                 let shown = path.display().to_string();
-                let text = std::fs::read_to_string(&path).map_err(|e| {
+                let bytes = std::fs::read(&path).map_err(|e| {
                     Error::msg(format!("open {shown}: {}", crate::error::go_io(&e)))
                 })?;
-                out.extend(documents(&shown, &text));
+                out.extend(documents(&shown, &decoded(&bytes)));
             }
         }
     }
@@ -272,6 +273,25 @@ fn glob(pattern: &str) -> Result<Vec<PathBuf>> {
     Ok(out)
 }
 
+/// Bytes as text, in the encoding that they begin with; what is none stands as U+FFFD.
+fn decoded(bytes: &[u8]) -> String {
+    let wide = |big: bool| {
+        let units = bytes[2..].chunks(2).map(|pair| match (pair, big) {
+            ([a, b], true) => u16::from_be_bytes([*a, *b]),
+            ([a, b], false) => u16::from_le_bytes([*a, *b]),
+            _ => 0xfffd,
+        });
+        char::decode_utf16(units)
+            .map(|c| c.unwrap_or('\u{fffd}'))
+            .collect()
+    };
+    match bytes {
+        [0xff, 0xfe, ..] => wide(false),
+        [0xfe, 0xff, ..] => wide(true),
+        _ => String::from_utf8_lossy(bytes).into_owned(),
+    }
+}
+
 /// The documents of one text; those that hold nothing are passed over.
 pub fn documents(source: &str, text: &str) -> Vec<Result<Manifest>> {
     let fail = |e: String| Error::msg(format!("error parsing {source}: {e}"));
@@ -299,7 +319,17 @@ pub fn documents(source: &str, text: &str) -> Vec<Result<Manifest>> {
             })
             .collect()
         }
+        // What begins as JSON is told of as JSON.
+        Err(_) if text.trim_start().starts_with('{') => vec![Err(fail(json_fault(text)))],
         Err(e) => vec![Err(fail(format!("error converting YAML to JSON: {e}")))],
+    }
+}
+
+/// What Go's decoder says of text that is no JSON.
+fn json_fault(text: &str) -> String {
+    match gojson::syntax_error_at(text.as_bytes()) {
+        Some((offset, why)) => format!("json: offset {offset}: {why}"),
+        None => "unexpected EOF".into(),
     }
 }
 
@@ -388,7 +418,15 @@ pub fn flatten(m: Manifest) -> Vec<Manifest> {
     if !super::is_list(&m.object) {
         return vec![m];
     }
-    let items = m.object.at("items").as_array().cloned().unwrap_or_default();
+    let mut items = m.object.at("items").as_array().cloned().unwrap_or_default();
+    // An item that does not say what it is is what the list is a list of.
+    let kind = m.object.text("kind").trim_end_matches("List");
+    for item in items.iter_mut().filter(|item| item.is_object()) {
+        if item.text("kind").is_empty() && item.text("apiVersion").is_empty() && !kind.is_empty() {
+            item["kind"] = Value::from(kind);
+            item["apiVersion"] = m.object.at("apiVersion").clone();
+        }
+    }
     let lines_of = |i: usize| {
         let prefix = format!("items[{i}].");
         Rc::new(

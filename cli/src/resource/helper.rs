@@ -12,6 +12,17 @@ use http::Method;
 use serde_json::{Value, json};
 use skiff_api::machinery::selector::{Selector, SelectorError};
 
+/// Refuses an object without a name: its path would be that of all of them.
+///
+/// # Errors
+/// There is no name.
+pub fn named(name: &str) -> Result<()> {
+    if name.is_empty() {
+        return Err(Error::msg("resource name may not be empty"));
+    }
+    Ok(())
+}
+
 /// How a change is sent.
 #[derive(Clone, Debug)]
 pub struct Write {
@@ -144,6 +155,7 @@ impl Write {
         namespace: &str,
         name: &str,
     ) -> Result<Value> {
+        named(name)?;
         client
             .json(&Call::get(self.place(r, namespace, name)))
             .await
@@ -157,6 +169,7 @@ impl Write {
         name: &str,
         object: &Value,
     ) -> Result<Value> {
+        named(name)?;
         client
             .json(&Call::with(
                 Method::PUT,
@@ -176,6 +189,7 @@ impl Write {
         kind: &str,
         patch: &Value,
     ) -> Result<Value> {
+        named(name)?;
         client
             .json(
                 &Call::with(Method::PATCH, self.object_path(r, namespace, name), patch)
@@ -192,6 +206,7 @@ impl Write {
         kind: &str,
         patch: Vec<u8>,
     ) -> Result<Value> {
+        named(&info.name)?;
         let call = Call {
             method: Method::PATCH,
             path: self.object_path(&info.resource, &info.namespace, &info.name),
@@ -224,6 +239,7 @@ fn objects(refusal: &Error) -> bool {
 
 /// Deletes an object; gives what the server answers. That nothing is to be written stands in the body: a server that gets one looks at no parameter.
 pub async fn delete(client: &Client, info: &Info, options: &Value, dry_run: bool) -> Result<Value> {
+    named(&info.name)?;
     let mut options = options.clone();
     if dry_run {
         options["dryRun"] = json!(["All"]);
@@ -235,6 +251,7 @@ pub async fn delete(client: &Client, info: &Info, options: &Value, dry_run: bool
 
 /// Reads one object.
 pub async fn get(client: &Client, r: &Resource, namespace: &str, name: &str) -> Result<Value> {
+    named(name)?;
     client.json(&Call::get(r.object(namespace, name))).await
 }
 

@@ -32,29 +32,17 @@ const NEEDS_MORE: &[&str] = &["proxy"];
 /// Cases that run at a time: most of them wait now and then.
 const AT_ONCE: usize = 8;
 
-struct Server {
-    address: String,
-    folder: PathBuf,
+pub struct Server {
+    pub address: String,
+    pub folder: PathBuf,
     masks: Masks,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn prints_as_before() {
     let folder = tempfile::tempdir().unwrap();
-    let tokens = folder.path().join("tokens.csv");
-    std::fs::write(&tokens, "admin-token,admin,u-admin,system:masters\n").unwrap();
-    let mut config = Config::new(Data::Memory, folder.path().join("pki"));
-    config.token_file = Some(tokens);
-    let running = skiff_server::start(config).await.unwrap();
-    let bin = folder.path().join("bin");
-    std::fs::create_dir(&bin).unwrap();
     let program = std::env::var("SKIFF_KUBECTL").unwrap_or_else(|_| PROGRAM.into());
-    std::os::unix::fs::symlink(program, bin.join("kubectl")).unwrap();
-    let server = Server {
-        address: format!("https://{}", running.addresses[0]),
-        folder: folder.path().to_path_buf(),
-        masks: Masks::new(),
-    };
+    let (server, running) = Server::start(folder.path(), &program).await;
     let cases = cases();
     let differences = tokio::task::spawn_blocking(move || server.all(&cases))
         .await
@@ -123,6 +111,24 @@ fn cases() -> Vec<String> {
 }
 
 impl Server {
+    /// An API server without controllers, and the program that is called `kubectl` beside it.
+    pub async fn start(folder: &Path, program: &str) -> (Server, skiff_server::Running) {
+        let tokens = folder.join("tokens.csv");
+        std::fs::write(&tokens, "admin-token,admin,u-admin,system:masters\n").unwrap();
+        let mut config = Config::new(Data::Memory, folder.join("pki"));
+        config.token_file = Some(tokens);
+        let running = skiff_server::start(config).await.unwrap();
+        let bin = folder.join("bin");
+        std::fs::create_dir(&bin).unwrap();
+        std::os::unix::fs::symlink(program, bin.join("kubectl")).unwrap();
+        let server = Server {
+            address: format!("https://{}", running.addresses[0]),
+            folder: folder.to_path_buf(),
+            masks: Masks::new(),
+        };
+        (server, running)
+    }
+
     /// Runs the cases, some at a time; what differs.
     fn all(&self, cases: &[String]) -> Vec<String> {
         let (next, differences) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
@@ -179,7 +185,7 @@ impl Server {
             .collect()
     }
 
-    fn shown(&self, home: &Path, text: &str) -> String {
+    pub fn shown(&self, home: &Path, text: &str) -> String {
         let home = home.to_string_lossy();
         let text = text
             .replace(&*home, "<home>")
@@ -193,7 +199,7 @@ impl Server {
         }
     }
 
-    fn shell(&self, home: &Path, case: &str, line: &str) -> Output {
+    pub fn shell(&self, home: &Path, case: &str, line: &str) -> Output {
         let path = format!("{}:/usr/bin:/bin", self.folder.join("bin").display());
         Command::new("timeout")
             .args(["20", "bash", "-c", line])
@@ -216,7 +222,7 @@ impl Server {
             .unwrap()
     }
 
-    fn kubeconfig(&self, namespace: &str) -> String {
+    pub fn kubeconfig(&self, namespace: &str) -> String {
         serde_json::json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "rec",
             "clusters": [{"name": "rec", "cluster": {"server": self.address, "insecure-skip-tls-verify": true}}],
@@ -240,7 +246,7 @@ fn lines(script: &str) -> Vec<String> {
     lines
 }
 
-fn copied(from: &Path, to: &Path) {
+pub fn copied(from: &Path, to: &Path) {
     std::fs::create_dir(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

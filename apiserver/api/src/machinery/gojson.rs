@@ -22,6 +22,22 @@ pub fn syntax_error(text: &[u8]) -> Option<String> {
     }
 }
 
+/// The same with how many bytes Go had read then; `None` also for text that only ends too early.
+pub fn syntax_error_at(text: &[u8]) -> Option<(usize, String)> {
+    if too_deep(text).is_some() || deeper(text, DEEPEST).is_some() {
+        return None;
+    }
+    let mut scanner = Scanner {
+        text,
+        at: 0,
+        depth: 0,
+    };
+    match scanner.value() {
+        Err(Some(said)) => Some((scanner.at + 1, said)),
+        _ => None,
+    }
+}
+
 /// What Go says of reading `text` into a map; `None` when it is a JSON object or null.
 pub fn object_error(text: &[u8]) -> Option<String> {
     syntax_error(text).or_else(|| {

@@ -3,14 +3,14 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/apply/apply.go` and `patcher.go`.
 
 mod last_applied;
-mod prune;
+pub mod prune;
 mod server_side;
 
 use crate::command::{Command, verb};
 use crate::context::{Ctx, DryRun, With};
 use crate::error::{Error, Result, bail, message};
 use crate::generate::LAST_APPLIED;
-use crate::print::{self, Printer};
+use crate::print::{self, Printer, order::Order};
 use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, Info, SELECTOR, Validation, helper};
 use crate::typed::{MERGE, Read, STRATEGIC};
 use serde_json::{Value, json};
@@ -39,6 +39,7 @@ pub static COMMAND: Command = Command {
         DRY_RUN,
         Validation::FLAG,
         super::delete::DELETION,
+        crate::generate::RECORD,
     ],
     subcommands: &[&last_applied::VIEW, &last_applied::SET, &last_applied::EDIT],
     run: verb!(run: Flags),
@@ -143,7 +144,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         bail!("must specify one of -f and -k");
     }
     let pruned = if f.prune {
-        prune::kinds(&ctx).await?
+        prune::kinds(&ctx, &f.prune_allowlist).await?
     } else {
         vec![]
     };
@@ -154,9 +155,9 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         bail!("no objects passed to apply");
     }
     let mut session = Session {
-        structured: !matches!(ctx.output(), "" | "name"),
+        structured: prints_whole(&ctx),
         done: vec![],
-        printer: Printer::new(&ctx, "")?,
+        printer: Printer::late(&ctx, ""),
     };
     for info in found.infos {
         if let Err(e) = one(&ctx, info, builder.validation, &mut session).await {
@@ -172,6 +173,15 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         prune::run(&ctx, &pruned, named, &session.done).await?;
     }
     Ok(())
+}
+
+/// Whether objects are printed whole instead of being named.
+fn prints_whole(ctx: &Ctx) -> bool {
+    let template = &ctx.shared().print.templates.template;
+    match ctx.output() {
+        "" => !template.is_empty(),
+        output => output != "name",
+    }
 }
 
 /// What one command line has applied so far.
@@ -202,6 +212,7 @@ impl Session {
             [one] => self.printer.print(&one.object),
             many => {
                 let items: Vec<&Value> = many.iter().map(|i| &i.object).collect();
+                self.printer.order(Order::List);
                 self.printer.print(
                     &json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items}),
                 )
@@ -245,6 +256,7 @@ async fn one(
     session: &mut Session,
 ) -> Result<()> {
     let f = ctx.flags();
+    crate::generate::record(ctx, &mut info.object);
     if info.name.is_empty()
         && let Some(prefix) = info
             .object
@@ -256,7 +268,7 @@ async fn one(
     }
     if f.server_side {
         server_side::apply(ctx, &mut info, validation).await?;
-        warn_if_deleting(&info);
+        warn_if_deleting(&info.name, &info.object);
         return session.tell(ctx, info, "serverside-applied");
     }
     let dry_run = ctx.dry_run()?;
@@ -307,7 +319,7 @@ async fn one(
     }
     let (patch, object) = patch_live(ctx, &info, &modified, live, validation).await?;
     info.object = object;
-    warn_if_deleting(&info);
+    warn_if_deleting(&info.name, &info.object);
     let what = if patch == json!({}) {
         "unchanged"
     } else {
@@ -316,17 +328,10 @@ async fn one(
     session.tell(ctx, info, what)
 }
 
-fn warn_if_deleting(info: &Info) {
-    if info
-        .object
-        .at("metadata")
-        .some("deletionTimestamp")
-        .is_some()
-    {
-        eprintln!(
-            "Warning: Detected changes to resource {} which is currently being deleted.",
-            info.name
-        );
+/// Warns of changes to an object that is being deleted.
+pub fn warn_if_deleting(name: &str, object: &Value) {
+    if object.at("metadata").some("deletionTimestamp").is_some() {
+        eprintln!("Warning: Detected changes to resource {name} which is currently being deleted.");
     }
 }
 

@@ -6,7 +6,7 @@ use super::Flags;
 use crate::client::{Call, query};
 use crate::context::{Ctx, DryRun, With};
 use crate::discovery::Resource;
-use crate::error::{Result, bail, message};
+use crate::error::{Error, Result, bail, message};
 use crate::generate::LAST_APPLIED;
 use crate::print::Printer;
 use crate::resource::{Info, helper};
@@ -39,9 +39,8 @@ const DEPRECATED: &str = "Deprecated: kubectl apply will no longer prune non-nam
 ///
 /// # Errors
 /// A name that is none, a kind that is not served.
-pub async fn kinds(ctx: &With<Flags>) -> Result<Vec<Resource>> {
+pub async fn kinds(ctx: &Ctx, named: &[String]) -> Result<Vec<Resource>> {
     let discovery = ctx.discovery()?;
-    let named = &ctx.flags().prune_allowlist;
     let mut wanted: Vec<(&str, &str, &str)> = Vec::new();
     for text in named {
         let parts: Vec<&str> = text.split('/').collect();
@@ -66,69 +65,98 @@ pub async fn kinds(ctx: &With<Flags>) -> Result<Vec<Resource>> {
 ///
 /// # Errors
 /// Objects that cannot be listed or deleted.
-pub async fn run(
+pub(super) async fn run(
     ctx: &With<Flags>,
     kinds: &[Resource],
     named: Option<&str>,
     done: &[Info],
 ) -> Result<()> {
     if ctx.flags().prune_allowlist.is_empty() {
-        crate::client::klog('W', "prune.go:71", DEPRECATED);
+        tell_of_usual_kinds();
     }
+    for (namespace, kind) in places(kinds, named, done) {
+        let pruned = async {
+            for info in doomed(ctx, kind, namespace, done).await? {
+                delete(ctx, &info).await?;
+            }
+            Ok(())
+        };
+        pruned.await.map_err(|e| failed(kind, e))?;
+    }
+    Ok(())
+}
+
+/// What pruning would delete.
+///
+/// # Errors
+/// Objects that cannot be listed.
+pub async fn all_doomed(ctx: &Ctx, kinds: &[Resource], done: &[Info]) -> Result<Vec<Info>> {
+    let mut all = Vec::new();
+    for (namespace, kind) in places(kinds, None, done) {
+        let found = doomed(ctx, kind, namespace, done).await;
+        all.extend(found.map_err(|e| failed(kind, e))?);
+    }
+    Ok(all)
+}
+
+/// Warns that no kinds are named.
+pub fn tell_of_usual_kinds() {
+    crate::client::klog('W', "prune.go:71", DEPRECATED);
+}
+
+/// Where objects of which kind are looked for.
+fn places<'a>(
+    kinds: &'a [Resource],
+    named: Option<&'a str>,
+    done: &'a [Info],
+) -> Vec<(&'a str, &'a Resource)> {
+    let inside = done.iter().filter(|i| i.resource.namespaced);
     let mut namespaces: Vec<&str> = named
         .into_iter()
-        .chain(
-            done.iter()
-                .filter(|i| i.resource.namespaced)
-                .map(|i| i.namespace.as_str()),
-        )
+        .chain(inside.map(|i| i.namespace.as_str()))
         .collect();
     namespaces.sort_unstable();
     namespaces.dedup();
     let (inside, outside): (Vec<&Resource>, Vec<&Resource>) =
         kinds.iter().partition(|k| k.namespaced);
-    let places = namespaces
+    namespaces
         .iter()
         .flat_map(|n| inside.iter().map(move |k| (*n, *k)))
-        .chain(outside.into_iter().map(|k| ("", k)));
-    for (namespace, kind) in places {
-        prune(ctx, kind, namespace, done).await.map_err(|e| {
-            let what = if kind.namespaced {
-                "namespaced"
-            } else {
-                "nonNamespaced"
-            };
-            message!(
-                "error pruning {what} object {}/{}, Kind={}: {e}",
-                kind.group,
-                kind.version,
-                kind.kind
-            )
-        })?;
-    }
-    Ok(())
+        .chain(outside.into_iter().map(|k| ("", k)))
+        .collect()
 }
 
-async fn prune(ctx: &Ctx, kind: &Resource, namespace: &str, done: &[Info]) -> Result<()> {
+fn failed(kind: &Resource, why: Error) -> Error {
+    let what = if kind.namespaced {
+        "namespaced"
+    } else {
+        "nonNamespaced"
+    };
+    message!(
+        "error pruning {what} object {}/{}, Kind={}: {why}",
+        kind.group,
+        kind.version,
+        kind.kind
+    )
+}
+
+/// The objects of a kind that were applied once and are not among those of now.
+async fn doomed(ctx: &Ctx, kind: &Resource, namespace: &str, done: &[Info]) -> Result<Vec<Info>> {
     let path = format!(
         "{}{}",
         kind.collection(Some(namespace)),
         query(&[("labelSelector", ctx.selector())])
     );
     let list = ctx.client()?.json(&Call::get(path)).await?;
-    for item in list.list("items") {
-        let info = info_of(kind, item);
-        if item
-            .at("metadata")
-            .at("annotations")
-            .some(LAST_APPLIED)
-            .is_some()
-            && !done.iter().any(|d| same(d, &info))
-        {
-            delete(ctx, &info).await?;
-        }
-    }
-    Ok(())
+    let applied = |item: &&Value| {
+        let annotations = item.at("metadata").at("annotations");
+        annotations.some(LAST_APPLIED).is_some()
+    };
+    let items = list.list("items").iter().filter(applied);
+    let infos = items.map(|item| info_of(kind, item));
+    Ok(infos
+        .filter(|info| !done.iter().any(|d| same(d, info)))
+        .collect())
 }
 
 fn same(a: &Info, b: &Info) -> bool {

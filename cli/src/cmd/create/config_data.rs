@@ -129,9 +129,23 @@ pub fn env_file(path: &str) -> Result<Vec<(String, String)>> {
     if std::fs::metadata(path).map_err(fail)?.is_dir() {
         bail!("env config file cannot be a directory");
     }
-    let text = std::fs::read_to_string(path).map_err(fail)?;
+    let bytes = std::fs::read(path).map_err(fail)?;
     let mut out = Vec::new();
-    for line in text.trim_start_matches('\u{feff}').lines() {
+    for (at, line) in bytes.split(|b| *b == b'\n').enumerate() {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let Ok(line) = std::str::from_utf8(line) else {
+            let shown: Vec<String> = line.iter().map(u8::to_string).collect();
+            bail!(
+                "env file {path} contains invalid utf8 bytes at line {}: [{}]",
+                at + 1,
+                shown.join(" ")
+            );
+        };
+        let line = if at == 0 {
+            line.trim_start_matches('\u{feff}')
+        } else {
+            line
+        };
         let line = line.trim_start();
         if line.is_empty() || line.starts_with('#') {
             continue;

@@ -13,13 +13,13 @@ mod secret;
 mod service;
 mod token;
 
-pub use config_data::{env_file, name_hash};
+pub use config_data::name_hash;
 pub use rbac::{URL_VERBS, VERBS};
 
 use crate::command::{Command, verb};
 use crate::context::{Ctx, DryRun, With};
 use crate::error::{Error, Result, bail};
-use crate::generate::{MANAGER, SAVE_CONFIG, save_read_config};
+use crate::generate::{MANAGER, RECORD, SAVE_CONFIG, record, save_read_config};
 use crate::print::{self, Printer};
 use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, SELECTOR, Validation, helper};
 
@@ -43,6 +43,7 @@ pub static COMMAND: Command = Command {
         Validation::FLAG,
         MANAGER,
         SAVE_CONFIG,
+        RECORD,
         super::edit::LINE_ENDINGS,
     ],
     defaults: &[DEFAULT_MANAGER],
@@ -139,6 +140,7 @@ pub async fn create_files(ctx: &Ctx) -> Result<()> {
         if ctx.saves_config() {
             save_read_config(&mut info.object);
         }
+        record(ctx, &mut info.object);
         if dry_run != DryRun::Client {
             let write = helper::Write::by(ctx.manager(), dry_run).validation(builder.validation);
             match write
@@ -156,7 +158,7 @@ pub async fn create_files(ctx: &Ctx) -> Result<()> {
             }
         }
         count += 1;
-        printer.print(&info.object)?;
+        errors.extend(printer.print(&info.object).err());
     }
     if count == 0 && errors.is_empty() {
         bail!("no objects passed to create");

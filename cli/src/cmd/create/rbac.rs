@@ -6,7 +6,7 @@ use super::GENERATOR;
 use crate::command::{Command, verb};
 use crate::complete::Words;
 use crate::context::{Ctx, With};
-use crate::error::{Error, Result, bail};
+use crate::error::{Error, Problem, Result, bail};
 use crate::flags::{Csv, Listed};
 use crate::generate;
 use serde_json::{Value, json};
@@ -123,7 +123,25 @@ struct ClusterRole {
     non_resource_url: Vec<Csv>,
     /// Labels of the cluster roles to gather (KEY=VALUE,…)
     #[arg(long)]
-    aggregation_rule: String,
+    aggregation_rule: Vec<Matches>,
+}
+
+/// One use of a flag of labels, each of which has a value.
+#[derive(Clone, Debug)]
+struct Matches(Vec<(String, String)>);
+
+impl std::str::FromStr for Matches {
+    type Err = Problem;
+    fn from_str(text: &str) -> Result<Self, Problem> {
+        let parts = text.split(',').filter(|part| !part.is_empty());
+        let pair = |part: &str| {
+            let (key, value) = part
+                .split_once('=')
+                .ok_or_else(|| Problem::from("malformed pair, expect string=string"))?;
+            Ok((key.trim().to_string(), value.trim().to_string()))
+        };
+        parts.map(pair).collect::<Result<_, Problem>>().map(Matches)
+    }
 }
 
 /// Who gets a role.
@@ -187,6 +205,7 @@ async fn resource_rules(ctx: &Ctx, verbs: &[String], given: &Rules) -> Result<Ve
         let (resource, sub) = text
             .split_once('/')
             .map_or((text.as_str(), None), |(r, s)| (r, Some(s)));
+        let sub = sub.filter(|sub| !sub.is_empty());
         let (word, group) = resource
             .split_once('.')
             .map_or((resource, None), |(w, g)| (w, Some(g)));
@@ -263,10 +282,12 @@ async fn cluster_role(ctx: With<ClusterRole>) -> Result<()> {
         verbs(&f.rules),
         f.rules.resource.list(),
         f.non_resource_url.list(),
-        f.aggregation_rule.as_str(),
+        f.aggregation_rule.iter().flat_map(|m| m.0.clone()),
     );
     let kind = generate::kind(GROUP, "v1", "clusterroles", "ClusterRole", false);
     let mut object = generate::object(&ctx, &kind, &name)?;
+    let aggregation: serde_json::Map<String, Value> =
+        aggregation.map(|(k, v)| (k, json!(v))).collect();
     if !aggregation.is_empty() {
         if !verbs.is_empty()
             || !resources.is_empty()
@@ -277,8 +298,7 @@ async fn cluster_role(ctx: With<ClusterRole>) -> Result<()> {
                 "aggregation rule must be specified without nonResourceURLs, verbs, resources or resourceNames"
             );
         }
-        object["aggregationRule"] =
-            json!({"clusterRoleSelectors": [{"matchLabels": generate::labels(aggregation)?}]});
+        object["aggregationRule"] = json!({"clusterRoleSelectors": [{"matchLabels": aggregation}]});
         object["rules"] = Value::Null;
         return generate::create(&ctx, &kind, object, "").await;
     }

@@ -39,6 +39,7 @@ pub static COMMAND: Command = Command {
         SAVE_CONFIG,
         LINE_ENDINGS,
         MANAGER,
+        crate::generate::RECORD,
     ],
     defaults: &[("field-manager", "kubectl-edit")],
     run: verb!(run: Flags),

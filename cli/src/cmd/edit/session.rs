@@ -253,9 +253,18 @@ impl Session {
             self.require_namespace(info)?;
         }
         if self.ctx.saves_config() {
-            updated
-                .iter_mut()
-                .for_each(|info| save_read_config(&mut info.object));
+            for info in &mut updated {
+                // What was not shown is kept, too.
+                let same = |other: &&Info| other.name_line() == info.name_line();
+                let fields = infos.iter().find(same).map(|original| {
+                    let metadata = original.object.at("metadata");
+                    metadata.at("managedFields").clone()
+                });
+                if let Some(fields) = fields.filter(Value::is_array) {
+                    info.object["metadata"]["managedFields"] = fields;
+                }
+                save_read_config(&mut info.object);
+            }
         }
         for info in updated {
             match self.mode {

@@ -7,11 +7,13 @@ use crate::command::{Command, verb};
 use crate::complete::Words;
 use crate::context::With;
 use crate::error::{Error, Result, bail};
+use crate::generate::CHANGE_CAUSE;
 use crate::print::tabwriter::TabWriter;
 use crate::print::{self, Printer, order::Order};
-use crate::resource::{FILE_FLAGS, SELECTOR};
+use crate::resource::{FILE_FLAGS, Info, SELECTOR};
 use crate::typed::Read;
-use serde_json::Value;
+use serde_json::{Value, json};
+use skiff_api::machinery::patch::strategic;
 
 pub static COMMAND: Command = Command {
     name: "history",
@@ -46,6 +48,25 @@ pub fn template<'a>(kind: &str, object: &'a Value) -> &'a Value {
     }
 }
 
+/// Why a revision is there.
+fn cause(revision: &Value) -> Option<&str> {
+    let annotations = revision.at("metadata").at("annotations");
+    annotations.text_ptr(CHANGE_CAUSE).filter(|c| !c.is_empty())
+}
+
+/// A revision as an object: the replica set, or what a daemon set or stateful set was then.
+fn whole(info: &Info, revision: &Value) -> Value {
+    let mut object = revision.clone();
+    if info.resource.kind == "Deployment" {
+        object["apiVersion"] = json!("apps/v1");
+        object["kind"] = json!("ReplicaSet");
+        return object;
+    }
+    let applied = crate::typed::schema(&info.object)
+        .and_then(|schema| strategic::apply(&info.object, revision.at("data"), schema).ok());
+    crate::typed::canonical(&applied.unwrap_or_else(|| info.object.clone()))
+}
+
 async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
     let wanted = f.revision;
@@ -55,6 +76,10 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     }
     let found = find(&ctx).await?;
     let mut errors = found.errors;
+    let mut printer = match ctx.output() {
+        "" => None,
+        _ => Some(Printer::new(&ctx, "")?.ordered(Order::Typed)),
+    };
     for info in found.infos {
         let list = match revisions(&ctx, &info).await {
             Ok(l) => l,
@@ -63,16 +88,21 @@ async fn run(ctx: With<Flags>) -> Result<()> {
                 continue;
             }
         };
-        if !ctx.output().is_empty() {
-            let mut printer = Printer::new(&ctx, "")?.ordered(Order::Typed);
+        if let Some(printer) = &mut printer {
             let shown: Vec<_> = list
                 .iter()
                 .filter(|(r, _)| wanted <= 0 || *r == wanted)
                 .collect();
             if wanted > 0 && shown.is_empty() {
-                bail!("unable to find the specified revision");
+                errors.push(Error::msg("unable to find the specified revision"));
             }
-            shown.into_iter().try_for_each(|(_, o)| printer.print(o))?;
+            for (_, object) in shown {
+                match printer.print(&whole(&info, object)) {
+                    Err(why) if wanted > 0 => errors.push(why),
+                    // Of all revisions nobody hears which could not be shown.
+                    _ => {}
+                }
+            }
             continue;
         }
         let head = if wanted > 0 {
@@ -83,28 +113,28 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         let body = if list.is_empty() {
             "No rollout history found.".to_string()
         } else if wanted > 0 {
-            let (_, o) = list
-                .iter()
-                .find(|(r, _)| *r == wanted)
-                .ok_or_else(|| Error::msg("unable to find the specified revision"))?;
+            let Some((_, o)) = list.iter().find(|(r, _)| *r == wanted) else {
+                errors.push(Error::msg("unable to find the specified revision"));
+                continue;
+            };
+            let mut shown = template(&info.resource.kind, o).clone();
+            if let Some(cause) = cause(o).filter(|_| info.resource.kind == "Deployment") {
+                shown["metadata"]["annotations"][CHANGE_CAUSE] = json!(cause);
+            }
             let mut d = crate::describe::Out::default();
-            crate::describe::pod_template::template(&mut d, template(&info.resource.kind, o));
+            crate::describe::pod_template::template(&mut d, &shown);
             d.raw()
         } else {
             let mut w = TabWriter::new(5, 2);
             w.push("REVISION\tCHANGE-CAUSE\n");
             for (r, o) in &list {
-                let cause = o
-                    .at("metadata")
-                    .at("annotations")
-                    .text_ptr("kubernetes.io/change-cause")
-                    .filter(|c| !c.is_empty())
-                    .unwrap_or("<none>");
-                w.push(&format!("{r}\t{cause}\n"));
+                w.push(&format!("{r}\t{}\n", cause(o).unwrap_or("<none>")));
             }
             w.flush()
         };
-        print::put(&format!("{}{head}\n{body}\n", info.name_line()))?;
+        // A template alone shows the object itself.
+        Printer::late(&ctx, format!("{}\n{body}", head.trim_start_matches(' ')))
+            .print(&info.object)?;
     }
     Error::collect(errors)
 }

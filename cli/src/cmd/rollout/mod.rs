@@ -110,6 +110,7 @@ fn named(ctx: &Ctx) -> Result<()> {
 async fn find(ctx: &Ctx) -> Result<Found> {
     named(ctx)?;
     let mut b = Builder::new(ctx)?;
+    b.typed = true;
     b.allow_empty_selector = true;
     b.latest = true;
     b.find().await
@@ -159,7 +160,7 @@ async fn change(
     what: &'static str,
     change: fn(&mut Info) -> Result<()>,
 ) -> Result<()> {
-    let mut printer = Printer::new(&ctx, what)?.ordered(Order::Typed);
+    let mut printer = Printer::late(&ctx, what).ordered(Order::Typed);
     let mut found = find(&ctx).await?;
     let mut errors = found.failure();
     if found.infos.is_empty() && errors.is_empty() {

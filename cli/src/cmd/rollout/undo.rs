@@ -7,7 +7,7 @@ use crate::command::{Command, verb};
 use crate::complete::Words;
 use crate::context::{DryRun, With};
 use crate::error::{Error, Result, bail, message, quote};
-use crate::print::{self, Printer};
+use crate::print::{self, Printer, order::Order};
 use crate::resource::{DRY_RUN, FILE_FLAGS, Info, SELECTOR, helper};
 use crate::typed::{JSON_PATCH, Read, STRATEGIC};
 use serde_json::{Value, json};
@@ -52,18 +52,12 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     for info in found.infos {
         warn_if_applied(&ctx, &info);
         match one(&ctx, &info).await {
-            Ok(what) => Printer::new(
-                &ctx,
-                format!(
-                    "{what}{}",
-                    if ctx.dry_run()? == DryRun::Server {
-                        DryRun::Server.suffix()
-                    } else {
-                        ""
-                    }
-                ),
-            )?
-            .print(&info.object)?,
+            Ok(what) => {
+                let suffix = ctx.dry_run()?.suffix();
+                let printer = Printer::late(&ctx, format!("{what}{suffix}"));
+                let shown = printer.ordered(Order::Typed).print(&info.object);
+                errors.extend(shown.err());
+            }
             Err(e) => errors.push(e),
         }
     }
@@ -105,7 +99,7 @@ async fn one(ctx: &With<Flags>, info: &Info) -> Result<String> {
         } else {
             "will roll back to "
         };
-        return Ok(format!("{head}{}", d.finish()));
+        return Ok(format!("{head}{}", d.raw()));
     }
     if info.object.at("spec").flag("paused") {
         bail!(

@@ -2,7 +2,7 @@
 //! Invariant: a container that is named and not there is an error.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/set/set_image.go`.
 
-use super::{COMMON, SETTER};
+use super::{RECORDING, SETTER};
 use crate::cmd::modify::{self, Words};
 use crate::command::{Command, verb};
 use crate::context::With;
@@ -25,7 +25,7 @@ pub static COMMAND: Command = Command {
       kubectl set image daemonset abc *=nginx:1.9.1
       # What a file holds, without a server
       kubectl set image -f path/to/file.yaml nginx=nginx:1.9.1 --local -o yaml",
-    flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, DRY_RUN, COMMON],
+    flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, DRY_RUN, RECORDING],
     run: verb!(run: ()),
     words: Some(crate::complete::Words::Objects {
         types: &[

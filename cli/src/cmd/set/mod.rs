@@ -13,7 +13,7 @@ use crate::command::{Command, Run};
 use crate::context::Ctx;
 use crate::error::{Error, Result};
 use crate::flags::Group;
-use crate::generate::MANAGER;
+use crate::generate::{MANAGER, RECORD};
 use crate::resource::{ALL, Builder, Info, LOCAL as LOCAL_FLAG, builder::LOCAL};
 
 pub static COMMAND: Command = Command {
@@ -36,6 +36,8 @@ pub static COMMAND: Command = Command {
 
 /// The flags that all of them share.
 const COMMON: Group = |declared| MANAGER(LOCAL_FLAG(ALL(declared)));
+/// The same for those that can keep the command line.
+const RECORDING: Group = |declared| RECORD(COMMON(declared));
 
 /// What all of them are.
 const SETTER: Command = Command {
@@ -46,11 +48,20 @@ const DEFAULT_MANAGER: (&str, &str) = ("field-manager", "kubectl-set");
 
 /// The objects that the words name; with `--local`, that files hold.
 async fn find(ctx: &Ctx, resources: &[String]) -> Result<Vec<Info>> {
+    find_as(ctx, resources, true).await
+}
+
+/// The same; `tells` says whether the verb says of its own what `--local` needs.
+async fn find_as(ctx: &Ctx, resources: &[String], tells: bool) -> Result<Vec<Info>> {
+    ctx.dry_run()?;
+    crate::generate::printer(ctx, "")?;
     let local = ctx.local();
-    if local && !resources.is_empty() {
+    if local && tells && !resources.is_empty() {
         return Err(Error::msg(LOCAL));
     }
     let mut b = Builder::new(ctx)?.args(resources);
+    b.typed = true;
+    b.local = local && (tells || ctx.has_files());
     b.latest = !local;
     b.allow_empty_selector = ctx.all();
     b.all = false;

@@ -2,7 +2,7 @@
 //! Invariant: limits and requests that are not named stay.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/set/set_resources.go`.
 
-use super::{COMMON, SETTER};
+use super::{RECORDING, SETTER};
 use crate::cmd::modify::{self, Words};
 use crate::command::{Command, verb};
 use crate::context::With;
@@ -24,7 +24,7 @@ pub static COMMAND: Command = Command {
       kubectl set resources deployment nginx --limits=cpu=200m,memory=512Mi --requests=cpu=100m,memory=256Mi
       # Remove them
       kubectl set resources deployment nginx --limits=cpu=0,memory=0 --requests=cpu=0,memory=0",
-    flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, DRY_RUN, COMMON],
+    flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, DRY_RUN, RECORDING],
     run: verb!(run: Flags),
     ..SETTER
 };

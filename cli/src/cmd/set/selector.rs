@@ -2,7 +2,7 @@
 //! Invariant: only services have one that can be set.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/set/set_selector.go`.
 
-use super::{COMMON, DEFAULT_MANAGER};
+use super::{DEFAULT_MANAGER, RECORDING};
 use crate::cmd::modify;
 use crate::command::{Command, verb};
 use crate::context::{DryRun, With};
@@ -22,7 +22,7 @@ pub static COMMAND: Command = Command {
     examples: "
       # Select by a label
       kubectl set selector service my-svc app=web",
-    flags: &[print::FLAGS, FOLDER_FLAGS, DRY_RUN, COMMON],
+    flags: &[print::FLAGS, FOLDER_FLAGS, DRY_RUN, RECORDING],
     defaults: &[DEEP, DEFAULT_MANAGER],
     run: verb!(run: Flags),
     ..Command::NEW
@@ -47,15 +47,19 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let mut printer = generate::printer(&ctx, "selector updated")?;
     let local = ctx.local() || ctx.dry_run()? == DryRun::Client;
     let mut builder = Builder::new(&ctx)?.args(resources);
+    builder.typed = true;
     builder.latest = !ctx.local();
+    builder.allow_empty_selector = ctx.all();
+    builder.all = false;
     let found = builder.find().await?;
-    let mut errors = found.errors;
+    let mut errors = Vec::new();
     for info in found.infos {
         match one(&ctx, info, &wanted, local).await {
             Ok(object) => printer.print(&object)?,
             Err(e) => errors.push(e),
         }
     }
+    errors.extend(found.errors);
     Error::collect(errors)
 }
 
@@ -85,6 +89,7 @@ async fn one(ctx: &With<Flags>, mut info: Info, wanted: &Value, local: bool) -> 
         .get("matchLabels")
         .cloned()
         .unwrap_or_else(|| json!({}));
+    generate::record(ctx, &mut after);
     if !version.is_empty() {
         // The version is in the patch whatever the object's is.
         info.object["metadata"]

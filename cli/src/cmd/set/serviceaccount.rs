@@ -2,7 +2,7 @@
 //! Invariant: the account is set in the pod's template.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/set/set_serviceaccount.go`.
 
-use super::{COMMON, SETTER};
+use super::{RECORDING, SETTER};
 use crate::cmd::modify::{self, Words};
 use crate::command::{Command, verb};
 use crate::context::With;
@@ -21,7 +21,7 @@ pub static COMMAND: Command = Command {
     examples: "
       # Of a deployment
       kubectl set serviceaccount deployment nginx-deployment serviceaccount1",
-    flags: &[print::FLAGS, FILE_FLAGS, DRY_RUN, COMMON],
+    flags: &[print::FLAGS, FILE_FLAGS, DRY_RUN, RECORDING],
     run: verb!(run: ()),
     ..SETTER
 };
@@ -38,7 +38,7 @@ async fn run(ctx: With<()>) -> Result<()> {
         bail!("serviceaccount is required");
     };
     let resources = if ctx.local() { &[] } else { resources };
-    let infos = super::find(&ctx, resources).await?;
+    let infos = super::find_as(&ctx, resources, false).await?;
     modify::set(&ctx, infos, &WORDS, |info, _| {
         let spec = podspec::spec_mut(&mut info.object)?;
         spec["serviceAccountName"] = json!(account);

@@ -111,6 +111,22 @@ impl Builder {
         Ok(())
     }
 
+    /// That nobody could be asked of an object's kind: whoever validates asks for the schema first.
+    fn unreached(&self, source: &str, url: &str, cause: &str) -> Error {
+        let source = quote(source);
+        if self.validation == Validation::Ignore {
+            return Error::msg(format!(
+                "unable to recognize {source}: Get \"{}?timeout=32s\": {cause}",
+                url.split('?').next().unwrap_or(url)
+            ));
+        }
+        let server: Vec<&str> = url.splitn(4, '/').take(3).collect();
+        Error::msg(format!(
+            "error validating {source}: error validating data: failed to download openapi: Get \"{}/openapi/v2?timeout=32s\": {cause}; if you choose to ignore these errors, turn validation off with --validate=false",
+            server.join("/")
+        ))
+    }
+
     /// Finds the resource of a manifest's object, and puts it into its namespace.
     async fn placed(&self, m: files::Manifest) -> Result<Info> {
         let text = |f: &str| m.object[f].as_str().unwrap_or("").to_string();
@@ -136,6 +152,7 @@ impl Builder {
                     quote(&namespace),
                     quote(&m.source)
                 )),
+                Error::Connection { url, cause, .. } => self.unreached(&m.source, &url, &cause),
                 other => other,
             })?
         };

@@ -53,6 +53,8 @@ pub struct Builder {
     pub validation: Validation,
     /// Of tables, keep only what is printed; nothing keeps them whole.
     pub rows: Option<super::rows::RowParts>,
+    /// Only kinds that Go's clients have types of.
+    pub typed: bool,
     /// Read the objects that are named; without, only their names are known.
     pub require_object: bool,
 }
@@ -134,6 +136,7 @@ impl Builder {
             local: f.local.local,
             validation: Validation::Ignore,
             rows: None,
+            typed: false,
             require_object: true,
         })
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Builder, Found};
 use crate::client::{Call, query};
 use crate::discovery::Resource;
-use crate::error::{Error, Result, quote};
+use crate::error::{Error, Result, message, quote};
 use crate::resource::{Info, helper, is_list, rows};
 use crate::typed::Read;
 
@@ -81,6 +81,7 @@ impl Builder {
                 Some(keep) => client.decoded(&call, |bytes| rows::read(bytes, keep)).await,
             };
             let list = answer.map_err(|e| self.list_error(e, resource))?;
+            let list = self.of_known_type(list)?;
             next = list.at("metadata").text("continue").to_string();
             found
                 .infos
@@ -89,6 +90,21 @@ impl Builder {
                 return Ok(());
             }
         }
+    }
+
+    /// The answer, where Go's clients have a type for it or none is asked for.
+    fn of_known_type(&self, answer: Value) -> Result<Value> {
+        let kind = answer.text("kind");
+        let known = crate::typed::of(answer.text("apiVersion"), kind.trim_end_matches("List"));
+        if self.typed && known.is_none() {
+            let version = answer.text("apiVersion");
+            return Err(message!(
+                "no kind {} is registered for version {} in scheme \"pkg/scheme/scheme.go:28\"",
+                quote(kind),
+                quote(version)
+            ));
+        }
+        Ok(answer)
     }
 
     fn take_apart(&self, resource: &Resource, namespace: &str, mut list: Value) -> Vec<Info> {
@@ -227,6 +243,7 @@ impl Builder {
         namespace: &str,
         name: &str,
     ) -> Result<Value> {
+        helper::named(name)?;
         let mut path = resource.object(namespace, name);
         if !self.subresource.is_empty() {
             path = format!("{path}/{}", self.subresource);
@@ -239,7 +256,7 @@ impl Builder {
         let client = self.ctx.client()?;
         let call = Call::get(format!("{path}{}", query(&pairs))).accept(self.accept);
         match client.json(&call).await {
-            Ok(object) => Ok(object),
+            Ok(object) => self.of_known_type(object),
             Err(error) => Err(helper::absent(client, namespace, error).await),
         }
     }

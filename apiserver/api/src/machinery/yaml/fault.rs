@@ -34,6 +34,12 @@ pub fn libyaml(text: &str) -> Option<String> {
             let full = error.to_string();
             let what = full.split(" at line ").next().unwrap_or(&full);
             let what = what.split(", while ").next().unwrap_or(what);
+            if what == "unknown anchor" {
+                return Some(format!(
+                    "yaml: unknown anchor '{}' referenced",
+                    anchor(text)?
+                ));
+            }
             if what.contains("duplicate entry") || what.contains("limit exceeded") {
                 return None;
             }
@@ -49,6 +55,21 @@ pub fn libyaml(text: &str) -> Option<String> {
         }
     }
     None
+}
+
+/// The first anchor that is referred to and not there.
+fn anchor(text: &str) -> Option<&str> {
+    let is_name = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
+    let mut at = 0;
+    loop {
+        at += text[at..].find('*')? + 1;
+        let rest = &text[at..];
+        let name = &rest[..rest.find(|c| !is_name(c)).unwrap_or(rest.len())];
+        let begins = text[..at - 1].ends_with([' ', '\n', '[', ',', '{']);
+        if begins && !name.is_empty() && !text[..at].contains(&format!("&{name}")) {
+            return Some(name);
+        }
+    }
 }
 
 /// The brackets that may be open at a byte, for all bytes together.

@@ -10,5 +10,5 @@ mod read;
 mod scalar;
 mod write;
 
-pub use read::{Document, nearest_line, read, read_first, read_lax};
+pub use read::{Document, nearest_line, read, read_first, read_lax, read_new};
 pub use write::write;

@@ -35,6 +35,8 @@ struct Reader<'a> {
     /// What is said of keys that stand twice.
     repeated: Vec<String>,
     depth: usize,
+    /// Of booleans only those of YAML 1.2 count: `yes` is a text.
+    new_booleans: bool,
     /// Nodes in all, and those of them that aliases brought.
     nodes: usize,
     from_aliases: usize,
@@ -57,6 +59,16 @@ pub fn read(text: &str) -> Result<Vec<Document>, Problem> {
 /// As [`read`], but for keys that stand twice.
 pub fn read_lax(text: &str) -> Result<Vec<Document>, Problem> {
     read_stream(text, true).map_err(|e| fault::libyaml(text).map_or(e, Problem))
+}
+
+/// Reads all documents of a stream as YAML 1.2 has booleans: `yes` and `off` are texts.
+///
+/// # Errors
+/// As [`read_lax`].
+pub fn read_new(text: &str) -> Result<Vec<Document>, Problem> {
+    let mut reader = Reader::new(text);
+    reader.new_booleans = true;
+    read_all(reader, true).map_err(|e| fault::libyaml(text).map_or(e, Problem))
 }
 
 /// Reads the first document of a stream, null when there is none, and tells of keys that stand twice, whose last value counts.
@@ -83,7 +95,10 @@ pub fn read_first(text: &str) -> Result<(Value, Vec<String>), Problem> {
 }
 
 fn read_stream(text: &str, lax: bool) -> Result<Vec<Document>, Problem> {
-    let mut reader = Reader::new(text);
+    read_all(Reader::new(text), lax)
+}
+
+fn read_all(mut reader: Reader, lax: bool) -> Result<Vec<Document>, Problem> {
     let mut out = Vec::new();
     loop {
         match reader.next()? {
@@ -130,6 +145,7 @@ impl<'a> Reader<'a> {
             lines,
             repeated: Vec::new(),
             depth: 0,
+            new_booleans: false,
             nodes: 0,
             from_aliases: 0,
             took: 0,
@@ -185,16 +201,16 @@ impl<'a> Reader<'a> {
         let (anchor, value) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 self.took += text.len();
-                let forced_text = tag.is_some_and(|t| t.to_string().ends_with("str"));
-                let plain = style == ScalarStyle::Plain && !forced_text;
-                (
-                    anchor,
-                    if plain {
-                        scalar::value(&text)
-                    } else {
-                        Value::String(text.into_owned())
-                    },
-                )
+                let tag = tag.map(|t| t.to_string()).unwrap_or_default();
+                let plain = style == ScalarStyle::Plain && !tag.ends_with("str");
+                let value = if tag.ends_with("binary") {
+                    Value::String(binary(&text)?)
+                } else if plain {
+                    self.plain(&text)?
+                } else {
+                    Value::String(text.into_owned())
+                };
+                (anchor, value)
             }
             Event::SequenceStart(_, anchor, _) => (anchor, self.sequence(path)?),
             Event::MappingStart(_, anchor, _) => (anchor, self.mapping(path)?),
@@ -234,6 +250,17 @@ impl<'a> Reader<'a> {
                 .insert(anchor, (value.clone(), self.nodes - before, bytes));
         }
         Ok(value)
+    }
+
+    /// A value without quotes.
+    fn plain(&self, text: &str) -> Result<Value, Problem> {
+        match scalar::resolve(text) {
+            scalar::Meaning::Odd => Err(problem!("json: unsupported value: {}", odd(text))),
+            scalar::Meaning::Bool(_) if self.new_booleans && !is_new_boolean(text) => {
+                Ok(Value::String(text.into()))
+            }
+            _ => Ok(scalar::value(text)),
+        }
     }
 
     /// Notes where the value at `path` begins, the first time.
@@ -309,6 +336,30 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// A number that JSON has not, as Go writes it.
+fn odd(text: &str) -> &'static str {
+    match text.to_ascii_lowercase().as_str() {
+        ".nan" => "NaN",
+        negative if negative.starts_with('-') => "-Inf",
+        _ => "+Inf",
+    }
+}
+
+/// Whether a boolean is one in YAML of version 1.2, too.
+fn is_new_boolean(text: &str) -> bool {
+    matches!(text, "true" | "True" | "TRUE" | "false" | "False" | "FALSE")
+}
+
+/// What `!!binary` stands for.
+fn binary(text: &str) -> Result<String, Problem> {
+    use base64::Engine;
+    let packed: String = text.split_whitespace().collect();
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(packed)
+        .map_err(|_| Problem::from("yaml: !!binary value contains invalid base64 data"))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// Keys are texts; a number or a boolean becomes its text.
 fn key_text(event: &Event) -> Option<String> {
     let Event::Scalar(text, style, ..) = event else {
@@ -369,6 +420,22 @@ mod tests {
             "yaml: document contains excessive aliasing"
         );
         assert!(read_first(&"[".repeat(100_000)).is_err());
+    }
+
+    #[test]
+    fn what_json_has_not() {
+        assert_eq!(
+            read("a: !!binary aGVsbG8=\n").unwrap()[0].value,
+            json!({"a": "hello"})
+        );
+        for (text, want) in [(".nan", "NaN"), (".inf", "+Inf"), ("-.Inf", "-Inf")] {
+            let why = read(&format!("a: {text}\n")).unwrap_err();
+            assert_eq!(why, format!("json: unsupported value: {want}"));
+        }
+        assert_eq!(
+            read_new("a: yes\nb: true\n").unwrap()[0].value,
+            json!({"a": "yes", "b": true})
+        );
     }
 
     #[test]

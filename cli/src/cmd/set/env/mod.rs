@@ -166,6 +166,8 @@ async fn from_object(ctx: &With<Flags>) -> Result<Vec<Value>> {
 
 async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
+    modify::is_local(&ctx)?;
+    crate::generate::printer(&ctx, "")?;
     super::check_all(&ctx)?;
     let (resources, pairs) = split(ctx.args())?;
     modify::is_local(&ctx)?;
@@ -185,7 +187,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     for v in &mut set {
         v["name"] = json!(format!("{}{}", f.prefix.as_str(), v.text("name")));
     }
-    let infos = super::find(&ctx, &resources).await?;
+    let infos = super::find_as(&ctx, &resources, false).await?;
     if f.list {
         return list::run(&ctx, infos, &set, &remove).await;
     }

@@ -1,0 +1,2 @@
+#!/bin/bash
+printf "\nextra: 1\n" >> $1

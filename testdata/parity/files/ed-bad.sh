@@ -1,0 +1,2 @@
+#!/bin/bash
+sed -i "s/^data:/da ta: [/" $1

@@ -1,0 +1,2 @@
+#!/bin/bash
+printf "bogus: 1\n" >> $1

@@ -1,0 +1,2 @@
+#!/bin/bash
+sed -i "s/k: v/k: edited/" $1

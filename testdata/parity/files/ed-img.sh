@@ -1,0 +1,2 @@
+#!/bin/bash
+sed -i "s/image: .*/image: edited:1/" $1

@@ -1,0 +1,2 @@
+#!/bin/bash
+sed -i "s/kind: ConfigMap/kind: Secret/" $1

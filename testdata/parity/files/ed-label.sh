@@ -1,0 +1,2 @@
+#!/bin/bash
+sed -i "s/app: a/app: zz/" $1

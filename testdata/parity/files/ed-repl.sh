@@ -1,0 +1,2 @@
+#!/bin/bash
+sed -i "s/replicas: .*/replicas: 5/" $1

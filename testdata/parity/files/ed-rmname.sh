@@ -1,0 +1,2 @@
+#!/bin/bash
+sed -i "/^  name:/d" $1
