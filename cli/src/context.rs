@@ -362,6 +362,13 @@ impl Ctx {
         Ok(self.0.client.get_or_init(|| made))
     }
 
+    /// Whether the command's own input comes by standard input.
+    fn reads_stdin(&self) -> bool {
+        let of_variables =
+            self.path().ends_with(" set env") && self.args().iter().any(|a| a == "-");
+        of_variables || self.filenames().iter().any(|name| name == "-")
+    }
+
     fn client_options(&self) -> Result<crate::client::Options> {
         let text = self.global().request_timeout.as_str();
         let timeout = match text.parse::<u64>() {
@@ -375,7 +382,7 @@ impl Ctx {
             program: self.program().to_string(),
             command: self.path().to_string(),
             policy: self.0.policy.clone(),
-            stdin_in_use: self.filenames().iter().any(|name| name == "-"),
+            stdin_in_use: self.reads_stdin(),
         })
     }
 

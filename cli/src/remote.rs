@@ -6,12 +6,14 @@ pub mod detach;
 pub mod session;
 pub mod terminal;
 
+use crate::client::{Call, Client, klog};
 use crate::error::{Error, Result};
 use bytes::{Buf, Bytes, BytesMut};
 use http::Response;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde_json::Value;
+use tokio::time::Instant;
 
 /// The pieces of an answer's body.
 pub struct Chunks(Incoming);
@@ -83,15 +85,42 @@ pub fn write_bytes(data: &[u8]) -> Result<()> {
 pub struct JsonLines {
     chunks: Chunks,
     buffer: BytesMut,
+    /// When the request's time is over.
+    until: Option<Instant>,
+    is_talkative: bool,
 }
 
 impl JsonLines {
-    pub fn new(response: Response<Incoming>) -> Self {
-        JsonLines {
-            chunks: Chunks::new(response),
+    /// Follows what a call tells, for as long as a request may take.
+    ///
+    /// # Errors
+    /// No connection, or an answer that is not a success.
+    pub async fn of(client: &Client, call: &Call<'_>) -> Result<Self> {
+        let until = client.timeout().map(|limit| Instant::now() + limit);
+        Ok(JsonLines {
+            chunks: Chunks::new(client.stream(call).await?),
             buffer: BytesMut::new(),
-        }
+            until,
+            is_talkative: client.verbosity() >= 5,
+        })
     }
+
+    /// What comes next; nothing at the end, and when the request's time is over, of which only the log tells.
+    async fn chunk(&mut self) -> Result<Option<Bytes>> {
+        let Some(until) = self.until else {
+            return self.chunks.next().await;
+        };
+        let in_time = tokio::time::timeout_at(until, self.chunks.next()).await;
+        in_time.unwrap_or_else(|_| {
+            if self.is_talkative {
+                let text = "\"Unable to decode an event from the watch stream\" err=\"context deadline exceeded (Client.Timeout or context cancellation while reading body)\"";
+                klog('I', "streamwatcher.go:123", text);
+            }
+            self.buffer.clear();
+            Ok(None)
+        })
+    }
+
     /// The next value; nothing at the end.
     ///
     /// # Errors
@@ -110,7 +139,7 @@ impl JsonLines {
                     ))
                 });
             }
-            match self.chunks.next().await? {
+            match self.chunk().await? {
                 Some(data) => self.buffer.extend_from_slice(&data),
                 None if self.buffer.iter().all(u8::is_ascii_whitespace) => return Ok(None),
                 None => self.buffer.extend_from_slice(b"\n"),

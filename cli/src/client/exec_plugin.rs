@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::kubeconfig::Resolved;
 use crate::typed::Read;
 use serde_json::{Value, json};
+use skiff_api::machinery::gojson::syntax_error;
 use std::io::IsTerminal;
 use std::process::{Command, Stdio};
 
@@ -80,8 +81,12 @@ pub fn run(exec: &Value, resolved: &Resolved, options: &Options) -> Result<Given
             output.status.code().unwrap_or(-1)
         )));
     }
-    let answer: Value = serde_json::from_slice(&output.stdout)
-        .map_err(|e| fail(format!("decoding stdout: {e}")))?;
+    let answer: Value = serde_json::from_slice(&output.stdout).map_err(|e| {
+        let why = syntax_error(&output.stdout).unwrap_or_else(|| e.to_string());
+        fail(format!(
+            "decoding stdout: couldn't get version/kind; json parse error: {why}"
+        ))
+    })?;
     if *answer.at("apiVersion") != version {
         return Err(fail(format!(
             "exec plugin is configured to use API version {version}, plugin returned version {}",

@@ -376,6 +376,11 @@ impl Client {
         self.0.options.timeout
     }
 
+    /// How much to log, from 0 to 10.
+    pub fn verbosity(&self) -> i64 {
+        self.0.options.verbosity
+    }
+
     fn warn(&self, headers: &HeaderMap) {
         for value in headers.get_all(http::header::WARNING) {
             let Some(text) = warning_text(value.to_str().unwrap_or("")) else {

@@ -238,11 +238,8 @@ async fn watch(
     if !field.is_empty() {
         pairs.push(("fieldSelector", field));
     }
-    let mut lines = crate::remote::JsonLines::new(
-        ctx.client()?
-            .stream(&Call::get(format!("{path}{}", query(&pairs))))
-            .await?,
-    );
+    let call = Call::get(format!("{path}{}", query(&pairs)));
+    let mut lines = crate::remote::JsonLines::of(ctx.client()?, &call).await?;
     while let Some(event) = lines.next().await? {
         if event.text("type") != "DELETED"
             && event.text("type") != "BOOKMARK"

@@ -144,36 +144,20 @@ async fn watch(
         info.resource.collection(Some(&info.namespace)),
         query(&pairs)
     );
-    let mut lines = crate::remote::JsonLines::new(
-        ctx.client()?
-            .stream(&Call::get(path).accept(accept))
-            .await?,
-    );
-    let follow = async {
-        let mut first = by_name;
-        while let Some(event) = lines.next().await? {
-            let kind = event.text("type");
-            if kind == "ERROR" {
-                return Err(Error::Status(Box::new(event.at("object").clone())));
-            }
-            let shown = std::mem::take(&mut first)
-                && kind == "ADDED"
-                && version(event.at("object")) == Some(had);
-            if kind != "BOOKMARK" && !shown {
-                show(kind, event.at("object"))?;
-            }
+    let call = Call::get(path).accept(accept);
+    let mut lines = crate::remote::JsonLines::of(ctx.client()?, &call).await?;
+    let mut first = by_name;
+    while let Some(event) = lines.next().await? {
+        let kind = event.text("type");
+        if kind == "ERROR" {
+            return Err(Error::Status(Box::new(event.at("object").clone())));
         }
-        Ok(())
-    };
-    match timeout {
-        None => follow.await,
-        Some(limit) => tokio::time::timeout(limit, follow).await.unwrap_or_else(|_| {
-            if ctx.global().v >= 5 {
-                let why = "context deadline exceeded (Client.Timeout or context cancellation while reading body)";
-                let text = format!("\"Unable to decode an event from the watch stream\" err=\"{why}\"");
-                crate::client::klog('I', "streamwatcher.go:123", &text);
-            }
-            Ok(())
-        }),
+        let shown = std::mem::take(&mut first)
+            && kind == "ADDED"
+            && version(event.at("object")) == Some(had);
+        if kind != "BOOKMARK" && !shown {
+            show(kind, event.at("object"))?;
+        }
     }
+    Ok(())
 }

@@ -346,9 +346,8 @@ pub async fn until(
             ("watch", "true"),
         ]);
         let watch = async {
-            let mut lines = crate::remote::JsonLines::new(
-                client.stream(&Call::get(format!("{path}{q}"))).await?,
-            );
+            let call = Call::get(format!("{path}{q}"));
+            let mut lines = crate::remote::JsonLines::of(client, &call).await?;
             while let Some(event) = lines.next().await? {
                 let object = event.at("object");
                 let met = match event.text("type") {

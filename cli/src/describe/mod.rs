@@ -78,6 +78,32 @@ impl Kube {
         self.ctx.client()?.json(&Call::get(path)).await
     }
 
+    /// The same of a collection that may be large, read in pages.
+    pub async fn paged(&self, path: &str, pairs: &[(&str, &str)]) -> Vec<Value> {
+        let size = self.ctx.shared().chunks.chunk_size;
+        let limit = (size > 0).then(|| size.to_string());
+        let (mut items, mut next) = (Vec::new(), String::new());
+        loop {
+            let mut all = pairs.to_vec();
+            if !next.is_empty() {
+                all.push(("continue", &next));
+            }
+            if let Some(limit) = &limit {
+                all.push(("limit", limit));
+            }
+            let Ok(mut page) = self.get(&format!("{path}{}", query(&all))).await else {
+                return items;
+            };
+            if let Value::Array(some) = page["items"].take() {
+                items.extend(some);
+            }
+            next = page.at("metadata").text("continue").into();
+            if next.is_empty() {
+                return items;
+            }
+        }
+    }
+
     /// The items of a collection; empty if it cannot be read, as upstream has it.
     pub async fn items(&self, path: &str, pairs: &[(&str, &str)]) -> Vec<Value> {
         let answer = self.get(&format!("{path}{}", query(pairs))).await;
@@ -92,9 +118,7 @@ impl Kube {
         plural: &str,
         pairs: &[(&str, &str)],
     ) -> Vec<Value> {
-        let namespace = segment(object.at("metadata").text("namespace"));
-        let path = format!("{prefix}/namespaces/{namespace}/{plural}");
-        self.items(&path, pairs).await
+        self.items(&beside(object, prefix, plural), pairs).await
     }
 
     /// The part with what happened to an object; nothing if events are not wanted.
@@ -119,16 +143,17 @@ impl Kube {
         let mut list = Vec::new();
         for uid in uids(object) {
             let fields = format!("{},involvedObject.uid={uid}", parts.join(","));
-            list.extend(
-                self.items(
-                    &format!("/api/v1{place}/events"),
-                    &[("fieldSelector", &fields), ("limit", "500")],
-                )
-                .await,
-            );
+            let path = format!("/api/v1{place}/events");
+            list.extend(self.paged(&path, &[("fieldSelector", &fields)]).await);
         }
         events(out, list);
     }
+}
+
+/// A collection of the object's namespace.
+fn beside(object: &Value, prefix: &str, plural: &str) -> String {
+    let namespace = segment(object.at("metadata").text("namespace"));
+    format!("{prefix}/namespaces/{namespace}/{plural}")
 }
 
 /// The uids under which events are told of an object: its own; of a node also its name, which is what node agents know.

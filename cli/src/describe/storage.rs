@@ -5,7 +5,7 @@
 use super::form::Line::{self, Do, Each, Form, If, In, Many, Text, Unless};
 use super::form::{ANNOTATIONS, HEAD, LABELS, NAME, NAMESPACE, shown};
 use super::text::{multiline, pairs};
-use super::{Describer, Kube, Out, volumes};
+use super::{Describer, Kube, Out, beside, volumes};
 use crate::error::Result;
 use crate::print::age::since;
 use crate::typed::Read;
@@ -165,7 +165,7 @@ async fn users(kube: Kube, claim: Value) -> Result<Value> {
         let mut claims = volumes.iter().map(|v| v.at("persistentVolumeClaim"));
         claims.any(|claim| claim.text_ptr("claimName") == Some(name))
     };
-    let pods = kube.beside(&claim, "/api/v1", "pods", &[]).await;
+    let pods = kube.paged(&beside(&claim, "/api/v1", "pods"), &[]).await;
     let mut users: Vec<String> = pods
         .iter()
         .filter(uses)

@@ -6,7 +6,7 @@ use super::form::Line::{self, Conditions, Do, Each, Field, Form, If, In, Labels,
 use super::form::{ANNOTATIONS, CONTROLLED, CREATED, HEAD, LABELS, NAME, NAMESPACE, shown};
 use super::pod_template::template;
 use super::text::{controller, labels_selector, selector};
-use super::{Describer, Kube};
+use super::{Describer, Kube, beside};
 use crate::error::Result;
 use crate::print::age;
 use crate::typed::Read;
@@ -292,7 +292,10 @@ async fn replica_sets(kube: Kube, deployment: Value) -> Result<Value> {
         .each_ref()
         .map(|(name, value)| (*name, value.as_str()));
     let mut sets = kube
-        .beside(&deployment, "/apis/apps/v1", "replicasets", &chosen)
+        .paged(
+            &beside(&deployment, "/apis/apps/v1", "replicasets"),
+            &chosen,
+        )
         .await;
     sets.retain(|set| controlled_by(set, &deployment));
     if sets.is_empty() {

@@ -181,7 +181,7 @@ async fn what_was_granted_outlasts_the_agent() {
     node.stop = CancellationToken::new();
     node.task = agent(
         &node.api,
-        &node.runtime,
+        node.runtime.clone(),
         node.dir.path(),
         &node.stop,
         |_| {},

@@ -430,7 +430,7 @@ mod tests {
         );
         for (text, want) in [(".nan", "NaN"), (".inf", "+Inf"), ("-.Inf", "-Inf")] {
             let why = read(&format!("a: {text}\n")).unwrap_err();
-            assert_eq!(why, format!("json: unsupported value: {want}"));
+            assert_eq!(why.to_string(), format!("json: unsupported value: {want}"));
         }
         assert_eq!(
             read_new("a: yes\nb: true\n").unwrap()[0].value,
