@@ -19,6 +19,7 @@ pub mod services;
 #[cfg(test)]
 mod tests;
 pub mod view;
+mod wire;
 
 use std::{net::IpAddr, path::PathBuf};
 

@@ -29,7 +29,7 @@ use self::{
 };
 use super::{
     Error,
-    nft::Nft,
+    nft::{Batch, Nft},
     ns::Namespace,
     view::{Change, ClusterView, ObjectName},
 };
@@ -84,13 +84,7 @@ pub async fn run_proxy(
 /// Takes the rules away; for a machine that leaves its cluster.
 pub async fn clear(node: &Namespace) -> Result<(), Error> {
     match Nft::find(node).await {
-        Ok(nft) => {
-            nft.apply(
-                node,
-                format!("add table ip {0}\ndelete table ip {0}\n", rules::TABLE),
-            )
-            .await
-        }
+        Ok(nft) => nft.apply(Batch::cleared(&rules::table())).await,
         Err(Error::Unsupported { .. }) => Ok(()),
         Err(e) => Err(e),
     }
@@ -114,7 +108,7 @@ async fn backend(config: &ProxyConfig) -> Result<Backend, Error> {
         Err(e) => return Err(e),
     };
     tracing::warn!(
-        "services are proxied in user space: {reason}. This is slower, hides clients' addresses from pods and cannot do SCTP. Install nftables to end this."
+        "services are proxied in user space: {reason}. This is slower, hides clients' addresses from pods and cannot do SCTP. A kernel with nftables ends this."
     );
     Ok(Backend::Userspace(
         UserspaceProxy::start(config.node.clone()).await?,
@@ -208,10 +202,8 @@ impl Proxy {
             Backend::Nftables { nft, table } => {
                 let fragments = plans
                     .iter()
-                    .map(|(name, plans)| (name.clone(), render(plans, &node)))
-                    .collect();
-                nft.apply(&self.config.node, table.replace(&node, fragments))
-                    .await?;
+                    .map(|(name, plans)| (name.clone(), render(plans, &node)));
+                nft.apply(table.replace(&node, fragments)).await?;
             }
             Backend::Userspace(userspace) => userspace.replace(plans.values().flatten()).await,
         }
@@ -243,10 +235,7 @@ impl Proxy {
                         Some(render(plans, &node)).filter(|_| !plans.is_empty()),
                     )
                 });
-                let script = table.change(fragments, Instant::now());
-                if !script.is_empty() {
-                    nft.apply(&self.config.node, script).await?;
-                }
+                nft.apply(table.change(fragments, Instant::now())).await?;
             }
             Backend::Userspace(userspace) => {
                 let all = self
@@ -307,23 +296,21 @@ impl Proxy {
         let Backend::Nftables { nft, table } = &mut self.backend else {
             return false;
         };
-        let script = table.sweep(Instant::now());
-        if !script.is_empty() {
-            if let Err(e) = nft.apply(&self.config.node, script).await {
+        let rested = table.sweep(Instant::now());
+        if !rested.is_empty() {
+            if let Err(e) = nft.apply(rested).await {
                 tracing::debug!("chains of services that are gone stay until the next start: {e}");
             }
             return false;
         }
-        match nft
-            .list(
-                &self.config.node,
-                &["chain", "ip", rules::TABLE, "services"],
-            )
-            .await
-        {
-            Ok(_) => false,
+        match nft.has_chain(&rules::table(), "services").await {
+            Ok(true) => false,
+            Ok(false) => {
+                tracing::warn!("the rules for services are gone: making them anew");
+                true
+            }
             Err(e) => {
-                tracing::warn!("the rules for services are gone ({e}): making them anew");
+                tracing::warn!("the rules for services: {e}: making them anew");
                 true
             }
         }

@@ -42,6 +42,15 @@ impl Protocol {
         }
     }
 
+    /// Its number above IP.
+    pub fn number(self) -> u8 {
+        match self {
+            Protocol::Tcp => 6,
+            Protocol::Udp => 17,
+            Protocol::Sctp => 132,
+        }
+    }
+
     /// In nftables' spelling.
     pub fn name(self) -> &'static str {
         match self {
