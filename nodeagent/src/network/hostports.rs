@@ -102,10 +102,7 @@ fn ports(
     batch.set(table, Set::map(&name, kinds, &[Kind::Ip, Kind::Port]));
     let add = Change::AddElements(name.as_str().into(), elements);
     batch.push(table, add);
-    let of = Test::Is(Value::Protocol(protocol.number()));
-    Rule::new()
-        .when(Field::Protocol, of)
-        .then(Statement::DnatByMap(fields, name.into()))
+    Rule::new().then(Statement::DnatByMap(fields, name.into()))
 }
 
 #[cfg(test)]
@@ -140,7 +137,7 @@ mod tests {
             "add map ip skiff-hostports tcp-any { type inet_service : ipv4_addr . inet_service; }",
             "tcp-any { 8080 : 10.244.0.2 . 80 }",
             "udp-at { 10.0.0.1 . 53 : 10.244.0.2 . 80 }",
-            "meta l4proto udp dnat ip addr . port to ip daddr . udp dport map @udp-at",
+            "dnat ip addr . port to ip daddr . udp dport map @udp-at",
             "hairpin { 10.244.0.2 . 10.244.0.2 }",
         ] {
             assert!(text.contains(part), "{part} in {text}");

@@ -16,6 +16,7 @@ pub mod pods;
 pub mod policy;
 pub mod routes;
 pub mod services;
+pub mod slice;
 #[cfg(test)]
 mod tests;
 pub mod view;

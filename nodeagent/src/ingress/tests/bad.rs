@@ -11,9 +11,9 @@ use std::{
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
+use skiff_ingress::{endpoint::Protocol, proxy::Proxy};
 
 use super::lab::{self, Lab, backend, full, get, nobody, says};
-use crate::ingress::{endpoint::Protocol, proxy::Proxy};
 
 fn impatient() -> Proxy {
     Proxy {

@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, Full};
 use tokio_util::sync::DropGuard;
 
 use super::lab::{LIMIT, Lab, backend, connect, connect2, full, get};
-use crate::ingress::endpoint::Protocol;
+use skiff_ingress::endpoint::Protocol;
 
 async fn named(name: usize) -> (SocketAddr, DropGuard) {
     backend(move |_| async move { Response::new(full(name.to_string())) }).await
@@ -126,7 +126,7 @@ async fn requests_are_shared_by_all_endpoints() {
     );
     // one that has open requests is not asked while others have none
     let busy = upstream.pick(&[]).unwrap();
-    let open = crate::ingress::endpoint::Open::new(busy.clone());
+    let open = skiff_ingress::endpoint::Open::new(busy.clone());
     for _ in 0..6 {
         assert_ne!(upstream.pick(&[]).unwrap().address, busy.address);
     }

@@ -119,6 +119,7 @@ impl Kind {
             Kind::Port => (13, 2),
             Kind::Link => (41, 16),
             Kind::Number => (19, 4),
+            Kind::Index => (4, 4),
         }
     }
 }
@@ -380,7 +381,7 @@ impl Encoder {
                     w.number(a::DESCRIPTION_SIZE, number(count));
                 });
             }
-            if let [Kind::Number | Kind::Link] = set.key.as_slice() {
+            if let [Kind::Number | Kind::Index | Kind::Link] = set.key.as_slice() {
                 let mut userdata = vec![KEY_BYTE_ORDER, 4];
                 userdata.extend(HOST_ORDER.to_ne_bytes());
                 w.attribute(a::SET_USERDATA, &userdata);

@@ -153,6 +153,11 @@ impl Steps<'_> {
                 self.load(fields);
                 self.look(&Into::Named(map), Some(k::VERDICT), false);
             }
+            Statement::LookupTwice(fields, first, second) => {
+                self.load(fields);
+                self.look(&Into::Named(first), Some(k::FIRST), false);
+                self.look(&Into::Named(second), Some(k::VERDICT), false);
+            }
             Statement::GotoAny(chains) => self.goto_any(chains),
             Statement::Verdict(verdict) => self.verdict(verdict),
             Statement::MarkOr(mask) => self.mark(!mask, *mask),
@@ -167,6 +172,15 @@ impl Steps<'_> {
             Statement::Dnat(ip, port) => {
                 self.put(k::FIRST, &ip.octets());
                 self.put(k::FIRST + 1, &port.to_be_bytes());
+                self.nat();
+            }
+            Statement::DnatAny(places) => {
+                let values = |(ip, port): &(_, _)| vec![Value::Ip(*ip), Value::Port(*port)];
+                let elements = (0..).zip(places);
+                let elements = elements
+                    .map(|(index, at)| Element::values(vec![Value::Number(index)], values(at)));
+                let map = Set::map("__map%d", &[Kind::Index], &[Kind::Ip, Kind::Port]);
+                self.any_of(map, elements.collect(), k::FIRST);
                 self.nat();
             }
             Statement::DnatByMap(fields, map) => {
@@ -266,7 +280,6 @@ impl Steps<'_> {
                     w.number(k::FIB_FLAGS, of);
                 });
             }
-            Field::Constant(number) => self.put(register, &number.to_ne_bytes()),
             Field::Random(count) => self.step("numgen", |w| {
                 w.number(k::NUMGEN_DREG, register);
                 w.number(k::NUMGEN_MODULUS, *count);
@@ -389,12 +402,16 @@ impl Steps<'_> {
         let numbered = (0..).zip(chains);
         let elements = numbered
             .map(|(index, chain)| Element::verdict(vec![Value::Number(index)], verdict(chain)));
-        let elements: Vec<_> = elements.collect();
-        self.load(&[Field::Random(
-            u32::try_from(elements.len()).unwrap_or(u32::MAX),
-        )]);
-        let map = self.own(Set::verdicts("__map%d", &[Kind::Number]), elements);
-        self.look(&map, Some(k::VERDICT), false);
+        let map = Set::verdicts("__map%d", &[Kind::Index]);
+        self.any_of(map, elements.collect(), k::VERDICT);
+    }
+
+    /// Puts what one of the elements has, each as often as another, into a register. Their keys are numbers from 0.
+    fn any_of(&mut self, map: Set, elements: Vec<Element>, to: u32) {
+        let count = u32::try_from(elements.len()).unwrap_or(u32::MAX);
+        self.load(&[Field::Random(count)]);
+        let map = self.own(map, elements);
+        self.look(&map, Some(to), false);
     }
 
     fn verdict(&mut self, verdict: &Verdict) {

@@ -60,6 +60,8 @@ pub enum Kind {
     Port,
     Link,
     Number,
+    /// A number as `numgen` makes it, for maps that stand in a rule.
+    Index,
 }
 
 /// Which end of a packet.
@@ -93,8 +95,6 @@ pub enum Field {
     ConnectionDirection,
     /// Whether an address is the machine's own; see [`LOCAL`].
     AddressType(Side),
-    /// A number that is always the same.
-    Constant(u32),
     /// Evenly one of `0..n`.
     Random(u32),
 }
@@ -154,6 +154,8 @@ pub enum Statement {
     Match(Vec<Field>, Test),
     /// The verdict that the map has for the fields; the rule goes on if it has none.
     Lookup(Vec<Field>, Name),
+    /// The verdict that the second map has for the number that the first has for the fields.
+    LookupTwice(Vec<Field>, Name, Name),
     /// To one of these chains, each as often as another.
     GotoAny(Vec<Name>),
     Verdict(Verdict),
@@ -167,6 +169,8 @@ pub enum Statement {
     /// The packet is of no connection.
     Notrack,
     Dnat(Ipv4Addr, u16),
+    /// To one of these, each as often as another.
+    DnatAny(Vec<(Ipv4Addr, u16)>),
     /// To the address and port that the map has for the fields; the rule ends if it has none.
     DnatByMap(Vec<Field>, Name),
     /// The sender's address is in the set from now on.

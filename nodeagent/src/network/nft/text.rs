@@ -66,6 +66,7 @@ impl Display for Kind {
             Kind::Port => "inet_service",
             Kind::Link => "ifname",
             Kind::Number => "mark",
+            Kind::Index => "integer",
         })
     }
 }
@@ -96,7 +97,6 @@ impl Display for Field {
             Field::ConnectionStatus => f.write_str("ct status"),
             Field::ConnectionDirection => f.write_str("ct direction"),
             Field::AddressType(side) => write!(f, "fib {}addr type", side.letter()),
-            Field::Constant(number) => write!(f, "{number:#x}"),
             Field::Random(count) => write!(f, "numgen random mod {count}"),
         }
     }
@@ -173,6 +173,9 @@ impl Display for Statement {
         match self {
             Statement::Match(fields, test) => f.write_str(&tested(fields, test)),
             Statement::Lookup(fields, map) => write!(f, "{} vmap @{map}", join(fields, " . ")),
+            Statement::LookupTwice(fields, first, second) => {
+                write!(f, "{} map @{first} vmap @{second}", join(fields, " . "))
+            }
             Statement::GotoAny(chains) => {
                 let numbered = chains.iter().enumerate();
                 let all = numbered.map(|(index, chain)| format!("{index} : goto {chain}"));
@@ -195,6 +198,16 @@ impl Display for Statement {
             Statement::Reject(Reject::TcpReset) => f.write_str("reject with tcp reset"),
             Statement::Notrack => f.write_str("notrack"),
             Statement::Dnat(ip, port) => write!(f, "dnat to {ip}:{port}"),
+            Statement::DnatAny(places) => {
+                let numbered = places.iter().enumerate();
+                let all = numbered.map(|(index, (ip, port))| format!("{index} : {ip} . {port}"));
+                let count = places.len();
+                write!(
+                    f,
+                    "dnat ip addr . port to numgen random mod {count} map {{ {} }}",
+                    join(all, ", ")
+                )
+            }
             Statement::DnatByMap(fields, map) => {
                 let key = join(fields, " . ");
                 write!(f, "dnat ip addr . port to {key} map @{map}")

@@ -266,9 +266,21 @@ impl Proxy {
                 !gone
             });
         }
-        self.plans.extend(changed);
-        self.plans.retain(|_, plans| !plans.is_empty());
-        self.health.set(self.plans.values().flatten()).await;
+        let mut checked = all;
+        for (name, new) in changed {
+            let is_checked = |plans: &[PortPlan]| plans.iter().any(|p| p.health_check.is_some());
+            checked |= is_checked(&new);
+            let old = if new.is_empty() {
+                self.plans.remove(&name)
+            } else {
+                self.plans.insert(name, new)
+            };
+            checked |= old.is_some_and(|old| is_checked(&old));
+        }
+        // what most changes have nothing to do with need not be looked for among all services
+        if checked {
+            self.health.set(self.plans.values().flatten()).await;
+        }
         if !lost.is_empty() && matches!(self.backend, Backend::Nftables { .. }) {
             match conntrack::clean(&self.config.node, lost).await {
                 Ok(0) => {}

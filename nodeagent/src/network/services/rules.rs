@@ -2,8 +2,10 @@
 //!
 //! Invariant: pure; everything one service needs is in its fragment, and a fragment mentions no other service's chains.
 //! Follows the packet path of `pkg/proxy/nftables/proxier.go` upstream: verdict maps by destination, one rule a service that picks an endpoint at random,
-//! a mark for what must be masqueraded, a set of (pod, pod) pairs for what comes back to its sender. Endpoints are in one map of all services, by their
-//! chain's identity and a number: with a map a service, as upstream has it, the kernel takes a time for each that grows with their count.
+//! a mark for what must be masqueraded, a set of (pod, pod) pairs for what comes back to its sender. What is different: a service that the outside does not
+//! reach, and that remembers no clients, has no chain. Its endpoints are elements of one map of all services, numbered; how many they are leads to a
+//! chain, one for each such number, that picks one. A chain and a map a service, as upstream has them, make the kernel look through all of them
+//! at each change, and the more of them there are, the longer it takes to make one.
 
 use std::{
     collections::BTreeMap,
@@ -17,8 +19,8 @@ use super::{
     super::{
         messages::only,
         nft::{
-            Base, Batch, DNAT, Element, Field, Held, Hook, Kind, LOCAL, NEW, Name, Reject, Rule,
-            Set, Side, Statement, Table, Test, Value, Verdict,
+            Base, Batch, Change, DNAT, Element, Field, Held, Hook, Kind, LOCAL, NEW, Name, Reject,
+            Rule, Set, Side, Statement, Table, Test, Value, Verdict,
         },
     },
     plan::{Endpoint, PortPlan, Protocol, Target},
@@ -43,6 +45,10 @@ pub enum Shared {
     FirewallIps,
     ClusterIps,
     Hairpin,
+    /// How many endpoints.
+    Counts,
+    /// The chain for so many.
+    ByCount,
     Endpoints,
 }
 
@@ -56,6 +62,8 @@ impl Shared {
             Shared::FirewallIps => "firewall-ips",
             Shared::ClusterIps => "cluster-ips",
             Shared::Hairpin => "hairpin",
+            Shared::Counts => "endpoint-counts",
+            Shared::ByCount => "by-count",
             Shared::Endpoints => "endpoints",
         }
     }
@@ -72,11 +80,13 @@ impl Shared {
             }
             Shared::ClusterIps => Set::new(name, &[Ip]),
             Shared::Hairpin => Set::new(name, &[Ip, Ip, Protocol, Port]),
-            Shared::Endpoints => Set::map(name, &[Number, Number, Number], &[Ip, Port]),
+            Shared::Counts => Set::map(name, &[Ip, Protocol, Port], &[Number]),
+            Shared::ByCount => Set::verdicts(name, &[Number]),
+            Shared::Endpoints => Set::map(name, &[Ip, Protocol, Port, Number], &[Ip, Port]),
         }
     }
 
-    const ALL: [Shared; 8] = [
+    const ALL: [Shared; 10] = [
         Shared::ServiceIps,
         Shared::ServiceNodePorts,
         Shared::NoEndpointServices,
@@ -84,6 +94,8 @@ impl Shared {
         Shared::FirewallIps,
         Shared::ClusterIps,
         Shared::Hairpin,
+        Shared::Counts,
+        Shared::ByCount,
         Shared::Endpoints,
     ];
 }
@@ -96,12 +108,10 @@ pub enum Key {
     Port(Protocol, u16),
     /// From an endpoint to itself.
     Back(Ipv4Addr, Protocol, u16),
-    /// One of a chain's endpoints.
-    Nth(Identity, u32),
+    /// One of the endpoints of whoever answers there.
+    Nth(Ipv4Addr, Protocol, u16, u32),
+    Number(u32),
 }
-
-/// What tells chains apart among those that share a map.
-pub type Identity = [u32; 2];
 
 impl Key {
     fn values(self) -> Vec<Value> {
@@ -114,7 +124,13 @@ impl Key {
                 let ip = Value::Ip(ip);
                 vec![ip.clone(), ip, protocol(of), Value::Port(port)]
             }
-            Key::Nth([high, low], index) => [high, low, index].map(Value::Number).to_vec(),
+            Key::Nth(ip, of, port, index) => vec![
+                Value::Ip(ip),
+                protocol(of),
+                Value::Port(port),
+                Value::Number(index),
+            ],
+            Key::Number(number) => vec![Value::Number(number)],
         }
     }
 }
@@ -128,6 +144,7 @@ pub enum Leads {
     Drop,
     Refuse,
     To(Ipv4Addr, u16),
+    Count(u32),
 }
 
 /// An element as nftables has it.
@@ -138,6 +155,7 @@ pub fn element(key: Key, leads: &Leads) -> Element {
         Leads::Drop => Held::Verdict(Verdict::Drop),
         Leads::Refuse => Held::Verdict(Verdict::Goto("refuse".into())),
         Leads::To(ip, port) => Held::Values(vec![Value::Ip(*ip), Value::Port(*port)]),
+        Leads::Count(count) => Held::Values(vec![Value::Number(*count)]),
     };
     Element {
         held,
@@ -223,6 +241,11 @@ pub fn base(node: &NodeRules) -> Batch {
     let marked = marked.followed_by(not_from(node.pod_cidr));
     let services = vec![
         marked.then(Statement::MarkOr(MARK)),
+        Rule::new().then(Statement::LookupTwice(
+            BY_IP.to_vec(),
+            Shared::Counts.name().into(),
+            Shared::ByCount.name().into(),
+        )),
         Rule::new().lookup(&BY_IP, Shared::ServiceIps.name()),
         local().lookup(&BY_PORT, Shared::ServiceNodePorts.name()),
     ];
@@ -278,6 +301,18 @@ pub fn base(node: &NodeRules) -> Batch {
     chain("filter-forward", filter(Hook::Forward, 0), away());
     chain("filter-output", filter(Hook::Output, 0), away());
     batch
+}
+
+/// Adds the chain that picks one of so many endpoints.
+pub fn pick_chain(batch: &mut Batch, count: u32) {
+    let (table, name) = (table(), format!("pick-{count}"));
+    let which = BY_IP.into_iter().chain([Field::Random(count)]).collect();
+    let pick = Statement::DnatByMap(which, Shared::Endpoints.name().into());
+    batch.chain(&table, &name, None, vec![Rule::new().then(pick)]);
+    let leads = Leads::Goto(name.into());
+    let element = element(Key::Number(count), &leads);
+    let add = Change::AddElements(Shared::ByCount.name().into(), vec![element]);
+    batch.push(&table, add);
 }
 
 /// For what no service's port was found for.
@@ -343,23 +378,18 @@ fn unique(name: &str) -> String {
     format!("{}-{short}", hex::encode(&hash[..4]))
 }
 
-/// The identity of a chain among those that share a map: 64 bits of a hash of what it is for.
-fn identity(kind: &str, plan: &PortPlan) -> Identity {
-    let hash = Sha256::digest(format!("{kind} {}", full_name(plan)).as_bytes());
-    [0, 4].map(|at| u32::from_be_bytes([hash[at], hash[at + 1], hash[at + 2], hash[at + 3]]))
-}
-
 fn render_port(fragment: &mut Fragment, plan: &PortPlan, node: &NodeRules) {
     let names = Names::new(plan);
     let protocol = plan.protocol;
-    let all = [
-        (&names.cluster, "cluster", &plan.cluster_endpoints),
-        (&names.local, "local", &plan.local_endpoints),
-    ];
-    for (chain, kind, endpoints) in all {
-        if !endpoints.is_empty() {
-            let rules = to_endpoints(fragment, plan, identity(kind, plan), endpoints);
-            fragment.chains.insert(chain.clone(), rules);
+    if has_chains(plan) {
+        for (chain, endpoints) in [
+            (&names.cluster, &plan.cluster_endpoints),
+            (&names.local, &plan.local_endpoints),
+        ] {
+            if !endpoints.is_empty() {
+                let rules = to_endpoints(plan, endpoints);
+                fragment.chains.insert(chain.clone(), rules);
+            }
         }
     }
     for endpoint in plan.reachable() {
@@ -373,20 +403,40 @@ fn render_port(fragment: &mut Fragment, plan: &PortPlan, node: &NodeRules) {
     }
     fragment.add(Shared::ClusterIps, Key::Ip(plan.cluster_ip), Leads::Nowhere);
     let at_cluster_ip = Key::At(plan.cluster_ip, protocol, plan.port);
-    let (container, leads) = match plan.internal() {
-        Target::Endpoints(_) => {
+    match plan.internal() {
+        Target::Endpoints(_) if has_chains(plan) => {
             let chain = if plan.internal_local {
                 &names.local
             } else {
                 &names.cluster
             };
-            (Shared::ServiceIps, Leads::Goto(chain.clone()))
+            let leads = Leads::Goto(chain.clone());
+            fragment.add(Shared::ServiceIps, at_cluster_ip, leads);
         }
-        Target::Drop => (Shared::NoEndpointServices, Leads::Drop),
-        Target::Reject => (Shared::NoEndpointServices, Leads::Refuse),
-    };
-    fragment.add(container, at_cluster_ip, leads);
+        Target::Endpoints(endpoints) => number(fragment, plan, endpoints),
+        Target::Drop => fragment.add(Shared::NoEndpointServices, at_cluster_ip, Leads::Drop),
+        Target::Reject => fragment.add(Shared::NoEndpointServices, at_cluster_ip, Leads::Refuse),
+    }
     render_external(fragment, plan, &names, node);
+}
+
+/// It is reached in other ways than by its ClusterIP, or remembers clients.
+fn has_chains(plan: &PortPlan) -> bool {
+    plan.externally_accessible() || plan.affinity.is_some()
+}
+
+/// Numbers the endpoints of a service that has no chains.
+fn number(fragment: &mut Fragment, plan: &PortPlan, endpoints: &[Endpoint]) {
+    let (ip, protocol, port) = (plan.cluster_ip, plan.protocol, plan.port);
+    let mut count = 0;
+    for endpoint in endpoints {
+        let leads = Leads::To(endpoint.ip, endpoint.port);
+        let key = Key::Nth(ip, protocol, port, count);
+        fragment.add(Shared::Endpoints, key, leads);
+        count += 1;
+    }
+    let at = Key::At(ip, protocol, port);
+    fragment.add(Shared::Counts, at, Leads::Count(count));
 }
 
 fn render_external(fragment: &mut Fragment, plan: &PortPlan, names: &Names, node: &NodeRules) {
@@ -495,12 +545,7 @@ fn endpoint_names(plan: &PortPlan, endpoint: &Endpoint) -> (Name, Name) {
     (format!("ep-{base}").into(), format!("aff-{base}").into())
 }
 
-fn to_endpoints(
-    fragment: &mut Fragment,
-    plan: &PortPlan,
-    identity: Identity,
-    endpoints: &[Endpoint],
-) -> Vec<Rule> {
+fn to_endpoints(plan: &PortPlan, endpoints: &[Endpoint]) -> Vec<Rule> {
     if plan.affinity.is_some() {
         let names: Vec<_> = endpoints.iter().map(|e| endpoint_names(plan, e)).collect();
         let known = names
@@ -513,15 +558,10 @@ fn to_endpoints(
     if let [only] = endpoints {
         return vec![to_endpoint(plan.protocol, only)];
     }
-    let mut count = 0;
-    for endpoint in endpoints {
-        let leads = Leads::To(endpoint.ip, endpoint.port);
-        fragment.add(Shared::Endpoints, Key::Nth(identity, count), leads);
-        count += 1;
-    }
-    let [high, low] = identity.map(Field::Constant);
-    let which = vec![high, low, Field::Random(count)];
-    vec![Rule::new().then(Statement::DnatByMap(which, Shared::Endpoints.name().into()))]
+    let protocol = Test::Is(Value::Protocol(plan.protocol.number()));
+    let places = endpoints.iter().map(|e| (e.ip, e.port)).collect();
+    let rule = Rule::new().when(Field::Protocol, protocol);
+    vec![rule.then(Statement::DnatAny(places))]
 }
 
 fn to_endpoint(protocol: Protocol, endpoint: &Endpoint) -> Rule {
@@ -606,17 +646,13 @@ pub(super) mod tests {
             text.split(' ').map(word).collect::<Vec<_>>().join(" ")
         };
         let chains = fragment.chains.iter().map(|(name, rules)| {
-            let [high, low] = identity("cluster", &super::tests::plan("a", 1, &[]));
             let rules: Vec<_> = rules.iter().map(Rule::to_string).collect();
-            let rules = rules.join("; ");
-            let rules = rules.replace(&format!("{high:#x} . {low:#x}"), "A");
-            plain(&format!("{name} = {rules}"))
+            plain(&format!("{name} = {}", rules.join("; ")))
         });
-        let elements = fragment.elements.iter().map(|((to, key), leads)| {
-            let [high, low] = identity("cluster", &super::tests::plan("a", 1, &[]));
-            let named = format!("{} {}", to.name(), element(*key, leads));
-            plain(&named.replace(&format!("{high} . {low}"), "a"))
-        });
+        let elements = fragment
+            .elements
+            .iter()
+            .map(|((to, key), leads)| plain(&format!("{} {}", to.name(), element(*key, leads))));
         chains.chain(elements).collect()
     }
 
@@ -641,12 +677,22 @@ pub(super) mod tests {
                 "two endpoints, one here",
                 plan("a", 1, &[2, 102]),
                 vec![
-                    "svc = dnat ip addr . port to A . numgen random mod 2 map @endpoints",
-                    "service-ips 10.96.0.1 . tcp . 80 : goto svc",
                     "cluster-ips 10.96.0.1",
                     "hairpin 10.244.0.2 . 10.244.0.2 . tcp . 8080",
-                    "endpoints a . 0 : 10.244.0.2 . 8080",
-                    "endpoints a . 1 : 10.244.0.102 . 8080",
+                    "endpoint-counts 10.96.0.1 . tcp . 80 : 2",
+                    "endpoints 10.96.0.1 . tcp . 80 . 0 : 10.244.0.2 . 8080",
+                    "endpoints 10.96.0.1 . tcp . 80 . 1 : 10.244.0.102 . 8080",
+                ],
+            ),
+            (
+                "outside, two endpoints",
+                plan("a", 1, &[101, 102]).with(|p| p.node_port = Some(30080)),
+                vec![
+                    "ext = meta mark set meta mark or 0x4000; goto svc",
+                    "svc = meta l4proto tcp dnat ip addr . port to numgen random mod 2 map { 0 : 10.244.0.101 . 8080, 1 : 10.244.0.102 . 8080 }",
+                    "service-ips 10.96.0.1 . tcp . 80 : goto svc",
+                    "service-nodeports tcp . 30080 : goto ext",
+                    "cluster-ips 10.96.0.1",
                 ],
             ),
             (
@@ -684,10 +730,10 @@ pub(super) mod tests {
                     ..plan("a", 1, &[102])
                 },
                 vec![
-                    "local = meta l4proto tcp dnat to 10.244.0.2:8080",
-                    "service-ips 10.96.0.1 . tcp . 80 : goto local",
                     "cluster-ips 10.96.0.1",
                     "hairpin 10.244.0.2 . 10.244.0.2 . tcp . 8080",
+                    "endpoint-counts 10.96.0.1 . tcp . 80 : 1",
+                    "endpoints 10.96.0.1 . tcp . 80 . 0 : 10.244.0.2 . 8080",
                 ],
             ),
             (

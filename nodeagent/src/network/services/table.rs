@@ -16,11 +16,13 @@ use super::{
         nft::{Batch, Change, Element, Kind, Name, Rule, Set},
         view::ObjectName,
     },
-    rules::{Fragment, Key, Leads, NodeRules, Shared, base, element, table},
+    rules::{Fragment, Key, Leads, NodeRules, Shared, base, element, pick_chain, table},
 };
 
 /// How long a chain stays after its last use.
 const CHAIN_REST: Duration = Duration::from_secs(1);
+/// For up to so many endpoints there are chains from the beginning: to make one among many endpoints takes the kernel some milliseconds.
+const PICKED: u32 = 32;
 
 /// What the kernel holds once all changes given out were made.
 #[derive(Debug, Default)]
@@ -29,13 +31,20 @@ pub struct Table {
     claims: HashMap<(Shared, Key), Claims>,
     stale_chains: BTreeMap<Name, Instant>,
     stale_endpoints: BTreeMap<Key, Instant>,
+    /// How many endpoints there are chains for.
+    picked: BTreeSet<u32>,
 }
 
 /// Who has an element: the first.
 #[derive(Debug)]
 struct Claims {
     first: Arc<ObjectName>,
-    others: Vec<Arc<ObjectName>>,
+    /// There are hardly ever any.
+    #[expect(
+        clippy::box_collection,
+        reason = "there are many claims, and so they are small"
+    )]
+    others: Option<Box<Vec<Arc<ObjectName>>>>,
 }
 
 /// Changes in the order in which nftables must see them.
@@ -115,6 +124,10 @@ impl Table {
     ) -> Batch {
         *self = Table::default();
         let mut batch = base(node);
+        for count in 1..=PICKED {
+            self.picked.insert(count);
+            pick_chain(&mut batch, count);
+        }
         // The changes of all together: chains of one service may come before those of another, but never before the maps.
         let fragments = fragments.into_iter();
         let changes = fragments.map(|(name, fragment)| (name, Some(fragment)));
@@ -129,12 +142,20 @@ impl Table {
         now: Instant,
     ) -> Batch {
         let mut script = Script::default();
+        let mut batch = Batch::new();
         for (name, new) in changes {
             let (name, old) = match self.fragments.remove_entry(&name) {
                 Some(known) => known,
                 None => (Arc::new(name), Fragment::default()),
             };
             let new = new.unwrap_or_default();
+            for leads in new.elements.values() {
+                if let Leads::Count(count) = leads
+                    && self.picked.insert(*count)
+                {
+                    pick_chain(&mut batch, *count);
+                }
+            }
             if old != new {
                 self.change_one(&mut script, &name, &old, &new, now);
             }
@@ -142,7 +163,8 @@ impl Table {
                 self.fragments.insert(name, new);
             }
         }
-        script.finish()
+        batch.append(script.finish());
+        batch
     }
 
     fn change_one(
@@ -170,25 +192,10 @@ impl Table {
             one.elements.get(&(*to, *key)) != Some(leads)
         };
         for (at, leads) in old.elements.iter().filter(|(k, v)| differs(new, k, v)) {
-            match at {
-                (Shared::Endpoints, key) if !new.elements.contains_key(at) => {
-                    self.stale_endpoints.insert(*key, now);
-                }
-                (Shared::Endpoints, _) => script.delete_element(*at),
-                _ => self.unclaim(script, name, *at, leads),
-            }
+            self.unclaim(script, name, *at, leads, now);
         }
         for (at, leads) in new.elements.iter().filter(|(k, v)| differs(old, k, v)) {
-            match at {
-                // No other service has the same identity.
-                (Shared::Endpoints, key) => {
-                    if self.stale_endpoints.remove(key).is_some() {
-                        script.delete_element(*at);
-                    }
-                    script.add_element(*at, leads);
-                }
-                _ => self.claim(script, name, *at, leads),
-            }
+            self.claim(script, name, *at, leads);
         }
     }
 
@@ -231,20 +238,20 @@ impl Table {
         leads: &Leads,
     ) {
         let Some(claims) = self.claims.get_mut(&at) else {
+            if self.stale_endpoints.remove(&at.1).is_some() {
+                script.delete_element(at);
+            }
             script.add_element(at, leads);
-            let claims = Claims {
-                first: name.clone(),
-                others: Vec::new(),
-            };
-            self.claims.insert(at, claims);
+            let (first, others) = (name.clone(), None);
+            self.claims.insert(at, Claims { first, others });
             return;
         };
-        if *leads != Leads::Nowhere {
+        if !matches!(leads, Leads::Nowhere | Leads::To(..)) {
             let element = element(at.1, &Leads::Nowhere);
             let (map, first) = (at.0.name(), &claims.first);
             tracing::warn!("{name} wants {map} {element}, which is {first}'s");
         }
-        claims.others.push(name.clone());
+        claims.others.get_or_insert_default().push(name.clone());
     }
 
     fn unclaim(
@@ -253,19 +260,27 @@ impl Table {
         name: &Arc<ObjectName>,
         at: (Shared, Key),
         leads: &Leads,
+        now: Instant,
     ) {
         let Some(claims) = self.claims.get_mut(&at) else {
             return;
         };
         if claims.first != *name {
-            claims.others.retain(|other| other != name);
+            if let Some(others) = &mut claims.others {
+                others.retain(|other| other != name);
+            }
             return;
         }
-        if claims.others.is_empty() {
+        let Some(others) = claims.others.as_mut().filter(|others| !others.is_empty()) else {
             self.claims.remove(&at);
-            return script.delete_element(at);
-        }
-        claims.first = claims.others.remove(0);
+            if at.0 == Shared::Endpoints {
+                self.stale_endpoints.insert(at.1, now);
+            } else {
+                script.delete_element(at);
+            }
+            return;
+        };
+        claims.first = others.remove(0);
         let next = self.fragments.get(&claims.first);
         let next = next.and_then(|fragment| fragment.elements.get(&at));
         if let Some(next) = next.filter(|next| *next != leads) {
@@ -342,16 +357,15 @@ mod tests {
     fn a_change_touches_its_own() {
         let now = Instant::now();
         let mut table = Table::default();
+        table.replace(&node(), []);
         let fragment = |endpoints: &[u8]| Some(render(&[plan("a", 1, endpoints)], &node()));
         let added = table.change([(name("a"), fragment(&[2, 102]))], now);
         assert_eq!(
             show(&added),
             [
-                "add chain svc",
-                "add rule svc",
-                "add element service",
                 "add element cluster",
                 "add element hairpin",
+                "add element endpoint",
                 "add element endpoints"
             ]
         );
@@ -368,23 +382,28 @@ mod tests {
         assert_eq!(
             show(&emptied),
             [
-                "delete element service",
                 "delete element hairpin",
-                "flush chain svc",
+                "delete element endpoint",
                 "add element no"
             ]
         );
         assert_eq!(table.sweep(now), Batch::new(), "not yet");
         let back = table.change([(name("a"), fragment(&[2]))], now);
-        assert_eq!(show(&back)[..2], ["add chain svc", "delete element no"]);
-        let swept = table.sweep(now + CHAIN_REST);
         assert_eq!(
-            show(&swept),
-            ["delete element endpoints"],
-            "the chain came back in time"
+            show(&back),
+            [
+                "delete element no",
+                "delete element endpoints",
+                "add element hairpin",
+                "add element endpoint",
+                "add element endpoints"
+            ],
+            "a number that rests takes its new endpoint"
         );
+        let swept = table.sweep(now + CHAIN_REST);
+        assert_eq!(show(&swept), ["delete element endpoints"], "the other one");
         table.change([(name("a"), None)], now);
-        assert_eq!(show(&table.sweep(now + CHAIN_REST)), ["delete chain svc"]);
+        table.sweep(now + CHAIN_REST);
         assert!(
             table.fragments.is_empty() && table.claims.is_empty() && table.next_sweep().is_none()
         );
@@ -449,17 +468,64 @@ mod tests {
     }
 
     #[test]
+    fn a_chain_is_reused_before_it_goes() {
+        let now = Instant::now();
+        let mut table = Table::default();
+        let open = |endpoints: &[u8]| {
+            let port = PortPlan {
+                node_port: Some(30000),
+                ..plan("a", 1, endpoints)
+            };
+            Some(render(&[port], &node()))
+        };
+        table.change([(name("a"), open(&[102]))], now);
+        let emptied = table.change([(name("a"), open(&[]))], now);
+        let flushed = |shown: &[String]| shown.iter().filter(|s| *s == "flush chain svc").count();
+        assert_eq!(flushed(&show(&emptied)), 1, "{emptied}");
+        let back = table.change([(name("a"), open(&[103]))], now);
+        assert!(show(&back).contains(&"add chain svc".to_owned()), "{back}");
+        assert_eq!(table.sweep(now + CHAIN_REST), Batch::new());
+        table.change([(name("a"), None)], now);
+        let swept = table.sweep(now + CHAIN_REST);
+        assert_eq!(show(&swept), ["delete chain ext", "delete chain svc"]);
+    }
+
+    #[test]
+    fn more_endpoints_than_there_are_chains_for() {
+        let now = Instant::now();
+        let mut table = Table::default();
+        table.replace(&node(), []);
+        let fragment = |count: u8| {
+            let endpoints: Vec<u8> = (100..100 + count).collect();
+            Some(render(&[plan("a", 1, &endpoints)], &node()))
+        };
+        let first = table.change([(name("a"), fragment(32))], now);
+        assert!(!first.to_string().contains("pick-"), "{first}");
+        for (count, made) in [(33, 1), (34, 1), (33, 0)] {
+            let changed = table
+                .change([(name("a"), fragment(count))], now)
+                .to_string();
+            let chain = format!("add chain ip skiff-proxy pick-{count}\n");
+            assert_eq!(changed.matches(&chain).count(), made, "{changed}");
+        }
+    }
+
+    #[test]
     fn a_number_that_is_free_again_rests_first() {
         let now = Instant::now();
         let mut table = Table::default();
+        table.replace(&node(), []);
         let fragment = |endpoints: &[u8]| Some(render(&[plan("a", 1, endpoints)], &node()));
         table.change([(name("a"), fragment(&[101, 102, 103]))], now);
         let fewer = table.change([(name("a"), fragment(&[101, 102]))], now);
-        assert_eq!(show(&fewer), ["flush chain svc", "add rule svc"]);
+        assert_eq!(
+            show(&fewer),
+            ["delete element endpoint", "add element endpoint"]
+        );
         let more = table.change([(name("a"), fragment(&[101, 102, 104]))], now);
         let shown = show(&more);
         assert_eq!(
-            (shown[0].as_str(), shown[3].as_str()),
+            (shown[1].as_str(), shown[3].as_str()),
             ("delete element endpoints", "add element endpoints"),
             "it was still there: {shown:?}"
         );
