@@ -72,7 +72,11 @@ async fn answers(node: &Node, server: Ipv4Addr) -> bool {
     while begun.elapsed() < Duration::from_secs(5) {
         let socket = node.ns.udp_bind("0.0.0.0:0".parse().expect("an address"));
         let socket = socket.await.expect("a socket");
-        socket.connect((server, 53)).await.expect("an address");
+        // it may not be there yet
+        if socket.connect((server, 53)).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            continue;
+        }
         // the root's name servers, which nobody here knows
         let question = [0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1];
         let mut buffer = [0; 512];

@@ -4,6 +4,7 @@
 //! scratch. The rules stay when the agent ends, so that its restart is not noticed. Follows kube-proxy's `cmd/kube-proxy/app/server.go` in purpose.
 
 mod conntrack;
+mod elements;
 mod health;
 mod plan;
 mod rules;
@@ -84,7 +85,7 @@ pub async fn run_proxy(
 /// Takes the rules away; for a machine that leaves its cluster.
 pub async fn clear(node: &Namespace) -> Result<(), Error> {
     match Nft::find(node).await {
-        Ok(nft) => nft.apply(Batch::cleared(&rules::table())).await,
+        Ok(nft) => nft.apply(Batch::cleared(&elements::table())).await,
         Err(Error::Unsupported { .. }) => Ok(()),
         Err(e) => Err(e),
     }
@@ -315,7 +316,7 @@ impl Proxy {
             }
             return false;
         }
-        match nft.has_chain(&rules::table(), "services").await {
+        match nft.has_chain(&elements::table(), "services").await {
             Ok(true) => false,
             Ok(false) => {
                 tracing::warn!("the rules for services are gone: making them anew");

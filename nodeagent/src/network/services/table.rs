@@ -16,7 +16,8 @@ use super::{
         nft::{Batch, Change, Element, Kind, Name, Rule, Set},
         view::ObjectName,
     },
-    rules::{Fragment, Key, Leads, NodeRules, Shared, base, element, pick_chain, table},
+    elements::{Key, Leads, Shared, element, table},
+    rules::{Fragment, NodeRules, base, pick_chain},
 };
 
 /// How long a chain stays after its last use.
@@ -324,9 +325,10 @@ impl Table {
 mod tests {
     use super::{
         super::{
+            elements::TABLE,
             plan::PortPlan,
             rules::{
-                TABLE, render,
+                render,
                 tests::{node, plan},
             },
         },
