@@ -153,11 +153,6 @@ impl Steps<'_> {
                 self.load(fields);
                 self.look(&Into::Named(map), Some(k::VERDICT), false);
             }
-            Statement::LookupTwice(fields, first, second) => {
-                self.load(fields);
-                self.look(&Into::Named(first), Some(k::FIRST), false);
-                self.look(&Into::Named(second), Some(k::VERDICT), false);
-            }
             Statement::GotoAny(chains) => self.goto_any(chains),
             Statement::Verdict(verdict) => self.verdict(verdict),
             Statement::MarkOr(mask) => self.mark(!mask, *mask),

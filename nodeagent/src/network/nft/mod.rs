@@ -7,7 +7,7 @@ mod encode;
 mod expression;
 mod model;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod text;
 
 use std::{io, os::fd::AsRawFd, sync::Arc};

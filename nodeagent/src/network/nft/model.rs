@@ -154,8 +154,6 @@ pub enum Statement {
     Match(Vec<Field>, Test),
     /// The verdict that the map has for the fields; the rule goes on if it has none.
     Lookup(Vec<Field>, Name),
-    /// The verdict that the second map has for the number that the first has for the fields.
-    LookupTwice(Vec<Field>, Name, Name),
     /// To one of these chains, each as often as another.
     GotoAny(Vec<Name>),
     Verdict(Verdict),

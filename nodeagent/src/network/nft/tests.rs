@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Runs the program `nft` in the namespace that is mounted there; `None` where it is not installed.
-async fn nft(path: &std::path::Path, args: &[&str], input: &str) -> Option<String> {
+pub async fn nft(path: &std::path::Path, args: &[&str], input: &str) -> Option<String> {
     let mut command = tokio::process::Command::new("nsenter");
     command
         .arg(format!("--net={}", path.display()))

@@ -173,9 +173,6 @@ impl Display for Statement {
         match self {
             Statement::Match(fields, test) => f.write_str(&tested(fields, test)),
             Statement::Lookup(fields, map) => write!(f, "{} vmap @{map}", join(fields, " . ")),
-            Statement::LookupTwice(fields, first, second) => {
-                write!(f, "{} map @{first} vmap @{second}", join(fields, " . "))
-            }
             Statement::GotoAny(chains) => {
                 let numbered = chains.iter().enumerate();
                 let all = numbered.map(|(index, chain)| format!("{index} : goto {chain}"));

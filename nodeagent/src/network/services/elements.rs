@@ -25,10 +25,6 @@ pub enum Shared {
     FirewallIps,
     ClusterIps,
     Hairpin,
-    /// How many endpoints.
-    Counts,
-    /// The chain for so many.
-    ByCount,
     Endpoints,
 }
 
@@ -42,8 +38,6 @@ impl Shared {
             Shared::FirewallIps => "firewall-ips",
             Shared::ClusterIps => "cluster-ips",
             Shared::Hairpin => "hairpin",
-            Shared::Counts => "endpoint-counts",
-            Shared::ByCount => "by-count",
             Shared::Endpoints => "endpoints",
         }
     }
@@ -61,13 +55,11 @@ impl Shared {
             }
             Shared::ClusterIps => Set::new(name, &[Ip]),
             Shared::Hairpin => Set::new(name, &[Ip, Ip, Protocol, Port]),
-            Shared::Counts => Set::map(name, &[Ip, Protocol, Port], &[Number]),
-            Shared::ByCount => Set::verdicts(name, &[Number]),
             Shared::Endpoints => Set::map(name, &[Ip, Protocol, Port, Number], &[Ip, Port]),
         }
     }
 
-    pub const ALL: [Shared; 10] = [
+    pub const ALL: [Shared; 8] = [
         Shared::ServiceIps,
         Shared::ServiceNodePorts,
         Shared::NoEndpointServices,
@@ -75,8 +67,6 @@ impl Shared {
         Shared::FirewallIps,
         Shared::ClusterIps,
         Shared::Hairpin,
-        Shared::Counts,
-        Shared::ByCount,
         Shared::Endpoints,
     ];
 }
@@ -91,7 +81,6 @@ pub enum Key {
     Back(Ipv4Addr, Protocol, u16),
     /// One of the endpoints of whoever answers there.
     Nth(Ipv4Addr, Protocol, u16, u32),
-    Number(u32),
 }
 
 impl Key {
@@ -111,7 +100,6 @@ impl Key {
                 Value::Port(port),
                 Value::Number(index),
             ],
-            Key::Number(number) => vec![Value::Number(number)],
         }
     }
 }
@@ -125,7 +113,13 @@ pub enum Leads {
     Drop,
     Refuse,
     To(Ipv4Addr, u16),
-    Count(u32),
+    /// The chain that picks one of so many endpoints.
+    Pick(u32),
+}
+
+/// The name of the chain that picks one of so many endpoints.
+pub fn pick(count: u32) -> Name {
+    format!("pick-{count}").into()
 }
 
 /// An element as nftables has it.
@@ -136,7 +130,7 @@ pub fn element(key: Key, leads: &Leads) -> Element {
         Leads::Drop => Held::Verdict(Verdict::Drop),
         Leads::Refuse => Held::Verdict(Verdict::Goto("refuse".into())),
         Leads::To(ip, port) => Held::Values(vec![Value::Ip(*ip), Value::Port(*port)]),
-        Leads::Count(count) => Held::Values(vec![Value::Number(*count)]),
+        Leads::Pick(count) => Held::Verdict(Verdict::Goto(pick(*count))),
     };
     Element {
         held,

@@ -3,8 +3,8 @@
 //! Invariant: pure; everything one service needs is in its fragment, and a fragment mentions no other service's chains.
 //! Follows the packet path of `pkg/proxy/nftables/proxier.go` upstream: verdict maps by destination, one rule a service that picks an endpoint at random,
 //! a mark for what must be masqueraded, a set of (pod, pod) pairs for what comes back to its sender. What is different: a service that the outside does not
-//! reach, and that remembers no clients, has no chain. Its endpoints are elements of one map of all services, numbered; how many they are leads to a
-//! chain, one for each such number, that picks one. A chain and a map a service, as upstream has them, make the kernel look through all of them
+//! reach, and that remembers no clients, has no chain. Its endpoints are elements of one map of all services, numbered; its address leads to the chain that
+//! picks one of as many as they are, which all services with so many share. A chain and a map a service, as upstream has them, make the kernel look through all of them
 //! at each change, and the more of them there are, the longer it takes to make one.
 
 use std::{
@@ -19,11 +19,11 @@ use super::{
     super::{
         messages::only,
         nft::{
-            Base, Batch, Change, DNAT, Field, Hook, LOCAL, NEW, Name, Reject, Rule, Side,
-            Statement, Test, Value, Verdict,
+            Base, Batch, DNAT, Field, Hook, LOCAL, NEW, Name, Reject, Rule, Side, Statement, Test,
+            Value, Verdict,
         },
     },
-    elements::{Key, Leads, Shared, element, table},
+    elements::{Key, Leads, Shared, pick, table},
     plan::{Endpoint, PortPlan, Protocol, Target},
 };
 
@@ -108,11 +108,6 @@ pub fn base(node: &NodeRules) -> Batch {
     let marked = marked.followed_by(not_from(node.pod_cidr));
     let services = vec![
         marked.then(Statement::MarkOr(MARK)),
-        Rule::new().then(Statement::LookupTwice(
-            BY_IP.to_vec(),
-            Shared::Counts.name().into(),
-            Shared::ByCount.name().into(),
-        )),
         Rule::new().lookup(&BY_IP, Shared::ServiceIps.name()),
         local().lookup(&BY_PORT, Shared::ServiceNodePorts.name()),
     ];
@@ -172,14 +167,10 @@ pub fn base(node: &NodeRules) -> Batch {
 
 /// Adds the chain that picks one of so many endpoints.
 pub fn pick_chain(batch: &mut Batch, count: u32) {
-    let (table, name) = (table(), format!("pick-{count}"));
     let which = BY_IP.into_iter().chain([Field::Random(count)]).collect();
-    let pick = Statement::DnatByMap(which, Shared::Endpoints.name().into());
-    batch.chain(&table, &name, None, vec![Rule::new().then(pick)]);
-    let leads = Leads::Goto(name.into());
-    let element = element(Key::Number(count), &leads);
-    let add = Change::AddElements(Shared::ByCount.name().into(), vec![element]);
-    batch.push(&table, add);
+    let pick_one = Statement::DnatByMap(which, Shared::Endpoints.name().into());
+    let rule = Rule::new().then(pick_one);
+    batch.chain(&table(), &pick(count), None, vec![rule]);
 }
 
 /// For what no service's port was found for.
@@ -303,7 +294,7 @@ fn number(fragment: &mut Fragment, plan: &PortPlan, endpoints: &[Endpoint]) {
         count += 1;
     }
     let at = Key::At(ip, protocol, port);
-    fragment.add(Shared::Counts, at, Leads::Count(count));
+    fragment.add(Shared::ServiceIps, at, Leads::Pick(count));
 }
 
 fn render_external(fragment: &mut Fragment, plan: &PortPlan, names: &Names, node: &NodeRules) {
@@ -458,6 +449,7 @@ pub(super) mod tests {
     use skiff_testing::With;
 
     use super::{
+        super::elements::element,
         super::{super::view::ObjectName, plan::Protocol},
         *,
     };
@@ -544,9 +536,9 @@ pub(super) mod tests {
                 "two endpoints, one here",
                 plan("a", 1, &[2, 102]),
                 vec![
+                    "service-ips 10.96.0.1 . tcp . 80 : goto pick-2",
                     "cluster-ips 10.96.0.1",
                     "hairpin 10.244.0.2 . 10.244.0.2 . tcp . 8080",
-                    "endpoint-counts 10.96.0.1 . tcp . 80 : 2",
                     "endpoints 10.96.0.1 . tcp . 80 . 0 : 10.244.0.2 . 8080",
                     "endpoints 10.96.0.1 . tcp . 80 . 1 : 10.244.0.102 . 8080",
                 ],
@@ -597,9 +589,9 @@ pub(super) mod tests {
                     ..plan("a", 1, &[102])
                 },
                 vec![
+                    "service-ips 10.96.0.1 . tcp . 80 : goto pick-1",
                     "cluster-ips 10.96.0.1",
                     "hairpin 10.244.0.2 . 10.244.0.2 . tcp . 8080",
-                    "endpoint-counts 10.96.0.1 . tcp . 80 : 1",
                     "endpoints 10.96.0.1 . tcp . 80 . 0 : 10.244.0.2 . 8080",
                 ],
             ),

@@ -151,7 +151,7 @@ impl Table {
             };
             let new = new.unwrap_or_default();
             for leads in new.elements.values() {
-                if let Leads::Count(count) = leads
+                if let Leads::Pick(count) = leads
                     && self.picked.insert(*count)
                 {
                     pick_chain(&mut batch, *count);
@@ -365,9 +365,9 @@ mod tests {
         assert_eq!(
             show(&added),
             [
+                "add element service",
                 "add element cluster",
                 "add element hairpin",
-                "add element endpoint",
                 "add element endpoints"
             ]
         );
@@ -384,8 +384,8 @@ mod tests {
         assert_eq!(
             show(&emptied),
             [
+                "delete element service",
                 "delete element hairpin",
-                "delete element endpoint",
                 "add element no"
             ]
         );
@@ -396,8 +396,8 @@ mod tests {
             [
                 "delete element no",
                 "delete element endpoints",
+                "add element service",
                 "add element hairpin",
-                "add element endpoint",
                 "add element endpoints"
             ],
             "a number that rests takes its new endpoint"
@@ -469,6 +469,43 @@ mod tests {
         );
     }
 
+    /// Whoever looks at the tables with the program `nft` sees them, although they were not made by it.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_program_lists_them() {
+        use super::super::super::{
+            nft::{Nft, tests::nft},
+            ns::Namespace,
+            tests::services::nftables,
+        };
+        if !nftables().await {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ns");
+        let ns = Namespace::make(&path).await.unwrap();
+        let mut open = plan("open", 2, &[102, 103]);
+        open.node_port = Some(30000);
+        open.affinity = Some(60);
+        let plans = [plan("a", 1, &[102, 103, 104]), open];
+        let fragments = plans.map(|plan| (plan.service.clone(), render(&[plan], &node())));
+        let batch = Table::default().replace(&node(), fragments);
+        Nft::find(&ns).await.unwrap().apply(batch).await.unwrap();
+        if nft(&path, &["-v"], "").await.is_none() {
+            skiff_testing::skipped("the program nft is not installed");
+        } else {
+            let listed = nft(&path, &["list", "ruleset"], "").await;
+            let listed = listed.expect("nft lists what is there");
+            for part in [
+                "10.96.0.1 . tcp . 80 : goto pick-3",
+                "numgen random mod 3 map @endpoints",
+                "10.244.0.104",
+            ] {
+                assert!(listed.contains(part), "{part} in {listed}");
+            }
+        }
+        Namespace::delete(&path).unwrap();
+    }
+
     #[test]
     fn a_chain_is_reused_before_it_goes() {
         let now = Instant::now();
@@ -502,7 +539,7 @@ mod tests {
             Some(render(&[plan("a", 1, &endpoints)], &node()))
         };
         let first = table.change([(name("a"), fragment(32))], now);
-        assert!(!first.to_string().contains("pick-"), "{first}");
+        assert!(!first.to_string().contains("add chain"), "{first}");
         for (count, made) in [(33, 1), (34, 1), (33, 0)] {
             let changed = table
                 .change([(name("a"), fragment(count))], now)
@@ -522,7 +559,7 @@ mod tests {
         let fewer = table.change([(name("a"), fragment(&[101, 102]))], now);
         assert_eq!(
             show(&fewer),
-            ["delete element endpoint", "add element endpoint"]
+            ["delete element service", "add element service"]
         );
         let more = table.change([(name("a"), fragment(&[101, 102, 104]))], now);
         let shown = show(&more);
