@@ -4,6 +4,8 @@
 
 use std::{io, path::Path};
 
+pub use skiff_watching::outcome::{is_a_favour, may_be_broken_off};
+
 use nix::{
     errno::Errno,
     sys::signal::{Signal, kill},
@@ -15,16 +17,6 @@ pub fn may_get_lost<T>(_: io::Result<T>) {}
 
 /// Who waited for it may have gone away meanwhile.
 pub fn nobody_may_wait<T, E>(_: Result<T, E>) {}
-
-/// The other side may break a connection at any time: that is its end, no error of ours.
-pub fn may_be_broken_off<T, E>(_: Result<T, E>) {}
-
-/// It is as good without.
-pub fn is_a_favour<T, E: std::fmt::Display>(what: &str, done: Result<T, E>) {
-    if let Err(error) = done {
-        tracing::debug!(%error, "not done: {what}");
-    }
-}
 
 /// Kills a process, which may have ended by itself.
 pub fn kill_if_alive(pid: i32, signal: Signal) {

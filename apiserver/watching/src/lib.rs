@@ -12,6 +12,7 @@ pub mod events;
 pub mod follow;
 pub mod informer;
 pub mod key;
+pub mod outcome;
 pub mod queue;
 pub mod reflect;
 pub mod status;

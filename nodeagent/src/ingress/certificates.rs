@@ -15,8 +15,7 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
-
-use super::table::{HostMatch, host_of};
+use skiff_ingress::table::{HostMatch, host_of};
 
 /// The type that Secrets with certificates have.
 pub const SECRET_TYPE: &str = "kubernetes.io/tls";

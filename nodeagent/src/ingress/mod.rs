@@ -1,29 +1,24 @@
 //! Ingress, built in: a proxy on each node that leads HTTP and HTTPS to the pods that the cluster's Ingresses name.
 //!
 //! Invariant: the routing table is swapped whole, so that a request goes by one table from its beginning to its end; what is wrong with one Ingress
-//! disturbs no other. Layers, lowest first: `table`, `certificates`, `headers`, `access`, `sent`; `endpoint`, `upstream` and `answer`; `proxy` and `serve`; `class`, `watch`
-//! and `plan`, which are what knows of Ingress; `members` and `status`.
+//! disturbs no other. The proxy itself, which knows nothing of Ingress, is `skiff-ingress`. Layers, lowest first: `certificates`, `class`, `watch` and `plan`;
+//! `members` and `status`.
 
-mod access;
-mod answer;
 pub mod certificates;
 pub mod class;
-mod endpoint;
-mod headers;
 mod members;
 mod plan;
-mod proxy;
-mod sent;
-mod serve;
 mod status;
-mod table;
 #[cfg(test)]
 mod tests;
-mod tunnel;
-mod upstream;
 mod watch;
 
-use std::{net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use skiff_watching::{
@@ -35,14 +30,12 @@ use skiff_watching::{
 use tokio::sync::{Notify, watch as channel};
 use tokio_util::sync::CancellationToken;
 
+use skiff_ingress::{access::AccessLog, proxy::Proxy, serve::Door, upstream::Upstreams};
+
 use self::{
-    access::AccessLog,
     certificates::{Certificate, Certificates},
     members::Member,
     plan::{Plan, plan},
-    proxy::Proxy,
-    serve::Door,
-    upstream::Upstreams,
     watch::Watched,
 };
 use crate::network::{
@@ -161,7 +154,9 @@ impl House {
     async fn open(&self, port: u16, tls: Option<Arc<rustls::ServerConfig>>) -> Option<Door> {
         let mut told = false;
         loop {
-            let error = match Door::open(&self.config.node, port, tls.clone()).await {
+            let at = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+            let listening = self.config.node.tcp_listen(at).await;
+            let error = match listening.and_then(|socket| Door::new(socket, tls.clone())) {
                 Ok(door) => return Some(door),
                 Err(error) => error,
             };

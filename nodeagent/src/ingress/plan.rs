@@ -17,12 +17,15 @@ use k8s_openapi::api::{
 use super::{
     certificates::ByHost,
     class,
+    watch::{Knowledge, Known},
+};
+use skiff_ingress::{
     endpoint::Protocol,
     proxy::Route,
     table::{HostMatch, PathMatch, Table},
     upstream::{PortOf, Upstreams},
-    watch::{Knowledge, Known},
 };
+
 use crate::network::{
     services::ready_endpoints,
     view::{ObjectName, Slices},
@@ -246,38 +249,35 @@ impl Planner<'_> {
         let stays = annotations
             .and_then(|a| a.get(SSL_REDIRECT))
             .is_some_and(|v| v == "false");
+        let name = backend.service.as_ref().map(|s| s.name.clone());
+        let service = ObjectName::new(
+            ingress.metadata.namespace.clone().unwrap_or_default(),
+            name.unwrap_or_default(),
+        );
         let port = self
-            .port(ingress, backend)
+            .port(&service, backend)
             .unwrap_or_else(|(reason, message)| {
                 self.problem(ingress, reason, message);
                 // it has no endpoints
-                let name = backend
-                    .service
-                    .as_ref()
-                    .map(|s| s.name.clone())
-                    .unwrap_or_default();
                 PortOf {
-                    service: ObjectName::new(
-                        ingress.metadata.namespace.clone().unwrap_or_default(),
-                        name,
-                    ),
+                    service: service.to_string().into(),
                     port: 0,
                     protocol: Protocol::Http1,
                 }
             });
-        self.plan.services.insert(port.service.clone());
+        self.plan.services.insert(service);
         self.plan.used.insert(port.clone());
         Route {
             to: self.upstreams.get(port),
             https_only: !stays && self.is_secure(host),
-            of: name_of(ingress),
+            of: name_of(ingress).to_string().into(),
         }
     }
 
     /// The port that a backend names, its endpoints brought up to date; or what is wrong with it.
     fn port(
         &self,
-        ingress: &Ingress,
+        name: &ObjectName,
         backend: &IngressBackend,
     ) -> Result<PortOf, (&'static str, String)> {
         let wanted = backend.service.as_ref().ok_or_else(|| {
@@ -286,9 +286,7 @@ impl Planner<'_> {
                 "A backend that is no service is not served".to_owned(),
             )
         })?;
-        let namespace = ingress.metadata.namespace.clone().unwrap_or_default();
-        let name = ObjectName::new(namespace, wanted.name.clone());
-        let (service, slices) = (self.services)(&name)
+        let (service, slices) = (self.services)(name)
             .ok_or_else(|| ("ServiceNotFound", format!("There is no Service {name}")))?;
         let spec = service.spec.as_ref();
         if spec.is_some_and(|spec| spec.type_.as_deref() == Some("ExternalName")) {
@@ -318,7 +316,7 @@ impl Planner<'_> {
         })?;
         let protocol = protocol_of(found.app_protocol.as_deref());
         let port = PortOf {
-            service: name,
+            service: name.to_string().into(),
             port: u16::try_from(found.port).unwrap_or_default(),
             protocol,
         };

@@ -5,75 +5,104 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
-use super::{HostPort, nft::line, services::Protocol};
+use ipnet::Ipv4Net;
+
+use super::{
+    HostPort,
+    nft::{
+        Base, Batch, Change, DNAT, Element, Field, Hook, Kind, LOCAL, Rule, Set, Side, Statement,
+        Table, Test, Value,
+    },
+    services::Protocol,
+};
 
 pub const TABLE: &str = "skiff-hostports";
 
-/// The script from whatever is there to the ports of these pods.
-pub fn table(pods: &BTreeMap<Ipv4Addr, Vec<HostPort>>) -> String {
-    let mut text = format!("add table ip {TABLE}\ndelete table ip {TABLE}\n");
+/// From whatever is there to the ports of these pods.
+pub fn table(pods: &BTreeMap<Ipv4Addr, Vec<HostPort>>) -> Batch {
+    let table = Table::ip(TABLE);
     if pods.values().all(Vec::is_empty) {
-        return text;
+        return Batch::cleared(&table);
     }
-    let (mut maps, mut rules) = (String::new(), String::new());
+    let mut batch = Batch::new();
+    batch.renew(&table, None);
+    let mut rules = Vec::new();
     for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
-        let name = protocol.name();
-        let of = |at_address: bool| {
-            let ports = pods
-                .iter()
-                .flat_map(|(pod, ports)| ports.iter().map(move |p| (pod, p)));
-            let ports = ports
-                .filter(move |(_, p)| p.protocol == protocol && p.host_ip.is_some() == at_address);
-            ports
-                .map(|(pod, p)| (p.host_ip, p.host_port, *pod, p.container_port))
-                .collect::<Vec<_>>()
-        };
-        let elements: Vec<_> = of(true)
-            .iter()
-            .filter_map(|(at, port, pod, to)| Some(format!("{} . {port} : {pod} . {to}", (*at)?)))
-            .collect();
-        if !elements.is_empty() {
-            line!(
-                maps,
-                "map {name}-at {{ type ipv4_addr . inet_service : ipv4_addr . inet_service; elements = {{ {} }}; }}",
-                elements.join(", ")
-            );
-            line!(
-                rules,
-                "meta l4proto {name} dnat ip addr . port to ip daddr . {name} dport map @{name}-at"
-            );
-        }
-        let elements: Vec<_> = of(false)
-            .iter()
-            .map(|(_, port, pod, to)| format!("{port} : {pod} . {to}"))
-            .collect();
-        if !elements.is_empty() {
-            line!(
-                maps,
-                "map {name}-any {{ type inet_service : ipv4_addr . inet_service; elements = {{ {} }}; }}",
-                elements.join(", ")
-            );
-            line!(
-                rules,
-                "meta l4proto {name} dnat ip addr . port to {name} dport map @{name}-any"
-            );
+        for at_address in [true, false] {
+            let elements = elements(pods, protocol, at_address);
+            if !elements.is_empty() {
+                rules.push(ports(&mut batch, &table, protocol, at_address, elements));
+            }
         }
     }
-    let pairs: Vec<_> = pods
-        .iter()
-        .filter(|(_, ports)| !ports.is_empty())
-        .map(|(pod, _)| format!("{pod} . {pod}"))
-        .collect();
-    line!(
-        text,
-        "table ip {TABLE} {{\n{maps}set hairpin {{ type ipv4_addr . ipv4_addr; elements = {{ {} }}; }}\n\
-         chain ports {{\n{rules}}}\n\
-         chain prerouting {{ type nat hook prerouting priority -99; fib daddr type local ip daddr != 127.0.0.0/8 jump ports\n}}\n\
-         chain output {{ type nat hook output priority -99; fib daddr type local ip daddr != 127.0.0.0/8 jump ports\n}}\n\
-         chain postrouting {{ type nat hook postrouting priority 105; ct status dnat ip saddr . ip daddr @hairpin masquerade\n}}\n}}",
-        pairs.join(", ")
+    batch.set(&table, Set::new("hairpin", &[Kind::Ip, Kind::Ip]));
+    let with_ports = pods.iter().filter(|(_, ports)| !ports.is_empty());
+    let pairs = with_ports.map(|(pod, _)| Element::of(vec![Value::Ip(*pod), Value::Ip(*pod)]));
+    batch.push(
+        &table,
+        Change::AddElements("hairpin".into(), pairs.collect()),
     );
-    text
+    batch.chain(&table, "ports", None, rules);
+    let (from, to) = (
+        Field::Address(Side::Source),
+        Field::Address(Side::Destination),
+    );
+    let local = Test::Is(Value::Number(LOCAL));
+    let loopback = Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8);
+    let here = Rule::new()
+        .when(Field::AddressType(Side::Destination), local)
+        .when(to.clone(), Test::Outside(loopback))
+        .jump("ports");
+    for (name, hook) in [("prerouting", Hook::Prerouting), ("output", Hook::Output)] {
+        batch.chain(&table, name, Some(Base::nat(hook, -99)), vec![here.clone()]);
+    }
+    let back = Rule::new()
+        .when(Field::ConnectionStatus, Test::Has(DNAT))
+        .among(&[from, to], "hairpin")
+        .then(Statement::Masquerade { random: false });
+    let after = Some(Base::nat(Hook::Postrouting, 105));
+    batch.chain(&table, "postrouting", after, vec![back]);
+    batch
+}
+
+/// Of a protocol, those at one address of the node, or those at all.
+fn elements(
+    pods: &BTreeMap<Ipv4Addr, Vec<HostPort>>,
+    protocol: Protocol,
+    at_address: bool,
+) -> Vec<Element> {
+    let all = pods
+        .iter()
+        .flat_map(|(pod, ports)| ports.iter().map(move |p| (*pod, p)));
+    let ours = all.filter(|(_, p)| p.protocol == protocol && p.host_ip.is_some() == at_address);
+    let element = |(pod, p): (Ipv4Addr, &HostPort)| {
+        let at = p.host_ip.map(Value::Ip).into_iter();
+        let key = at.chain([Value::Port(p.host_port)]).collect();
+        Element::values(key, vec![Value::Ip(pod), Value::Port(p.container_port)])
+    };
+    ours.map(element).collect()
+}
+
+/// Makes the map of these, and the rule that looks into it.
+fn ports(
+    batch: &mut Batch,
+    table: &Table,
+    protocol: Protocol,
+    at_address: bool,
+    elements: Vec<Element>,
+) -> Rule {
+    let port = Field::PortOf(protocol.number(), Side::Destination);
+    let (place, kinds, fields) = if at_address {
+        let fields = vec![Field::Address(Side::Destination), port];
+        ("at", &[Kind::Ip, Kind::Port][..], fields)
+    } else {
+        ("any", &[Kind::Port][..], vec![port])
+    };
+    let name = format!("{}-{place}", protocol.name());
+    batch.set(table, Set::map(&name, kinds, &[Kind::Ip, Kind::Port]));
+    let add = Change::AddElements(name.as_str().into(), elements);
+    batch.push(table, add);
+    Rule::new().then(Statement::DnatByMap(fields, name.into()))
 }
 
 #[cfg(test)]
@@ -83,7 +112,7 @@ mod tests {
     #[test]
     fn tables() {
         assert_eq!(
-            table(&BTreeMap::new()).lines().count(),
+            table(&BTreeMap::new()).changes.len(),
             2,
             "no ports, no table"
         );
@@ -103,12 +132,13 @@ mod tests {
             ),
             (Ipv4Addr::new(10, 244, 0, 3), vec![]),
         ]);
-        let text = table(&pods);
+        let text = table(&pods).to_string();
         for part in [
-            "map tcp-any { type inet_service : ipv4_addr . inet_service; elements = { 8080 : 10.244.0.2 . 80 }; }",
-            "elements = { 10.0.0.1 . 53 : 10.244.0.2 . 80 }",
-            "meta l4proto udp dnat ip addr . port to ip daddr . udp dport map @udp-at",
-            "elements = { 10.244.0.2 . 10.244.0.2 }",
+            "add map ip skiff-hostports tcp-any { type inet_service : ipv4_addr . inet_service; }",
+            "tcp-any { 8080 : 10.244.0.2 . 80 }",
+            "udp-at { 10.0.0.1 . 53 : 10.244.0.2 . 80 }",
+            "dnat ip addr . port to ip daddr . udp dport map @udp-at",
+            "hairpin { 10.244.0.2 . 10.244.0.2 }",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }

@@ -16,9 +16,11 @@ pub mod pods;
 pub mod policy;
 pub mod routes;
 pub mod services;
+pub mod slice;
 #[cfg(test)]
 mod tests;
 pub mod view;
+mod wire;
 
 use std::{net::IpAddr, path::PathBuf};
 

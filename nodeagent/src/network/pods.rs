@@ -120,7 +120,7 @@ impl BridgeNetworks {
     async fn write_host_ports(&self, pool: &Pool) -> Result<(), Error> {
         Nft::find(&self.node)
             .await?
-            .apply(&self.node, hostports::table(&pool.host_ports()))
+            .apply(hostports::table(&pool.host_ports()))
             .await
     }
 
@@ -246,7 +246,7 @@ pub async fn clear(node: &Namespace, dir: &Path) -> Result<(), Error> {
     }
     links.delete(BRIDGE).await?;
     match Nft::find(node).await {
-        Ok(nft) => nft.apply(node, hostports::table(&BTreeMap::new())).await?,
+        Ok(nft) => nft.apply(hostports::table(&BTreeMap::new())).await?,
         Err(Error::Unsupported { .. }) => {}
         Err(e) => return Err(e),
     }

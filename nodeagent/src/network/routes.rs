@@ -5,18 +5,19 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     sync::Arc,
     time::Duration,
 };
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Error,
     link::{Links, NODE_ROUTE_PROTOCOL, OwnRoute},
-    nft::Nft,
+    messages::only,
+    nft::{Base, Batch, Field, Hook, Nft, Rule, Side, Statement, Table, Test, Value},
     ns::Namespace,
     pods::BRIDGE,
     view::{Change, ClusterView, NodeInfo},
@@ -87,13 +88,7 @@ pub async fn clear(node: &Namespace) -> Result<(), Error> {
         links.delete_route(&route).await?;
     }
     match Nft::find(node).await {
-        Ok(nft) => {
-            nft.apply(
-                node,
-                format!("add table ip {TABLE}\ndelete table ip {TABLE}\n"),
-            )
-            .await
-        }
+        Ok(nft) => nft.apply(Batch::cleared(&Table::ip(TABLE))).await,
         Err(Error::Unsupported { .. }) => Ok(()),
         Err(e) => Err(e),
     }
@@ -125,11 +120,13 @@ async fn apply(
         .values()
         .flat_map(|n| &n.pod_cidrs)
         .chain([&config.pod_cidr])
-        .filter(|c| c.addr().is_ipv4())
+        .filter_map(only!(IpNet::V4))
         .copied()
         .collect();
-    nft.apply(&config.node, masquerade(config.pod_cidr, &pods))
-        .await
+    let IpNet::V4(own) = config.pod_cidr else {
+        return Ok(());
+    };
+    nft.apply(masquerade(own, &pods)).await
 }
 
 /// Routes to the other nodes' pods, and the names of the nodes that none leads to. `addresses` are this node's, by interface.
@@ -170,15 +167,25 @@ fn wanted(
     (routes, far)
 }
 
-fn masquerade(own: IpNet, pods: &BTreeSet<IpNet>) -> String {
-    let pods: Vec<_> = pods.iter().map(IpNet::to_string).collect();
-    format!(
-        "add table ip {TABLE}\ndelete table ip {TABLE}\ntable ip {TABLE} {{\n\
-         set pod-cidrs {{ type ipv4_addr; flags interval; auto-merge; elements = {{ {} }}; }}\n\
-         chain postrouting {{ type nat hook postrouting priority 110;\n\
-         ip saddr {own} ip daddr != @pod-cidrs ip daddr != 224.0.0.0/4 oifname != {{ \"{BRIDGE}\", \"lo\" }} masquerade\n}}\n}}\n",
-        pods.join(", ")
-    )
+/// What pods send to where no pod is goes by the node's address.
+fn masquerade(own: Ipv4Net, pods: &BTreeSet<Ipv4Net>) -> Batch {
+    const MULTICAST: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(224, 0, 0, 0), 4);
+    let table = Table::ip(TABLE);
+    let mut batch = Batch::new();
+    batch.renew(&table, None);
+    batch.networks(&table, "pod-cidrs", pods);
+    let to = Field::Address(Side::Destination);
+    let own_links = [BRIDGE, "lo"].map(|name| Value::Link(name.into()));
+    let own_links = own_links.map(|link| (link.clone(), link)).to_vec();
+    let rule = Rule::new()
+        .when(Field::Address(Side::Source), Test::Within(own.trunc()))
+        .when(to.clone(), Test::NotInSet("pod-cidrs".into()))
+        .when(to, Test::Outside(MULTICAST))
+        .when(Field::Link(Side::Destination), Test::NotIn(own_links))
+        .then(Statement::Masquerade { random: false });
+    let base = Some(Base::nat(Hook::Postrouting, 110));
+    batch.chain(&table, "postrouting", base, vec![rule]);
+    batch
 }
 
 #[cfg(test)]

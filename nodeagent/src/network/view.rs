@@ -26,6 +26,8 @@ use skiff_watching::{
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::slice::Slice;
+
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 
@@ -106,7 +108,7 @@ pub enum Change {
 }
 
 /// The slices of one service by name.
-pub type Slices = BTreeMap<String, Arc<EndpointSlice>>;
+pub type Slices = BTreeMap<String, Arc<Slice>>;
 
 #[derive(Default)]
 struct Known {
@@ -114,6 +116,8 @@ struct Known {
     slices: HashMap<ObjectName, Slices>,
     /// Which service a slice was last seen to belong to.
     slice_services: HashMap<ObjectName, ObjectName>,
+    /// Names of nodes that slices name, each once.
+    node_names: HashSet<Arc<str>>,
     nodes: BTreeMap<String, Arc<NodeInfo>>,
     listeners: Vec<mpsc::UnboundedSender<Change>>,
 }
@@ -250,9 +254,8 @@ impl ClusterView {
         }
     }
 
-    pub fn put_slice(&self, mut slice: EndpointSlice) {
-        slice.metadata.managed_fields = None;
-        self.known.write().put_slice(slice);
+    pub fn put_slice(&self, slice: EndpointSlice) {
+        self.known.write().put_slice(&slice);
     }
 
     pub fn remove_slice(&self, name: &ObjectName) {
@@ -308,8 +311,8 @@ impl Known {
         self.listeners.retain(|l| l.send(change.clone()).is_ok());
     }
 
-    fn put_slice(&mut self, slice: EndpointSlice) {
-        let name = name_of(&slice);
+    fn put_slice(&mut self, slice: &EndpointSlice) {
+        let name = name_of(slice);
         // A slice without the label belongs to nobody.
         let service = slice
             .metadata
@@ -322,14 +325,10 @@ impl Known {
         }
         let Some(service) = service else { return };
         self.slice_services.insert(name.clone(), service.clone());
+        let new = Arc::new(Slice::of(slice, &mut self.node_names));
         let slices = self.slices.entry(service.clone()).or_default();
-        let old = slices.insert(name.name.clone(), Arc::new(slice));
-        let new = &slices[&name.name];
-        if old.is_none_or(|old| {
-            old.endpoints != new.endpoints
-                || old.ports != new.ports
-                || old.address_type != new.address_type
-        }) {
+        let old = slices.insert(name.name, new.clone());
+        if old.is_none_or(|old| old != new) {
             self.tell(Change::Service(service));
         }
     }

@@ -1,6 +1,7 @@
 //! Which slices a service should have, and the smallest change from those that it has.
 //!
-//! Invariant: pure; endpoints stay in the slice where they are. Follows k8s.io/endpointslice/reconciler.go and utils.go.
+//! Invariant: pure; endpoints stay in the slice where they are. Follows k8s.io/endpointslice/{reconciler,utils}.go and
+//! trafficdist/trafficdist.go.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,7 +12,10 @@ use std::{
 use k8s_openapi::{
     api::{
         core::v1::{Node, ObjectReference, Service},
-        discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice},
+        discovery::v1::{
+            Endpoint, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice, ForNode,
+            ForZone,
+        },
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
@@ -30,6 +34,11 @@ use crate::{
 /// How many endpoints a slice has at most.
 const MOST: usize = 100;
 const ZONE: &str = "topology.kubernetes.io/zone";
+/// The annotations for hints by proportion, the older one first.
+const TOPOLOGY_MODES: [&str; 2] = [
+    "service.kubernetes.io/topology-aware-hints",
+    "service.kubernetes.io/topology-mode",
+];
 
 /// What is to be written.
 #[derive(Default)]
@@ -252,12 +261,15 @@ fn endpoint_of(service: &Service, pod: &Pod, zone: Option<String>, family: &str)
         .into_iter()
         .flatten()
         .map(|ip| ip.ip.clone());
+    let ready = publishes_unready(service) || (serving && !terminating);
+    let node_name = pod.spec().node_name.clone();
+    let hints = hints(service, zone.as_deref(), node_name.as_deref());
     Endpoint {
         addresses: ips
             .filter(|ip| is_v6(ip) == Some(family == "IPv6"))
             .collect(),
         conditions: Some(EndpointConditions {
-            ready: Some(publishes_unready(service) || (serving && !terminating)),
+            ready: Some(ready),
             serving: Some(serving),
             terminating: Some(terminating),
         }),
@@ -268,11 +280,33 @@ fn endpoint_of(service: &Service, pod: &Pod, zone: Option<String>, family: &str)
             uid: pod.metadata.uid.clone(),
             ..Default::default()
         }),
-        node_name: pod.spec().node_name.clone(),
+        node_name,
         zone,
+        hints: hints.filter(|_| ready),
         hostname: hostname(pod, service),
         ..Default::default()
     }
+}
+
+/// For whom an endpoint is meant, by the service's `trafficDistribution`. The annotation for hints by proportion, which are not made here, goes before that.
+fn hints(service: &Service, zone: Option<&str>, node: Option<&str>) -> Option<EndpointHints> {
+    let annotations = service.metadata.annotations.as_ref();
+    let mode = annotations.and_then(|a| TOPOLOGY_MODES.iter().find_map(|key| a.get(*key)));
+    if mode.is_some_and(|mode| mode == "Auto" || mode == "auto") {
+        return None;
+    }
+    let same_node = match service.spec().traffic_distribution.as_deref()? {
+        "PreferClose" | "PreferSameZone" => false,
+        "PreferSameNode" => true,
+        _ => return None,
+    };
+    let for_zones = zone.map(|name| vec![ForZone { name: name.into() }]);
+    let for_nodes = node.map(|name| vec![ForNode { name: name.into() }]);
+    let for_nodes = for_nodes.filter(|_| same_node);
+    (for_zones.is_some() || for_nodes.is_some()).then_some(EndpointHints {
+        for_nodes,
+        for_zones,
+    })
 }
 
 fn owned_by(slice: &EndpointSlice, service: &Service) -> bool {
@@ -400,8 +434,8 @@ fn same_beyond_identity(a: &Endpoint, b: &Endpoint) -> bool {
             ..t
         })
     };
-    (&a.node_name, &a.zone, &a.conditions, target(a))
-        == (&b.node_name, &b.zone, &b.conditions, target(b))
+    (&a.node_name, &a.zone, &a.conditions, &a.hints, target(a))
+        == (&b.node_name, &b.zone, &b.conditions, &b.hints, target(b))
 }
 
 /// Puts `desired` into slices of one set of ports: what stays in place, what is filled up, what is new.
@@ -544,5 +578,79 @@ mod tests {
             plan(&[slice("a", 0..1)], [endpoint(0, false)].into_iter()),
             (vec![], vec![("a".into(), 1)], 0)
         );
+    }
+
+    #[test]
+    fn hints_say_for_whom_an_endpoint_is() {
+        let service = |distribution: Option<&str>, mode: Option<(&str, &str)>| {
+            let annotations = mode.map(|(key, value)| [(key.into(), value.into())].into());
+            let mut service = Service::default();
+            service.metadata.annotations = annotations;
+            let spec = service.spec.get_or_insert_default();
+            spec.traffic_distribution = distribution.map(Into::into);
+            service
+        };
+        let shown = |service: &Service, zone, node| {
+            let Some(hints) = hints(service, zone, node) else {
+                return "none".to_owned();
+            };
+            let zones: Vec<_> = hints
+                .for_zones
+                .into_iter()
+                .flatten()
+                .map(|z| z.name)
+                .collect();
+            let nodes: Vec<_> = hints
+                .for_nodes
+                .into_iter()
+                .flatten()
+                .map(|n| n.name)
+                .collect();
+            format!("{}/{}", zones.join(","), nodes.join(","))
+        };
+        let auto = ("service.kubernetes.io/topology-mode", "Auto");
+        let disabled = ("service.kubernetes.io/topology-aware-hints", "Disabled");
+        let cases = [
+            (service(None, None), "none", "none"),
+            (service(Some("PreferClose"), None), "z/", "none"),
+            (service(Some("PreferSameZone"), None), "z/", "none"),
+            (service(Some("PreferSameNode"), None), "z/n", "/n"),
+            (service(Some("PreferSameNode"), Some(auto)), "none", "none"),
+            (
+                service(Some("PreferSameZone"), Some(disabled)),
+                "z/",
+                "none",
+            ),
+            (service(Some("example.com/else"), None), "none", "none"),
+        ];
+        for (service, with_zone, without) in cases {
+            assert_eq!(
+                shown(&service, Some("z"), Some("n")),
+                with_zone,
+                "{service:?}"
+            );
+            assert_eq!(shown(&service, None, Some("n")), without, "{service:?}");
+        }
+    }
+
+    #[test]
+    fn hints_that_change_are_written() {
+        let with = |hints: Option<EndpointHints>| Endpoint {
+            hints,
+            ..endpoint(0, true)
+        };
+        let zone = || {
+            Some(EndpointHints {
+                for_zones: Some(vec![ForZone { name: "z".into() }]),
+                for_nodes: None,
+            })
+        };
+        let update = vec![("a".to_owned(), 1)];
+        let changed = plan(&[slice("a", 0..1)], [with(zone())].into_iter());
+        assert_eq!(changed, (vec![], update, 0));
+        let mut hinted = (*slice("a", 0..1)).clone();
+        hinted.endpoints = Some(vec![with(zone())]);
+        let same = plan(&[Arc::new(hinted)], [with(zone())].into_iter());
+        assert_eq!(same, (vec![], vec![], 0));
     }
 }

@@ -11,13 +11,13 @@ use std::{
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
-use tokio::net::{TcpSocket, TcpStream};
-
-use super::lab::{self, Lab, backend, full, get, nobody, says};
-use crate::ingress::{
+use skiff_ingress::{
     endpoint::{CONNECT, Protocol},
     proxy::Proxy,
 };
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::lab::{self, Lab, backend, full, get, nobody, says};
 
 fn impatient() -> Proxy {
     Proxy {

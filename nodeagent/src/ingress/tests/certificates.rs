@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 
-use crate::ingress::{
-    certificates::{ByHost, Certificate, Certificates},
-    table::HostMatch,
-};
+use skiff_ingress::table::HostMatch;
+
+use crate::ingress::certificates::{ByHost, Certificate, Certificates};
 
 /// PEM of a certificate and of its key.
 pub fn pem(name: &str, ends: Option<(i32, u8, u8)>) -> (String, String) {

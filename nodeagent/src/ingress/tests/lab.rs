@@ -16,17 +16,15 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::{
-    ingress::{
-        certificates::{Certificate, Certificates},
-        endpoint::Protocol,
-        proxy::{Proxy, Route},
-        serve::Door,
-        table::{HostMatch, PathMatch, Table},
-        upstream::{PortOf, Upstream, Upstreams},
-    },
-    network::{ns::Namespace, view::ObjectName},
+use skiff_ingress::{
+    endpoint::Protocol,
+    proxy::{Proxy, Route},
+    serve::Door,
+    table::{HostMatch, PathMatch, Table},
+    upstream::{PortOf, Upstream, Upstreams},
 };
+
+use crate::ingress::certificates::{Certificate, Certificates};
 
 pub const LIMIT: Duration = Duration::from_secs(60);
 pub type Body = BoxBody<Bytes, hyper::Error>;
@@ -42,7 +40,7 @@ pub struct Lab {
 
 fn port_of(name: &str, protocol: Protocol) -> PortOf {
     PortOf {
-        service: ObjectName::new("n", name),
+        service: format!("n/{name}").into(),
         port: 80,
         protocol,
     }
@@ -55,12 +53,12 @@ impl Lab {
 
     pub async fn with(proxy: Proxy) -> Lab {
         let stop = CancellationToken::new();
-        let node = Namespace::current().unwrap();
         let certificates = Certificates::new(&Certificate::own().unwrap());
         let proxy = Arc::new(proxy);
-        let http = Door::open(&node, 0, None).await.unwrap();
+        let port = async || TcpListener::bind("0.0.0.0:0").await.unwrap();
+        let http = Door::new(port().await, None).unwrap();
         let tls = certificates.server().unwrap();
-        let https = Door::open(&node, 0, Some(tls)).await.unwrap();
+        let https = Door::new(port().await, Some(tls)).unwrap();
         let at = |door: &Door| SocketAddr::from(([127, 0, 0, 1], door.port()));
         let lab = Lab {
             http: at(&http),
@@ -80,7 +78,7 @@ impl Lab {
         let to = self.upstreams.get(port_of("s", protocol));
         to.set(endpoints, protocol);
         let mut table = Table::default();
-        let of = ObjectName::new("n", "i");
+        let of = "n/i".into();
         let route = Route {
             to: to.clone(),
             https_only: false,

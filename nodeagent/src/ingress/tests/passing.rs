@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use rustls::pki_types::ServerName;
+use skiff_ingress::{access::AccessLog, endpoint::Protocol, proxy::Proxy, table::HostMatch};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -21,13 +22,7 @@ use tokio::{
 use tokio_tungstenite::tungstenite::Message;
 
 use super::lab::{LIMIT, Lab, backend, connect, connect2, full, get, says};
-use crate::ingress::{
-    access::AccessLog,
-    certificates::{ByHost, Certificate},
-    endpoint::Protocol,
-    proxy::Proxy,
-    table::HostMatch,
-};
+use crate::ingress::certificates::{ByHost, Certificate};
 
 /// Answers with what came: the first line and the headers, sorted.
 async fn echo(request: Request<hyper::body::Incoming>) -> Response<super::lab::Body> {

@@ -1,24 +1,28 @@
 //! What Ingresses mean, as a table of objects and what is asked.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use k8s_openapi::api::{
     core::v1::Service, discovery::v1::EndpointSlice, networking::v1::IngressClass,
 };
 use serde_json::{Value, json};
+use skiff_ingress::{endpoint::Protocol, table::HostMatch, upstream::Upstreams};
 
 use super::certificates::{pem, secret};
 use crate::{
     ingress::{
         certificates::Certificate,
-        endpoint::Protocol,
         plan::{Plan, plan, untold},
-        table::HostMatch,
-        upstream::Upstreams,
         watch::{Knowledge, Known},
     },
-    network::view::{ObjectName, Slices},
+    network::{
+        slice::Slice,
+        view::{ObjectName, Slices},
+    },
 };
 
 /// A cluster of services `a` (port 80, named `web`), `grpc`, `tls`, `away` (ExternalName) and `none` (no endpoints).
@@ -45,6 +49,7 @@ fn service(name: &ObjectName) -> Option<(Arc<Service>, Slices)> {
         json!({"metadata": {"name": "s"}, "addressType": "IPv4", "endpoints": endpoints, "ports": [{"name": "web", "port": 8080}]}),
     )
     .unwrap();
+    let slice = Slice::of(&slice, &mut HashSet::new());
     let service =
         serde_json::from_value(json!({"metadata": {"name": name.name}, "spec": spec})).unwrap();
     Some((

@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, Full};
 use tokio_util::sync::DropGuard;
 
 use super::lab::{LIMIT, Lab, backend, connect, connect2, full, get};
-use crate::ingress::endpoint::Protocol;
+use skiff_ingress::endpoint::Protocol;
 
 async fn named(name: usize) -> (SocketAddr, DropGuard) {
     backend(move |_| async move { Response::new(full(name.to_string())) }).await
@@ -126,7 +126,7 @@ async fn requests_are_shared_by_all_endpoints() {
     );
     // one that has open requests is not asked while others have none
     let busy = upstream.pick(&[]).unwrap();
-    let open = crate::ingress::endpoint::Open::new(busy.clone());
+    let open = skiff_ingress::endpoint::Open::new(busy.clone());
     for _ in 0..6 {
         assert_ne!(upstream.pick(&[]).unwrap().address, busy.address);
     }
@@ -134,7 +134,7 @@ async fn requests_are_shared_by_all_endpoints() {
     assert_eq!(busy.open(), 0);
 }
 
-/// Every tenth of a second another set of endpoints, those that go end soon after: as a rolling update does it.
+/// Every tenth of a second another set of endpoints, those that go end soon after: as a rolling update does it. `SOAK_SECONDS` says for how long.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn endpoints_come_and_go_and_no_request_fails() {
     let lab = Arc::new(Lab::start().await);
@@ -171,9 +171,11 @@ async fn endpoints_come_and_go_and_no_request_fails() {
             })
         })
         .collect();
+    let seconds = std::env::var("SOAK_SECONDS").ok();
+    let seconds = seconds.map_or(4, |text| text.parse().unwrap());
     let begun = Instant::now();
     let mut round = 2;
-    while begun.elapsed() < Duration::from_secs(4) {
+    while begun.elapsed() < Duration::from_secs(seconds) {
         alive.push(named(round).await);
         let gone = alive.remove(0);
         lab.lead(&addresses(&alive), Protocol::Http1);
@@ -185,5 +187,6 @@ async fn endpoints_come_and_go_and_no_request_fails() {
     for client in clients {
         client.await.unwrap();
     }
+    eprintln!("{done:?} requests during {round} changes, none lost");
     assert!(done.load(Ordering::Relaxed) > 100, "{done:?} requests");
 }

@@ -1,6 +1,6 @@
 //! Hosts and paths as tables.
 
-use crate::ingress::table::{HostMatch, PathMatch, Table, clean, host_of};
+use skiff_ingress::table::{HostMatch, PathMatch, Table, clean, host_of};
 
 fn path(text: &str) -> PathMatch {
     match text.split_once(' ') {

@@ -20,6 +20,7 @@ use self::state::{NodeState, State, free_range, wanted_routes};
 use super::{
     Error, failed,
     link::{Links, Peer},
+    messages::only,
     nft::Nft,
     ns::Namespace,
     outside,
@@ -376,15 +377,11 @@ impl ClusterNetwork {
 
     async fn open_way_out(&self, state: &State) -> Result<(), Error> {
         let Some(nft) = &self.nft else { return Ok(()) };
-        let inside = std::iter::once(IpNet::V4(state.cidr)).chain(
-            state
-                .nodes
-                .values()
-                .flat_map(|n| n.pod_cidrs.iter().copied()),
-        );
+        let pods = state.nodes.values().flat_map(|n| &n.pod_cidrs);
+        let pods = pods.filter_map(only!(IpNet::V4)).copied();
+        let inside = std::iter::once(state.cidr).chain(pods);
         outside::open(
             nft,
-            &self.host,
             &self.names.bridge(),
             &state.bridge,
             state.gateway(),
@@ -430,7 +427,7 @@ async fn clear_all(
         note(Namespace::delete(&path));
     }
     match Nft::find(host).await {
-        Ok(nft) => note(outside::close(&nft, host, &names.bridge()).await),
+        Ok(nft) => note(outside::close(&nft, &names.bridge()).await),
         Err(Error::Unsupported { .. }) => {}
         Err(e) => note(Err(e)),
     }

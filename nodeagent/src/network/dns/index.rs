@@ -3,6 +3,7 @@
 //! Invariant: kept by telling it of every change; follows the indices of CoreDNS' `kubernetes` plugin.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeSet, HashMap},
     net::IpAddr,
 };
@@ -53,7 +54,7 @@ impl Index {
         };
         let ips: BTreeSet<_> = cluster_ips(&service)
             .into_iter()
-            .chain(endpoints(&slices).map(|e| e.ip))
+            .chain(ready_ips(&slices))
             .collect();
         for ip in &ips {
             self.by_ip.entry(*ip).or_default().insert(name.clone());
@@ -73,46 +74,35 @@ impl Index {
 /// A ready endpoint, and the ports of its slice: (name, protocol in small letters, number).
 pub(super) struct Endpoint<'a> {
     pub ip: IpAddr,
-    pub host: String,
-    pub ports: Vec<(&'a str, String, u16)>,
+    pub host: Cow<'a, str>,
+    pub ports: Vec<(&'a str, &'static str, u16)>,
 }
 
 pub(super) fn endpoints(slices: &Slices) -> impl Iterator<Item = Endpoint<'_>> {
-    slices
-        .values()
-        .filter(|s| s.address_type != "FQDN")
-        .flat_map(|slice| {
-            let ports = slice.ports.iter().flatten().filter_map(|p| {
-                let protocol = p.protocol.as_deref().unwrap_or("TCP").to_ascii_lowercase();
-                Some((
-                    p.name.as_deref().unwrap_or_default(),
-                    protocol,
-                    u16::try_from(p.port?).ok()?,
-                ))
-            });
-            let ports: Vec<_> = ports.collect();
-            let ready = slice
-                .endpoints
-                .iter()
-                .flatten()
-                .filter(|e| e.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true));
-            ready.flat_map(move |endpoint| {
-                let ports = ports.clone();
-                endpoint
-                    .addresses
-                    .iter()
-                    .filter_map(|a| a.parse::<IpAddr>().ok())
-                    .map(move |ip| Endpoint {
-                        ip,
-                        host: endpoint
-                            .hostname
-                            .clone()
-                            .filter(|h| !h.is_empty())
-                            .unwrap_or_else(|| ip.to_string().replace(['.', ':'], "-")),
-                        ports: ports.clone(),
-                    })
+    slices.values().flat_map(|slice| {
+        let ports = slice.ports.iter();
+        let ports: Vec<_> = ports
+            .map(|p| (&*p.name, p.protocol.name(), p.port))
+            .collect();
+        let ready = slice.endpoints.iter().filter(|endpoint| endpoint.ready);
+        ready.flat_map(move |endpoint| {
+            let ports = ports.clone();
+            endpoint.ips().map(move |ip| Endpoint {
+                ip,
+                host: match &endpoint.hostname {
+                    Some(hostname) => Cow::Borrowed(&**hostname),
+                    None => Cow::Owned(ip.to_string().replace(['.', ':'], "-")),
+                },
+                ports: ports.clone(),
             })
         })
+    })
+}
+
+/// The addresses of ready endpoints.
+fn ready_ips(slices: &Slices) -> impl Iterator<Item = IpAddr> {
+    let endpoints = slices.values().flat_map(|slice| &slice.endpoints);
+    endpoints.filter(|e| e.ready).flat_map(|e| e.ips())
 }
 
 pub(super) fn cluster_ips(service: &Service) -> Vec<IpAddr> {

@@ -3,14 +3,20 @@
 //! Invariant: the cluster's domain is answered from the view alone and never forwarded; everything else goes to the machine's resolvers. Nothing is
 //! answered before the view is whole. Follows the Corefile that kubeadm writes for CoreDNS (`cmd/kubeadm/app/phases/addons/dns`).
 
+mod datagrams;
 mod forward;
 mod index;
+mod kept;
+mod serve;
 mod zone;
 
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -21,7 +27,7 @@ use hickory_server::{
         op::{Edns, MessageType, Metadata, OpCode, ResponseCode},
         rr::{Name, Record, RecordType},
     },
-    server::{Request, RequestHandler, ResponseHandler, ResponseInfo},
+    server::{Request, RequestHandler, RequestInfo, ResponseHandler, ResponseInfo},
     zone_handler::MessageResponseBuilder,
 };
 use parking_lot::RwLock;
@@ -37,7 +43,7 @@ use super::{
     Error, failed,
     link::Links,
     ns::Namespace,
-    view::{Change, ClusterView},
+    view::{Change, ClusterView, ObjectName},
 };
 
 const PORT: u16 = 53;
@@ -80,24 +86,28 @@ pub async fn run_dns(
     view.service_names()
         .iter()
         .for_each(|name| index.update(name, &view));
-    let index = Arc::new(RwLock::new(index));
     let forwarder = Forwarder::new(
         config.upstream.clone(),
         config.resolv_conf.clone(),
         config.ips.clone(),
     );
-    let mut server = Server::new(Handler {
+    let handler = Arc::new(Handler {
         zone,
         view: view.clone(),
-        index: index.clone(),
+        index: RwLock::new(index),
+        generation: AtomicU64::new(0),
         forwarder,
     });
-    listen(&mut server, &config).await?;
+    // what waits for datagrams ends with this, however that ends
+    let datagrams = stop.child_token();
+    let _ended = datagrams.clone().drop_guard();
+    let mut server = Server::new(ByTcp(handler.clone()));
+    listen(&mut server, &handler, &config, &datagrams).await?;
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
             change = changes.recv() => match change {
-                Some(Change::Service(name)) => index.write().update(&name, &view),
+                Some(Change::Service(name)) => handler.update(&name),
                 Some(Change::Node(_)) => {}
                 None => break,
             }
@@ -118,7 +128,12 @@ pub async fn clear(node: &Namespace, ips: &[IpAddr]) -> Result<(), Error> {
     Ok(())
 }
 
-async fn listen(server: &mut Server<Handler>, config: &DnsConfig) -> Result<(), Error> {
+async fn listen(
+    server: &mut Server<ByTcp>,
+    handler: &Arc<Handler>,
+    config: &DnsConfig,
+    stop: &CancellationToken,
+) -> Result<(), Error> {
     let links = Links::open(&config.node).await?;
     links.up(LOOPBACK).await?;
     for ip in &config.ips {
@@ -129,7 +144,8 @@ async fn listen(server: &mut Server<Handler>, config: &DnsConfig) -> Result<(), 
                 .await?;
         }
         let failed = |e| failed(format!("answer DNS at {at}"), e);
-        server.register_socket(config.node.udp_bind(at).await.map_err(failed)?);
+        let socket = config.node.udp_bind(at).await.map_err(failed)?;
+        skiff_watching::task::spawn(serve::serve(handler.clone(), socket, stop.clone()));
         server.register_listener(
             config.node.tcp_listen(at).await.map_err(failed)?,
             TCP_IDLE,
@@ -142,9 +158,14 @@ async fn listen(server: &mut Server<Handler>, config: &DnsConfig) -> Result<(), 
 struct Handler {
     zone: Zone,
     view: Arc<ClusterView>,
-    index: Arc<RwLock<Index>>,
+    index: RwLock<Index>,
+    /// Grows after each change of what answers are made from.
+    generation: AtomicU64,
     forwarder: Forwarder,
 }
+
+/// Questions by TCP, of which there are few.
+struct ByTcp(Arc<Handler>);
 
 /// A whole reply before it is put into bytes.
 struct Reply {
@@ -167,8 +188,21 @@ impl Reply {
     }
 }
 
+/// What only others can answer.
+struct Elsewhere {
+    /// Aliases that lead there.
+    answers: Vec<Record>,
+    name: Name,
+}
+
 impl Handler {
-    async fn reply(&self, name: &Name, kind: RecordType) -> Reply {
+    fn update(&self, name: &ObjectName) {
+        self.index.write().update(name, &self.view);
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// What the cluster's own names say.
+    fn own(&self, name: &Name, kind: RecordType) -> Result<Reply, Elsewhere> {
         let (answer, soa) = {
             let index = self.index.read();
             (
@@ -192,24 +226,51 @@ impl Handler {
                     .position(|r| r.record_type() == kind)
                     .unwrap_or(0);
                 answers[addresses..].shuffle(&mut rand::rng());
-                Reply {
+                Ok(Reply {
                     answers,
                     additionals,
                     ..own(ResponseCode::NoError, None)
-                }
+                })
             }
-            Answer::NoData => own(ResponseCode::NoError, Some(soa)),
-            Answer::NoName => own(ResponseCode::NXDomain, Some(soa)),
-            Answer::Elsewhere => self.forward(name, kind).await,
-            Answer::Alias {
-                mut answers,
-                target,
-            } => {
-                let more = self.forward(&target, kind).await;
+            Answer::NoData => Ok(own(ResponseCode::NoError, Some(soa))),
+            Answer::NoName => Ok(own(ResponseCode::NXDomain, Some(soa))),
+            Answer::Elsewhere => Err(Elsewhere {
+                answers: Vec::new(),
+                name: name.clone(),
+            }),
+            Answer::Alias { answers, target } => Err(Elsewhere {
+                answers,
+                name: target,
+            }),
+        }
+    }
+
+    /// The reply to a question about the cluster's own names; `None` for all else.
+    fn own_reply(&self, request: &Request) -> Option<Reply> {
+        let info = question(request).ok()?;
+        let query = info.query.original();
+        self.own(query.name(), query.query_type()).ok()
+    }
+
+    /// The reply to whatever was asked.
+    async fn reply(&self, request: &Request) -> Reply {
+        let info = match question(request) {
+            Ok(info) => info,
+            Err(code) => return Reply::new(code),
+        };
+        let query = info.query.original();
+        match self.own(query.name(), query.query_type()) {
+            Ok(reply) => reply,
+            Err(Elsewhere { answers, name }) if answers.is_empty() => {
+                self.forward(&name, query.query_type()).await
+            }
+            Err(Elsewhere { mut answers, name }) => {
+                let more = self.forward(&name, query.query_type()).await;
                 answers.extend(more.answers);
                 Reply {
+                    authoritative: true,
                     answers,
-                    ..own(ResponseCode::NoError, None)
+                    ..Reply::new(ResponseCode::NoError)
                 }
             }
         }
@@ -230,36 +291,40 @@ impl Handler {
     }
 }
 
+/// What is asked, or why that is not answered.
+fn question(request: &Request) -> Result<RequestInfo<'_>, ResponseCode> {
+    match (request.metadata.message_type, request.metadata.op_code) {
+        (MessageType::Query, OpCode::Query) => {
+            request.request_info().map_err(|_| ResponseCode::FormErr)
+        }
+        (MessageType::Response, _) => Err(ResponseCode::FormErr),
+        _ => Err(ResponseCode::NotImp),
+    }
+}
+
+/// The head of a reply, and what it says of EDNS.
+fn head(request: &Request, reply: &Reply) -> (Metadata, Option<Edns>) {
+    let mut metadata = Metadata::response_from_request(&request.metadata);
+    metadata.response_code = reply.code;
+    metadata.authoritative = reply.authoritative;
+    metadata.recursion_available = true;
+    let edns = request.edns.as_ref().map(|asked| {
+        let mut edns = Edns::new();
+        edns.set_max_payload(asked.max_payload().clamp(512, MAX_UDP_PAYLOAD));
+        edns
+    });
+    (metadata, edns)
+}
+
 #[async_trait::async_trait]
-impl RequestHandler for Handler {
+impl RequestHandler for ByTcp {
     async fn handle_request<R: ResponseHandler, T: Time>(
         &self,
         request: &Request,
         mut response: R,
     ) -> ResponseInfo {
-        let reply = match (
-            request.metadata.message_type,
-            request.metadata.op_code,
-            request.request_info(),
-        ) {
-            (MessageType::Query, OpCode::Query, Ok(info)) => {
-                let query = info.query.original();
-                self.reply(query.name(), query.query_type()).await
-            }
-            (MessageType::Query, OpCode::Query, Err(_)) | (MessageType::Response, ..) => {
-                Reply::new(ResponseCode::FormErr)
-            }
-            _ => Reply::new(ResponseCode::NotImp),
-        };
-        let mut metadata = Metadata::response_from_request(&request.metadata);
-        metadata.response_code = reply.code;
-        metadata.authoritative = reply.authoritative;
-        metadata.recursion_available = true;
-        let edns = request.edns.as_ref().map(|asked| {
-            let mut edns = Edns::new();
-            edns.set_max_payload(asked.max_payload().clamp(512, MAX_UDP_PAYLOAD));
-            edns
-        });
+        let reply = self.0.reply(request).await;
+        let (metadata, edns) = head(request, &reply);
         let mut builder = MessageResponseBuilder::from_message_request(request);
         if let Some(edns) = &edns {
             builder.edns(edns);

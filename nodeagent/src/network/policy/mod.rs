@@ -35,10 +35,16 @@ pub use self::own::{OwnPods, Walls};
 use self::{
     own::{Answer, Request},
     plan::{Own, Plan},
-    table::Table,
+    table::Table as Walled,
     view::{NamedPort, Pod, Told, Watcher},
 };
-use super::{Error, failed, nft::Nft, ns::Namespace, pods, services::Protocol};
+use super::{
+    Error, failed,
+    nft::{Base, Batch, Change, Element, Hook, Kind, Nft, Set, Table, Value},
+    ns::Namespace,
+    pods,
+    services::Protocol,
+};
 
 /// How often it is looked whether somebody flushed the tables.
 const CHECK_EVERY: Duration = Duration::from_secs(15);
@@ -74,21 +80,22 @@ pub async fn run_policies(
 /// Takes the walls away; for a machine that leaves its cluster.
 pub async fn clear(node: &Namespace) -> Result<(), Error> {
     match Nft::find(node).await {
-        Ok(nft) if has_bridge_tables(&nft, node).await => nft.apply(node, rules::cleared()).await,
-        Ok(nft) => {
-            let script = format!("add table ip {0}\ndelete table ip {0}\n", rules::TABLE);
-            nft.apply(node, script).await
-        }
+        Ok(nft) if has_bridge_tables(&nft).await => nft.apply(rules::cleared()).await,
+        Ok(nft) => nft.apply(Batch::cleared(&rules::table())).await,
         Err(Error::Unsupported { .. }) => Ok(()),
         Err(e) => Err(e),
     }
 }
 
-async fn has_bridge_tables(nft: &Nft, node: &Namespace) -> bool {
-    let probe = "add table bridge skiff-probe\n\
-        add chain bridge skiff-probe c { type filter hook prerouting priority -310; }\n\
-        add set bridge skiff-probe s { type ifname . ipv4_addr; }\ndelete table bridge skiff-probe\n";
-    nft.apply(node, probe.to_owned()).await.is_ok()
+async fn has_bridge_tables(nft: &Nft) -> bool {
+    let table = Table::bridge("skiff-probe");
+    let mut probe = Batch::new();
+    probe.push(&table, Change::AddTable { comment: None });
+    let base = Some(Base::filter(Hook::Prerouting, -310));
+    probe.chain(&table, "c", base, Vec::new());
+    probe.set(&table, Set::new("s", &[Kind::Link, Kind::Ip]));
+    probe.push(&table, Change::DeleteTable);
+    nft.apply(probe).await.is_ok()
 }
 
 async fn run(
@@ -116,7 +123,7 @@ async fn run(
 }
 
 /// What holds the walls; `None` where there is no nftables, which is told of.
-async fn kernel(config: &PolicyConfig) -> Result<Option<(Nft, Table)>, Error> {
+async fn kernel(config: &PolicyConfig) -> Result<Option<(Nft, Walled)>, Error> {
     let name = &config.node_name;
     let nft = match Nft::find(&config.node).await {
         Ok(nft) => nft,
@@ -128,13 +135,13 @@ async fn kernel(config: &PolicyConfig) -> Result<Option<(Nft, Table)>, Error> {
         }
         Err(e) => return Err(e),
     };
-    let bridge = has_bridge_tables(&nft, &config.node).await;
+    let bridge = has_bridge_tables(&nft).await;
     if !bridge {
         tracing::warn!(
             "the kernel has no nftables for bridges: pods of node {name} that may send raw packets can send them under others' addresses, past network policies"
         );
     }
-    Ok(Some((nft, Table::new(bridge, config.dns_ips.clone()))))
+    Ok(Some((nft, Walled::new(bridge, config.dns_ips.clone()))))
 }
 
 struct Keeper<'a> {
@@ -144,7 +151,7 @@ struct Keeper<'a> {
     own: &'a OwnPods,
     plan: Plan,
     /// `None` where there is no nftables.
-    kernel: Option<(Nft, Table)>,
+    kernel: Option<(Nft, Walled)>,
     /// The tables are to be made anew.
     whole: bool,
     /// All was known once, so that what the tables hold is known, too.
@@ -202,15 +209,10 @@ impl<'a> Keeper<'a> {
         let Some((nft, table)) = &mut self.kernel else {
             return;
         };
-        let node = &self.config.node;
-        if nft
-            .list(node, &["chain", "ip", rules::TABLE, "forward"])
-            .await
-            .is_ok()
-        {
+        if let Ok(true) = nft.has_chain(&rules::table(), "forward").await {
             return self.own.stand();
         }
-        match nft.apply(node, table.replace(&self.plan)).await {
+        match nft.apply(table.replace(&self.plan)).await {
             Ok(()) => self.own.stand(),
             Err(e) => tracing::warn!("network policies of node {}: {e}", self.config.node_name),
         }
@@ -285,15 +287,12 @@ impl<'a> Keeper<'a> {
         let Some((nft, table)) = &mut self.kernel else {
             return Ok(());
         };
-        let script = if self.whole {
+        let batch = if self.whole {
             table.replace(&self.plan)
         } else {
             table.change(&self.plan, touched)
         };
-        if script.is_empty() {
-            return Ok(());
-        }
-        nft.apply(&self.config.node, script).await
+        nft.apply(batch).await
     }
 
     /// While it is not known what walls are made from: new pods are closed anyhow, and addresses that were given back are closed, too.
@@ -305,13 +304,12 @@ impl<'a> Keeper<'a> {
             return Ok(());
         };
         // What is not there can only be deleted after it was added.
-        let ips: Vec<_> = self.closing.iter().map(Ipv4Addr::to_string).collect();
-        let element = format!("element ip {} pods {{ {} }}", rules::TABLE, ips.join(", "));
-        nft.apply(
-            &self.config.node,
-            format!("add {element}\ndelete {element}\n"),
-        )
-        .await?;
+        let ips = self.closing.iter().map(|ip| Value::Ip(*ip));
+        let all: Vec<_> = ips.map(|ip| Element::of(vec![ip])).collect();
+        let (mut batch, table) = (Batch::new(), rules::table());
+        batch.push(&table, Change::AddElements("pods".into(), all.clone()));
+        batch.push(&table, Change::DeleteElements("pods".into(), all));
+        nft.apply(batch).await?;
         self.closing.clear();
         Ok(())
     }
@@ -381,11 +379,13 @@ impl<'a> Keeper<'a> {
             return;
         }
         let Some((nft, _)) = &self.kernel else { return };
-        let check = ["chain", "ip", rules::TABLE, "forward"];
-        if let Err(e) = nft.list(&self.config.node, &check).await {
-            tracing::warn!("the walls between pods are gone ({e}): making them anew");
-            self.whole = true;
-        }
+        let reason = match nft.has_chain(&rules::table(), "forward").await {
+            Ok(true) => return,
+            Ok(false) => "somebody flushed them".to_owned(),
+            Err(e) => e.to_string(),
+        };
+        tracing::warn!("the walls between pods are gone ({reason}): making them anew");
+        self.whole = true;
     }
 }
 

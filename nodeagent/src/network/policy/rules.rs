@@ -5,14 +5,21 @@
 //! Of a bridge's frames, a pod's cable carries only those of its own address, and none from pod to pod past the node's IP layer.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     net::Ipv4Addr,
 };
 
 use sha2::{Digest, Sha256};
 
 use super::{
-    super::{nft::line, pods::BRIDGE, services::Protocol},
+    super::{
+        nft::{
+            Base, Batch, Field, Hook, Kind, RELATED, Reject, Rule, Set, Side, Statement, Table,
+            Test, Value, Verdict,
+        },
+        pods::BRIDGE,
+        services::Protocol,
+    },
     read::{Namespaces, Peer, PodPeer},
     view::{Labels, Pod},
 };
@@ -20,9 +27,19 @@ use super::{
 /// The name of both tables, of family `ip` and `bridge`.
 pub const TABLE: &str = "skiff-policy";
 /// What the node's end of a pod's cable begins with.
-pub const LINKS: &str = "skiffp*";
+pub const LINKS: &str = "skiffp";
 /// Of packets that were judged on a bridge whose frames the kernel passes through the rules for IP.
-const JUDGED: &str = "0x2000";
+const JUDGED: u32 = 0x2000;
+
+/// The table of family `ip`.
+pub fn table() -> Table {
+    Table::ip(TABLE)
+}
+
+/// The table of family `bridge`.
+pub fn bridge_table() -> Table {
+    Table::bridge(TABLE)
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -64,9 +81,9 @@ pub struct Allow {
 pub struct Chain {
     pub name: String,
     /// For packets that go as the connection's first.
-    pub rules: Vec<String>,
+    pub rules: Vec<Rule>,
     /// For those that come back.
-    pub replies: Vec<String>,
+    pub replies: Vec<Rule>,
     pub sets: Vec<SetKey>,
 }
 
@@ -121,11 +138,11 @@ impl SetKey {
         }
     }
 
-    /// The type, as nftables has it.
-    pub fn kind(&self) -> &'static str {
+    /// What its elements are.
+    pub fn kinds(&self) -> &'static [Kind] {
         match self {
-            SetKey::Pods(_) => "ipv4_addr",
-            SetKey::Ports { .. } => "ipv4_addr . inet_service",
+            SetKey::Pods(_) => &[Kind::Ip],
+            SetKey::Ports { .. } => &[Kind::Ip, Kind::Port],
         }
     }
 }
@@ -148,18 +165,21 @@ fn elements<T: std::fmt::Display + PartialEq>(ranges: &[(T, T)]) -> String {
 
 /// The chain that lets this through and drops the rest.
 pub fn chain(direction: Direction, allowed: &[Allow]) -> Chain {
+    use Side::{Destination, Source};
     let prefix = match direction {
         Direction::Ingress => "in",
         Direction::Egress => "out",
     };
     // The pod is one end; the other is where packets come from, or go to. Connections are made to the destination's port.
     let (there, back) = match direction {
-        Direction::Ingress => (("saddr", "dport"), ("daddr", "sport")),
-        Direction::Egress => (("daddr", "dport"), ("saddr", "sport")),
+        Direction::Ingress => ((Source, Destination), (Destination, Source)),
+        Direction::Egress => ((Destination, Destination), (Source, Source)),
     };
-    let all = |fields| {
-        let lines: BTreeSet<_> = allowed.iter().map(|allow| rule(allow, fields)).collect();
-        lines.into_iter().chain(["drop".into()]).collect::<Vec<_>>()
+    let all = |sides| {
+        let rules = allowed.iter().map(|allow| rule(allow, sides));
+        let sorted: BTreeMap<_, _> = rules.map(|rule| (rule.to_string(), rule)).collect();
+        let rules = sorted.into_values().chain([Rule::new().drop()]);
+        rules.collect::<Vec<_>>()
     };
     let (rules, replies) = (all(there), all(back));
     let mut sets: Vec<_> = allowed
@@ -171,115 +191,146 @@ pub fn chain(direction: Direction, allowed: &[Allow]) -> Chain {
         .collect();
     sets.sort_by_cached_key(SetKey::name);
     sets.dedup();
+    let text: String = rules.iter().map(Rule::to_string).collect();
     Chain {
-        name: format!("{prefix}-{}", short_hash(&rules.concat())),
+        name: format!("{prefix}-{}", short_hash(&text)),
         rules,
         replies,
         sets,
     }
 }
 
-fn rule(allow: &Allow, (address, port): (&str, &str)) -> String {
-    let other = match &allow.other {
-        Other::Everyone => String::new(),
-        Other::Addresses(ranges) => format!("ip {address} {{ {} }} ", elements(ranges)),
-        Other::Set(key @ SetKey::Pods(_)) => format!("ip {address} @{} ", key.name()),
+fn rule(allow: &Allow, (address, port): (Side, Side)) -> Rule {
+    let of = |protocol: &Protocol| Field::PortOf(protocol.number(), port);
+    let address = Field::Address(address);
+    let rule = match &allow.other {
+        Other::Everyone => Rule::new(),
+        Other::Addresses(ranges) => {
+            let ranges = ranges.iter();
+            let ranges = ranges.map(|(first, last)| (Value::Ip(*first), Value::Ip(*last)));
+            Rule::new().when(address, Test::In(ranges.collect()))
+        }
+        Other::Set(key @ SetKey::Pods(_)) => Rule::new().among(&[address], &key.name()),
         Other::Set(key @ SetKey::Ports { protocol, .. }) => {
-            let protocol = protocol.name();
-            format!("ip {address} . {protocol} {port} @{} ", key.name())
+            Rule::new().among(&[address, of(protocol)], &key.name())
         }
     };
-    let ports = match &allow.ports {
-        None => String::new(),
+    let rule = match &allow.ports {
+        None => rule,
         Some((protocol, ranges)) if ranges.contains(&(0, u16::MAX)) => {
-            format!("meta l4proto {} ", protocol.name())
+            let protocol = Value::Protocol(protocol.number());
+            rule.when(Field::Protocol, Test::Is(protocol))
         }
         Some((protocol, ranges)) => {
-            format!("{} {port} {{ {} }} ", protocol.name(), elements(ranges))
+            let ranges = ranges.iter();
+            let ranges = ranges.map(|(first, last)| (Value::Port(*first), Value::Port(*last)));
+            rule.when(of(protocol), Test::In(ranges.collect()))
         }
     };
-    format!("{other}{ports}return")
+    rule.verdict(Verdict::Return)
 }
 
-/// The table of family `ip` without pods: all are closed, but for what the node itself sends them. `answered` is where the node itself answers pods for
-/// the cluster.
-pub fn base(answered: &[Ipv4Addr]) -> String {
-    let (from, to) = (
-        format!("iifname \"{BRIDGE}\""),
-        format!("oifname \"{BRIDGE}\""),
-    );
-    let verdicts = "type ipv4_addr : verdict;";
-    let own: Vec<_> = answered.iter().map(Ipv4Addr::to_string).collect();
-    let input = if own.is_empty() {
-        String::new()
-    } else {
-        format!("{from} ip daddr {{ {} }} goto answered", own.join(", "))
-    };
-    format!(
-        "table ip {TABLE} {{
-comment \"network policies\"
-set pods {{ type ipv4_addr; }}
-set self {{ type ipv4_addr . ipv4_addr; }}
-map ingress {{ {verdicts} }}
-map egress {{ {verdicts} }}
-map ingress-replies {{ {verdicts} }}
-map egress-replies {{ {verdicts} }}
-chain replies {{
-{to} ip daddr vmap @egress-replies
-{from} ip saddr vmap @ingress-replies
-}}
-chain answered {{
-ip saddr != @pods drop
-ip saddr vmap @egress
-ip daddr vmap @ingress
-}}
-chain forward {{ type filter hook forward priority 5; policy accept;
-iifname != \"{BRIDGE}\" oifname != \"{BRIDGE}\" accept
-{from} ip saddr != @pods drop
-{to} ip daddr != @pods reject with icmp type host-unreachable
-{from} {to} meta mark set meta mark or {JUDGED}
-ip saddr . ip daddr @self accept
-ip protocol icmp ct state related accept
-ct direction reply goto replies
-{from} ip saddr vmap @egress
-{to} ip daddr vmap @ingress
-}}
-chain input {{ type filter hook input priority 5; policy accept;
-{input}
-}}
-}}
-"
-    )
-}
+const FROM: Field = Field::Address(Side::Source);
+const TO: Field = Field::Address(Side::Destination);
+const IN: Field = Field::Link(Side::Source);
+const OUT: Field = Field::Link(Side::Destination);
 
-/// The table of family `bridge` without pods: their cables carry nothing.
-pub fn bridge_base() -> String {
-    format!(
-        "table bridge {TABLE} {{
-comment \"network policies\"
-set cables {{ type ifname . ipv4_addr; }}
-chain prerouting {{ type filter hook prerouting priority -310; policy accept;
-iifname != \"{LINKS}\" accept
-ether type ip iifname . ip saddr @cables accept
-ether type arp iifname . arp saddr ip @cables accept
-drop
-}}
-chain forward {{ type filter hook forward priority 10; policy accept;
-iifname \"{LINKS}\" oifname \"{LINKS}\" meta mark and {JUDGED} == 0 drop
-}}
-}}
-"
-    )
-}
-
-/// The script that takes both tables away.
-pub fn cleared() -> String {
-    let mut script = String::new();
-    for family in ["ip", "bridge"] {
-        line!(
-            script,
-            "add table {family} {TABLE}\ndelete table {family} {TABLE}"
-        );
+/// The table of family `ip` without pods, in the place of whatever is there: all are closed, but for what the node itself sends them. `answered` is where
+/// the node itself answers pods for the cluster.
+pub fn base(answered: &[Ipv4Addr]) -> Batch {
+    let table = table();
+    let mut batch = Batch::new();
+    batch.renew(&table, Some("network policies"));
+    batch.set(&table, Set::new("pods", &[Kind::Ip]));
+    batch.set(&table, Set::new("self", &[Kind::Ip, Kind::Ip]));
+    for map in ["ingress", "egress", "ingress-replies", "egress-replies"] {
+        batch.set(&table, Set::verdicts(map, &[Kind::Ip]));
     }
-    script
+    let bridge = || Test::Is(Value::Link(BRIDGE.into()));
+    let (from, to) = (
+        || Rule::new().when(IN, bridge()),
+        || Rule::new().when(OUT, bridge()),
+    );
+    let replies = vec![
+        to().lookup(&[TO], "egress-replies"),
+        from().lookup(&[FROM], "ingress-replies"),
+    ];
+    batch.chain(&table, "replies", None, replies);
+    let stranger = Test::NotInSet("pods".into());
+    let own = vec![
+        Rule::new().when(FROM, stranger).drop(),
+        Rule::new().lookup(&[FROM], "egress"),
+        Rule::new().lookup(&[TO], "ingress"),
+    ];
+    batch.chain(&table, "answered", None, own);
+    let base = Some(Base::filter(Hook::Forward, 5));
+    batch.chain(&table, "forward", base, forwarded());
+    let own: Vec<_> = answered.iter().map(|ip| Value::Ip(*ip)).collect();
+    let own = own.into_iter().map(|ip| (ip.clone(), ip)).collect();
+    let input = from().when(TO, Test::In(own)).goto("answered");
+    let input = Vec::from_iter(Some(input).filter(|_| !answered.is_empty()));
+    let base = Some(Base::filter(Hook::Input, 5));
+    batch.chain(&table, "input", base, input);
+    batch
+}
+
+/// What passes the node.
+fn forwarded() -> Vec<Rule> {
+    let bridge = || Value::Link(BRIDGE.into());
+    let from = || Rule::new().when(IN, Test::Is(bridge()));
+    let to = || Rule::new().when(OUT, Test::Is(bridge()));
+    let stranger = || Test::NotInSet("pods".into());
+    let unreachable = Statement::Reject(Reject::HostUnreachable);
+    vec![
+        Rule::new()
+            .when(IN, Test::IsNot(bridge()))
+            .when(OUT, Test::IsNot(bridge()))
+            .accept(),
+        from().when(FROM, stranger()).drop(),
+        to().when(TO, stranger()).then(unreachable),
+        from().followed_by(to()).then(Statement::MarkOr(JUDGED)),
+        Rule::new().among(&[FROM, TO], "self").accept(),
+        Rule::new()
+            .when(Field::IpProtocol, Test::Is(Value::Protocol(1)))
+            .when(Field::ConnectionState, Test::Has(RELATED))
+            .accept(),
+        Rule::new()
+            .when(Field::ConnectionDirection, Test::Is(Value::Direction(1)))
+            .goto("replies"),
+        from().lookup(&[FROM], "egress"),
+        to().lookup(&[TO], "ingress"),
+    ]
+}
+
+/// The table of family `bridge` without pods, in the place of whatever is there: their cables carry nothing.
+pub fn bridge_base() -> Batch {
+    let table = bridge_table();
+    let mut batch = Batch::new();
+    batch.renew(&table, Some("network policies"));
+    batch.set(&table, Set::new("cables", &[Kind::Link, Kind::Ip]));
+    let of_type = |number| Rule::new().when(Field::EtherType, Test::Is(Value::EtherType(number)));
+    let (ip, arp) = (of_type(0x0800), of_type(0x0806));
+    let prerouting = vec![
+        Rule::new().when(IN, Test::BeginsNot(LINKS.into())).accept(),
+        ip.among(&[IN, FROM], "cables").accept(),
+        arp.among(&[IN, Field::ArpSender], "cables").accept(),
+        Rule::new().drop(),
+    ];
+    let base = Some(Base::filter(Hook::Prerouting, -310));
+    batch.chain(&table, "prerouting", base, prerouting);
+    let past = Rule::new()
+        .when(IN, Test::Begins(LINKS.into()))
+        .when(OUT, Test::Begins(LINKS.into()))
+        .when(Field::Mark, Test::Lacks(JUDGED))
+        .drop();
+    let base = Some(Base::filter(Hook::Forward, 10));
+    batch.chain(&table, "forward", base, vec![past]);
+    batch
+}
+
+/// Takes both tables away.
+pub fn cleared() -> Batch {
+    let mut batch = Batch::cleared(&table());
+    batch.clear(&bridge_table());
+    batch
 }

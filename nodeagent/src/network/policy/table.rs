@@ -1,6 +1,6 @@
-//! The tables as they are in the kernel, and the scripts that bring them to what a plan says.
+//! The tables as they are in the kernel, and the changes that bring them to what a plan says.
 //!
-//! Invariant: a script names only what was touched and is different: a pod that comes or goes is a handful of elements. Chains are filled before anything
+//! Invariant: a change names only what was touched and is different: a pod that comes or goes is a handful of elements. Chains are filled before anything
 //! leads to them, and emptied after.
 
 use std::{
@@ -9,13 +9,13 @@ use std::{
 };
 
 use super::{
-    super::nft::line,
+    super::nft::{self, Batch, Change, Name, Rule, Set, Value, Verdict},
     members::Element,
     plan::{Plan, Touched},
-    rules::{self, Chain, TABLE},
+    rules::{self, Chain, bridge_table, table},
 };
 
-/// What the kernel holds once all scripts given out were applied.
+/// What the kernel holds once all changes given out were made.
 #[derive(Debug)]
 pub struct Table {
     /// Whether the kernel has tables of family `bridge`.
@@ -36,56 +36,51 @@ struct Place {
     egress: Option<String>,
 }
 
-/// Parts of a script in the order in which nftables must see them.
+/// Changes in the order in which nftables must see them.
 #[derive(Default)]
 struct Script {
-    add: String,
-    delete_elements: String,
-    add_elements: String,
-    delete: String,
+    add: Batch,
+    delete_elements: Batch,
+    add_elements: Batch,
+    delete: Batch,
 }
 
 impl Script {
-    fn finish(self) -> String {
-        [
-            self.add,
-            self.delete_elements,
-            self.add_elements,
-            self.delete,
-        ]
-        .concat()
+    fn finish(self) -> Batch {
+        let mut batch = self.add;
+        batch.append(self.delete_elements);
+        batch.append(self.add_elements);
+        batch.append(self.delete);
+        batch
     }
 
-    fn element(&mut self, adds: bool, container: &str, element: &str) {
+    fn elements(&mut self, adds: bool, (to, name): (&nft::Table, &str), all: Vec<nft::Element>) {
+        if all.is_empty() {
+            return;
+        }
+        let name = Name::from(name);
         if adds {
-            line!(self.add_elements, "add element {container} {{ {element} }}");
+            self.add_elements.push(to, Change::AddElements(name, all));
         } else {
-            line!(
-                self.delete_elements,
-                "delete element {container} {{ {element} }}"
-            );
+            let change = Change::DeleteElements(name, all);
+            self.delete_elements.push(to, change);
         }
     }
 
     fn add_chain(&mut self, chain: &Chain) {
-        for (name, rules) in [
-            (chain.name.clone(), &chain.rules),
-            (replies(&chain.name), &chain.replies),
-        ] {
-            line!(self.add, "add chain ip {TABLE} {name}");
-            for rule in rules {
-                line!(self.add, "add rule ip {TABLE} {name} {rule}");
-            }
-        }
+        let mut add = |name: &str, rules: &[Rule]| {
+            self.add.chain(&table(), name, None, rules.to_vec());
+        };
+        add(&chain.name, &chain.rules);
+        add(&replies(&chain.name), &chain.replies);
     }
 
     fn delete_chain(&mut self, name: &str) {
         // All are emptied before any is deleted, and both before the sets that they refer to.
         for name in [name.to_owned(), replies(name)] {
-            line!(
-                self.delete,
-                "flush chain ip {TABLE} {name}\ndelete chain ip {TABLE} {name}"
-            );
+            let (name, table) = (Name::from(name), table());
+            self.delete.push(&table, Change::FlushChain(name.clone()));
+            self.delete.push(&table, Change::DeleteChain(name));
         }
     }
 }
@@ -94,11 +89,9 @@ fn replies(chain: &str) -> String {
     format!("{chain}-replies")
 }
 
-fn text((ip, port): &Element) -> String {
-    match port {
-        Some(port) => format!("{ip} . {port}"),
-        None => ip.to_string(),
-    }
+fn element((ip, port): &Element) -> nft::Element {
+    let port = port.map(Value::Port);
+    nft::Element::of([Value::Ip(*ip)].into_iter().chain(port).collect())
 }
 
 impl Place {
@@ -114,26 +107,30 @@ impl Place {
         }
     }
 
-    /// The elements of this place: (container, element).
-    fn elements(&self, ip: Ipv4Addr, bridge: bool) -> BTreeSet<(String, String)> {
+    /// The elements of this place, with where they are.
+    fn elements(&self, ip: Ipv4Addr, bridge: bool) -> BTreeSet<(nft::Table, String, nft::Element)> {
+        let at = Value::Ip(ip);
         let mut found = BTreeSet::new();
         let mut add = |container: &str, element| {
-            found.insert((format!("ip {TABLE} {container}"), element));
+            found.insert((table(), container.to_owned(), element));
         };
         if self.known {
-            add("pods", ip.to_string());
-            add("self", format!("{ip} . {ip}"));
+            add("pods", nft::Element::of(vec![at.clone()]));
+            add("self", nft::Element::of(vec![at.clone(), at.clone()]));
         }
         for (map, chain) in [("ingress", &self.ingress), ("egress", &self.egress)] {
             if let Some(chain) = chain {
-                add(map, format!("{ip} : jump {chain}"));
-                let back = replies(chain);
-                add(&format!("{map}-replies"), format!("{ip} : jump {back}"));
+                let jump = |chain: &str| {
+                    nft::Element::verdict(vec![at.clone()], Verdict::Jump(chain.into()))
+                };
+                add(map, jump(chain));
+                add(&format!("{map}-replies"), jump(&replies(chain)));
             }
         }
         if let Some(cable) = self.cable.as_ref().filter(|_| bridge) {
-            let element = format!("\"{cable}\" . {ip}");
-            found.insert((format!("bridge {TABLE} cables"), element));
+            let key = vec![Value::Link(cable.as_str().into()), at];
+            let element = nft::Element::of(key);
+            found.insert((bridge_table(), "cables".into(), element));
         }
         found
     }
@@ -151,18 +148,12 @@ impl Table {
         }
     }
 
-    /// The script from nothing, or from whatever is there, to exactly this plan.
-    pub fn replace(&mut self, plan: &Plan) -> String {
+    /// From nothing, or from whatever is there, to exactly this plan.
+    pub fn replace(&mut self, plan: &Plan) -> Batch {
         *self = Self::new(self.bridge, std::mem::take(&mut self.answered));
-        let mut script = String::new();
-        line!(script, "add table ip {TABLE}\ndelete table ip {TABLE}");
-        script.push_str(&rules::base(&self.answered));
+        let mut batch = rules::base(&self.answered);
         if self.bridge {
-            line!(
-                script,
-                "add table bridge {TABLE}\ndelete table bridge {TABLE}"
-            );
-            script.push_str(&rules::bridge_base());
+            batch.append(rules::bridge_base());
         }
         let all = Touched {
             addresses: plan.own().map(|own| own.ip).collect(),
@@ -170,12 +161,12 @@ impl Table {
             sets: plan.sets().map(|(name, _)| name.clone()).collect(),
             elements: BTreeMap::new(),
         };
-        script.push_str(&self.change(plan, all));
-        script
+        batch.append(self.change(plan, all));
+        batch
     }
 
-    /// The script for what was touched. Empty if nothing is different.
-    pub fn change(&mut self, plan: &Plan, touched: Touched) -> String {
+    /// For what was touched. Empty if nothing is different.
+    pub fn change(&mut self, plan: &Plan, touched: Touched) -> Batch {
         let mut script = Script::default();
         for name in &touched.sets {
             self.change_set(&mut script, plan, name);
@@ -200,7 +191,8 @@ impl Table {
             .cloned()
             .collect();
         for name in gone {
-            line!(script.delete, "delete set ip {TABLE} {name}");
+            let delete = Change::DeleteSet(name.as_str().into());
+            script.delete.push(&table(), delete);
             self.sets.remove(&name);
         }
         script.finish()
@@ -213,11 +205,7 @@ impl Table {
             let all = there.chain(plan.elements(name)).copied().collect();
             return self.change_elements(script, plan, name, &all);
         }
-        line!(
-            script.add,
-            "add set ip {TABLE} {name} {{ type {}; }}",
-            key.kind()
-        );
+        script.add.set(&table(), Set::new(name, key.kinds()));
         self.sets.insert(name.to_owned(), BTreeSet::new());
         let all = plan.elements(name).copied().collect();
         self.change_elements(script, plan, name, &all);
@@ -237,29 +225,26 @@ impl Table {
         for element in elements {
             if plan.has_element(name, element) {
                 if there.insert(*element) {
-                    comes.push(text(element));
+                    comes.push(self::element(element));
                 }
             } else if there.remove(element) {
-                goes.push(text(element));
+                goes.push(self::element(element));
             }
         }
-        for (adds, list) in [(true, comes), (false, goes)] {
-            if !list.is_empty() {
-                script.element(adds, &format!("ip {TABLE} {name}"), &list.join(", "));
-            }
-        }
+        script.elements(true, (&table(), name), comes);
+        script.elements(false, (&table(), name), goes);
     }
 
     fn change_place(&mut self, script: &mut Script, plan: &Plan, ip: Ipv4Addr) {
         let new = Place::of(plan, ip);
         let old = self.places.remove(&ip).unwrap_or_default();
         let (before, after) = (old.elements(ip, self.bridge), new.elements(ip, self.bridge));
-        for (container, element) in before.difference(&after) {
-            let key = element.split(" : ").next().unwrap_or(element);
-            script.element(false, container, key);
+        for (table, container, element) in before.difference(&after) {
+            let key = nft::Element::of(element.key.clone());
+            script.elements(false, (table, container), vec![key]);
         }
-        for (container, element) in after.difference(&before) {
-            script.element(true, container, element);
+        for (table, container, element) in after.difference(&before) {
+            script.elements(true, (table, container), vec![element.clone()]);
         }
         if new != Place::default() {
             self.places.insert(ip, new);

@@ -9,16 +9,19 @@ use std::{
     net::Ipv4Addr,
 };
 
-use netlink_sys::{Socket, SocketAddr};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 
 use super::{
-    super::{Error, failed, ns::Namespace},
+    super::{
+        Error, failed,
+        ns::Namespace,
+        wire::{self, ACK, DUMP, NLMSG_DONE, NLMSG_ERROR, Writer},
+    },
     plan::{PortPlan, Protocol},
 };
 
-/// From `linux/netfilter/nfnetlink_conntrack.h`, `linux/netfilter/nfnetlink.h` and `linux/netlink.h`.
+/// From `linux/netfilter/nfnetlink_conntrack.h`.
 mod kernel {
-    pub const NETLINK_NETFILTER: isize = 12;
     pub const CT_GET: u16 = 1 << 8 | 1;
     pub const CT_DELETE: u16 = 1 << 8 | 2;
     pub const CTA_TUPLE_ORIG: u16 = 1;
@@ -29,14 +32,6 @@ mod kernel {
     pub const CTA_IP_V4_DST: u16 = 2;
     pub const CTA_PROTO_NUM: u16 = 1;
     pub const CTA_PROTO_DST_PORT: u16 = 3;
-    pub const NLMSG_ERROR: u16 = 2;
-    pub const NLMSG_DONE: u16 = 3;
-    pub const REQUEST: u16 = 1;
-    pub const ACK: u16 = 4;
-    pub const DUMP: u16 = 0x300;
-    pub const NESTED: u16 = 0x8000;
-    /// `nlmsghdr` and `nfgenmsg`.
-    pub const HEADERS: usize = 16 + 4;
 }
 
 /// An IPv4 entry: where the client sent to, who answers, and the bytes that name the entry.
@@ -66,8 +61,7 @@ impl Wanted {
         {
             let protocol = match plan.protocol {
                 Protocol::Tcp => continue,
-                Protocol::Udp => 17,
-                Protocol::Sctp => 132,
+                other => other.number(),
             };
             let endpoints = || {
                 plan.reachable()
@@ -115,7 +109,7 @@ impl Wanted {
 /// Deletes the stale entries inside `ns`; returns how many there were.
 pub async fn clean(ns: &Namespace, wanted: Wanted) -> Result<usize, Error> {
     ns.call(move || {
-        let mut socket = Socket::new(kernel::NETLINK_NETFILTER)?;
+        let mut socket = Socket::new(NETLINK_NETFILTER)?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
         let stale: Vec<_> = dump(&socket)?
@@ -131,41 +125,36 @@ pub async fn clean(ns: &Namespace, wanted: Wanted) -> Result<usize, Error> {
     .map_err(|e: std::io::Error| failed("clear connection entries", e))
 }
 
-fn message(kind: u16, flags: u16, attributes: &[u8]) -> Vec<u8> {
-    let mut bytes = ((kernel::HEADERS + attributes.len()) as u32)
-        .to_ne_bytes()
-        .to_vec();
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend((flags | kernel::REQUEST).to_ne_bytes());
-    // Sequence, port; then family, version, resource.
-    bytes.extend([0; 8]);
-    bytes.extend([libc::AF_INET as u8, 0, 0, 0]);
-    bytes.extend(attributes);
-    bytes
+fn request(kind: u16, flags: u16, body: impl FnOnce(&mut Writer)) -> Vec<u8> {
+    let mut writer = Writer::default();
+    writer.message((kind, flags, 0), (libc::AF_INET as u8, 0), body);
+    writer.bytes
 }
 
 fn dump(socket: &Socket) -> std::io::Result<Vec<Entry>> {
-    socket.send(&message(kernel::CT_GET, kernel::DUMP, &[]), 0)?;
+    socket.send(&request(kernel::CT_GET, DUMP, |_| {}), 0)?;
     let mut entries = Vec::new();
     loop {
         let (bytes, _) = socket.recv_from_full()?;
-        for (kind, body) in messages(&bytes) {
-            match kind {
-                kernel::NLMSG_DONE => return Ok(entries),
-                kernel::NLMSG_ERROR => error_of(body)?,
-                _ => entries.extend(body.get(4..).and_then(entry)),
+        for message in wire::messages(&bytes) {
+            match message.kind {
+                NLMSG_DONE => return Ok(entries),
+                NLMSG_ERROR => wire::acknowledged(message.body)?,
+                _ => entries.extend(message.body.get(4..).and_then(entry)),
             }
         }
     }
 }
 
 fn delete(socket: &Socket, entry: &Entry) -> std::io::Result<()> {
-    let attribute = attribute_bytes(kernel::CTA_TUPLE_ORIG | kernel::NESTED, &entry.original);
-    socket.send(&message(kernel::CT_DELETE, kernel::ACK, &attribute), 0)?;
+    let request = request(kernel::CT_DELETE, ACK, |w| {
+        w.nest(kernel::CTA_TUPLE_ORIG, |w| w.bytes.extend(&entry.original));
+    });
+    socket.send(&request, 0)?;
     let (bytes, _) = socket.recv_from_full()?;
-    for (kind, body) in messages(&bytes) {
-        if kind == kernel::NLMSG_ERROR {
-            match error_of(body) {
+    for message in wire::messages(&bytes) {
+        if message.kind == NLMSG_ERROR {
+            match wire::acknowledged(message.body) {
                 // It ended by itself meanwhile.
                 Err(e) if e.raw_os_error() == Some(libc::ENOENT) => {}
                 other => other?,
@@ -175,83 +164,23 @@ fn delete(socket: &Socket, entry: &Entry) -> std::io::Result<()> {
     Ok(())
 }
 
-fn error_of(body: &[u8]) -> std::io::Result<()> {
-    match body
-        .get(..4)
-        .and_then(|b| b.try_into().ok())
-        .map(i32::from_ne_bytes)
-    {
-        Some(0) => Ok(()),
-        Some(code) => Err(std::io::Error::from_raw_os_error(-code)),
-        None => Err(std::io::ErrorKind::UnexpectedEof.into()),
-    }
-}
-
-/// (type, what follows the header) of each netlink message.
-fn messages(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
-    let mut found = Vec::new();
-    while let (Some(length), Some(kind)) = (
-        bytes
-            .get(..4)
-            .and_then(|b| b.try_into().ok())
-            .map(u32::from_ne_bytes),
-        u16_at(bytes, 4),
-    ) {
-        let Some(body) = bytes.get(16..length as usize) else {
-            break;
-        };
-        found.push((kind, body));
-        bytes = bytes
-            .get((length as usize).next_multiple_of(4)..)
-            .unwrap_or_default();
-    }
-    found
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
-}
-
-/// (type without flags, value) of each attribute.
-fn attributes(mut bytes: &[u8]) -> BTreeMap<u16, &[u8]> {
-    let mut found = BTreeMap::new();
-    while let (Some(length), Some(kind)) = (u16_at(bytes, 0), u16_at(bytes, 2)) {
-        let Some(value) = bytes.get(4..usize::from(length)) else {
-            break;
-        };
-        found.insert(kind & 0x3fff, value);
-        bytes = bytes
-            .get(usize::from(length).next_multiple_of(4)..)
-            .unwrap_or_default();
-    }
-    found
-}
-
-fn attribute_bytes(kind: u16, value: &[u8]) -> Vec<u8> {
-    let mut bytes = ((4 + value.len()) as u16).to_ne_bytes().to_vec();
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend(value);
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-    bytes
-}
-
 fn entry(bytes: &[u8]) -> Option<Entry> {
-    let all = attributes(bytes);
-    let original = *all.get(&kernel::CTA_TUPLE_ORIG)?;
-    let tuple = attributes(original);
-    let proto = attributes(tuple.get(&kernel::CTA_TUPLE_PROTO)?);
-    let reply = attributes(all.get(&kernel::CTA_TUPLE_REPLY)?);
+    let original = wire::attribute(bytes, kernel::CTA_TUPLE_ORIG)?;
+    let proto = wire::attribute(original, kernel::CTA_TUPLE_PROTO)?;
+    let port = wire::attribute(proto, kernel::CTA_PROTO_DST_PORT)?;
+    let reply = wire::attribute(bytes, kernel::CTA_TUPLE_REPLY)?;
+    let ip = |tuple| wire::attribute(tuple, kernel::CTA_TUPLE_IP);
     Some(Entry {
-        protocol: *proto.get(&kernel::CTA_PROTO_NUM)?.first()?,
-        to: address(tuple.get(&kernel::CTA_TUPLE_IP)?, kernel::CTA_IP_V4_DST)?,
-        port: u16::from_be_bytes((*proto.get(&kernel::CTA_PROTO_DST_PORT)?).try_into().ok()?),
-        answers: address(reply.get(&kernel::CTA_TUPLE_IP)?, kernel::CTA_IP_V4_SRC)?,
+        protocol: *wire::attribute(proto, kernel::CTA_PROTO_NUM)?.first()?,
+        to: address(ip(original)?, kernel::CTA_IP_V4_DST)?,
+        port: u16::from_be_bytes(port.try_into().ok()?),
+        answers: address(ip(reply)?, kernel::CTA_IP_V4_SRC)?,
         original: original.to_vec(),
     })
 }
 
 fn address(bytes: &[u8], kind: u16) -> Option<Ipv4Addr> {
-    let octets: [u8; 4] = (*attributes(bytes).get(&kind)?).try_into().ok()?;
+    let octets: [u8; 4] = wire::attribute(bytes, kind)?.try_into().ok()?;
     Some(octets.into())
 }
 
@@ -318,44 +247,29 @@ mod tests {
     #[test]
     fn entries_are_read() {
         let tuple = |src: [u8; 4], dst: [u8; 4], port: u16| {
-            let ip = [
-                attribute_bytes(kernel::CTA_IP_V4_SRC, &src),
-                attribute_bytes(kernel::CTA_IP_V4_DST, &dst),
-            ]
-            .concat();
-            let proto = [
-                attribute_bytes(kernel::CTA_PROTO_NUM, &[17]),
-                attribute_bytes(kernel::CTA_PROTO_DST_PORT, &port.to_be_bytes()),
-            ]
-            .concat();
-            [
-                attribute_bytes(kernel::CTA_TUPLE_IP | kernel::NESTED, &ip),
-                attribute_bytes(kernel::CTA_TUPLE_PROTO | kernel::NESTED, &proto),
-            ]
-            .concat()
+            let mut w = Writer::default();
+            w.nest(kernel::CTA_TUPLE_IP, |w| {
+                w.attribute(kernel::CTA_IP_V4_SRC, &src);
+                w.attribute(kernel::CTA_IP_V4_DST, &dst);
+            });
+            w.nest(kernel::CTA_TUPLE_PROTO, |w| {
+                w.attribute(kernel::CTA_PROTO_NUM, &[17]);
+                w.attribute(kernel::CTA_PROTO_DST_PORT, &port.to_be_bytes());
+            });
+            w.bytes
         };
         let original = tuple([10, 0, 0, 1], [10, 96, 0, 1], 53);
         let reply = tuple([10, 244, 0, 2], [10, 0, 0, 1], 4000);
-        let bytes = [
-            attribute_bytes(kernel::CTA_TUPLE_ORIG, &original),
-            attribute_bytes(kernel::CTA_TUPLE_REPLY, &reply),
-        ]
-        .concat();
+        let mut w = Writer::default();
+        w.attribute(kernel::CTA_TUPLE_ORIG, &original);
+        w.attribute(kernel::CTA_TUPLE_REPLY, &reply);
+        let bytes = w.bytes;
         let got = entry(&bytes).unwrap();
         assert_eq!(
             (got.protocol, got.to, got.port, got.answers),
             (17, [10, 96, 0, 1].into(), 53, [10, 244, 0, 2].into())
         );
         assert_eq!(got.original, original);
-        let two = [
-            message(kernel::CT_GET, 0, &bytes),
-            message(kernel::NLMSG_DONE, 0, &[]),
-        ]
-        .concat();
-        assert_eq!(
-            messages(&two).iter().map(|m| m.0).collect::<Vec<_>>(),
-            [kernel::CT_GET, kernel::NLMSG_DONE]
-        );
-        assert!(entry(&[1, 2, 3]).is_none() && messages(&[9; 7]).is_empty());
+        assert!(entry(&[1, 2, 3]).is_none());
     }
 }

@@ -4,6 +4,7 @@
 //! scratch. The rules stay when the agent ends, so that its restart is not noticed. Follows kube-proxy's `cmd/kube-proxy/app/server.go` in purpose.
 
 mod conntrack;
+mod elements;
 mod health;
 mod plan;
 mod rules;
@@ -29,7 +30,7 @@ use self::{
 };
 use super::{
     Error,
-    nft::Nft,
+    nft::{Batch, Nft},
     ns::Namespace,
     view::{Change, ClusterView, ObjectName},
 };
@@ -84,13 +85,7 @@ pub async fn run_proxy(
 /// Takes the rules away; for a machine that leaves its cluster.
 pub async fn clear(node: &Namespace) -> Result<(), Error> {
     match Nft::find(node).await {
-        Ok(nft) => {
-            nft.apply(
-                node,
-                format!("add table ip {0}\ndelete table ip {0}\n", rules::TABLE),
-            )
-            .await
-        }
+        Ok(nft) => nft.apply(Batch::cleared(&elements::table())).await,
         Err(Error::Unsupported { .. }) => Ok(()),
         Err(e) => Err(e),
     }
@@ -114,7 +109,7 @@ async fn backend(config: &ProxyConfig) -> Result<Backend, Error> {
         Err(e) => return Err(e),
     };
     tracing::warn!(
-        "services are proxied in user space: {reason}. This is slower, hides clients' addresses from pods and cannot do SCTP. Install nftables to end this."
+        "services are proxied in user space: {reason}. This is slower, hides clients' addresses from pods and cannot do SCTP. A kernel with nftables ends this."
     );
     Ok(Backend::Userspace(
         UserspaceProxy::start(config.node.clone()).await?,
@@ -208,10 +203,8 @@ impl Proxy {
             Backend::Nftables { nft, table } => {
                 let fragments = plans
                     .iter()
-                    .map(|(name, plans)| (name.clone(), render(plans, &node)))
-                    .collect();
-                nft.apply(&self.config.node, table.replace(&node, fragments))
-                    .await?;
+                    .map(|(name, plans)| (name.clone(), render(plans, &node)));
+                nft.apply(table.replace(&node, fragments)).await?;
             }
             Backend::Userspace(userspace) => userspace.replace(plans.values().flatten()).await,
         }
@@ -243,10 +236,7 @@ impl Proxy {
                         Some(render(plans, &node)).filter(|_| !plans.is_empty()),
                     )
                 });
-                let script = table.change(fragments, Instant::now());
-                if !script.is_empty() {
-                    nft.apply(&self.config.node, script).await?;
-                }
+                nft.apply(table.change(fragments, Instant::now())).await?;
             }
             Backend::Userspace(userspace) => {
                 let all = self
@@ -277,9 +267,21 @@ impl Proxy {
                 !gone
             });
         }
-        self.plans.extend(changed);
-        self.plans.retain(|_, plans| !plans.is_empty());
-        self.health.set(self.plans.values().flatten()).await;
+        let mut checked = all;
+        for (name, new) in changed {
+            let is_checked = |plans: &[PortPlan]| plans.iter().any(|p| p.health_check.is_some());
+            checked |= is_checked(&new);
+            let old = if new.is_empty() {
+                self.plans.remove(&name)
+            } else {
+                self.plans.insert(name, new)
+            };
+            checked |= old.is_some_and(|old| is_checked(&old));
+        }
+        // what most changes have nothing to do with need not be looked for among all services
+        if checked {
+            self.health.set(self.plans.values().flatten()).await;
+        }
         if !lost.is_empty() && matches!(self.backend, Backend::Nftables { .. }) {
             match conntrack::clean(&self.config.node, lost).await {
                 Ok(0) => {}
@@ -307,23 +309,21 @@ impl Proxy {
         let Backend::Nftables { nft, table } = &mut self.backend else {
             return false;
         };
-        let script = table.sweep(Instant::now());
-        if !script.is_empty() {
-            if let Err(e) = nft.apply(&self.config.node, script).await {
+        let rested = table.sweep(Instant::now());
+        if !rested.is_empty() {
+            if let Err(e) = nft.apply(rested).await {
                 tracing::debug!("chains of services that are gone stay until the next start: {e}");
             }
             return false;
         }
-        match nft
-            .list(
-                &self.config.node,
-                &["chain", "ip", rules::TABLE, "services"],
-            )
-            .await
-        {
-            Ok(_) => false,
+        match nft.has_chain(&elements::table(), "services").await {
+            Ok(true) => false,
+            Ok(false) => {
+                tracing::warn!("the rules for services are gone: making them anew");
+                true
+            }
             Err(e) => {
-                tracing::warn!("the rules for services are gone ({e}): making them anew");
+                tracing::warn!("the rules for services: {e}: making them anew");
                 true
             }
         }

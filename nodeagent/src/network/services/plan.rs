@@ -5,16 +5,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
 use ipnet::Ipv4Net;
-use k8s_openapi::api::{
-    core::v1::{Service, ServicePort},
-    discovery::v1::{Endpoint as SliceEndpoint, EndpointSlice},
-};
+use k8s_openapi::api::core::v1::{Service, ServicePort};
 
-use super::super::view::{ObjectName, Slices};
+use super::super::{
+    slice::{Endpoint as SliceEndpoint, Port, Slice},
+    view::{ObjectName, Slices},
+};
 
 /// Services with this label belong to another proxy.
 const OTHER_PROXY_LABEL: &str = "service.kubernetes.io/service-proxy-name";
@@ -39,6 +39,15 @@ impl Protocol {
             "UDP" => Some(Protocol::Udp),
             "SCTP" => Some(Protocol::Sctp),
             _ => None,
+        }
+    }
+
+    /// Its number above IP.
+    pub fn number(self) -> u8 {
+        match self {
+            Protocol::Tcp => 6,
+            Protocol::Udp => 17,
+            Protocol::Sctp => 132,
         }
     }
 
@@ -248,7 +257,7 @@ fn plan_port(
             .filter(|p| *p != 0)
             .map(|p| (p, ready.len()));
     }
-    categorize(&mut plan, &candidates, node);
+    categorize(&mut plan, &candidates);
     Some(plan)
 }
 
@@ -285,8 +294,10 @@ struct Candidate {
     endpoint: Endpoint,
     ready: bool,
     serving_terminating: bool,
-    zones: BTreeSet<String>,
-    nodes: BTreeSet<String>,
+    /// Whether it is meant for this node's zone; `None`: nothing is said of zones.
+    for_zone: Option<bool>,
+    /// The same of the node itself.
+    for_node: Option<bool>,
 }
 
 /// By address and port. An address that is in two slices, or is two pods', is the one that does not terminate.
@@ -297,22 +308,13 @@ fn candidates(
     node: &NodeFacts,
 ) -> BTreeMap<(Ipv4Addr, u16), Candidate> {
     let mut found = BTreeMap::new();
-    for slice in slices.values().filter(|s| s.address_type == "IPv4") {
+    for slice in slices.values().filter(|slice| slice.is_ipv4) {
         for port in ports(slice, port_name, protocol) {
-            for endpoint in slice.endpoints.iter().flatten() {
-                let Some(ip) = endpoint
-                    .addresses
-                    .first()
-                    .and_then(|a| a.parse::<Ipv4Addr>().ok())
-                else {
+            for endpoint in &slice.endpoints {
+                let Some(IpAddr::V4(ip)) = endpoint.ip else {
                     continue;
                 };
-                let terminating = endpoint
-                    .conditions
-                    .as_ref()
-                    .and_then(|c| c.terminating)
-                    .unwrap_or(false);
-                if !terminating || !found.contains_key(&(ip, port)) {
+                if !endpoint.terminating || !found.contains_key(&(ip, port)) {
                     found.insert((ip, port), candidate(endpoint, ip, port, node));
                 }
             }
@@ -331,56 +333,31 @@ pub fn ready_endpoints(slices: &Slices, port_name: &str) -> Vec<SocketAddr> {
 }
 
 fn ports<'a>(
-    slice: &'a EndpointSlice,
+    slice: &'a Slice,
     name: &'a str,
     protocol: Protocol,
 ) -> impl Iterator<Item = u16> + 'a {
-    let same = move |p: &&k8s_openapi::api::discovery::v1::EndpointPort| {
-        p.name.as_deref().unwrap_or_default() == name
-            && Protocol::parse(p.protocol.as_deref()) == Some(protocol)
-    };
-    slice
-        .ports
-        .iter()
-        .flatten()
-        .filter(same)
-        .filter_map(|p| u16::try_from(p.port?).ok())
-        .filter(|p| *p != 0)
+    let same = move |p: &&Port| &*p.name == name && p.protocol == protocol;
+    slice.ports.iter().filter(same).map(|p| p.port)
 }
 
 fn candidate(endpoint: &SliceEndpoint, ip: Ipv4Addr, port: u16, node: &NodeFacts) -> Candidate {
-    let conditions = endpoint.conditions.clone().unwrap_or_default();
-    let hints = endpoint.hints.clone().unwrap_or_default();
+    let local = endpoint.node.as_deref() == Some(&*node.name);
+    let hints = endpoint.hints.as_deref();
+    let meant = |names: &Vec<String>, name: Option<&String>| {
+        (!names.is_empty()).then(|| name.is_some_and(|name| names.contains(name)))
+    };
     Candidate {
-        endpoint: Endpoint {
-            ip,
-            port,
-            local: endpoint.node_name.as_deref() == Some(&node.name),
-        },
-        ready: conditions.ready.unwrap_or(true),
-        serving_terminating: conditions.serving.unwrap_or(true)
-            && conditions.terminating.unwrap_or(false),
-        zones: hints
-            .for_zones
-            .into_iter()
-            .flatten()
-            .map(|z| z.name)
-            .collect(),
-        nodes: hints
-            .for_nodes
-            .into_iter()
-            .flatten()
-            .map(|n| n.name)
-            .collect(),
+        endpoint: Endpoint { ip, port, local },
+        ready: endpoint.ready,
+        serving_terminating: endpoint.serving && endpoint.terminating,
+        for_zone: hints.and_then(|h| meant(&h.zones, node.zone.as_ref())),
+        for_node: hints.and_then(|h| meant(&h.nodes, Some(&node.name))),
     }
 }
 
 /// Fills in the endpoints for the policies that the service uses: ready ones, or where there are none those that terminate but still serve.
-fn categorize(
-    plan: &mut PortPlan,
-    candidates: &BTreeMap<(Ipv4Addr, u16), Candidate>,
-    node: &NodeFacts,
-) {
+fn categorize(plan: &mut PortPlan, candidates: &BTreeMap<(Ipv4Addr, u16), Candidate>) {
     let pick = |want: &dyn Fn(&Candidate) -> bool| -> Vec<Endpoint> {
         candidates
             .values()
@@ -398,9 +375,9 @@ fn categorize(
     let uses_cluster = !plan.internal_local || plan.externally_accessible();
     let uses_local = plan.internal_local || (plan.external_local && plan.externally_accessible());
     if uses_cluster {
-        let nearness = nearness(candidates, node);
+        let nearness = nearness(candidates);
         plan.cluster_endpoints =
-            or_terminating(pick(&|c| c.ready && nearness.allows(c, node)), &|_| true);
+            or_terminating(pick(&|c| c.ready && nearness.allows(c)), &|_| true);
     }
     if uses_local {
         plan.local_endpoints = or_terminating(pick(&|c| c.ready && c.endpoint.local), &|c| {
@@ -420,30 +397,26 @@ enum Nearness {
 }
 
 impl Nearness {
-    fn allows(&self, candidate: &Candidate, node: &NodeFacts) -> bool {
+    fn allows(&self, candidate: &Candidate) -> bool {
         match self {
             Nearness::Anywhere => true,
-            Nearness::SameZone => node
-                .zone
-                .as_ref()
-                .is_some_and(|z| candidate.zones.contains(z)),
-            Nearness::SameNode => candidate.nodes.contains(&node.name),
+            Nearness::SameZone => candidate.for_zone == Some(true),
+            Nearness::SameNode => candidate.for_node == Some(true),
         }
     }
 }
 
 /// Hints count only if every ready endpoint has them and at least one is meant for this node or zone.
-fn nearness(candidates: &BTreeMap<(Ipv4Addr, u16), Candidate>, node: &NodeFacts) -> Nearness {
+fn nearness(candidates: &BTreeMap<(Ipv4Addr, u16), Candidate>) -> Nearness {
     let ready = || candidates.values().filter(|c| c.ready);
-    if ready().next().is_none() {
-        Nearness::Anywhere
-    } else if ready().all(|c| !c.nodes.is_empty())
-        && ready().any(|c| Nearness::SameNode.allows(c, node))
-    {
+    let (mut of_nodes, mut of_zones) = (ready().map(|c| c.for_node), ready().map(|c| c.for_zone));
+    let all = |hints: &mut dyn Iterator<Item = Option<bool>>| {
+        let known: Option<Vec<bool>> = hints.collect();
+        known.is_some_and(|meant| meant.contains(&true))
+    };
+    if all(&mut of_nodes) {
         Nearness::SameNode
-    } else if ready().all(|c| !c.zones.is_empty())
-        && ready().any(|c| Nearness::SameZone.allows(c, node))
-    {
+    } else if all(&mut of_zones) {
         Nearness::SameZone
     } else {
         Nearness::Anywhere
@@ -452,7 +425,7 @@ fn nearness(candidates: &BTreeMap<(Ipv4Addr, u16), Candidate>, node: &NodeFacts)
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{collections::HashSet, sync::Arc};
 
     use serde_json::{Value, json};
 
@@ -498,7 +471,8 @@ mod tests {
             .collect();
         let slice = json!({"metadata": {"name": "a", "namespace": "ns"}, "addressType": "IPv4",
             "ports": [{"name": "", "port": 8080, "protocol": "TCP"}], "endpoints": endpoints});
-        Slices::from([("a".into(), Arc::new(serde_json::from_value(slice).unwrap()))])
+        let slice = Slice::of(&serde_json::from_value(slice).unwrap(), &mut HashSet::new());
+        Slices::from([("a".into(), Arc::new(slice))])
     }
 
     fn show(target: Target) -> String {

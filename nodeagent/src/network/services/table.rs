@@ -1,116 +1,162 @@
-//! The nftables table as it is in the kernel, service by service, and the scripts that bring it from one state to the next.
+//! The nftables table as it is in the kernel, service by service, and the changes that bring it from one state to the next.
 //!
 //! Invariant: a change of one service touches its own chains and elements only. An element that two services claim (the same external IP and port, one
 //! pod behind two services) is the first one's and passes on when that lets go. A chain is emptied when it is no longer used but deleted a little later:
-//! kernels before 6.2 notice late that nothing refers to it. Follows `pkg/proxy/nftables/{proxier,helpers}.go` upstream.
+//! kernels before 6.2 notice late that nothing refers to it. So are the numbers of endpoints that are fewer now: a packet that is on its way may have
+//! chosen one. Follows `pkg/proxy/nftables/{proxier,helpers}.go` upstream.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use super::{
-    super::{nft::line, view::ObjectName},
-    rules::{Fragment, NodeRules, Shared, TABLE, base},
+    super::{
+        nft::{Batch, Change, Element, Kind, Name, Rule, Set},
+        view::ObjectName,
+    },
+    elements::{Key, Leads, Shared, element, table},
+    rules::{Fragment, NodeRules, base, pick_chain},
 };
 
 /// How long a chain stays after its last use.
 const CHAIN_REST: Duration = Duration::from_secs(1);
+/// For up to so many endpoints there are chains from the beginning: to make one among many endpoints takes the kernel some milliseconds.
+const PICKED: u32 = 32;
 
-/// What the kernel holds once all scripts given out were applied.
+/// What the kernel holds once all changes given out were made.
 #[derive(Debug, Default)]
 pub struct Table {
-    fragments: BTreeMap<ObjectName, Fragment>,
-    claims: HashMap<(Shared, String), Vec<(ObjectName, String)>>,
-    stale_chains: BTreeMap<String, Instant>,
+    fragments: BTreeMap<Arc<ObjectName>, Fragment>,
+    claims: HashMap<(Shared, Key), Claims>,
+    stale_chains: BTreeMap<Name, Instant>,
+    stale_endpoints: BTreeMap<Key, Instant>,
+    /// How many endpoints there are chains for.
+    picked: BTreeSet<u32>,
 }
 
-/// Parts of a script in the order in which nftables must see them.
+/// Who has an element: the first.
+#[derive(Debug)]
+struct Claims {
+    first: Arc<ObjectName>,
+    /// There are hardly ever any.
+    #[expect(
+        clippy::box_collection,
+        reason = "there are many claims, and so they are small"
+    )]
+    others: Option<Box<Vec<Arc<ObjectName>>>>,
+}
+
+/// Changes in the order in which nftables must see them.
 #[derive(Default)]
 struct Script {
-    add_chains: String,
-    add_sets: String,
-    flush_and_rules: String,
-    delete_elements: String,
-    add_elements: String,
-    delete_sets: String,
+    add_chains: Vec<Change>,
+    add_sets: Vec<Change>,
+    flush_and_rules: Vec<Change>,
+    delete_elements: BTreeSet<(Shared, Key)>,
+    add_elements: BTreeMap<(Shared, Key), Leads>,
+    delete_sets: Vec<Change>,
 }
 
 impl Script {
-    fn finish(self) -> String {
-        [
-            self.add_chains,
-            self.add_sets,
-            self.delete_elements,
-            self.flush_and_rules,
-            self.add_elements,
-            self.delete_sets,
-        ]
-        .concat()
+    fn finish(self) -> Batch {
+        let deleted = self.delete_elements.into_iter();
+        let deleted = deleted.map(|(to, key)| (to, element(key, &Leads::Nowhere)));
+        let added = self.add_elements.into_iter();
+        let added = added.map(|((to, key), leads)| (to, element(key, &leads)));
+        let (mut batch, table) = (Batch::new(), table());
+        self.add_chains
+            .into_iter()
+            .chain(self.add_sets)
+            .chain(by_container(deleted, Change::DeleteElements))
+            .chain(self.flush_and_rules)
+            .chain(by_container(added, Change::AddElements))
+            .chain(self.delete_sets)
+            .for_each(|change| batch.push(&table, change));
+        batch
     }
 
-    fn add_element(&mut self, (container, key): &(Shared, String), value: &str) {
-        let separator = if value.is_empty() { "" } else { " : " };
-        line!(
-            self.add_elements,
-            "add element ip {TABLE} {} {{ {key}{separator}{value} }}",
-            container.name()
-        );
+    fn add_element(&mut self, at: (Shared, Key), leads: &Leads) {
+        self.add_elements.insert(at, leads.clone());
     }
 
-    fn delete_element(&mut self, (container, key): &(Shared, String)) {
-        line!(
-            self.delete_elements,
-            "delete element ip {TABLE} {} {{ {key} }}",
-            container.name()
-        );
+    fn delete_element(&mut self, at: (Shared, Key)) {
+        // One that another service of the same changes has just brought is not there yet.
+        if self.add_elements.remove(&at).is_none() {
+            self.delete_elements.insert(at);
+        }
     }
 
-    fn chain(&mut self, name: &str, old: Option<&Vec<String>>, new: &[String]) {
+    fn flush(&mut self, chain: &Name) {
+        self.flush_and_rules.push(Change::FlushChain(chain.clone()));
+    }
+
+    fn chain(&mut self, name: &Name, old: Option<&Vec<Rule>>, new: &[Rule]) {
         match old {
-            Some(_) => line!(self.flush_and_rules, "flush chain ip {TABLE} {name}"),
-            None => line!(self.add_chains, "add chain ip {TABLE} {name}"),
+            Some(_) => self.flush(name),
+            None => self.add_chains.push(Change::AddChain(name.clone(), None)),
         }
         for rule in new {
-            line!(self.flush_and_rules, "add rule ip {TABLE} {name} {rule}");
+            let add = Change::AddRule(name.clone(), rule.clone());
+            self.flush_and_rules.push(add);
         }
     }
 }
 
+fn by_container(
+    elements: impl Iterator<Item = (Shared, Element)>,
+    change: fn(Name, Vec<Element>) -> Change,
+) -> impl Iterator<Item = Change> {
+    let mut all: BTreeMap<Shared, Vec<Element>> = BTreeMap::new();
+    for (to, element) in elements {
+        all.entry(to).or_default().push(element);
+    }
+    all.into_iter()
+        .map(move |(to, elements)| change(to.name().into(), elements))
+}
+
 impl Table {
-    /// The script from nothing, or from whatever is there, to exactly these services.
+    /// From nothing, or from whatever is there, to exactly these services.
     pub fn replace(
         &mut self,
         node: &NodeRules,
-        fragments: BTreeMap<ObjectName, Fragment>,
-    ) -> String {
+        fragments: impl IntoIterator<Item = (ObjectName, Fragment)>,
+    ) -> Batch {
         *self = Table::default();
-        let mut script = format!(
-            "add table ip {TABLE}\ndelete table ip {TABLE}\n{}",
-            base(node)
-        );
-        // One script of changes for all: chains of one service may come before those of another, but never before the maps.
-        script.push_str(
-            &self.change(
-                fragments
-                    .into_iter()
-                    .map(|(name, fragment)| (name, Some(fragment))),
-                Instant::now(),
-            ),
-        );
-        script
+        let mut batch = base(node);
+        for count in 1..=PICKED {
+            self.picked.insert(count);
+            pick_chain(&mut batch, count);
+        }
+        // The changes of all together: chains of one service may come before those of another, but never before the maps.
+        let fragments = fragments.into_iter();
+        let changes = fragments.map(|(name, fragment)| (name, Some(fragment)));
+        batch.append(self.change(changes, Instant::now()));
+        batch
     }
 
-    /// The script for some services' new fragments (`None`: the service is gone). Empty if nothing changes.
+    /// From some services' fragments to new ones (`None`: the service is gone). Empty if nothing changes.
     pub fn change(
         &mut self,
         changes: impl IntoIterator<Item = (ObjectName, Option<Fragment>)>,
         now: Instant,
-    ) -> String {
+    ) -> Batch {
         let mut script = Script::default();
+        let mut batch = Batch::new();
         for (name, new) in changes {
-            let old = self.fragments.remove(&name).unwrap_or_default();
+            let (name, old) = match self.fragments.remove_entry(&name) {
+                Some(known) => known,
+                None => (Arc::new(name), Fragment::default()),
+            };
             let new = new.unwrap_or_default();
+            for leads in new.elements.values() {
+                if let Leads::Pick(count) = leads
+                    && self.picked.insert(*count)
+                {
+                    pick_chain(&mut batch, *count);
+                }
+            }
             if old != new {
                 self.change_one(&mut script, &name, &old, &new, now);
             }
@@ -118,13 +164,14 @@ impl Table {
                 self.fragments.insert(name, new);
             }
         }
-        script.finish()
+        batch.append(script.finish());
+        batch
     }
 
     fn change_one(
         &mut self,
         script: &mut Script,
-        name: &ObjectName,
+        name: &Arc<ObjectName>,
         old: &Fragment,
         new: &Fragment,
         now: Instant,
@@ -138,131 +185,152 @@ impl Table {
             }
         }
         for chain in old.chains.keys().filter(|c| !new.chains.contains_key(*c)) {
-            line!(script.flush_and_rules, "flush chain ip {TABLE} {chain}");
+            script.flush(chain);
             self.stale_chains.insert(chain.clone(), now);
         }
-        for (set, seconds) in &new.affinity {
-            match old.affinity.get(set) {
-                Some(before) if before == seconds => continue,
-                // The timeout of a set cannot change: it is another set then, and its rules must be too.
-                Some(_) => self.renew_set(script, set, old, new),
-                None => {}
-            }
-            line!(
-                script.add_sets,
-                "add set ip {TABLE} {set} {{ type ipv4_addr; flags dynamic,timeout; timeout {seconds}s; }}"
-            );
+        Self::change_sets(script, old, new);
+        let differs = |one: &Fragment, (to, key): &(Shared, Key), leads: &Leads| {
+            one.elements.get(&(*to, *key)) != Some(leads)
+        };
+        for (at, leads) in old.elements.iter().filter(|(k, v)| differs(new, k, v)) {
+            self.unclaim(script, name, *at, leads, now);
         }
-        for set in old
-            .affinity
-            .keys()
-            .filter(|s| !new.affinity.contains_key(*s))
-        {
-            line!(script.delete_sets, "delete set ip {TABLE} {set}");
-        }
-        for (key, _) in old
-            .elements
-            .iter()
-            .filter(|(k, v)| new.elements.get(*k) != Some(v))
-        {
-            self.unclaim(script, name, key);
-        }
-        for (key, value) in new
-            .elements
-            .iter()
-            .filter(|(k, v)| old.elements.get(*k) != Some(v))
-        {
-            self.claim(script, name, key, value);
+        for (at, leads) in new.elements.iter().filter(|(k, v)| differs(old, k, v)) {
+            self.claim(script, name, *at, leads);
         }
     }
 
-    fn renew_set(&self, script: &mut Script, set: &str, old: &Fragment, new: &Fragment) {
-        let mention = format!("@{set} ");
-        for (chain, rules) in old
-            .chains
-            .iter()
-            .filter(|(_, rules)| rules.iter().any(|r| r.contains(&mention)))
-        {
-            line!(script.add_sets, "flush chain ip {TABLE} {chain}");
+    /// The sets that remember clients.
+    fn change_sets(script: &mut Script, old: &Fragment, new: &Fragment) {
+        for (name, seconds) in &new.affinity {
+            match old.affinity.get(name) {
+                Some(before) if before == seconds => continue,
+                // The timeout of a set cannot change: it is another set then, and its rules must be too.
+                Some(_) => Self::renew_set(script, name, old, new),
+                None => {}
+            }
+            script.add_sets.push(Change::AddSet(Set {
+                remembers: Some(*seconds),
+                ..Set::new(name, &[Kind::Ip])
+            }));
+        }
+        let old_sets = old.affinity.keys();
+        for set in old_sets.filter(|s| !new.affinity.contains_key(*s)) {
+            script.delete_sets.push(Change::DeleteSet(set.clone()));
+        }
+    }
+
+    fn renew_set(script: &mut Script, set: &Name, old: &Fragment, new: &Fragment) {
+        let mention = |rules: &[Rule]| rules.iter().any(|rule| rule.mentions(set));
+        for (chain, rules) in old.chains.iter().filter(|(_, rules)| mention(rules)) {
+            script.add_sets.push(Change::FlushChain(chain.clone()));
             if new.chains.get(chain) == Some(rules) {
                 script.chain(chain, Some(rules), rules);
             }
         }
-        line!(script.add_sets, "delete set ip {TABLE} {set}");
+        script.add_sets.push(Change::DeleteSet(set.clone()));
     }
 
     fn claim(
         &mut self,
         script: &mut Script,
-        name: &ObjectName,
-        key: &(Shared, String),
-        value: &str,
+        name: &Arc<ObjectName>,
+        at: (Shared, Key),
+        leads: &Leads,
     ) {
-        let claims = self.claims.entry(key.clone()).or_default();
-        if claims.is_empty() {
-            script.add_element(key, value);
-        } else if !value.is_empty() {
-            tracing::warn!(
-                "{name} wants {} {}, which is {}'s",
-                key.0.name(),
-                key.1,
-                claims[0].0
-            );
-        }
-        claims.push((name.clone(), value.to_owned()));
-    }
-
-    fn unclaim(&mut self, script: &mut Script, name: &ObjectName, key: &(Shared, String)) {
-        let Some(claims) = self.claims.get_mut(key) else {
+        let Some(claims) = self.claims.get_mut(&at) else {
+            if self.stale_endpoints.remove(&at.1).is_some() {
+                script.delete_element(at);
+            }
+            script.add_element(at, leads);
+            let (first, others) = (name.clone(), None);
+            self.claims.insert(at, Claims { first, others });
             return;
         };
-        let Some(at) = claims.iter().position(|(n, _)| n == name) else {
+        if !matches!(leads, Leads::Nowhere | Leads::To(..)) {
+            let element = element(at.1, &Leads::Nowhere);
+            let (map, first) = (at.0.name(), &claims.first);
+            tracing::warn!("{name} wants {map} {element}, which is {first}'s");
+        }
+        claims.others.get_or_insert_default().push(name.clone());
+    }
+
+    fn unclaim(
+        &mut self,
+        script: &mut Script,
+        name: &Arc<ObjectName>,
+        at: (Shared, Key),
+        leads: &Leads,
+        now: Instant,
+    ) {
+        let Some(claims) = self.claims.get_mut(&at) else {
             return;
         };
-        claims.remove(at);
-        match claims.first() {
-            _ if at > 0 => {}
-            None => {
-                script.delete_element(key);
-                self.claims.remove(key);
+        if claims.first != *name {
+            if let Some(others) = &mut claims.others {
+                others.retain(|other| other != name);
             }
-            Some((_, value)) if value.is_empty() => {}
-            Some((_, value)) => {
-                script.delete_element(key);
-                script.add_element(key, &value.clone());
+            return;
+        }
+        let Some(others) = claims.others.as_mut().filter(|others| !others.is_empty()) else {
+            self.claims.remove(&at);
+            if at.0 == Shared::Endpoints {
+                self.stale_endpoints.insert(at.1, now);
+            } else {
+                script.delete_element(at);
             }
+            return;
+        };
+        claims.first = others.remove(0);
+        let next = self.fragments.get(&claims.first);
+        let next = next.and_then(|fragment| fragment.elements.get(&at));
+        if let Some(next) = next.filter(|next| *next != leads) {
+            script.delete_element(at);
+            script.add_element(at, next);
         }
     }
 
-    /// The script that deletes the chains that have rested long enough.
-    pub fn sweep(&mut self, now: Instant) -> String {
-        let due: BTreeSet<_> = self
-            .stale_chains
-            .iter()
-            .filter(|(_, since)| now.duration_since(**since) >= CHAIN_REST)
-            .map(|(c, _)| c.clone())
-            .collect();
-        self.stale_chains.retain(|chain, _| !due.contains(chain));
-        due.iter()
-            .map(|chain| format!("delete chain ip {TABLE} {chain}\n"))
-            .collect()
+    /// Deletes the chains, and the numbers of endpoints, that have rested long enough.
+    pub fn sweep(&mut self, now: Instant) -> Batch {
+        let mut script = Script::default();
+        self.stale_endpoints.retain(|key, since| {
+            let due = now.duration_since(*since) >= CHAIN_REST;
+            if due {
+                script.delete_element((Shared::Endpoints, *key));
+            }
+            !due
+        });
+        let (mut batch, table) = (script.finish(), table());
+        self.stale_chains.retain(|chain, since| {
+            let due = now.duration_since(*since) >= CHAIN_REST;
+            if due {
+                batch.push(&table, Change::DeleteChain(chain.clone()));
+            }
+            !due
+        });
+        batch
     }
 
     /// When the next sweep is due.
     pub fn next_sweep(&self) -> Option<Instant> {
-        self.stale_chains
+        let all = self
+            .stale_chains
             .values()
-            .min()
-            .map(|since| *since + CHAIN_REST)
+            .chain(self.stale_endpoints.values());
+        all.min().map(|since| *since + CHAIN_REST)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{
-        super::rules::{
-            render,
-            tests::{node, plan},
+        super::{
+            elements::TABLE,
+            plan::PortPlan,
+            rules::{
+                render,
+                tests::{node, plan},
+            },
         },
         *,
     };
@@ -272,7 +340,8 @@ mod tests {
     }
 
     /// First words of each line, without the table's name and the names of chains.
-    fn show(script: &str) -> Vec<String> {
+    fn show(script: &Batch) -> Vec<String> {
+        let script = script.to_string();
         let words = |line: &str| {
             line.split(' ')
                 .filter(|w| !["ip", TABLE].contains(w))
@@ -290,26 +359,26 @@ mod tests {
     fn a_change_touches_its_own() {
         let now = Instant::now();
         let mut table = Table::default();
+        table.replace(&node(), []);
         let fragment = |endpoints: &[u8]| Some(render(&[plan("a", 1, endpoints)], &node()));
         let added = table.change([(name("a"), fragment(&[2, 102]))], now);
         assert_eq!(
             show(&added),
             [
-                "add chain svc",
-                "add rule svc",
                 "add element service",
                 "add element cluster",
-                "add element hairpin"
+                "add element hairpin",
+                "add element endpoints"
             ]
         );
         assert_eq!(
             table.change([(name("a"), fragment(&[2, 102]))], now),
-            "",
+            Batch::new(),
             "the same again"
         );
         assert_eq!(
             show(&table.change([(name("a"), fragment(&[2, 103]))], now)),
-            ["flush chain svc", "add rule svc"]
+            ["delete element endpoints", "add element endpoints"]
         );
         let emptied = table.change([(name("a"), fragment(&[]))], now);
         assert_eq!(
@@ -317,16 +386,26 @@ mod tests {
             [
                 "delete element service",
                 "delete element hairpin",
-                "flush chain svc",
                 "add element no"
             ]
         );
-        assert_eq!(table.sweep(now), "", "not yet");
+        assert_eq!(table.sweep(now), Batch::new(), "not yet");
         let back = table.change([(name("a"), fragment(&[2]))], now);
-        assert_eq!(show(&back)[..2], ["add chain svc", "delete element no"]);
-        assert_eq!(table.sweep(now + CHAIN_REST), "", "it came back in time");
+        assert_eq!(
+            show(&back),
+            [
+                "delete element no",
+                "delete element endpoints",
+                "add element service",
+                "add element hairpin",
+                "add element endpoints"
+            ],
+            "a number that rests takes its new endpoint"
+        );
+        let swept = table.sweep(now + CHAIN_REST);
+        assert_eq!(show(&swept), ["delete element endpoints"], "the other one");
         table.change([(name("a"), None)], now);
-        assert_eq!(show(&table.sweep(now + CHAIN_REST)), ["delete chain svc"]);
+        table.sweep(now + CHAIN_REST);
         assert!(
             table.fragments.is_empty() && table.claims.is_empty() && table.next_sweep().is_none()
         );
@@ -341,8 +420,9 @@ mod tests {
             plan.node_port = Some(30000);
             Some(render(&[plan], &node()))
         };
-        let only = |script: String, word: &str| {
+        let only = |script: Batch, word: &str| {
             script
+                .to_string()
                 .lines()
                 .filter(|l| l.contains(word))
                 .map(str::to_owned)
@@ -368,6 +448,133 @@ mod tests {
     }
 
     #[test]
+    fn an_element_that_two_services_let_go_at_once() {
+        let now = Instant::now();
+        let mut table = Table::default();
+        let external = |service: &str, last| {
+            let port = PortPlan {
+                node_port: Some(30000),
+                ..plan(service, last, &[2])
+            };
+            Some(render(&[port], &node()))
+        };
+        let both = [(name("a"), external("a", 1)), (name("b"), external("b", 2))];
+        table.change(both, now);
+        let gone = table.change([(name("a"), None), (name("b"), None)], now);
+        let text = gone.to_string();
+        let lines: Vec<_> = text.lines().filter(|l| l.contains("nodeports")).collect();
+        assert!(
+            lines.len() == 1 && lines[0].starts_with("delete"),
+            "{lines:?}"
+        );
+    }
+
+    /// Whoever looks at the tables with the program `nft` sees them, although they were not made by it.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_program_lists_them() {
+        use super::super::super::{
+            nft::{Nft, tests::nft},
+            ns::Namespace,
+            tests::services::nftables,
+        };
+        if !nftables().await {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ns");
+        let ns = Namespace::make(&path).await.unwrap();
+        let mut open = plan("open", 2, &[102, 103]);
+        open.node_port = Some(30000);
+        open.affinity = Some(60);
+        let plans = [plan("a", 1, &[102, 103, 104]), open];
+        let fragments = plans.map(|plan| (plan.service.clone(), render(&[plan], &node())));
+        let batch = Table::default().replace(&node(), fragments);
+        Nft::find(&ns).await.unwrap().apply(batch).await.unwrap();
+        if nft(&path, &["-v"], "").await.is_none() {
+            skiff_testing::skipped("the program nft is not installed");
+        } else {
+            let listed = nft(&path, &["list", "ruleset"], "").await;
+            let listed = listed.expect("nft lists what is there");
+            for part in [
+                "10.96.0.1 . tcp . 80 : goto pick-3",
+                "numgen random mod 3 map @endpoints",
+                "10.244.0.104",
+            ] {
+                assert!(listed.contains(part), "{part} in {listed}");
+            }
+        }
+        Namespace::delete(&path).unwrap();
+    }
+
+    #[test]
+    fn a_chain_is_reused_before_it_goes() {
+        let now = Instant::now();
+        let mut table = Table::default();
+        let open = |endpoints: &[u8]| {
+            let port = PortPlan {
+                node_port: Some(30000),
+                ..plan("a", 1, endpoints)
+            };
+            Some(render(&[port], &node()))
+        };
+        table.change([(name("a"), open(&[102]))], now);
+        let emptied = table.change([(name("a"), open(&[]))], now);
+        let flushed = |shown: &[String]| shown.iter().filter(|s| *s == "flush chain svc").count();
+        assert_eq!(flushed(&show(&emptied)), 1, "{emptied}");
+        let back = table.change([(name("a"), open(&[103]))], now);
+        assert!(show(&back).contains(&"add chain svc".to_owned()), "{back}");
+        assert_eq!(table.sweep(now + CHAIN_REST), Batch::new());
+        table.change([(name("a"), None)], now);
+        let swept = table.sweep(now + CHAIN_REST);
+        assert_eq!(show(&swept), ["delete chain ext", "delete chain svc"]);
+    }
+
+    #[test]
+    fn more_endpoints_than_there_are_chains_for() {
+        let now = Instant::now();
+        let mut table = Table::default();
+        table.replace(&node(), []);
+        let fragment = |count: u8| {
+            let endpoints: Vec<u8> = (100..100 + count).collect();
+            Some(render(&[plan("a", 1, &endpoints)], &node()))
+        };
+        let first = table.change([(name("a"), fragment(32))], now);
+        assert!(!first.to_string().contains("add chain"), "{first}");
+        for (count, made) in [(33, 1), (34, 1), (33, 0)] {
+            let changed = table
+                .change([(name("a"), fragment(count))], now)
+                .to_string();
+            let chain = format!("add chain ip skiff-proxy pick-{count}\n");
+            assert_eq!(changed.matches(&chain).count(), made, "{changed}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_is_free_again_rests_first() {
+        let now = Instant::now();
+        let mut table = Table::default();
+        table.replace(&node(), []);
+        let fragment = |endpoints: &[u8]| Some(render(&[plan("a", 1, endpoints)], &node()));
+        table.change([(name("a"), fragment(&[101, 102, 103]))], now);
+        let fewer = table.change([(name("a"), fragment(&[101, 102]))], now);
+        assert_eq!(
+            show(&fewer),
+            ["delete element service", "add element service"]
+        );
+        let more = table.change([(name("a"), fragment(&[101, 102, 104]))], now);
+        let shown = show(&more);
+        assert_eq!(
+            (shown[1].as_str(), shown[3].as_str()),
+            ("delete element endpoints", "add element endpoints"),
+            "it was still there: {shown:?}"
+        );
+        assert_eq!(table.sweep(now + CHAIN_REST), Batch::new());
+        table.change([(name("a"), fragment(&[101, 102]))], now);
+        let swept = table.sweep(now + CHAIN_REST);
+        assert_eq!(show(&swept), ["delete element endpoints"]);
+    }
+
+    #[test]
     fn affinity_of_another_length_is_another_set() {
         let now = Instant::now();
         let mut table = Table::default();
@@ -378,6 +585,7 @@ mod tests {
         };
         table.change([(name("a"), fragment(Some(10)))], now);
         let script = table.change([(name("a"), fragment(Some(20)))], now);
+        let script = script.to_string();
         let at = |start: &str| {
             script
                 .lines()
@@ -389,6 +597,7 @@ mod tests {
             "{script}"
         );
         let without = table.change([(name("a"), fragment(None))], now);
+        let without = without.to_string();
         assert!(
             without
                 .trim_end()

@@ -10,7 +10,7 @@ use super::{
     super::{
         PodNetworks, cluster,
         link::Links,
-        nft::{Listed, Nft},
+        nft::{Family, Nft},
         ns::Namespace,
         pods,
     },
@@ -256,11 +256,8 @@ async fn traces(host: &Namespace, instance: &str) -> BTreeSet<String> {
             .map(|p| p.display().to_string()),
     );
     if let Ok(nft) = Nft::find(host).await {
-        let listed = nft.list(host, &["tables"]).await.unwrap();
-        traces.extend(listed.into_iter().filter_map(|one| match one {
-            Listed::Table { name } if name.contains(&hash) => Some(name),
-            _ => None,
-        }));
+        let listed = nft.tables(Family::Ip).await.unwrap();
+        traces.extend(listed.into_iter().filter(|name| name.contains(&hash)));
     }
     traces
 }

@@ -1,9 +1,14 @@
 //! Cluster DNS for real: asked by UDP and TCP from pods, nodes and the host, with a resolver of the machine behind it.
 
-use std::{net::SocketAddr, str::FromStr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    str::FromStr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use hickory_server::proto::{
-    op::{Message, Query, ResponseCode},
+    op::{Edns, Message, OpCode, Query, ResponseCode},
     rr::{Name, RecordType},
 };
 use serde_json::json;
@@ -24,7 +29,7 @@ const DNS: ([u8; 4], u16) = ([10, 96, 0, 10], 53);
 fn question(name: &str, kind: RecordType) -> Message {
     let mut message = Message::query();
     message.metadata.recursion_desired = true;
-    message.add_query(Query::query(Name::from_str(name).unwrap(), kind));
+    message.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
     message
 }
 
@@ -86,6 +91,56 @@ async fn machine_resolver(host: &Namespace, at: SocketAddr) {
     });
 }
 
+/// The answer to bytes as they are.
+async fn said(ns: &Namespace, bytes: &[u8]) -> Vec<u8> {
+    let socket = ns.udp_bind("0.0.0.0:0".parse().unwrap()).await.unwrap();
+    socket.connect(SocketAddr::from(DNS)).await.unwrap();
+    socket.send(bytes).await.unwrap();
+    let mut buffer = vec![0; 4096];
+    let received = tokio::time::timeout(DEADLINE, socket.recv(&mut buffer));
+    let length = received.await.unwrap().unwrap();
+    buffer.truncate(length);
+    buffer
+}
+
+/// Letters and numbers come back, EDNS is answered with EDNS, of three addresses each is the first now and then, and what is no question is told so.
+async fn as_it_was_asked(ns: &Namespace) {
+    for _ in 0..2 {
+        let mut asked = question("Web.nS.svc.CLUSTER.local.", RecordType::A);
+        asked.metadata.id = 4711;
+        let answer = Message::from_vec(&said(ns, &asked.to_vec().unwrap()).await).unwrap();
+        assert_eq!(answer.metadata.id, 4711);
+        let name = answer.queries[0].name().to_string();
+        assert_eq!(name, "Web.nS.svc.CLUSTER.local.");
+        assert!(answer.edns.is_none() && addresses(&answer) == ["10.96.0.5"]);
+        let mut edns = Edns::new();
+        edns.set_max_payload(4096);
+        asked.set_edns(edns);
+        let answer = Message::from_vec(&said(ns, &asked.to_vec().unwrap()).await).unwrap();
+        assert_eq!(answer.edns.unwrap().max_payload(), 1232, "and no more");
+    }
+    let mut first = std::collections::BTreeSet::new();
+    let begun = Instant::now();
+    while first.len() < 3 {
+        assert!(begun.elapsed() < DEADLINE, "each is the first now and then");
+        let answer = by_udp(ns, "three.ns.svc.cluster.local.", RecordType::A).await;
+        let answers = answer.unwrap().answers;
+        assert_eq!(answers.len(), 3);
+        first.insert(answers[0].data.to_string());
+    }
+    let mut garbage = question("web.ns.svc.cluster.local.", RecordType::A)
+        .to_vec()
+        .unwrap();
+    garbage[5] = 9;
+    garbage.truncate(20);
+    let answer = Message::from_vec(&said(ns, &garbage).await).unwrap();
+    assert_eq!(answer.metadata.response_code, ResponseCode::FormErr);
+    let mut notify = question("web.ns.svc.cluster.local.", RecordType::A);
+    notify.metadata.op_code = OpCode::Notify;
+    let answer = Message::from_vec(&said(ns, &notify.to_vec().unwrap()).await).unwrap();
+    assert_eq!(answer.metadata.response_code, ResponseCode::NotImp);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn names_are_answered() {
     if !possible().await {
@@ -116,15 +171,17 @@ async fn names_are_answered() {
         "ext",
         json!({"type": "ExternalName", "externalName": "example.com"}),
     );
-    put("many", json!({"clusterIP": "None"}));
-    let many: Vec<_> = (1..=200)
-        .map(|i| json!({"addresses": [format!("10.244.7.{i}")]}))
-        .collect();
-    view.put_slice(
-        serde_json::from_value(json!({"metadata": {"namespace": "ns", "name": "many", "labels": {"kubernetes.io/service-name": "many"}},
-            "addressType": "IPv4", "endpoints": many}))
-        .unwrap(),
-    );
+    for (name, count) in [("many", 200), ("three", 3)] {
+        put(name, json!({"clusterIP": "None"}));
+        let all: Vec<_> = (1..=count)
+            .map(|i| json!({"addresses": [format!("10.244.7.{i}")]}))
+            .collect();
+        view.put_slice(
+            serde_json::from_value(json!({"metadata": {"namespace": "ns", "name": name, "labels": {"kubernetes.io/service-name": name}},
+                "addressType": "IPv4", "endpoints": all}))
+            .unwrap(),
+        );
+    }
     let stop = CancellationToken::new();
     let mut servers = Vec::new();
     for node in &lab.nodes {
@@ -198,6 +255,17 @@ async fn names_are_answered() {
         200
     );
 
+    as_it_was_asked(pod).await;
+    view.put_service(
+        serde_json::from_value(json!({"metadata": {"namespace": "ns", "name": "web"}, "spec": {"clusterIP": "10.96.0.6", "ports": [{"port": 80}]}}))
+            .unwrap(),
+    );
+    eventually("what was kept is forgotten when it changes", || async {
+        by_udp(pod, "web.ns.svc.cluster.local.", RecordType::A)
+            .await
+            .is_ok_and(|m| addresses(&m) == ["10.96.0.6"])
+    })
+    .await;
     view.remove_service(&ObjectName::new("ns", "web"));
     eventually("the name is gone", || async {
         by_udp(pod, "web.ns.svc.cluster.local.", RecordType::A)

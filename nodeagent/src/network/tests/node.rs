@@ -11,7 +11,7 @@ use super::{
         HostPort, PodNetworks,
         cluster::ClusterNetwork,
         link::{Links, Peer},
-        nft::{Listed, Nft},
+        nft::{Family, Nft},
         node::{self, NodeConfig},
         ns::Namespace,
         services::Protocol,
@@ -169,8 +169,10 @@ async fn a_node_as_its_agent_starts_it() {
         "a cleared node has only what the machine gave it"
     );
     let nft = Nft::find(&net.ns).await.unwrap();
-    let listed = nft.list(&net.ns, &["tables"]).await.unwrap();
-    assert!(!listed.iter().any(|one| matches!(one, Listed::Table { .. })));
+    for family in [Family::Ip, Family::Bridge] {
+        let left = nft.tables(family).await.unwrap();
+        assert!(left.is_empty(), "{left:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     super::{
-        nft::Nft,
+        nft::{Batch, Nft, Table},
         services::{ProxyConfig, run_proxy},
         view::{ClusterView, ObjectName},
     },
@@ -378,7 +378,7 @@ async fn rules_that_somebody_flushed_come_back() {
     Nft::find(ns)
         .await
         .unwrap()
-        .apply(ns, "flush ruleset\n".into())
+        .apply(Batch::cleared(&Table::ip("skiff-proxy")))
         .await
         .unwrap();
     c.cluster_ip("other", "10.96.0.9");

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{
     super::{
         super::{
-            nft::{Listed, Nft},
+            nft::{Family, Nft},
             ns::Namespace,
             tests::services::nftables,
         },
@@ -83,10 +83,10 @@ async fn one_pod_among_a_thousand() {
     let mut table = Table::new(true, vec![[10, 96, 0, 10].into()]);
     plan.touched();
     let script = table.replace(&plan);
-    let (begun, bytes) = (Instant::now(), script.len());
-    nft.apply(&ns, script).await.unwrap();
+    let (begun, changes) = (Instant::now(), script.changes.len());
+    nft.apply(script).await.unwrap();
     eprintln!(
-        "{PODS} pods, {POLICIES} policies: planned in {planned:?}, {bytes} bytes of rules in {:?}; {} chains, {} sets",
+        "{PODS} pods, {POLICIES} policies: planned in {planned:?}, {changes} changes in {:?}; {} chains, {} sets",
         begun.elapsed(),
         plan.chains().count(),
         plan.sets().count()
@@ -113,9 +113,9 @@ async fn one_pod_among_a_thousand() {
                 continue;
             }
             rounds += 1;
-            assert!(script.lines().count() < 20, "{script}");
+            assert!(script.changes.len() < 20, "{script}");
             let begun = Instant::now();
-            nft.apply(&ns, script).await.unwrap();
+            nft.apply(script).await.unwrap();
             applying.push(begun.elapsed());
         }
     }
@@ -126,20 +126,17 @@ async fn one_pod_among_a_thousand() {
         "one pod's change: planned in {plan_median:?}, in the kernel in {nft_median:?} (median), at most {:?}; {rounds} rounds",
         applying.last()
     );
-    // The goal is 5 ms on a machine that does nothing else.
-    assert!(nft_median < Duration::from_millis(100), "{nft_median:?}");
+    // The goal is for a machine that does nothing else: a quarter of them had it to themselves.
+    let quick = applying[applying.len() / 4];
+    assert!(quick < Duration::from_millis(5), "{quick:?}");
     // All goes again, chains and sets too, in a script that the kernel takes.
     plan.take(Told::Policies(Seen::Listed(Vec::new())), now);
     let touched = plan.touched();
-    nft.apply(&ns, table.change(&plan, touched)).await.unwrap();
+    nft.apply(table.change(&plan, touched)).await.unwrap();
     plan.sweep(now + Duration::from_secs(5));
     let touched = plan.touched();
-    nft.apply(&ns, table.change(&plan, touched)).await.unwrap();
-    let left = nft.list(&ns, &["chains", "ip"]).await.unwrap();
-    let chains = left
-        .iter()
-        .filter(|one| matches!(one, Listed::Chain { .. }))
-        .count();
+    nft.apply(table.change(&plan, touched)).await.unwrap();
+    let chains = nft.chains(Family::Ip).await.unwrap().len();
     assert_eq!(chains, 4, "replies, answered, forward, input");
     drop(ns);
     Namespace::delete(&path).unwrap();

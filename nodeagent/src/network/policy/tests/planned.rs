@@ -108,12 +108,13 @@ fn shown(plan: &Plan, chain: Option<&String>, replies: bool) -> String {
         return "-".into();
     };
     let chain = plan.chain(name).unwrap();
-    let mut text = if replies {
+    let rules = if replies {
         &chain.replies
     } else {
         &chain.rules
-    }
-    .join("; ");
+    };
+    let texts: Vec<_> = rules.iter().map(|rule| rule.to_string()).collect();
+    let mut text = texts.join("; ");
     for key in &chain.sets {
         let elements: Vec<_> = plan
             .elements(&key.name())

@@ -2,12 +2,7 @@
 //!
 //! Invariant: a connection that does nothing is closed in its time; when the proxy ends, requests that are open are answered for a moment longer.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    os::fd::AsFd,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, os::fd::AsFd, sync::Arc, time::Duration};
 
 use hyper::service::service_fn;
 use hyper_util::{
@@ -16,12 +11,12 @@ use hyper_util::{
 };
 use nix::sys::socket::{setsockopt, sockopt};
 use rustls::ServerConfig;
+use skiff_watching::outcome;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{either::Either, sync::CancellationToken};
 
 use super::proxy::{Arrival, Proxy};
-use crate::{network::ns::Namespace, outcome};
 
 /// For how long a client may be silent before a request's head is whole, the first one's or a later one's.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -42,14 +37,8 @@ pub struct Door {
 }
 
 impl Door {
-    /// Listens at a port of all of the node's addresses.
-    pub async fn open(
-        node: &Namespace,
-        port: u16,
-        tls: Option<Arc<ServerConfig>>,
-    ) -> std::io::Result<Door> {
-        let at = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-        let listener = node.tcp_listen(at).await?;
+    /// Where somebody listens already; with TLS if its configuration is given.
+    pub fn new(listener: TcpListener, tls: Option<Arc<ServerConfig>>) -> std::io::Result<Door> {
         Ok(Door {
             port: listener.local_addr()?.port(),
             listener,
@@ -58,7 +47,6 @@ impl Door {
     }
 
     /// Where it is, if the kernel has picked the port.
-    #[cfg(test)]
     pub fn port(&self) -> u16 {
         self.port
     }

@@ -10,6 +10,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, 
 use http_body::Body as _;
 use http_body_util::{BodyExt, Limited};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
+use skiff_watching::outcome;
 
 use super::{
     access::{AccessLog, Line},
@@ -21,7 +22,6 @@ use super::{
     tunnel,
     upstream::Upstream,
 };
-use crate::{network::view::ObjectName, outcome};
 
 /// How long an endpoint may take for the head of its answer, from the last that was sent to it.
 pub const ANSWER: Duration = Duration::from_secs(60);
@@ -37,7 +37,7 @@ pub struct Route {
     /// Whoever comes without TLS is sent to where there is.
     pub https_only: bool,
     /// Whose rule it is.
-    pub of: ObjectName,
+    pub of: Arc<str>,
 }
 
 /// A connection that requests come by.

@@ -4,9 +4,9 @@
 
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use skiff_watching::outcome;
 
 use super::{access::Line, endpoint::Open};
-use crate::outcome;
 
 /// Joins the two, once both have changed.
 pub fn join(client: OnUpgrade, endpoint: OnUpgrade, open: Open, line: Option<Line>) {

@@ -16,7 +16,6 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::endpoint::{Endpoint, Protocol};
-use crate::network::view::ObjectName;
 
 /// Up to this many endpoints all are compared; of more, a few that are next to each other in the round.
 const COMPARED: usize = 8;
@@ -91,7 +90,8 @@ impl Upstream {
 /// A port of a service, as backends name it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PortOf {
-    pub service: ObjectName,
+    /// Namespace and name.
+    pub service: Arc<str>,
     /// The number that the service has for it; 0 for one that it has not.
     pub port: u16,
     pub protocol: Protocol,

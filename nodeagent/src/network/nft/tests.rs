@@ -1,0 +1,303 @@
+//! What the kernel is told, beside what the program `nft` makes of the same words; where it is not there, that everything is taken.
+
+use std::{net::Ipv4Addr, process::Stdio};
+
+use ipnet::Ipv4Net;
+use tokio::io::AsyncWriteExt;
+
+use super::{
+    super::{ns::Namespace, tests::services::nftables},
+    *,
+};
+
+/// Runs the program `nft` in the namespace that is mounted there; `None` where it is not installed.
+pub async fn nft(path: &std::path::Path, args: &[&str], input: &str) -> Option<String> {
+    let mut command = tokio::process::Command::new("nsenter");
+    command
+        .arg(format!("--net={}", path.display()))
+        .arg("nft")
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    let mut child = command.spawn().ok()?;
+    let mut stdin = child.stdin.take()?;
+    stdin.write_all(input.as_bytes()).await.ok()?;
+    drop(stdin);
+    let output = child.wait_with_output().await.ok()?;
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8(output.stdout).expect("text"))
+}
+
+const FROM: Field = Field::Address(Side::Source);
+const TO: Field = Field::Address(Side::Destination);
+
+fn value(ip: [u8; 4]) -> Value {
+    Value::Ip(ip.into())
+}
+
+/// A rule for each thing that rules can say and `nft` has words for.
+fn rules() -> Vec<Rule> {
+    let rule = Rule::new;
+    let tcp = 6;
+    let port = |port| Value::Port(port);
+    let range = |a, b| (value([10, 0, 0, a]), value([10, 0, 0, b]));
+    let link = |name: &str| Value::Link(name.into());
+    let net: Ipv4Net = "10.1.0.0/16".parse().expect("a network");
+    let odd: Ipv4Net = "10.1.16.0/20".parse().expect("a network");
+    let to_port = Field::PortOf(tcp, Side::Destination);
+    vec![
+        rule().when(FROM, Test::Is(value([1, 2, 3, 4]))).accept(),
+        rule().when(TO, Test::IsNot(value([1, 2, 3, 4]))).drop(),
+        rule()
+            .when(TO, Test::In(vec![range(1, 1), range(3, 9)]))
+            .drop(),
+        rule()
+            .when(TO, Test::NotIn(vec![range(1, 1), range(3, 3)]))
+            .drop(),
+        rule().when(TO, Test::Within(net)).drop(),
+        rule().when(FROM, Test::Outside(odd)).drop(),
+        rule().among(&[TO], "addresses").goto("other"),
+        rule()
+            .when(TO, Test::NotInSet("addresses".into()))
+            .jump("other"),
+        rule()
+            .when(
+                to_port.clone(),
+                Test::In(vec![(port(1), port(9)), (port(80), port(80))]),
+            )
+            .drop(),
+        rule().among(&[FROM, to_port.clone()], "places").drop(),
+        rule()
+            .when(Field::Link(Side::Source), Test::Is(link("eth0")))
+            .accept(),
+        rule()
+            .when(
+                Field::Link(Side::Destination),
+                Test::BeginsNot("veth".into()),
+            )
+            .accept(),
+        rule()
+            .when(
+                Field::Link(Side::Destination),
+                Test::NotIn(vec![(link("a"), link("a")), (link("lo"), link("lo"))]),
+            )
+            .accept(),
+        rule()
+            .when(Field::Mark, Test::Has(0x4000))
+            .then(Statement::MarkXor(0x4000)),
+        rule()
+            .when(Field::Mark, Test::Lacks(0x2000))
+            .then(Statement::MarkOr(0x2000)),
+        rule().when(Field::ConnectionState, Test::Has(NEW)).accept(),
+        rule()
+            .when(Field::ConnectionState, Test::Has(ESTABLISHED | RELATED))
+            .accept()
+            .comment("mine"),
+        rule()
+            .when(Field::ConnectionStatus, Test::Has(DNAT))
+            .then(Statement::Masquerade { random: true }),
+        rule()
+            .when(Field::ConnectionDirection, Test::Is(Value::Direction(1)))
+            .verdict(Verdict::Return),
+        rule()
+            .when(
+                Field::AddressType(Side::Destination),
+                Test::Is(Value::Number(LOCAL)),
+            )
+            .drop(),
+        rule().lookup(
+            &[TO, Field::Protocol, Field::Port(Side::Destination)],
+            "services",
+        ),
+        rule()
+            .when(Field::Protocol, Test::Is(Value::Protocol(tcp)))
+            .then(Statement::Dnat([10, 0, 0, 1].into(), 80)),
+        rule().then(Statement::DnatByMap(vec![to_port], "to".into())),
+        rule()
+            .when(Field::Protocol, Test::Is(Value::Protocol(tcp)))
+            .then(Statement::DnatAny(vec![
+                ([10, 0, 0, 1].into(), 80),
+                ([10, 0, 0, 2].into(), 81),
+            ])),
+        rule().then(Statement::GotoAny(vec!["other".into(), "third".into()])),
+        rule().then(Statement::Remember("seen".into())),
+        rule().then(Statement::Masquerade { random: false }),
+    ]
+}
+
+/// A table with all of it, but for hooks whose rules others do not take.
+fn everything() -> Batch {
+    let table = Table::ip("t");
+    let mut batch = Batch::new();
+    batch.renew(&table, Some("a table"));
+    batch.set(&table, Set::new("addresses", &[Kind::Ip]));
+    batch.set(&table, Set::new("places", &[Kind::Ip, Kind::Port]));
+    let service = [Kind::Ip, Kind::Protocol, Kind::Port];
+    batch.set(&table, Set::verdicts("services", &service));
+    batch.set(
+        &table,
+        Set::map("to", &[Kind::Port], &[Kind::Ip, Kind::Port]),
+    );
+    let mut seen = Set::new("seen", &[Kind::Ip]);
+    seen.remembers = Some(60);
+    batch.set(&table, seen);
+    let nets =
+        ["10.0.0.0/8", "10.1.0.0/16", "255.0.0.0/8"].map(|net| net.parse().expect("a network"));
+    batch.networks(&table, "nets", &nets);
+    for chain in ["other", "third"] {
+        batch.chain(&table, chain, None, vec![Rule::new().drop()]);
+    }
+    let base = Some(Base::nat(Hook::Postrouting, 100));
+    let (after, rest): (Vec<_>, Vec<_>) = rules()
+        .into_iter()
+        .partition(|rule| rule.to_string().contains("masquerade"));
+    batch.chain(&table, "postrouting", base, after);
+    let base = Some(Base::nat(Hook::Prerouting, -100));
+    let of_output = |rule: &Rule| rule.to_string().contains("oifname");
+    let (out, before): (Vec<_>, Vec<_>) = rest.into_iter().partition(of_output);
+    batch.chain(&table, "prerouting", base, before);
+    batch.chain(&table, "out", Some(Base::filter(Hook::Output, -110)), out);
+    let reject = |how| Rule::new().then(Statement::Reject(how));
+    let tcp = Rule::new().when(Field::Protocol, Test::Is(Value::Protocol(6)));
+    let refused = vec![
+        tcp.then(Statement::Reject(Reject::TcpReset)),
+        reject(Reject::HostUnreachable),
+        reject(Reject::PortUnreachable),
+    ];
+    batch.chain(&table, "input", Some(Base::filter(Hook::Input, 0)), refused);
+    let untracked = vec![Rule::new().then(Statement::Notrack)];
+    batch.chain(
+        &table,
+        "raw",
+        Some(Base::filter(Hook::Prerouting, -300)),
+        untracked,
+    );
+    let add = |set: &str, all| Change::AddElements(set.into(), all);
+    batch.push(
+        &table,
+        add("addresses", vec![Element::of(vec![value([1, 1, 1, 1])])]),
+    );
+    let place = vec![value([1, 1, 1, 1]), Value::Port(80)];
+    batch.push(&table, add("places", vec![Element::of(place.clone())]));
+    let to = Element::values(vec![Value::Port(8080)], place);
+    batch.push(&table, add("to", vec![to]));
+    let key = vec![value([1, 1, 1, 1]), Value::Protocol(17), Value::Port(53)];
+    let goto = Element::verdict(key, Verdict::Goto("other".into()));
+    batch.push(&table, add("services", vec![goto]));
+    batch
+}
+
+/// Lines without what differs from one list to another: counts of sets that have no name.
+fn lines(listed: &str) -> Vec<String> {
+    listed.lines().map(|line| line.trim().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_kernel_holds_what_the_words_say() {
+    if !nftables().await {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (ours, theirs) = (dir.path().join("ours"), dir.path().join("theirs"));
+    let ns = Namespace::make(&ours).await.unwrap();
+    let _other = Namespace::make(&theirs).await.unwrap();
+    let kernel = Nft::find(&ns).await.unwrap();
+    // Twice, as a change from whatever is there.
+    kernel.apply(everything()).await.unwrap();
+    kernel.apply(everything()).await.unwrap();
+    if nft(&ours, &["-v"], "").await.is_none() {
+        skiff_testing::skipped("the program nft is not installed");
+    } else {
+        let script = everything().to_string();
+        let taken = nft(&theirs, &["-f", "-"], &script).await;
+        assert!(taken.is_some(), "nft does not take\n{script}");
+        let list = ["list", "ruleset"];
+        let (mine, its) = (nft(&ours, &list, "").await, nft(&theirs, &list, "").await);
+        assert_eq!(lines(&mine.unwrap()), lines(&its.unwrap()));
+    }
+    for path in [ours, theirs] {
+        Namespace::delete(&path).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_or_nothing() {
+    if !nftables().await {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ns");
+    let ns = Namespace::make(&path).await.unwrap();
+    let nft = Nft::find(&ns).await.unwrap();
+    assert_eq!(nft.tables(Family::Ip).await.unwrap(), [""; 0]);
+    let table = Table::ip("t");
+    let mut wrong = everything();
+    wrong.push(&table, Change::DeleteChain("missing".into()));
+    let error = nft.apply(wrong).await.unwrap_err().to_string();
+    assert!(error.contains("delete chain ip t missing"), "{error}");
+    assert_eq!(nft.tables(Family::Ip).await.unwrap(), [""; 0]);
+    assert!(!nft.has_chain(&table, "other").await.unwrap());
+
+    nft.apply(everything()).await.unwrap();
+    assert_eq!(nft.tables(Family::Ip).await.unwrap(), ["t"]);
+    assert!(nft.has_chain(&table, "other").await.unwrap());
+    assert!(!nft.has_chain(&table, "missing").await.unwrap());
+    let chains = nft.chains(Family::Ip).await.unwrap();
+    let raw = chains.iter().find(|chain| chain.name == "raw").unwrap();
+    assert!(raw.table == "t" && !raw.drops);
+    let rules = nft.rules(&table, "prerouting").await.unwrap();
+    let mine: Vec<_> = rules.iter().filter(|rule| rule.comment.is_some()).collect();
+    assert_eq!(mine.len(), 1, "{rules:?}");
+    assert_eq!(mine[0].comment.as_deref(), Some("mine"));
+    let mut less = Batch::new();
+    less.push(
+        &table,
+        Change::DeleteRule("prerouting".into(), mine[0].handle),
+    );
+    nft.apply(less).await.unwrap();
+    let left = nft.rules(&table, "prerouting").await.unwrap();
+    assert_eq!(left.len(), rules.len() - 1);
+    assert_eq!(nft.rules(&table, "missing").await.unwrap(), []);
+    nft.apply(Batch::cleared(&table)).await.unwrap();
+    nft.apply(Batch::cleared(&table)).await.unwrap();
+    Namespace::delete(&path).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_any_size() {
+    if !nftables().await {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ns");
+    let ns = Namespace::make(&path).await.unwrap();
+    let nft = Nft::find(&ns).await.unwrap();
+    let (table, mut batch) = (Table::ip("t"), Batch::new());
+    batch.renew(&table, None);
+    batch.set(&table, Set::new("many", &[Kind::Ip, Kind::Port]));
+    let element =
+        |number: u32| Element::of(vec![Value::Ip(Ipv4Addr::from(number)), Value::Port(80)]);
+    let many = || Change::AddElements("many".into(), (0..50_000).map(element).collect());
+    batch.push(&table, many());
+    nft.apply(batch).await.unwrap();
+    let mut again = Batch::new();
+    again.push(&table, many());
+    again.push(
+        &table,
+        Change::DeleteElements("many".into(), vec![element(49_999)]),
+    );
+    nft.apply(again).await.unwrap();
+    let mut gone = Batch::new();
+    gone.push(
+        &table,
+        Change::DeleteElements("many".into(), vec![element(49_999)]),
+    );
+    let error = nft.apply(gone).await.unwrap_err().to_string();
+    assert!(
+        error.contains("delete element ip t many { 0.0.195.79 . 80 }"),
+        "{error}"
+    );
+    Namespace::delete(&path).unwrap();
+}
