@@ -200,9 +200,10 @@ const QUESTION: &str = "<script>(() => {
 fn look(browser: &Path, page: &Path, width: usize) {
     let asked = page.with_file_name("asked.html");
     let text = std::fs::read_to_string(page).unwrap();
+    let question = QUESTION.replace("WIDTH", &width.to_string());
     std::fs::write(
         &asked,
-        text.replace("</body>", &format!("{QUESTION}</body>")),
+        text.replace("</body>", &format!("{question}</body>")),
     )
     .unwrap();
     let profile = page.with_file_name(format!("profile-{width}"));
