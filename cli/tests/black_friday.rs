@@ -184,7 +184,7 @@ fn browser() -> Option<PathBuf> {
 
 /// What a browser makes of the page when it is so wide, which it is asked by a script that the page itself does not have. A window is never as narrow as
 /// a telephone, so the page is made so.
-const QUESTION: &str = "<script>addEventListener('load', () => {
+const QUESTION: &str = "<script>(() => {
   const root = document.documentElement;
   root.style.width = WIDTH + 'px';
   const boxes = of => [...document.querySelectorAll(of)].map(one => one.getBoundingClientRect());
@@ -194,15 +194,16 @@ const QUESTION: &str = "<script>addEventListener('load', () => {
     plots: boxes('svg').map(plot => Math.round(plot.height)), lines: lines.map(Math.round),
     figures: document.querySelectorAll('#figures tbody tr').length, entries: document.querySelectorAll('#log tr').length,
     asked: performance.getEntriesByType('resource').length, heading: document.querySelector('h1').innerText, language: root.lang });
-});</script>";
+})();</script>";
 
 /// Looks at the page as wide as this.
 fn look(browser: &Path, page: &Path, width: usize) {
     let asked = page.with_file_name("asked.html");
     let text = std::fs::read_to_string(page).unwrap();
+    let question = QUESTION.replace("WIDTH", &width.to_string());
     std::fs::write(
         &asked,
-        text.replace("</body>", &format!("{QUESTION}</body>")),
+        text.replace("</body>", &format!("{question}</body>")),
     )
     .unwrap();
     let profile = page.with_file_name(format!("profile-{width}"));

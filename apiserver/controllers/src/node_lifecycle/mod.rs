@@ -73,6 +73,9 @@ pub fn start(context: &Context) -> Result<Work, Error> {
     Ok(c.workers_and(monitoring))
 }
 
+/// How often a node is marked when others change it meanwhile.
+const TAINT_TRIES: usize = 5;
+
 /// What the monitoring task remembers.
 #[derive(Default)]
 struct Known {
@@ -151,12 +154,32 @@ impl Controller {
             }
         }
         for name in known.zones.due(self.clock.now()) {
-            let Some(node) = self.nodes.get(&Key::cluster(&name)) else {
-                continue;
-            };
-            self.report(taints::evicting(&node, self.clock.time()).map(|new| (&node, new)))
-                .await;
+            if let Err(error) = self.mark_for_eviction(&name).await {
+                tracing::debug!(node = name, %error, "cannot change taints, will try again");
+                if let Some(node) = self.nodes.get(&Key::cluster(&name)) {
+                    known.zones.give_back(&zones::of(&node), &name);
+                }
+            }
         }
+    }
+
+    /// Adds the evicting taint that a node's condition asks for. The server is asked for the node: the cache may not have the condition yet that was written
+    /// a moment ago, and others write taints at the same time.
+    async fn mark_for_eviction(&self, name: &str) -> Result<(), Error> {
+        for left in (0..TAINT_TRIES).rev() {
+            let node: Node = match self.api.get("", name).await {
+                Err(error) if error.is_not_found() => return Ok(()),
+                node => node?,
+            };
+            let Some(new) = taints::evicting(&node, self.clock.time()) else {
+                return Ok(());
+            };
+            match self.write_taints(&node, new).await {
+                Err(error) if error.is_conflict() && left > 0 => {}
+                written => return written,
+            }
+        }
+        Ok(())
     }
 
     async fn report(&self, change: Option<(&Arc<Node>, Vec<k8s_openapi::api::core::v1::Taint>)>) {

@@ -87,6 +87,13 @@ impl Zones {
         self.zone(zone).waiting.insert(node.to_string());
     }
 
+    /// A node whose turn it was could not be tainted: it is its turn again.
+    pub fn give_back(&mut self, zone: &str, node: &str) {
+        let zone = self.zone(zone);
+        zone.tokens = 1.0;
+        zone.waiting.insert(node.to_string());
+    }
+
     /// A node is not to be tainted after all.
     pub fn forget(&mut self, node: &str) {
         self.0.values_mut().for_each(|zone| {
@@ -171,6 +178,8 @@ mod tests {
         assert_eq!(zones.due(at(0)), ["a"]);
         assert!(zones.due(at(9)).is_empty());
         assert_eq!(zones.due(at(11)), ["b"]);
+        zones.give_back("z", "b");
+        assert_eq!(zones.due(at(11)), ["b"], "its turn was for nothing");
     }
 
     #[test]
