@@ -423,7 +423,7 @@ impl Ctx {
                 self.0.old_dry_run.call_once(|| {
                     crate::client::klog(
                         'W',
-                        "helpers.go:731",
+                        "helpers.go:719",
                         "--dry-run is deprecated and can be replaced with --dry-run=client.",
                     )
                 });
@@ -437,7 +437,7 @@ impl Ctx {
                         ("none", DryRun::None)
                     };
                     self.0.old_dry_run.call_once(|| {
-                        crate::client::klog('W', "helpers.go:738", &format!(
+                        crate::client::klog('W', "helpers.go:726", &format!(
                             "--dry-run={other} is deprecated (boolean value) and can be replaced with --dry-run={new}."
                         ))
                     });

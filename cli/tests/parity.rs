@@ -478,16 +478,21 @@ impl Side {
             for object in list["items"].as_array().into_iter().flatten() {
                 let name = object["metadata"]["name"].as_str().unwrap();
                 if path.contains("/namespaces/") || name.contains(namespace) {
-                    let masked = self.server.shown(home, &bare(object).to_string());
+                    let masked = self.server.shown(home, &format!("{}\n", bare(object)));
                     out.insert(
                         format!("{plural}/{}", generated(name)),
-                        serde_json::from_str(&masked).unwrap(),
+                        masked_object(&masked),
                     );
                 }
             }
         }
         out
     }
+}
+
+/// An object whose numbers may be masked, too: then it is kept as its text.
+fn masked_object(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| json!(text.trim_end()))
 }
 
 /// A generated name without what is random in it.
@@ -508,25 +513,26 @@ fn bare(object: &Value) -> Value {
     if let Some(name) = metadata.get_mut("name") {
         *name = json!(generated(name.as_str().unwrap()));
     }
-    let managers: Vec<Value> = metadata
+    let mut managers: Vec<String> = metadata
         .get("managedFields")
         .and_then(Value::as_array)
         .into_iter()
         .flatten()
         .map(|entry| {
             let text = |field: &str| entry[field].as_str().unwrap_or_default();
-            json!(
-                format!(
-                    "{} {} {}",
-                    text("manager"),
-                    text("operation"),
-                    text("subresource")
-                )
-                .trim()
+            format!(
+                "{} {} {}",
+                text("manager"),
+                text("operation"),
+                text("subresource")
             )
+            .trim()
+            .to_string()
         })
         .collect();
-    metadata.insert("managedFields".into(), Value::Array(managers));
+    // Entries of one second stand in no certain order.
+    managers.sort();
+    metadata.insert("managedFields".into(), json!(managers));
     for owner in object["metadata"]["ownerReferences"]
         .as_array_mut()
         .into_iter()
