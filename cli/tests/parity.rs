@@ -299,14 +299,17 @@ fn difference(case: &Case, line: &Line, wanted: &Said, got: &Said) -> Option<Str
         ("out", &wanted.out, &got.out),
         ("err", &wanted.err, &got.err),
     ] {
-        let mut pairs = (wanted.lines(), got.lines());
-        while wanted != got {
-            let (wanted, got) = (pairs.0.next(), pairs.1.next());
-            if wanted != got || wanted.is_none() {
-                out += &format!("\n  {what} wanted: {wanted:?}\n  {what} got:    {got:?}");
-                break;
-            }
+        if wanted == got {
+            continue;
         }
+        let mut pairs = (wanted.lines(), got.lines());
+        let (wanted, got) = loop {
+            let pair = (pairs.0.next(), pairs.1.next());
+            if pair.0 != pair.1 || pair.0.is_none() {
+                break pair;
+            }
+        };
+        out += &format!("\n  {what} wanted: {wanted:?}\n  {what} got:    {got:?}");
     }
     if wanted.code != got.code {
         out += &format!("\n  status wanted {}, got {}", wanted.code, got.code);

@@ -142,15 +142,10 @@ impl Balanced {
 
 /// The nodes that have an endpoint that is ready.
 fn ready_nodes(slices: &Slices) -> BTreeSet<String> {
-    let endpoints = slices
-        .values()
-        .flat_map(|slice| slice.endpoints.iter().flatten());
-    let ready = endpoints.filter(|endpoint| {
-        let conditions = endpoint.conditions.as_ref();
-        conditions.and_then(|of| of.ready).unwrap_or(true)
-    });
+    let endpoints = slices.values().flat_map(|slice| &slice.endpoints);
+    let ready = endpoints.filter(|endpoint| endpoint.ready);
     ready
-        .filter_map(|endpoint| endpoint.node_name.clone())
+        .filter_map(|endpoint| endpoint.node.as_deref().map(String::from))
         .collect()
 }
 

@@ -183,7 +183,7 @@ fn set(object: &mut Value, value: &Value, target: &Value) -> Result<()> {
         let mut places = places(object, &parts);
         let mut made = false;
         if places.is_empty() && create {
-            places = make(object, &parts, value);
+            places = make(object, &parts);
             made = true;
         }
         if places.is_empty() {
@@ -254,7 +254,7 @@ fn inside_text(object: &mut Value, parts: &[String], value: &Value, create: bool
         let text = text.clone();
         let mut found = self::places(&inner.value, &parts[at..]);
         if found.is_empty() && create {
-            found = make(&mut inner.value, &parts[at..], value);
+            found = make(&mut inner.value, &parts[at..]);
         }
         if found.is_empty() {
             return false;
@@ -331,7 +331,10 @@ fn fits(element: &Value, key: &str, wanted: &str) -> bool {
     match field {
         Value::String(text) => text == wanted,
         Value::Null => false,
-        other => other.to_string() == wanted,
+        other => {
+            let text = other.to_string();
+            text == wanted
+        }
     }
 }
 
@@ -367,7 +370,7 @@ pub fn places(object: &Value, parts: &[String]) -> Vec<String> {
 }
 
 /// Makes what is missing on a path; the pointer to its end, or nothing where it cannot be made.
-fn make(object: &mut Value, parts: &[String], value: &Value) -> Vec<String> {
+fn make(object: &mut Value, parts: &[String]) -> Vec<String> {
     let Some((first, rest)) = parts.split_first() else {
         return vec![String::new()];
     };
@@ -403,7 +406,7 @@ fn make(object: &mut Value, parts: &[String], value: &Value) -> Vec<String> {
         }
         _ => return Vec::new(),
     };
-    let below = make(child, rest, value);
+    let below = make(child, rest);
     below
         .into_iter()
         .map(|more| format!("/{}{more}", escaped(&key)))

@@ -331,7 +331,7 @@ mod tests {
             ),
         ] {
             let parsed = Template::parse(template, true).unwrap();
-            let said = parsed.render(&data).unwrap_err().to_string();
+            let said = parsed.render(&data, Order::Sorted).unwrap_err().to_string();
             let want = format!(
                 "error executing template {}: template: output:1:{want}",
                 quote(template)

@@ -60,7 +60,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let with_group = f.api_version.is_empty();
     let (mut resource, path) = find(&ctx, word, with_group).await?;
     if !with_group {
-        resource = at_version(&ctx, &f, &resource).await?;
+        resource = at_version(&ctx, f, &resource).await?;
     }
     let doc = document(&ctx, &resource.group, &resource.version).await?;
     let top = schema(&doc, &resource.group, &resource.version, &resource.kind)
