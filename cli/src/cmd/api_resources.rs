@@ -11,6 +11,22 @@ use crate::print::tabwriter::TabWriter;
 use crate::print::{self, Printer};
 use serde_json::{Value, json};
 
+/// The order of the fields, as Go's structs have it.
+const ORDER: &[&str] = &[
+    "name",
+    "singularName",
+    "namespaced",
+    "group",
+    "version",
+    "kind",
+    "apiVersion",
+    "groupVersion",
+    "resources",
+    "verbs",
+    "shortNames",
+    "categories",
+];
+
 pub static COMMAND: Command = Command {
     name: "api-resources",
     usage: "[flags]",
@@ -153,10 +169,15 @@ fn show(ctx: &With<Flags>, list: &[&Resource]) -> Result<()> {
     let output = f.output.as_str();
     if matches!(output, "json" | "yaml" | "kyaml") {
         let one = |r: &&Resource| json!({"name": r.plural, "singularName": r.singular, "namespaced": r.namespaced, "group": r.group, "version": r.version, "kind": r.kind, "verbs": r.verbs, "shortNames": r.short_names, "categories": r.categories});
-        let items: Vec<Value> = list.iter().map(one).collect();
+        let mut items: Vec<Value> = list.iter().map(one).collect();
+        for item in items.iter_mut().filter_map(Value::as_object_mut) {
+            item.retain(|_, value| value.as_array().is_none_or(|list| !list.is_empty()));
+        }
         let whole = json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "", "resources": items});
         let format = print::format(ctx, "json,kyaml,yaml")?.unwrap_or(print::Format::Json);
-        return Printer::of(format, "", true).print(&whole);
+        return Printer::of(format, "", true)
+            .ordered(print::order::Order::Keys(ORDER))
+            .print(&whole);
     }
     let mut w = TabWriter::table();
     let wide = output == "wide";

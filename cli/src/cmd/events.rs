@@ -107,6 +107,9 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
     let all = f.all_namespaces;
     let namespace = ctx.namespace()?.0;
+    if !ctx.output().is_empty() {
+        Printer::new(&ctx, "")?;
+    }
     let mut field = String::new();
     if !f.r#for.is_empty() {
         let (word, name) = f

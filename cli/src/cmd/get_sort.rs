@@ -39,7 +39,7 @@ fn missing(field: &str) -> Error {
 ///
 /// # Errors
 /// A field that no row has.
-pub fn sort_tables(infos: &mut [Info], field: &str) -> Result<()> {
+pub fn sort_tables(infos: &mut Vec<Info>, field: &str) -> Result<()> {
     let sorted = |info: &Info| {
         info.object
             .at("rows")
@@ -47,10 +47,14 @@ pub fn sort_tables(infos: &mut [Info], field: &str) -> Result<()> {
             .is_none_or(|rows| rows.len() < 2)
     };
     // one table of one row is in order, whatever the field
-    if let [one] = &infos
+    if let [one] = infos.as_slice()
         && sorted(one)
     {
         return Ok(());
+    }
+    // of several, each is taken for an object of its own, and the field is looked for in the table
+    if infos.len() > 1 {
+        return sort_objects(infos, field);
     }
     let (field, path) = path(field)?;
     for info in infos {

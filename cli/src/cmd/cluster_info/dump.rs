@@ -128,7 +128,12 @@ impl Dump<'_> {
                 crate::typed::go_type(&list)
             );
         }
-        let text = self.printer.render(&list)?;
+        let mut shown = list.clone();
+        if list.list("items").is_empty() {
+            // what Go makes of an empty list
+            shown["items"] = Value::Null;
+        }
+        let text = self.printer.render(&shown)?;
         self.write(&format!("{file}{}", self.extension), text.as_bytes())?;
         Ok(list)
     }

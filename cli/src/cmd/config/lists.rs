@@ -149,7 +149,7 @@ async fn contexts(ctx: With<Flags>) -> Result<()> {
 
 async fn delete(ctx: With<()>, list: &'static str, what: &'static str) -> Result<()> {
     let [name] = ctx.args() else {
-        return Err(super::unexpected(&ctx));
+        return print::put(&crate::main_help(&ctx));
     };
     let before = ctx.config()?;
     let file = before.shown_file();

@@ -88,9 +88,10 @@ const FIELDS: &[(&str, &str, Holds)] = &[
     ("users", "password", Holds::Text),
 ];
 
-/// A path: `current-context`, or a list, an entry's name, and perhaps a field.
+/// A path: `current-context`, `preferences.colors`, or a list, an entry's name, and perhaps a field.
 enum Path {
     Current,
+    Colors,
     Entry {
         list: &'static str,
         name: String,
@@ -101,6 +102,9 @@ enum Path {
 fn parse(text: &str) -> Result<Path> {
     if text == "current-context" {
         return Ok(Path::Current);
+    }
+    if text == "preferences.colors" {
+        return Ok(Path::Colors);
     }
     let (head, rest) = text.split_once('.').unwrap_or((text, ""));
     let Some(list) = ["clusters", "contexts", "users"]
@@ -138,6 +142,7 @@ async fn set(ctx: With<Flags>) -> Result<()> {
     let mut config = before.clone();
     match parse(name)? {
         Path::Current => config.current_context = value.clone(),
+        Path::Colors => config.preferences["colors"] = json!(boolean(value)?),
         Path::Entry { field: None, .. } => {
             return Err(Error::msg(
                 "can't set a map to a value: ".to_string() + name,
@@ -150,10 +155,7 @@ async fn set(ctx: With<Flags>) -> Result<()> {
         } => {
             let stored = match holds {
                 Holds::Text => json!(value),
-                Holds::Bool => json!(value.parse::<bool>().map_err(|_| message!(
-                    "strconv.ParseBool: parsing {}: invalid syntax",
-                    quote(value)
-                ))?),
+                Holds::Bool => json!(boolean(value)?),
                 Holds::Bytes if ctx.flags().set_raw_bytes => {
                     json!(base64::engine::general_purpose::STANDARD.encode(value))
                 }
@@ -169,6 +171,10 @@ async fn set(ctx: With<Flags>) -> Result<()> {
     }
     config.save(before)?;
     print::put(&format!("Property {} set.\n", quote(name)))
+}
+
+fn boolean(value: &str) -> Result<bool> {
+    crate::flags::parse_bool(value).map_err(|why| message!("{why}"))
 }
 
 /// The entry of that name, made if it is not there.
@@ -195,6 +201,12 @@ async fn unset(ctx: With<()>) -> Result<()> {
     let mut config = before.clone();
     match parse(name)? {
         Path::Current => config.current_context.clear(),
+        Path::Colors => {
+            config
+                .preferences
+                .as_object_mut()
+                .map(|preferences| preferences.remove("colors"));
+        }
         Path::Entry {
             list,
             name,

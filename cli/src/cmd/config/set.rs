@@ -240,7 +240,18 @@ async fn context(ctx: With<SetContextFlags>) -> Result<()> {
 
 async fn credentials(ctx: With<SetCredentialsFlags>) -> Result<()> {
     let f = ctx.flags();
-    let name = one_name(&ctx)?;
+    let name = one_name(&ctx).map_err(|why| match why.to_string().strip_prefix("Unexpected") {
+        Some(rest) => message!("unexpected{rest}"),
+        None => why,
+    })?;
+    if let Some(pair) = f
+        .exec_env
+        .iter()
+        .find(|pair| !pair.contains('=') && !pair.ends_with('-'))
+    {
+        print::put(&crate::main_help(&ctx))?;
+        bail!("invalid exec-env format: {pair}");
+    }
     let g = ctx.global();
     let given = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
     let (token, basic) = (given(&g.token), given(&g.username) || given(&g.password));

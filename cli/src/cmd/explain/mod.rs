@@ -124,14 +124,14 @@ async fn at_version(ctx: &Ctx, f: &Flags, resource: &Resource) -> Result<Resourc
 /// # Errors
 /// What is no field, or no JSONPath.
 fn fields(text: &str) -> Result<Vec<String>> {
-    if text.contains('}') {
-        bail!("must pass in 1 jsonpath string");
-    }
     if let Some(bad) = text.chars().next().filter(|c| matches!(c, '{' | '*')) {
         bail!(
             "unrecognized character in action: U+{:04X} '{bad}'",
             u32::from(bad)
         );
+    }
+    if text.contains('}') {
+        bail!("must pass in 1 jsonpath string");
     }
     let trimmed = text.trim_end_matches('.');
     let fields: Vec<String> = trimmed.split('.').map(String::from).collect();
@@ -160,6 +160,11 @@ async fn find(ctx: &Ctx, word: &str, with_group: bool) -> Result<(Resource, Vec<
             _ => why,
         }),
     };
+    if let Err(why) = &nodes
+        && !why.to_string().contains("field node")
+    {
+        return Err(Error::msg(why.to_string()));
+    }
     // The longest beginning that names a kind with its group wins over fields of the same name.
     let served = discovery.served().await?;
     let parts: Vec<&str> = word.split('.').collect();
