@@ -159,7 +159,13 @@ fn selector(info: &Info) -> Result<Value> {
         _ if info.resource.kind == "Pod" => {
             Err(missing("the pod has no labels and cannot be exposed"))
         }
-        _ => Err(missing("the object has no pod selector set")),
+        _ if info.resource.kind == "ReplicationController" => {
+            Err(missing("the object has no pod selector set"))
+        }
+        _ => Err(missing(&format!(
+            "invalid {}: no selectors, therefore cannot be exposed",
+            info.resource.kind.to_lowercase()
+        ))),
     }
 }
 

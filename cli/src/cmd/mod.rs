@@ -136,16 +136,12 @@ pub async fn send_raw(ctx: &Ctx, method: http::Method, path: &str, file: &str) -
         "-" => std::io::read_to_string(std::io::stdin())?.into_bytes(),
         f => std::fs::read(f).map_err(|e| message!("open {f}: {}", crate::error::go_io(&e)))?,
     };
-    let kind = if file.ends_with(".yaml") || file.ends_with(".yml") {
-        "application/yaml"
-    } else {
-        "application/json"
-    };
     let call = Call {
         method,
         path: path.into(),
         accept: "*/*",
-        content_type: kind,
+        // as kubectl sends it, whatever it is
+        content_type: "application/json",
         body: body.into(),
         is_raw: true,
     };

@@ -312,7 +312,8 @@ fn credentials(user: &Value, file: &Path, over: &Overrides) -> Result<Credential
     if let Some(name) = text(user, "username") {
         c.basic = Some((name, text(user, "password").unwrap_or_default()));
     }
-    if user.at("exec").is_object() && c.token.is_none() && c.token_file.is_none() {
+    let known = c.token.is_some() || c.token_file.is_some() || c.certificate.is_some();
+    if user.at("exec").is_object() && !known {
         c.exec = Some(user.at("exec").clone());
     }
     Ok(c)

@@ -158,6 +158,28 @@ pub fn check(value: &Value, fields: Fields, path: &str) -> Result<()> {
     Ok(())
 }
 
+/// The same value with its fields under the names that they have here: Go's decoder does not look at their case.
+pub fn renamed(value: Value, fields: Fields) -> Value {
+    let Value::Object(map) = value else {
+        return value;
+    };
+    let all = map.into_iter().map(|(name, value)| {
+        let known = fields
+            .iter()
+            .find(|(field, _)| field.eq_ignore_ascii_case(&name));
+        match (known, value) {
+            (Some((name, One(_, below))), value) => (name.to_string(), renamed(value, below)),
+            (Some((name, List(_, below))), Value::Array(list)) => {
+                let list = list.into_iter().map(|one| renamed(one, below));
+                (name.to_string(), Value::Array(list.collect()))
+            }
+            (Some((name, _)), value) => (name.to_string(), value),
+            (None, value) => (name, value),
+        }
+    });
+    Value::Object(all.collect())
+}
+
 fn check_type(value: &Value, of: &Type, path: &str) -> Result<()> {
     let wrong = |value: &Value, go: &str| {
         let kind = match value {

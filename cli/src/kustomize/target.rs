@@ -422,8 +422,12 @@ fn read(dir: &Path) -> Result<(Map<String, Value>, String)> {
     match documents.into_iter().next().map(|d| d.value) {
         None | Some(Value::Null) => Ok((Map::new(), file.into())),
         Some(Value::Object(map)) => {
-            schema::check(&Value::Object(map.clone()), schema::KUSTOMIZATION, "")?;
-            Ok((map, file.into()))
+            let value = Value::Object(map);
+            schema::check(&value, schema::KUSTOMIZATION, "")?;
+            match schema::renamed(value, schema::KUSTOMIZATION) {
+                Value::Object(map) => Ok((map, file.into())),
+                _ => Ok((Map::new(), file.into())),
+            }
         }
         Some(other) => bail!(
             "invalid Kustomization: json: cannot unmarshal {} into Go value of type types.Kustomization",

@@ -500,9 +500,13 @@ fn apply_here(live: &mut Value, patch: &Value, kind: &str) -> Result<()> {
 
 /// Fields that are null mean nothing in a new object.
 fn prune_nulls(value: &mut Value) {
-    if let Value::Object(m) = value {
-        m.retain(|_, v| !v.is_null());
-        m.values_mut().for_each(prune_nulls);
+    match value {
+        Value::Object(m) => {
+            m.retain(|_, v| !v.is_null());
+            m.values_mut().for_each(prune_nulls);
+        }
+        Value::Array(list) => list.iter_mut().for_each(prune_nulls),
+        _ => {}
     }
 }
 

@@ -180,6 +180,10 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     if !f.keys.list().is_empty() && f.from.is_empty() {
         bail!("when specifying --keys, a configmap or secret must be provided with --from");
     }
+    let is_input = |word: &String| word == "-";
+    if ctx.filenames().iter().any(is_input) && pairs.iter().any(is_input) {
+        bail!("standard input cannot be used for multiple arguments");
+    }
     let (mut set, remove) = parse(&[f.env.as_slice(), &pairs].concat())?;
     if !f.from.is_empty() {
         set.extend(from_object(&ctx).await?);
