@@ -24,9 +24,10 @@ use crate::{
         held::{Held, Until},
         inflight, panics, remainder,
     },
-    metrics::{self, Answered, Labels, Spent},
+    metrics::{Answered, Labels},
     non_resource,
     request::{Query, RequestInfo},
+    spent::{self, Spent},
     subresources::connect::Peer,
     verbs,
     write::{Emptied, Warnings},
@@ -376,7 +377,7 @@ async fn answered_to(
     let Some(labels) = labels else {
         return dispatch(ctx, parts, body).await;
     };
-    let (response, spent) = metrics::noticing(dispatch(ctx, parts, body)).await;
+    let (response, spent) = spent::noticing(dispatch(ctx, parts, body)).await;
     let Spent {
         waited: others,
         body,

@@ -4,7 +4,7 @@
 //!
 //! The modules stand in layers; each uses those above it in this list and none below, in files as in folders (`tests/modules.rs` looks):
 //!
-//! 1. `auth`: who asks, and may they; knows objects, not requests. `request`, `limits`, `groups`, `names`, `dial`, `config_file`, `encoding` and, which
+//! 1. `auth`: who asks, and may they; knows objects, not requests. `request`, `limits`, `groups`, `names`, `dial`, `config_file`, `spent`, `encoding` and, which
 //!    says who wants which, `negotiate`: readings of HTTP and of the kinds that need no state. `flowcontrol`: which place a request has among all.
 //! 2. `following`: what happens to a resource; `core`: the kinds that are served, the store, the clock, the authorizers; `stored`: objects as
 //!    bytes; `encryption`: as they are on disk; `services`: where they are reached; `webhook`: how webhooks are asked; `conversion`: objects whose
@@ -57,6 +57,7 @@ mod respond;
 mod reviews;
 mod serve;
 mod services;
+mod spent;
 mod start;
 mod stored;
 mod subresources;

@@ -7,7 +7,6 @@
 
 mod labels;
 mod process;
-mod spent;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -34,7 +33,6 @@ use crate::{
 };
 
 pub use labels::Labels;
-pub use spent::{Spent, noticing, read, waited};
 
 /// Upper ends of the times that fast things take, in seconds: who asks, and may they.
 const SHORT: &[f64] = &[

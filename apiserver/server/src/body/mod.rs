@@ -23,8 +23,8 @@ use crate::{
     context::Context,
     encoding::Encoding,
     limits::{deadline, heavy, remainder, room},
-    metrics,
     negotiate::body_type,
+    spent,
 };
 
 use self::{
@@ -61,7 +61,7 @@ pub async fn read(mut body: Body) -> Result<Bytes, Status> {
         0 | 1 => parts.pop().unwrap_or_default(),
         _ => parts.concat().into(),
     };
-    metrics::read(whole.len());
+    spent::read(whole.len());
     Ok(match room(whole.len()).await {
         None => whole,
         Some(room) => Bytes::from_owner(Large {

@@ -50,7 +50,7 @@ async fn what_clients_make_up_is_not_remembered() {
     };
     let (before, now) = (lines(&before), lines(&after));
     let more: Vec<&String> = now.difference(&before).collect();
-    assert!(more.len() <= 6, "{more:#?}");
+    assert!(more.len() <= 12, "{more:#?}");
     let line = "apiserver_request_total{code=\"200\",component=\"apiserver\",dry_run=\"\",group=\"\",resource=\"pods\",scope=\"cluster\",subresource=\"\",\
                 system_client=\"\",verb=\"LIST\",version=\"v1\"} 1\n";
     assert!(after.contains(line), "{after}");

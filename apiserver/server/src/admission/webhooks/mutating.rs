@@ -23,7 +23,7 @@ use crate::{
         view::{View, Views},
     },
     audit::Level,
-    metrics,
+    spent,
 };
 
 const NAME: &str = "MutatingAdmissionWebhook";
@@ -106,7 +106,7 @@ async fn one(
         began.elapsed(),
     );
     tally.asked(hook, asked, patched.as_ref().err(), took);
-    metrics::waited(took);
+    spent::waited(took);
     let changed = *patched.as_ref().unwrap_or(&false);
     let key = format!("mutation.webhook.admission.k8s.io/{place}");
     let said =

@@ -20,7 +20,7 @@ use crate::{
         plugin::{Attributes, Plugin},
         view::{View, Views},
     },
-    metrics,
+    spent,
 };
 
 const NAME: &str = "ValidatingAdmissionWebhook";
@@ -59,7 +59,7 @@ impl Plugin for ValidatingAdmissionWebhook {
         // all are waited for; the first of those that refuse is told
         let began = Instant::now();
         let said = futures::future::join_all(asked).await;
-        metrics::waited(began.elapsed());
+        spent::waited(began.elapsed());
         said.into_iter().collect()
     }
 }
