@@ -287,8 +287,7 @@ async fn simulated_init_containers_make_way() {
     let runtime = Arc::new(SimulatedRuntime::new("10.0.0.0/24".parse().unwrap()));
     let task = agent(&api, runtime, dir.path(), &stop, |_| {});
     let container = |name: &str| json!({"name": name, "image": "here:1"});
-    let spec =
-        json!({"initContainers": [container("a"), container("b")], "containers": [container("c")]});
+    let spec = json!({"hostNetwork": true, "initContainers": [container("a"), container("b")], "containers": [container("c")]});
     api.create_pod("node", "p", spec);
     eventually("the pod runs", || {
         let pod = api.pod("p")?;
