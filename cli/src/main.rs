@@ -26,6 +26,7 @@ mod print;
 mod remote;
 mod resource;
 mod typed;
+mod variables;
 
 use command::Run;
 use context::Ctx;

@@ -7,20 +7,20 @@
 
 mod labels;
 mod process;
+mod requests;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::Duration,
 };
 
 use parking_lot::Mutex;
 use serde_json::Value;
-use skiff_api::kinds::{Kind, Registry};
-
+use skiff_api::kinds::Kind;
 use skiff_watching::{
     queue,
-    tally::{Counter, Histogram, SECONDS, family, single},
+    tally::{Counter, Histogram, family, single},
 };
 
 use crate::{
@@ -32,7 +32,10 @@ use crate::{
     flowcontrol::Places,
 };
 
+use requests::Requests;
+
 pub use labels::Labels;
+pub use requests::Answered;
 
 /// Upper ends of the times that fast things take, in seconds: who asks, and may they.
 const SHORT: &[f64] = &[
@@ -56,62 +59,10 @@ const LIVES: &[f64] = &[
     15_552_000.0,
     31_104_000.0,
 ];
-/// Those of the times that a promise would be made of, in seconds.
-const SLI: &[f64] = &[
-    0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0,
-    30.0, 45.0, 60.0,
-];
-/// Those of the bytes of answers.
-const ANSWERS: &[f64] = &[1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
 /// Those of the bytes of events.
 const SIZES: &[f64] = &[
     1024.0, 2048.0, 4096.0, 8192.0, 16384.0, 32768.0, 65536.0, 131_072.0,
 ];
-
-/// Those of the bytes of requests: 50,000, and so many more each time that it is 3 MB in the end.
-const BODIES: &[f64] = &{
-    let mut bounds = [0.0; 31];
-    let mut at = 0;
-    while at < bounds.len() {
-        bounds[at] = 50_000.0 + 100_000.0 * at as f64;
-        at += 1;
-    }
-    bounds
-};
-
-/// How a request was answered.
-pub struct Answered {
-    pub code: u16,
-    pub took: Duration,
-    /// What of that others took.
-    pub waited: Duration,
-    /// Bytes of the answer, when it is known how many there will be.
-    pub sent: Option<u64>,
-    /// Bytes of the request's body, when it was read.
-    pub read: Option<usize>,
-}
-
-/// The answers to requests of one kind.
-struct Requests {
-    codes: BTreeMap<u16, u64>,
-    /// How long it took until their answers began.
-    times: Histogram,
-    /// The same without what others took: webhooks, and waiting for a place.
-    own: Histogram,
-    /// How long the answers are, of what was read.
-    sizes: Histogram,
-}
-
-impl Default for Requests {
-    fn default() -> Self {
-        Requests {
-            codes: BTreeMap::new(),
-            times: Histogram::new(SECONDS),
-            own: Histogram::new(SLI),
-            sizes: Histogram::new(ANSWERS),
-        }
-    }
-}
 
 /// What watchers of a resource were sent.
 pub struct Events {
@@ -198,9 +149,7 @@ impl Drop for LongRunning {
 
 /// What has been counted since the start.
 pub struct Metrics {
-    requests: Mutex<HashMap<Labels, Requests>>,
-    /// How long the bodies of writes are.
-    bodies: Mutex<BTreeMap<[&'static str; 3], Histogram>>,
+    requests: Requests,
     /// What was ended to protect the server: too many requests at once, or one that took too long.
     terminations: Mutex<HashMap<(Labels, u16), u64>>,
     running: Running,
@@ -217,8 +166,7 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         Metrics {
-            requests: Mutex::default(),
-            bodies: Mutex::default(),
+            requests: Requests::default(),
             terminations: Mutex::default(),
             running: Running::default(),
             events: Mutex::default(),
@@ -233,26 +181,7 @@ impl Default for Metrics {
 
 impl Metrics {
     pub fn count(&self, labels: Labels, answered: &Answered) {
-        {
-            let mut requests = self.requests.lock();
-            let of = requests.entry(labels).or_default();
-            *of.codes.entry(answered.code).or_default() += 1;
-            // how long a watch takes is its client's to say
-            if labels.verb != "WATCH" {
-                of.times.observe(answered.took.as_secs_f64());
-                let own = answered.took.saturating_sub(answered.waited);
-                of.own.observe(own.as_secs_f64());
-            }
-            if let Some(bytes) = answered.sent.filter(|_| labels.reads()) {
-                of.sizes.observe(bytes as f64);
-            }
-        }
-        if let (Some(bytes), Some(verb)) = (answered.read, labels.writes()) {
-            let mut bodies = self.bodies.lock();
-            let of = bodies.entry([labels.group, labels.resource, verb]);
-            of.or_insert_with(|| Histogram::new(BODIES))
-                .observe(bytes as f64);
-        }
+        self.requests.count(labels, answered);
     }
 
     pub fn terminated(&self, labels: Labels, code: u16) {
@@ -342,28 +271,8 @@ impl Metrics {
     }
 
     fn of_requests(&self, text: &mut String) {
-        let requests = self.requests.lock();
-        let sorted: BTreeMap<_, _> = requests.iter().collect();
-        let mut name = "apiserver_request_total";
-        family(text, name, "counter", "Requests that were answered.");
-        for (labels, of) in &sorted {
-            for (code, count) in &of.codes {
-                let labels = labels.text(&format!("code=\"{code}\","), true);
-                *text += &format!("{name}{{{labels}}} {count}\n");
-            }
-        }
-        of_times(text, &sorted);
-        of_deprecated(text, sorted.keys().copied());
-        drop(sorted);
-        drop(requests);
-        name = "apiserver_request_body_size_bytes";
-        let help = "Bytes of the bodies of writes.";
-        family(text, name, "histogram", help);
-        for ([group, resource, verb], sizes) in &*self.bodies.lock() {
-            let labels = format!("group=\"{group}\",resource=\"{resource}\",verb=\"{verb}\"");
-            sizes.text(name, &labels, text);
-        }
-        name = "apiserver_request_terminations_total";
+        self.requests.text(text);
+        let name = "apiserver_request_terminations_total";
         let help = "Requests that were not answered: there were too many, or their time was over.";
         family(text, name, "counter", help);
         let terminations: BTreeMap<_, _> = self.terminations.lock().clone().into_iter().collect();
@@ -448,74 +357,6 @@ impl Metrics {
             "Connections whose handshake failed.",
         );
         single(text, name, "counter", help, self.handshakes_failed.get());
-    }
-}
-
-/// How long requests took, and how long their answers are, whichever program asked.
-fn of_times(text: &mut String, requests: &BTreeMap<&Labels, &Requests>) {
-    type Part = fn(&Requests) -> &Histogram;
-    let rows: [(&str, &str, &[f64], bool, Part); 3] = [
-        (
-            "apiserver_request_duration_seconds",
-            "Seconds until the answer to a request began.",
-            SECONDS,
-            true,
-            |of| &of.times,
-        ),
-        (
-            "apiserver_request_sli_duration_seconds",
-            "The same without what webhooks took and what was waited for a place.",
-            SLI,
-            false,
-            |of| &of.own,
-        ),
-        (
-            "apiserver_response_sizes",
-            "Bytes of the answers to what was read.",
-            ANSWERS,
-            false,
-            |of| &of.sizes,
-        ),
-    ];
-    for (name, help, bounds, tried, part) in rows {
-        family(text, name, "histogram", help);
-        let mut together: BTreeMap<String, Histogram> = BTreeMap::new();
-        for (labels, of) in requests {
-            // what is only tried is no promise kept
-            if part(of).count() == 0 || !tried && labels.is_tried() {
-                continue;
-            }
-            let labels = labels.of_anybody().text("", tried);
-            let together = together.entry(labels.replace("system_client=\"\",", ""));
-            together
-                .or_insert_with(|| Histogram::new(bounds))
-                .add(part(of));
-        }
-        for (labels, values) in together {
-            values.text(name, &labels, text);
-        }
-    }
-}
-
-/// Which deprecated versions were asked for.
-fn of_deprecated<'l>(text: &mut String, asked: impl Iterator<Item = &'l Labels>) {
-    let name = "apiserver_requested_deprecated_apis";
-    family(
-        text,
-        name,
-        "gauge",
-        "Deprecated versions that somebody asked for.",
-    );
-    let asked: BTreeSet<_> = asked
-        .map(|of| [of.group, of.version, of.resource, of.subresource])
-        .collect();
-    for [group, version, resource, subresource] in asked {
-        let row = Registry::builtin().find(group, version, resource);
-        if row.is_some_and(|row| row.flags.deprecation.is_some()) {
-            *text += &format!(
-                "{name}{{group=\"{group}\",removed_release=\"\",resource=\"{resource}\",subresource=\"{subresource}\",version=\"{version}\"}} 1\n"
-            );
-        }
     }
 }
 

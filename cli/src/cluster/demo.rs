@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use http::Method;
 use skiff_watching::api::Api;
 
-use super::objects::send;
+use super::objects::read;
 use crate::typed::Read;
 
 /// The manifest, as it stands in the repository.
@@ -21,8 +20,7 @@ pub async fn wait_for_shop(api: &Api) -> anyhow::Result<()> {
         let mut missing = Vec::new();
         for name in ["front", "stock"] {
             let path = format!("/apis/apps/v1/namespaces/default/deployments/{name}");
-            let deployment =
-                send(api, Method::GET, &path, "application/json", String::new()).await?;
+            let deployment = read(api, &path).await?;
             let wanted = deployment.at("spec").int_ptr("replicas").unwrap_or(1);
             let status = deployment.at("status");
             let whole = status.at("observedGeneration")
@@ -52,14 +50,7 @@ pub async fn wait_for_shop(api: &Api) -> anyhow::Result<()> {
 
 /// The shop's address: a node's with the service's node port.
 pub async fn shop_url(api: &Api, node_ip: &str) -> anyhow::Result<String> {
-    let service = send(
-        api,
-        Method::GET,
-        "/api/v1/namespaces/default/services/front",
-        "application/json",
-        String::new(),
-    )
-    .await?;
+    let service = read(api, "/api/v1/namespaces/default/services/front").await?;
     let ports = service.at("spec").list("ports");
     let port = ports
         .first()
@@ -102,14 +93,7 @@ pub async fn answers(url: &str) -> anyhow::Result<String> {
 pub async fn wait_for_nodes(api: &Api, names: &[String]) -> anyhow::Result<()> {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
-        let list = send(
-            api,
-            Method::GET,
-            "/api/v1/nodes",
-            "application/json",
-            String::new(),
-        )
-        .await?;
+        let list = read(api, "/api/v1/nodes").await?;
         let ready = |name: &String| {
             list.list("items").iter().any(|node| {
                 *node.at("metadata").at("name") == name.as_str()

@@ -27,6 +27,11 @@ pub async fn send(
     Ok(serde_json::from_str(&text)?)
 }
 
+/// Reads one object or collection.
+pub async fn read(api: &Api, path: &str) -> anyhow::Result<Value> {
+    send(api, Method::GET, path, "application/json", String::new()).await
+}
+
 /// The collection of a kind, for the kinds that the shop and the cluster's own objects are of.
 fn collection(object: &Value, namespace: &str) -> anyhow::Result<String> {
     let kind = object.text("kind");

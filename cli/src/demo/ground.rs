@@ -12,7 +12,6 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use http::Method;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -27,7 +26,7 @@ use tokio::process::{Child, Command};
 
 use super::{Wish, view::progress, words::Words};
 use crate::{
-    cluster::{folders::Folders, objects::send},
+    cluster::{folders::Folders, objects::read},
     kubeconfig::{Config, Overrides, Resolved},
     typed::Read,
 };
@@ -238,14 +237,7 @@ fn here(data: &str, server: &str) -> Option<Here> {
 
 /// The nodes that are ready and run real containers.
 async fn nodes(api: &Api) -> anyhow::Result<Vec<NodeOf>> {
-    let list = send(
-        api,
-        Method::GET,
-        "/api/v1/nodes",
-        "application/json",
-        String::new(),
-    )
-    .await?;
+    let list = read(api, "/api/v1/nodes").await?;
     Ok(list.list("items").iter().filter_map(node_of).collect())
 }
 

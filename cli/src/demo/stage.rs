@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http::Method;
 use serde_json::{Value, json};
 use skiff_watching::api::{Api, Delete};
 
 use super::ground::NodeOf;
 use crate::{
-    cluster::objects::{self, send},
+    cluster::objects::{self, read},
     typed::Read,
 };
 
@@ -115,24 +114,22 @@ pub async fn wait_until_open(api: &Api, nodes: &[NodeOf]) -> anyhow::Result<()> 
 
 /// What is not there yet.
 async fn lacks(api: &Api, nodes: &[NodeOf]) -> anyhow::Result<Vec<String>> {
-    let get =
-        async |path: String| send(api, Method::GET, &path, "application/json", String::new()).await;
     let mut missing = Vec::new();
     for name in ["till", "vault"] {
         let path = format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{name}");
-        let deployment = get(path).await?;
+        let deployment = read(api, &path).await?;
         let wanted = deployment.at("spec").int_ptr("replicas").unwrap_or(1);
         let ready = deployment.at("status").int("availableReplicas");
         if ready < wanted {
             missing.push(format!("{name} has {ready} of {wanted} pods"));
         }
     }
-    let thief = get(format!("/api/v1/namespaces/{NAMESPACE}/pods/thief")).await?;
+    let thief = read(api, &format!("/api/v1/namespaces/{NAMESPACE}/pods/thief")).await?;
     if thief.at("status").text("phase") != "Running" {
         missing.push("the thief does not run".to_owned());
     }
     let path = format!("/apis/networking.k8s.io/v1/namespaces/{NAMESPACE}/ingresses/shop");
-    let ingress = get(path).await?;
+    let ingress = read(api, &path).await?;
     let told = ingress.at("status").at("loadBalancer").list("ingress");
     let is_told = |node: &NodeOf| told.iter().any(|at| at.text("ip") == node.ip.to_string());
     let silent = nodes.iter().filter(|node| !is_told(node));

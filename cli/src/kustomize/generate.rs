@@ -137,20 +137,8 @@ fn load(dir: &Path, path: &str) -> Result<Vec<u8>, Problem> {
 /// The pairs of a file of variables; a name alone has no value.
 fn env(text: &[u8]) -> Result<Vec<(String, Vec<u8>)>, Problem> {
     let mut out = Vec::new();
-    for (at, line) in text.split(|b| *b == b'\n').enumerate() {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let Ok(line) = std::str::from_utf8(line) else {
-            return Err(format!("line {line:?} has invalid utf8 bytes").into());
-        };
-        let line = if at == 0 {
-            line.trim_start_matches('\u{feff}')
-        } else {
-            line
-        };
-        let line = line.trim_start();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
+    for (_, line) in crate::variables::lines(text) {
+        let line = line.map_err(|line| Problem(format!("line {line:?} has invalid utf8 bytes")))?;
         let (key, value) = line.split_once('=').unwrap_or((line, ""));
         if key.is_empty() {
             continue;

@@ -8,12 +8,10 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Uri, header};
 use http_body_util::Full;
 use rustls::{ClientConfig, pki_types::ServerName};
+use skiff_api::machinery::url::clean;
 
 use crate::{
-    dial::{
-        Behind,
-        location::{clean, escaped},
-    },
+    dial::{Behind, location::escaped},
     services::Unresolved,
     webhook::{AskError, Endpoint, LONGEST_ANSWER, Reply, Target, place_of},
 };

@@ -11,7 +11,7 @@ use std::{
 
 use percent_encoding::{AsciiSet, utf8_percent_encode};
 use rustls::{ClientConfig, pki_types::ServerName};
-use skiff_api::machinery::url::UNRESERVED;
+use skiff_api::machinery::url::{UNRESERVED, clean_keeping_slash};
 
 use crate::request::RequestInfo;
 
@@ -161,32 +161,10 @@ pub fn subpath(info: &RequestInfo) -> String {
     if info.path.ends_with('/') && !path.ends_with('/') {
         path.push('/');
     }
-    escaped(&clean_keeping_slash(&path))
-}
-
-/// Go's `path.Join` of one path, with its trailing slash kept.
-fn clean_keeping_slash(path: &str) -> String {
-    if path.is_empty() {
-        return String::new();
+    match path.is_empty() {
+        true => String::new(),
+        false => escaped(&clean_keeping_slash(&path)),
     }
-    let mut cleaned = clean(path);
-    if path.ends_with('/') && !cleaned.ends_with('/') {
-        cleaned.push('/');
-    }
-    cleaned
-}
-
-/// Go's `path.Clean` of a path that begins with a slash.
-pub fn clean(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
-        }
-    }
-    format!("/{}", parts.join("/"))
 }
 
 /// A path as a request line holds it.

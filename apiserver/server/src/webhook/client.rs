@@ -11,14 +11,14 @@ use http::{Request, header};
 use http_body_util::Full;
 use rustls::pki_types::ServerName;
 use serde_json::Value;
-use skiff_api::machinery::read::Read;
+use skiff_api::machinery::{read::Read, url::clean};
 
 use super::endpoint::{AskError, Endpoint, Target};
 use crate::{
     core::Core,
     dial::{
         Behind,
-        location::{authority, clean, escaped},
+        location::{authority, escaped},
         trust::{self, TrustError},
     },
     services::{self, Unresolved},

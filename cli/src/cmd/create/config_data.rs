@@ -131,25 +131,15 @@ pub fn env_file(path: &str) -> Result<Vec<(String, String)>> {
     }
     let bytes = std::fs::read(path).map_err(fail)?;
     let mut out = Vec::new();
-    for (at, line) in bytes.split(|b| *b == b'\n').enumerate() {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let Ok(line) = std::str::from_utf8(line) else {
+    for (at, line) in crate::variables::lines(&bytes) {
+        let line = line.map_err(|line| {
             let shown: Vec<String> = line.iter().map(u8::to_string).collect();
-            bail!(
+            message!(
                 "env file {path} contains invalid utf8 bytes at line {}: [{}]",
                 at + 1,
                 shown.join(" ")
-            );
-        };
-        let line = if at == 0 {
-            line.trim_start_matches('\u{feff}')
-        } else {
-            line
-        };
-        let line = line.trim_start();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
+            )
+        })?;
         let (key, value) = match line.split_once('=') {
             Some((k, v)) => (k, v.to_string()),
             None => (line, std::env::var(line).unwrap_or_default()),

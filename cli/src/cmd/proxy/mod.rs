@@ -19,6 +19,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use pass::Remote;
+use skiff_api::machinery::url::clean_keeping_slash;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::os::unix::fs::FileTypeExt;
@@ -272,24 +273,6 @@ fn not_found() -> Response<Body> {
     plain(StatusCode::NOT_FOUND, "404 page not found\n")
 }
 
-/// A path without empty parts, `.` and `..`, as Go's servers ask for it.
-fn cleaned(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
-        }
-    }
-    let slash = if path.ends_with('/') && !parts.is_empty() {
-        "/"
-    } else {
-        ""
-    };
-    format!("/{}{slash}", parts.join("/"))
-}
-
 /// Asks for another path.
 fn moved(to: &str, query: Option<&str>) -> Response<Body> {
     let to = format!(
@@ -306,7 +289,7 @@ fn moved(to: &str, query: Option<&str>) -> Response<Body> {
 impl Proxy {
     async fn answer(&self, mut request: Request<Incoming>, peer: Option<IpAddr>) -> Response<Body> {
         let path = request.uri().path();
-        let (clean, query) = (cleaned(path), request.uri().query());
+        let (clean, query) = (clean_keeping_slash(path), request.uri().query());
         if clean != path {
             return moved(&clean, query);
         }
@@ -344,24 +327,5 @@ impl Proxy {
             return plain(StatusCode::FORBIDDEN, "Forbidden\n");
         }
         self.remote.answer(request, peer).await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_cleaned_as_go_does() {
-        for (path, clean) in [
-            ("/", "/"),
-            ("//", "/"),
-            ("/a//b/", "/a/b/"),
-            ("/a/./b/../c", "/a/c"),
-            ("/../a", "/a"),
-            ("/a/b", "/a/b"),
-        ] {
-            assert_eq!(cleaned(path), clean, "{path}");
-        }
     }
 }

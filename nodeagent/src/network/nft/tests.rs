@@ -222,15 +222,21 @@ async fn the_kernel_holds_what_the_words_say() {
     }
 }
 
+/// A network namespace of its own, and the nftables in it.
+async fn empty() -> (tempfile::TempDir, std::path::PathBuf, Namespace, Nft) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ns");
+    let ns = Namespace::make(&path).await.unwrap();
+    let nft = Nft::find(&ns).await.unwrap();
+    (dir, path, ns, nft)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn all_or_nothing() {
     if !nftables().await {
         return;
     }
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("ns");
-    let ns = Namespace::make(&path).await.unwrap();
-    let nft = Nft::find(&ns).await.unwrap();
+    let (_dir, path, _ns, nft) = empty().await;
     assert_eq!(nft.tables(Family::Ip).await.unwrap(), [""; 0]);
     let table = Table::ip("t");
     let mut wrong = everything();
@@ -270,10 +276,7 @@ async fn a_change_of_any_size() {
     if !nftables().await {
         return;
     }
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("ns");
-    let ns = Namespace::make(&path).await.unwrap();
-    let nft = Nft::find(&ns).await.unwrap();
+    let (_dir, path, _ns, nft) = empty().await;
     let (table, mut batch) = (Table::ip("t"), Batch::new());
     batch.renew(&table, None);
     batch.set(&table, Set::new("many", &[Kind::Ip, Kind::Port]));

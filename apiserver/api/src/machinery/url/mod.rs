@@ -15,3 +15,44 @@ pub const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
 pub fn query_value(text: &str) -> String {
     utf8_percent_encode(text, UNRESERVED).to_string()
 }
+
+/// Go's `path.Clean` of a path that begins with a slash: no empty parts, no `.` and `..`, no slash at the end.
+pub fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+/// The same with the slash at the end that it had.
+pub fn clean_keeping_slash(path: &str) -> String {
+    let mut cleaned = clean(path);
+    if path.ends_with('/') && !cleaned.ends_with('/') {
+        cleaned.push('/');
+    }
+    cleaned
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_cleaned_as_go_does() {
+        for (path, clean) in [
+            ("/", "/"),
+            ("//", "/"),
+            ("/a//b/", "/a/b/"),
+            ("/a/./b/../c", "/a/c"),
+            ("/../a", "/a"),
+            ("/a/b", "/a/b"),
+        ] {
+            assert_eq!(clean_keeping_slash(path), clean, "{path}");
+        }
+    }
+}

@@ -12,7 +12,9 @@ use futures::StreamExt;
 use http::{HeaderValue, Response, header};
 
 use super::html::Tokenizer;
-use crate::dial::location::{Location, clean, escaped};
+use skiff_api::machinery::url::clean;
+
+use crate::dial::location::{Location, escaped};
 use crate::request::RequestInfo;
 
 /// What is known of one proxied request.
