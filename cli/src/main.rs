@@ -24,6 +24,7 @@ mod openapi;
 mod podspec;
 mod print;
 mod remote;
+mod replace_file;
 mod resource;
 mod typed;
 mod variables;

@@ -3,12 +3,13 @@
 //! Behaviour follows `staging/src/k8s.io/client-go/plugin/pkg/client/auth/exec/exec.go`.
 
 use super::Options;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, bail, message};
 use crate::kubeconfig::Resolved;
 use crate::typed::Read;
 use serde_json::{Value, json};
 use skiff_api::machinery::gojson::syntax_error;
 use std::io::IsTerminal;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 /// What a plugin gave.
@@ -23,14 +24,7 @@ pub struct Given {
 /// # Errors
 /// A plugin that cannot be run, fails, or answers what cannot be used.
 pub fn run(exec: &Value, resolved: &Resolved, options: &Options) -> Result<Given> {
-    let text = |f: &str| exec[f].as_str().unwrap_or("");
-    let (command, version) = (text("command"), text("apiVersion"));
-    let hint = if text("installHint").is_empty() {
-        String::new()
-    } else {
-        format!("\n\n{}", text("installHint"))
-    };
-    let fail = |why: String| Error::msg(format!("getting credentials: {why}{hint}"));
+    let version = exec.text("apiVersion");
     if !matches!(
         version,
         "client.authentication.k8s.io/v1" | "client.authentication.k8s.io/v1beta1"
@@ -39,26 +33,36 @@ pub fn run(exec: &Value, resolved: &Resolved, options: &Options) -> Result<Given
             "exec plugin: invalid apiVersion {version:?}"
         )));
     }
+    let hint = match exec.text("installHint") {
+        "" => String::new(),
+        hint => format!("\n\n{hint}"),
+    };
+    answer(exec, resolved, options)
+        .and_then(|said| given(&said, version))
+        .map_err(|why| Error::msg(format!("getting credentials: {why}{hint}")))
+}
+
+/// What the plugin writes.
+fn answer(exec: &Value, resolved: &Resolved, options: &Options) -> Result<Vec<u8>> {
+    let command = exec.text("command");
     let is_terminal = std::io::stdin().is_terminal();
-    let interactive = match (text("interactiveMode"), unavailable(options, is_terminal)) {
+    let interactive = match (
+        exec.text("interactiveMode"),
+        unavailable(options, is_terminal),
+    ) {
         ("Never", _) => false,
-        ("Always", Some(why)) => {
-            let why = format!("exec plugin cannot support interactive mode: {why}");
-            return Err(fail(why));
-        }
+        ("Always", Some(why)) => bail!("exec plugin cannot support interactive mode: {why}"),
         (_, why) => why.is_none(),
     };
-    options
-        .policy
-        .allows(command)
-        .map_err(|why| fail(why.to_string()))?;
-    let mut info = json!({"kind": "ExecCredential", "apiVersion": version, "spec": {"interactive": interactive}});
+    let program = options.policy.allowed(command)?;
+    let mut info = json!({"kind": "ExecCredential", "apiVersion": exec.text("apiVersion"), "spec": {"interactive": interactive}});
     if exec.flag("provideClusterInfo") {
         let mut about = resolved.cluster.clone();
         about["server"] = json!(resolved.server);
         info["spec"]["cluster"] = about;
     }
-    let mut process = Command::new(command);
+    let mut process = Command::new(program);
+    process.arg0(command);
     process.args(exec.list("args").iter().filter_map(Value::as_str));
     for pair in exec.list("env") {
         process.env(pair.text("name"), pair.text("value"));
@@ -72,26 +76,27 @@ pub fn run(exec: &Value, resolved: &Resolved, options: &Options) -> Result<Given
         Stdio::null()
     });
     let output = process.output().map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound => fail(format!("exec: executable {command} not found")),
-        _ => fail(format!("exec: {e}")),
+        std::io::ErrorKind::NotFound => message!("exec: executable {command} not found"),
+        _ => message!("exec: {e}"),
     })?;
     if !output.status.success() {
-        return Err(fail(format!(
-            "exec: executable {command} failed with exit code {}",
-            output.status.code().unwrap_or(-1)
-        )));
+        let code = output.status.code().unwrap_or(-1);
+        bail!("exec: executable {command} failed with exit code {code}");
     }
-    let answer: Value = serde_json::from_slice(&output.stdout).map_err(|e| {
-        let why = syntax_error(&output.stdout).unwrap_or_else(|| e.to_string());
-        fail(format!(
-            "decoding stdout: couldn't get version/kind; json parse error: {why}"
-        ))
+    Ok(output.stdout)
+}
+
+/// The credentials in what a plugin wrote.
+fn given(said: &[u8], version: &str) -> Result<Given> {
+    let answer: Value = serde_json::from_slice(said).map_err(|e| {
+        let why = syntax_error(said).unwrap_or_else(|| e.to_string());
+        message!("decoding stdout: couldn't get version/kind; json parse error: {why}")
     })?;
     if *answer.at("apiVersion") != version {
-        return Err(fail(format!(
+        bail!(
             "exec plugin is configured to use API version {version}, plugin returned version {}",
             answer.text("apiVersion")
-        )));
+        );
     }
     let status = |f: &str| {
         let text = answer.at("status").text(f);
@@ -100,22 +105,13 @@ pub fn run(exec: &Value, resolved: &Resolved, options: &Options) -> Result<Given
     let certificate = match (status("clientCertificateData"), status("clientKeyData")) {
         (Some(c), Some(k)) => Some((c.into_bytes(), k.into_bytes())),
         (None, None) => None,
-        _ => {
-            return Err(fail(
-                "exec plugin returned only certificate or key, not both".into(),
-            ));
-        }
+        _ => bail!("exec plugin returned only certificate or key, not both"),
     };
-    let given = Given {
-        token: status("token"),
-        certificate,
-    };
-    if given.token.is_none() && given.certificate.is_none() {
-        return Err(fail(
-            "exec plugin didn't return a token or cert/key pair".into(),
-        ));
+    let token = status("token");
+    if token.is_none() && certificate.is_none() {
+        bail!("exec plugin didn't return a token or cert/key pair");
     }
-    Ok(given)
+    Ok(Given { token, certificate })
 }
 
 /// Why nobody can be asked for anything.
@@ -132,17 +128,21 @@ fn unavailable(options: &Options, is_terminal: bool) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kuberc::Policy;
+
+    fn options(stdin_in_use: bool) -> Options {
+        Options {
+            stdin_in_use,
+            ..Options::new(Policy::allow_all())
+        }
+    }
 
     fn tried(exec: &Value) -> Result<Given> {
-        run(exec, &Resolved::default(), &Options::default())
+        run(exec, &Resolved::default(), &options(false))
     }
 
     #[test]
     fn who_needs_somebody_to_ask_is_told_that_there_is_nobody() {
-        let options = |stdin_in_use| Options {
-            stdin_in_use,
-            ..Options::default()
-        };
         assert_eq!(unavailable(&options(false), true), None);
         let why = unavailable(&options(true), true).unwrap();
         assert!(

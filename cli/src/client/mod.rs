@@ -5,10 +5,12 @@
 mod connect;
 mod credential;
 mod exec_plugin;
+mod pool;
 mod proxy;
 pub mod ws;
 
 pub use connect::{addresses, cause};
+pub use pool::Pool;
 
 use crate::error::{Error, Problem, Result};
 use crate::kubeconfig::Resolved;
@@ -33,7 +35,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// How requests are sent.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// How long one request may take.
     pub timeout: Option<Duration>,
@@ -49,6 +51,20 @@ pub struct Options {
     pub stdin_in_use: bool,
 }
 
+impl Options {
+    /// Without anything that somebody asked for.
+    pub fn new(policy: Policy) -> Options {
+        Options {
+            timeout: None,
+            verbosity: 0,
+            program: String::new(),
+            command: String::new(),
+            policy,
+            stdin_in_use: false,
+        }
+    }
+}
+
 /// What a request wants back.
 pub const JSON: &str = "application/json";
 /// Tables of the server's making, and plain JSON where it makes none.
@@ -61,7 +77,7 @@ struct Inner {
     target: Target,
     headers: HeaderMap,
     options: Options,
-    idle: RefCell<Vec<SendRequest<Full<Bytes>>>>,
+    idle: Pool<Full<Bytes>>,
     warned: RefCell<HashSet<String>>,
 }
 
@@ -141,7 +157,7 @@ impl Client {
             target,
             headers,
             options: options.clone(),
-            idle: RefCell::default(),
+            idle: Pool::default(),
             warned: RefCell::default(),
         })))
     }
@@ -228,36 +244,17 @@ impl Client {
         &self,
         call: &Call<'_>,
     ) -> Result<(Response<Incoming>, SendRequest<Full<Bytes>>)> {
-        let fail = |cause: String| Error::Connection {
+        let sent = self.0.idle.send(self, self.request(call)?).await;
+        sent.map_err(|why| self.failed(call, why.into()))
+    }
+
+    /// That nothing could be sent.
+    fn failed(&self, call: &Call<'_>, cause: String) -> Error {
+        Error::Connection {
             verb: verb_of(&call.method),
             url: self.0.target.url(&call.path),
             cause,
-        };
-        loop {
-            let Some(mut sender) = self.0.idle.borrow_mut().pop() else {
-                break;
-            };
-            if sender.ready().await.is_err() {
-                continue;
-            }
-            match sender.try_send_request(self.request(call)?).await {
-                Ok(response) => return Ok((response, sender)),
-                Err(mut e) => {
-                    if e.take_message().is_none() {
-                        return Err(fail(connect::cause(&e.into_error())));
-                    }
-                }
-            }
         }
-        let mut sender = self
-            .raw_connection(None)
-            .await
-            .map_err(|problem| fail(problem.into()))?;
-        let response = sender
-            .send_request(self.request(call)?)
-            .await
-            .map_err(|e| fail(connect::cause(&e)))?;
-        Ok((response, sender))
     }
 
     /// Sends a request and gives the answer as it begins; its status is checked.
@@ -278,17 +275,10 @@ impl Client {
     }
 
     async fn collect(&self, call: &Call<'_>, response: Response<Incoming>) -> Result<Bytes> {
-        let fail = |e: hyper::Error| Error::Connection {
-            verb: verb_of(&call.method),
-            url: self.0.target.url(&call.path),
-            cause: connect::cause(&e),
-        };
-        response
-            .into_body()
-            .collect()
-            .await
-            .map(|c| c.to_bytes())
-            .map_err(fail)
+        let collected = response.into_body().collect().await;
+        collected
+            .map(|whole| whole.to_bytes())
+            .map_err(|why| self.failed(call, connect::cause(&why)))
     }
 
     async fn limited<T>(
@@ -303,11 +293,7 @@ impl Client {
             let cause =
                 "net/http: request canceled (Client.Timeout exceeded while awaiting headers)"
                     .to_string();
-            Err(Error::Connection {
-                verb: verb_of(&call.method),
-                url: self.0.target.url(&call.path),
-                cause,
-            })
+            Err(self.failed(call, cause))
         })
     }
 
@@ -338,7 +324,7 @@ impl Client {
             Ok((status, body, sender))
         };
         let (status, body, sender) = self.limited(call, work).await?;
-        self.0.idle.borrow_mut().push(sender);
+        self.0.idle.keep(sender);
         self.log(call, status.as_u16(), started);
         self.log_body(call, &body);
         Ok((status, body))
@@ -440,6 +426,16 @@ pub fn klog(severity: char, place: &str, text: &str) {
         now.strftime("%m%d %H:%M:%S%.6f"),
         std::process::id()
     );
+}
+
+/// Tells that somebody who came could not be let in, and waits: one failure, of which many come at once, ends no command that listens.
+pub async fn not_accepted(why: &std::io::Error) {
+    klog(
+        'E',
+        "server.go:3477",
+        &format!("Accept error: {why}; retrying in 50ms"),
+    );
+    tokio::time::sleep(Duration::from_millis(50)).await;
 }
 
 fn header(text: &str) -> Result<HeaderValue> {

@@ -8,7 +8,7 @@ use crate::command::{self, Command, Found, Run};
 use crate::context::Ctx;
 use crate::error::{Result, bail, message};
 use crate::flags::{self, Line};
-use crate::kuberc::Policy;
+use crate::kuberc::{self, Policy};
 use crate::print;
 use clap::Arg;
 pub use words::Words;
@@ -80,12 +80,14 @@ pub async fn run(
     let Some((last, before)) = args.split_last() else {
         bail!("requires at least 1 arg(s), only received 0");
     };
-    let answer = answer(root, program, before, last)
-        .await
-        .unwrap_or_else(|why| {
-            eprintln!("[Debug] [Error] {why}");
-            Answer::default()
-        });
+    let answer = match kuberc::policy(before) {
+        Ok(policy) => answer(root, program, &policy, before, last).await,
+        Err(why) => Err(why),
+    };
+    let answer = answer.unwrap_or_else(|why| {
+        eprintln!("[Debug] [Error] {why}");
+        Answer::default()
+    });
     print::put(&answer.text(described))?;
     eprintln!(
         "Completion ended with directive: {}",
@@ -102,6 +104,7 @@ fn begun(name: &str, means: &str, with: &str) -> Option<String> {
 async fn answer(
     root: &'static Command,
     program: &str,
+    policy: &Policy,
     before: &[String],
     last: &str,
 ) -> Result<Answer> {
@@ -133,11 +136,11 @@ async fn answer(
     }
     let value = value.filter(|_| line.dash.is_none());
     match value {
-        Some((flag, last)) => Ok(values(&found, line, &flag, &last).await),
+        Some((flag, last)) => Ok(values(&found, policy, line, &flag, &last).await),
         None if last.starts_with('-') && !last.contains('=') && line.dash.is_none() => {
             Ok(names_of_flags(found.command, &line, last))
         }
-        None => Ok(arguments(root, &found, line, last).await),
+        None => Ok(arguments(root, &found, policy, line, last).await),
     }
 }
 
@@ -164,7 +167,7 @@ fn value_of(rest: &mut Vec<String>, last: &str, declared: &clap::Command) -> Opt
     Some((found, last.to_string()))
 }
 
-async fn values(found: &Found, line: Line, flag: &Arg, last: &str) -> Answer {
+async fn values(found: &Found, policy: &Policy, line: Line, flag: &Arg, last: &str) -> Answer {
     let name = flag.get_long().unwrap_or("");
     let mut own = found.command.values.iter();
     let own = own.find(|(flag, _)| *flag == name).map(|(_, words)| *words);
@@ -176,7 +179,7 @@ async fn values(found: &Found, line: Line, flag: &Arg, last: &str) -> Answer {
         Some(words) => {
             words
                 .answer(
-                    &Ctx::new(line, found.path.clone(), Policy::default()),
+                    &Ctx::new(line, found.path.clone(), policy.clone()),
                     last,
                     true,
                 )
@@ -231,7 +234,13 @@ fn required(command: &Command, line: &Line, last: &str) -> Vec<String> {
 }
 
 /// Sub-commands, flags that must be given, and then what the command itself is about.
-async fn arguments(root: &'static Command, found: &Found, line: Line, last: &str) -> Answer {
+async fn arguments(
+    root: &'static Command,
+    found: &Found,
+    policy: &Policy,
+    line: Line,
+    last: &str,
+) -> Answer {
     let command = found.command;
     let mut answer = Answer::default();
     let has_flags = command
@@ -250,7 +259,7 @@ async fn arguments(root: &'static Command, found: &Found, line: Line, last: &str
     };
     let more = words
         .answer(
-            &Ctx::new(line, found.path.clone(), Policy::default()),
+            &Ctx::new(line, found.path.clone(), policy.clone()),
             last,
             false,
         )
@@ -305,7 +314,7 @@ mod tests {
             .enable_all()
             .build()
             .unwrap();
-        match runtime.block_on(answer(root, "kubectl", &words, &last)) {
+        match runtime.block_on(answer(root, "kubectl", &Policy::allow_all(), &words, &last)) {
             Ok(answer) => answer.text(false).replace('\n', " ").trim().to_string(),
             Err(why) => why.to_string(),
         }

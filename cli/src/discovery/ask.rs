@@ -5,6 +5,7 @@
 use super::{Resource, Served, split_api_version};
 use crate::client::{Call, Client};
 use crate::error::{Error, Result, quote};
+use crate::replace_file::replace_file;
 use crate::typed::Read;
 use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
@@ -269,14 +270,8 @@ fn read_young(path: &Path) -> Option<Value> {
 
 fn keep(path: &Path, value: &Value) {
     let Some(dir) = path.parent() else { return };
-    let fresh = dir.join(format!(
-        ".{}.{}",
-        path.file_name().and_then(|n| n.to_str()).unwrap_or("x"),
-        std::process::id()
-    ));
     let written = std::fs::create_dir_all(dir)
-        .and_then(|()| std::fs::write(&fresh, value.to_string()))
-        .and_then(|()| std::fs::rename(&fresh, path));
+        .and_then(|()| replace_file(path, 0o666, value.to_string().as_bytes()));
     if let Err(e) = written {
         tracing::debug!("{} was not kept: {e}", path.display());
     }

@@ -312,8 +312,13 @@ fn credentials(user: &Value, file: &Path, over: &Overrides) -> Result<Credential
     if let Some(name) = text(user, "username") {
         c.basic = Some((name, text(user, "password").unwrap_or_default()));
     }
-    let known = c.token.is_some() || c.token_file.is_some() || c.certificate.is_some();
-    if user.at("exec").is_object() && !known {
+    let is_known = [
+        c.token.is_some(),
+        c.token_file.is_some(),
+        c.certificate.is_some(),
+        c.basic.is_some(),
+    ];
+    if user.at("exec").is_object() && !is_known.contains(&true) {
         c.exec = Some(user.at("exec").clone());
     }
     Ok(c)

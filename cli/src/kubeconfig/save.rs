@@ -4,8 +4,8 @@
 
 use super::{Config, Entry, document};
 use crate::error::{Error, Result};
+use crate::replace_file::replace_file;
 use crate::typed::Read;
-use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -120,21 +120,7 @@ fn replace(file: &Path, text: &str) -> Result<()> {
             Path::new(&lock).display()
         )));
     }
-    let written = (|| {
-        // beside the file that a link leads to: nothing is renamed from one file system to another
-        let target = std::fs::canonicalize(file).unwrap_or_else(|_| file.to_path_buf());
-        let mut fresh = target.as_os_str().to_owned();
-        fresh.push(".new");
-        // a file that is left over may be open to others: not the one that keys go into
-        let _ = std::fs::remove_file(&fresh);
-        let mut out = std::fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&fresh)?;
-        out.write_all(text.as_bytes())?;
-        std::fs::rename(&fresh, target)
-    })();
+    let written = replace_file(file, 0o600, text.as_bytes());
     let unlocked = std::fs::remove_file(&lock);
     written.map_err(fail)?;
     unlocked.map_err(fail)
@@ -195,10 +181,8 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("config");
-        for left in [&file, &dir.path().join("config.new")] {
-            std::fs::write(left, "old").unwrap();
-            std::fs::set_permissions(left, std::fs::Permissions::from_mode(0o666)).unwrap();
-        }
+        std::fs::write(&file, "old").unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o666)).unwrap();
         replace(&file, "key").unwrap();
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "key");
         assert_eq!(

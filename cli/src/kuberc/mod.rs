@@ -6,6 +6,7 @@ mod expand;
 mod policy;
 pub mod preference;
 
+use crate::client::klog;
 use crate::command::Command;
 use crate::error::{Error, Result, message};
 use preference::{Alias, Flag, Preference, ReadError};
@@ -102,26 +103,52 @@ fn read(args: &[String]) -> Result<Option<Preference>> {
         return Ok(None);
     };
     let path = place.path.display();
-    match preference::read(&place.path) {
+    let talkative = is_talkative(args);
+    let details = |text: &str| {
+        if talkative {
+            klog('I', "marshal.go:98", text);
+        }
+    };
+    let why = match preference::read(&place.path, details) {
+        Ok(None) => return Ok(None),
         Ok(Some((preference, odd))) => {
             if let Some(odd) = odd {
                 eprint!("kuberc: ignoring strict decoding error in {path}: {odd}");
             }
-            Ok(Some(preference))
+            return Ok(Some(preference));
         }
-        Ok(None) => {
-            if is_talkative(args) {
-                preference::tell_empty(&place.path);
-            }
-            Ok(None)
-        }
-        Err(why) if place.named => Err(message!("kuberc error kuberc: {why}")),
-        Err(ReadError::NotFound(_)) => Ok(None),
-        Err(why) => {
-            eprint!("kuberc: no preferences loaded from {path}: {why}");
-            Ok(None)
-        }
+        Err(ReadError::NotFound(_)) if !place.named => return Ok(None),
+        Err(why) => why,
+    };
+    // who forbids programs is not to have them run because of a slip of the pen
+    let text = std::fs::read_to_string(&place.path).unwrap_or_default();
+    if place.named || text.contains("credentialPlugin") {
+        return Err(message!("kuberc error kuberc: {why}"));
     }
+    eprint!("kuberc: no preferences loaded from {path}: {why}");
+    Ok(None)
+}
+
+/// Which programs the preferences let give credentials, and what else they say.
+fn understood(args: &[String]) -> Result<(Policy, Option<Preference>)> {
+    if args.is_empty() || is_off() {
+        return Ok((Policy::allow_all(), None));
+    }
+    let Some(preference) = read(args)? else {
+        return Ok((Policy::allow_all(), None));
+    };
+    let policy = Policy::of(&preference)?;
+    validate(&preference)?;
+    policy.validate()?;
+    Ok((policy, Some(preference)))
+}
+
+/// Which programs the preferences let give credentials.
+///
+/// # Errors
+/// As of [`apply`].
+pub fn policy(args: &[String]) -> Result<Policy> {
+    understood(args).map(|(policy, _)| policy)
 }
 
 /// What the preferences make of a command line, and which programs they let give credentials.
@@ -133,16 +160,11 @@ pub fn apply(
     program: &str,
     args: Vec<String>,
 ) -> Result<(Vec<String>, Policy)> {
-    if args.is_empty() || is_off() {
-        return Ok((args, Policy::default()));
-    }
-    let Some(preference) = read(&args)? else {
-        return Ok((args, Policy::default()));
+    let (policy, preference) = understood(&args)?;
+    let args = match preference {
+        Some(preference) => expand::expand(root, program, &preference, args)?,
+        None => args,
     };
-    let policy = Policy::of(&preference)?;
-    validate(&preference)?;
-    policy.validate()?;
-    let args = expand::expand(root, program, &preference, args)?;
     Ok((args, policy))
 }
 

@@ -3,19 +3,27 @@
 
 use super::preference::Preference;
 use crate::error::{Error, Result, message, quote};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 const ALLOWLIST: &str = "Allowlist";
 const DENY_ALL: &str = "DenyAll";
 
 /// All may, none, or those of a list.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Policy {
     name: String,
     allowed: Option<Vec<String>>,
 }
 
 impl Policy {
+    /// That of whoever has no preferences.
+    pub fn allow_all() -> Policy {
+        Policy {
+            name: String::new(),
+            allowed: None,
+        }
+    }
+
     /// # Errors
     /// A program under two names.
     pub fn of(preference: &Preference) -> Result<Policy> {
@@ -64,11 +72,11 @@ impl Policy {
         }
     }
 
-    /// Whether a program may be run.
+    /// What is to be started for a program: of a list, the very file that was looked at.
     ///
     /// # Errors
-    /// Why it may not.
-    pub fn allows(&self, command: &str) -> Result<()> {
+    /// Why it may not be run.
+    pub fn allowed(&self, command: &str) -> Result<PathBuf> {
         let Some(list) = self.allowed.as_deref().filter(|_| self.name == ALLOWLIST) else {
             return match self.name == DENY_ALL {
                 true => Err(message!(
@@ -76,7 +84,7 @@ impl Policy {
                     quote(command),
                     quote(DENY_ALL)
                 )),
-                false => Ok(()),
+                false => Ok(command.into()),
             };
         };
         let found = look_up(command);
@@ -85,7 +93,7 @@ impl Policy {
             .any(|allowed| allowed == command || found.is_some() && look_up(allowed) == found);
         let path = found.unwrap_or_else(|| command.into());
         match is_listed {
-            true => Ok(()),
+            true => Ok(path),
             false => Err(message!(
                 "plugin path {} is not permitted by the credential plugin allowlist",
                 quote(&path.display().to_string())
@@ -96,12 +104,14 @@ impl Policy {
 
 /// Where a program is, as a shell would find it.
 fn look_up(command: &str) -> Option<PathBuf> {
+    use nix::unistd::{AccessFlags, access};
+    let runs = |place: &PathBuf| place.is_file() && access(place, AccessFlags::X_OK).is_ok();
     if command.contains('/') {
-        return Path::new(command).exists().then(|| command.into());
+        return Some(PathBuf::from(command)).filter(runs);
     }
     let path = std::env::var_os("PATH")?;
     let mut places = std::env::split_paths(&path).map(|folder| folder.join(command));
-    places.find(|place| place.is_file())
+    places.find(runs)
 }
 
 #[cfg(test)]
@@ -114,8 +124,11 @@ mod tests {
             name: name.into(),
             allowed: allowed.map(|list| list.iter().map(|name| name.to_string()).collect()),
         };
-        assert!(policy("", None).allows("sh").is_ok());
-        let denied = policy(DENY_ALL, None).allows("sh").unwrap_err().to_string();
+        assert!(policy("", None).allowed("sh").is_ok());
+        let denied = policy(DENY_ALL, None)
+            .allowed("sh")
+            .unwrap_err()
+            .to_string();
         assert_eq!(
             denied,
             "plugin \"sh\" not allowed: policy set to \"DenyAll\""
@@ -124,8 +137,8 @@ mod tests {
         for allowed in ["sh", shell.to_str().unwrap()] {
             let list = policy(ALLOWLIST, Some(&[allowed]));
             list.validate().unwrap();
-            assert!(list.allows("sh").is_ok(), "{allowed}");
-            assert!(list.allows("cat").is_err(), "{allowed}");
+            assert_eq!(list.allowed("sh").unwrap(), shell, "{allowed}");
+            assert!(list.allowed("cat").is_err(), "{allowed}");
         }
         assert!(policy(ALLOWLIST, None).validate().is_err());
         assert!(policy(ALLOWLIST, Some(&[])).validate().is_err());

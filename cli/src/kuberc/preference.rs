@@ -1,7 +1,6 @@
 //! What a file of preferences holds, in its two versions.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/config` and `pkg/kuberc/marshal.go`.
 
-use crate::client::klog;
 use crate::error::{Problem, quote};
 use crate::typed::Read;
 use serde::{Deserialize, Serialize};
@@ -9,9 +8,9 @@ use serde_json::{Map, Value};
 use skiff_api::machinery::yaml;
 use std::path::Path;
 
-pub const GROUP: &str = "kubectl.config.k8s.io";
 pub const VERSION: &str = "kubectl.config.k8s.io/v1beta1";
-pub const KIND: &str = "Preference";
+const OLDER_VERSION: &str = "kubectl.config.k8s.io/v1alpha1";
+const KIND: &str = "Preference";
 
 /// Preferences as `v1beta1` writes them.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -152,11 +151,34 @@ fn is_nothing(value: &Value) -> bool {
         || value.as_array().is_some_and(Vec::is_empty)
 }
 
-/// The preferences of a file: those of the first document that holds some, with what is odd about it. `None`: the file is empty.
+/// What a document says, in whichever version, as the newer one says it; and what it says besides, which is not understood.
+///
+/// # Errors
+/// A field of another kind.
+pub fn understand(document: Value) -> serde_json::Result<(Preference, Vec<String>)> {
+    let is_older = document.text("apiVersion") == OLDER_VERSION;
+    let mut document = if is_older {
+        renamed(document)
+    } else {
+        document
+    };
+    if is_older {
+        document["apiVersion"] = VERSION.into();
+    }
+    let preference: Preference = serde_json::from_value(document.clone())?;
+    let mut odd = Vec::new();
+    unknown(&document, &serde_json::to_value(&preference)?, "", &mut odd);
+    Ok((preference, odd))
+}
+
+/// The preferences of a file: those of the first document that holds some, with what is odd about it. `None`: the file is empty. `details` are told of what is passed over.
 ///
 /// # Errors
 /// A file that cannot be read, or that holds other things.
-pub fn read(path: &Path) -> Result<Option<(Preference, Option<String>)>, ReadError> {
+pub fn read(
+    path: &Path,
+    details: impl Fn(&str),
+) -> Result<Option<(Preference, Option<String>)>, ReadError> {
     let text = std::fs::read_to_string(path).map_err(|why| {
         let text = format!("open {}: {}", path.display(), crate::error::go_io(&why));
         match why.kind() {
@@ -167,32 +189,36 @@ pub fn read(path: &Path) -> Result<Option<(Preference, Option<String>)>, ReadErr
     let documents = yaml::read_lax(&text).map_err(ReadError::Other)?;
     let documents = documents.into_iter().map(|document| document.value);
     let documents: Vec<Value> = documents.filter(|value| !value.is_null()).collect();
-    for document in &documents {
+    let is_empty = documents.is_empty();
+    for (at, document) in documents.into_iter().enumerate() {
+        let place = format!("entry {} in {}", at + 1, path.display());
         let version = document.text("apiVersion").to_string();
-        let older = format!("{GROUP}/v1alpha1");
-        if document.text("kind") != KIND || (version != VERSION && version != older) {
+        if document.text("kind") != KIND || (version != VERSION && version != OLDER_VERSION) {
+            let kind = document.text("kind");
+            details(&format!(
+                "kuberc: unexpected GroupVersionKind for {place}: {version}, Kind={kind}"
+            ));
             continue;
         }
-        let document = match version == older {
-            true => renamed(document.clone()),
-            false => document.clone(),
-        };
-        let Ok(preference) = serde_json::from_value::<Preference>(document.clone()) else {
-            continue;
-        };
-        let mut odd = Vec::new();
-        let again = serde_json::to_value(&preference).unwrap_or_default();
-        unknown(&document, &again, "", &mut odd);
-        let odd = (!odd.is_empty()).then(|| format!("strict decoding error: {}", odd.join(", ")));
-        return Ok(Some((preference, odd)));
+        match understand(document) {
+            Ok((preference, odd)) => {
+                let told = || format!("strict decoding error: {}", odd.join(", "));
+                return Ok(Some((preference, (!odd.is_empty()).then(told))));
+            }
+            Err(why) => details(&format!("kuberc: strict decoding error for {place}: {why}")),
+        }
     }
-    match documents.is_empty() {
-        true => Ok(None),
-        false => Err(ReadError::Other(Problem(format!(
-            "no valid preferences found in {}, use --v=5 to see details",
+    if is_empty {
+        details(&format!(
+            "kuberc: no preferences found in {}",
             path.display()
-        )))),
+        ));
+        return Ok(None);
     }
+    Err(ReadError::Other(Problem(format!(
+        "no valid preferences found in {}, use --v=5 to see details",
+        path.display()
+    ))))
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -203,12 +229,6 @@ pub enum ReadError {
     Other(Problem),
 }
 
-/// Tells whoever asks for details that a file holds nothing.
-pub fn tell_empty(path: &Path) {
-    let text = format!("kuberc: no preferences found in {}", path.display());
-    klog('I', "marshal.go:98", &text);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,7 +236,7 @@ mod tests {
     fn of(text: &str) -> Result<Option<(Preference, Option<String>)>, String> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
-        read(file.path()).map_err(|why| why.to_string())
+        read(file.path(), |_| {}).map_err(|why| why.to_string())
     }
 
     #[test]
@@ -226,11 +246,10 @@ mod tests {
             .replace("v1beta1", "v1alpha1")
             .replace("defaults", "overrides")
             .replace("options", "flags");
-        let (mut a, odd) = of(newer).unwrap().unwrap();
+        let (a, odd) = of(newer).unwrap().unwrap();
         assert_eq!(odd, None);
         let (b, odd) = of(&older).unwrap().unwrap();
         assert_eq!(odd, None);
-        a.api_version.clone_from(&b.api_version);
         assert_eq!(a, b);
         let (_, odd) = of(&format!("---\n---\n{newer}unknown: invalid\n"))
             .unwrap()

@@ -2,8 +2,10 @@
 //! Invariant: a document is never passed over because it could not be read; the message names the file.
 //! Behaviour follows `staging/src/k8s.io/cli-runtime/pkg/resource/visitor.go`.
 
+use crate::client::Options;
 use crate::error::{Error, Problem, Result, quote};
 use crate::flags::Group;
+use crate::kuberc::Policy;
 use crate::typed::Read;
 use serde_json::Value;
 use skiff_api::machinery::gojson;
@@ -150,9 +152,9 @@ pub async fn fetch(url: &str) -> Result<String> {
     };
     let client = crate::client::Client::new(
         &resolved,
-        &crate::client::Options {
+        &Options {
             program: "kubectl".into(),
-            ..Default::default()
+            ..Options::new(Policy::allow_all())
         },
     )?;
     let body = client

@@ -8,8 +8,13 @@ mod view;
 use crate::command::{Command, Run};
 use crate::context::Ctx;
 use crate::error::{Error, Result, message};
-use crate::kuberc::{self, Place, preference::Preference};
+use crate::kuberc::{
+    self, Place,
+    preference::{Preference, understand},
+};
 use crate::print;
+use crate::replace_file::replace_file;
+use skiff_api::machinery::yaml;
 use std::path::Path;
 
 pub static COMMAND: Command = Command {
@@ -33,6 +38,30 @@ fn place(ctx: &Ctx) -> Result<Place> {
         .ok_or_else(|| Error::msg("KUBERC is disabled via KUBERC=off environment variable"))
 }
 
+/// What the file says, and what it says that would be lost if it were written anew. `None`: there is no file.
+fn load(path: &Path) -> Result<Option<(Preference, Vec<String>)>> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(why) if why.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(why) => {
+            let (path, why) = (path.display(), crate::error::go_io(&why));
+            return Err(message!("error reading kuberc file: open {path}: {why}"));
+        }
+    };
+    let wrong = |why: String| message!("error parsing kuberc file: {why}");
+    let documents = yaml::read_lax(&text).map_err(|why| wrong(why.to_string()))?;
+    let mut values = documents.into_iter().map(|document| document.value);
+    let Some(first) = values.find(|value| !value.is_null()) else {
+        return Ok(Some((Preference::empty(), Vec::new())));
+    };
+    let (preference, mut lost) = understand(first).map_err(|why| wrong(why.to_string()))?;
+    let more = values.filter(|value| !value.is_null()).count();
+    if more > 0 {
+        lost.push(format!("{more} more documents"));
+    }
+    Ok(Some((preference, lost)))
+}
+
 fn save(preference: &Preference, path: &Path) -> Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(|why| {
@@ -46,7 +75,7 @@ fn save(preference: &Preference, path: &Path) -> Result<()> {
     }
     let value = serde_json::to_value(preference)
         .map_err(|why| message!("failed to marshal preferences: {why}"))?;
-    std::fs::write(path, skiff_api::machinery::yaml::write(&value)).map_err(|why| {
+    replace_file(path, 0o644, yaml::write(&value).as_bytes()).map_err(|why| {
         let why = crate::error::go_io(&why);
         message!(
             "failed to write kuberc file: open {}: {why}",

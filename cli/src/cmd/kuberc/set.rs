@@ -1,12 +1,11 @@
 //! `kuberc set`: changes the file of preferences.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/kuberc/set.go`.
 
-use super::{place, save};
+use super::{load, place, save};
 use crate::command::{Command, verb};
 use crate::context::With;
 use crate::error::{Error, Result, aggregate, bail, message, quote};
 use crate::kuberc::preference::{Alias, Allowed, Defaults, Flag, Preference};
-use skiff_api::machinery::yaml;
 use std::path::Path;
 
 pub static COMMAND: Command = Command {
@@ -119,24 +118,17 @@ fn validate(f: &Flags) -> Result<()> {
     }
 }
 
+/// What is there, if nothing of it is lost when it is written anew.
 fn read(path: &Path) -> Result<Preference> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(why) if why.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(why) => {
-            let why = crate::error::go_io(&why);
-            return Err(message!(
-                "error reading kuberc file: open {}: {why}",
-                path.display()
-            ));
-        }
-    };
-    if text.is_empty() {
-        return Ok(Preference::empty());
+    match load(path)? {
+        None => Ok(Preference::empty()),
+        Some((preference, lost)) if lost.is_empty() => Ok(preference),
+        Some((_, lost)) => Err(message!(
+            "{} is not changed, it would lose what is not understood: {}",
+            path.display(),
+            lost.join(", ")
+        )),
     }
-    let wrong = |why: String| message!("error parsing kuberc file: {why}");
-    let (value, _) = yaml::read_first(&text).map_err(|why| wrong(why.to_string()))?;
-    serde_json::from_value(value).map_err(|why| wrong(why.to_string()))
 }
 
 fn option(text: &str) -> Result<Flag> {
@@ -240,5 +232,35 @@ fn allowed(entries: &[String]) -> Result<Vec<Allowed>> {
     match wrong.is_empty() {
         true => Ok(list),
         false => Err(Error::msg(aggregate(&wrong))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_file_is_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kuberc");
+        let read_of = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            read(&path)
+        };
+        assert_eq!(read(&path).unwrap(), Preference::empty());
+        assert_eq!(read_of("").unwrap(), Preference::empty());
+        let older = "apiVersion: kubectl.config.k8s.io/v1alpha1\nkind: Preference\noverrides:\n- command: get\n  flags:\n  - {name: output, default: wide}\n";
+        let kept = read_of(older).unwrap();
+        save(&kept, &path).unwrap();
+        assert_eq!(read(&path).unwrap(), kept);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains("v1beta1") && text.contains("wide"), "{text}");
+        for (more, told) in [
+            ("unknown: x\n", "unknown field \"unknown\""),
+            ("---\na: b\n", "1 more documents"),
+        ] {
+            let why = read_of(&format!("{text}{more}")).unwrap_err().to_string();
+            assert!(why.ends_with(told), "{why}");
+        }
     }
 }

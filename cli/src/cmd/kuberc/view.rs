@@ -1,13 +1,12 @@
 //! `kuberc view`: the file of preferences.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/kuberc/view.go`.
 
-use super::{place, save};
+use super::{load, place, save};
 use crate::command::{Command, verb};
 use crate::context::With;
 use crate::error::{Result, message};
 use crate::kuberc::preference::Preference;
 use crate::print::{self, ALLOWED, Format, Printer, order::Order};
-use skiff_api::machinery::yaml;
 
 pub static COMMAND: Command = Command {
     name: "view",
@@ -45,29 +44,20 @@ const ORDER: &[&str] = &[
 async fn run(ctx: With<()>) -> Result<()> {
     let place = place(&ctx)?;
     let path = place.path.display();
-    let text = match std::fs::read_to_string(&place.path) {
-        Ok(text) => text,
-        Err(why) if why.kind() != std::io::ErrorKind::NotFound => {
-            let why = crate::error::go_io(&why);
-            return Err(message!("error reading kuberc file: open {path}: {why}"));
+    let Some((mut preference, _)) = load(&place.path)? else {
+        if place.named {
+            return Err(message!("kuberc file not found at {path}"));
         }
-        Err(_) if place.named => return Err(message!("kuberc file not found at {path}")),
-        Err(_) => {
-            print::put(&format!(
-                "kuberc file not found at {path}\nWould you like to generate a default kuberc file with recommended options? (y/N): "
-            ))?;
-            let mut answer = String::new();
-            std::io::stdin().read_line(&mut answer)?;
-            return match answer.trim().eq_ignore_ascii_case("y") {
-                true => save(&Preference::recommended(), &place.path),
-                false => Ok(()),
-            };
-        }
+        print::put(&format!(
+            "kuberc file not found at {path}\nWould you like to generate a default kuberc file with recommended options? (y/N): "
+        ))?;
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer)?;
+        return match answer.trim().eq_ignore_ascii_case("y") {
+            true => save(&Preference::recommended(), &place.path),
+            false => Ok(()),
+        };
     };
-    let parsed =
-        yaml::read_first(&text).map_err(|why| message!("error parsing kuberc file: {why}"))?;
-    let mut preference: Preference = serde_json::from_value(parsed.0)
-        .map_err(|why| message!("error parsing kuberc file: {why}"))?;
     preference.defaults.get_or_insert_default();
     preference.aliases.get_or_insert_default();
     let value = serde_json::to_value(&preference)?;

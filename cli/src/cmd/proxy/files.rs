@@ -4,41 +4,39 @@
 use super::{Body, moved, not_found, plain};
 use http::{Request, Response, StatusCode, header, uri::PathAndQuery};
 use http_body_util::BodyExt;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{AsciiSet, percent_decode_str, utf8_percent_encode};
+use skiff_api::machinery::url::UNRESERVED;
 use std::path::{Component, Path, PathBuf};
 use tower_http::services::ServeDir;
 
-const IN_LINKS: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~')
-    .remove(b'/');
+/// What stands in links to files as it is.
+const IN_LINKS: &AsciiSet = &UNRESERVED.remove(b'/');
 
-/// The file that a request below `prefix` is about; folders without an `index.html` are listed.
+/// What is shown of a folder that has it.
+const INDEX: &str = "index.html";
+
+/// The file of a path, which is as URLs write it; folders without an `index.html` are listed.
 pub async fn answer<B: Send + Sync + 'static>(
     folder: &Path,
-    prefix: &str,
+    path: &str,
     mut request: Request<B>,
 ) -> Response<Body> {
-    let path = request.uri().path();
-    let rest = path.strip_prefix(prefix).unwrap_or(path).to_string();
-    let Some(place) = place(folder, &rest) else {
+    let Some(place) = place(folder, path) else {
         return not_found();
     };
-    if rest.ends_with("index.html") {
-        return moved("./", None);
+    let query = request.uri().query().map(|query| format!("?{query}"));
+    let query = query.unwrap_or_default();
+    if path == INDEX || path.ends_with("/index.html") {
+        return moved(&format!("./{query}"));
     }
-    if place.is_dir() && !place.join("index.html").exists() {
-        return match rest.is_empty() || rest.ends_with('/') {
-            true => listed(&place),
-            false => moved(
-                &format!("{}/", rest.rsplit('/').next().unwrap_or_default()),
-                None,
-            ),
+    if place.is_dir() && !place.join(INDEX).exists() {
+        let last = path.rsplit('/').next().unwrap_or_default();
+        return match last {
+            "" => listed(&place),
+            last => moved(&format!("{last}/{query}")),
         };
     }
-    let Ok(short) = PathAndQuery::try_from(format!("/{rest}")) else {
+    let Ok(short) = PathAndQuery::try_from(format!("/{path}{query}")) else {
         return not_found();
     };
     *request.uri_mut() = short.into();
@@ -103,11 +101,12 @@ mod tests {
         std::fs::create_dir_all(folder.path().join("a&b/with")).unwrap();
         std::fs::write(folder.path().join("a&b/x.css"), "p {}").unwrap();
         std::fs::write(folder.path().join("a&b/with/index.html"), "<p>").unwrap();
+        std::fs::write(folder.path().join("my-index.html"), "own").unwrap();
         let asked = async |path: &str| {
-            let request = Request::get(path)
-                .body(Empty::<bytes::Bytes>::new())
-                .unwrap();
-            let response = answer(folder.path(), "/static/", request).await;
+            let request = Request::get(format!("/static/{path}"));
+            let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
+            let path = path.split('?').next().unwrap();
+            let response = answer(folder.path(), path, request).await;
             let (status, headers) = (response.status().as_u16(), response.headers().clone());
             let head = |name| {
                 headers
@@ -122,33 +121,35 @@ mod tests {
                 text,
             )
         };
-        let (status, kind, text) = asked("/static/").await;
+        let (status, kind, text) = asked("").await;
         assert_eq!((status, kind.as_str()), (200, "text/html; charset=utf-8"));
         assert!(
-            text.ends_with("<pre>\n<a href=\"a%26b/\">a&amp;b/</a>\n</pre>\n"),
+            text.ends_with("<pre>\n<a href=\"a%26b/\">a&amp;b/</a>\n<a href=\"my-index.html\">my-index.html</a>\n</pre>\n"),
             "{text}"
         );
         assert_eq!(
-            asked("/static/a%26b/x.css").await,
+            asked("a%26b/x.css").await,
             (200, "text/css".into(), "p {}".into())
         );
         assert_eq!(
-            asked("/static/a%26b/with/").await,
+            asked("a%26b/with/").await,
             (200, "text/html".into(), "<p>".into())
         );
-        assert_eq!(asked("/static/a%26b").await.0, 301);
-        assert!(
-            asked("/static/a%26b/with/index.html")
-                .await
-                .1
-                .ends_with("./")
-        );
-        for path in [
-            "/static/none",
-            "/static/../x",
-            "/static/%2e%2e/x",
-            "/static/..%2f..%2fetc/passwd",
+        assert_eq!(asked("a%26b").await.0, 301);
+        for (path, to) in [
+            ("a%26b/with/index.html", "./"),
+            ("a%26b/with/index.html?x=1", "./?x=1"),
+            ("index.html", "./"),
+            ("a%26b?x=1", "a%26b/?x=1"),
         ] {
+            let (status, there, _) = asked(path).await;
+            assert!(
+                status == 301 && there.ends_with(&format!("8{to}")),
+                "{path} {there}"
+            );
+        }
+        assert_eq!(asked("my-index.html").await.2, "own");
+        for path in ["none", "../x", "%2e%2e/x", "..%2f..%2fetc/passwd"] {
             assert_eq!(
                 asked(path).await,
                 (

@@ -5,6 +5,7 @@
 mod files;
 mod filter;
 mod pass;
+mod way;
 
 use crate::client::klog;
 use crate::command::{Command, verb};
@@ -19,15 +20,15 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use pass::Remote;
-use skiff_api::machinery::url::clean_keeping_slash;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::os::unix::fs::FileTypeExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
+use way::{Way, Ways};
 
 pub static COMMAND: Command = Command {
     name: "proxy",
@@ -96,11 +97,7 @@ struct Flags {
 /// What answers.
 struct Proxy {
     remote: Remote,
-    /// `None`: all is let through.
-    filter: Option<Filter>,
-    api_prefix: String,
-    /// A folder and the prefix of its files.
-    www: Option<(PathBuf, String)>,
+    ways: Ways,
 }
 
 async fn run(ctx: With<Flags>) -> Result<()> {
@@ -139,15 +136,19 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let keepalive = (f.keepalive > 0.0).then(|| Duration::from_secs_f64(f.keepalive));
     let proxy = Rc::new(Proxy {
         remote: Remote::new(client, f.append_server_path, keepalive),
-        filter,
-        api_prefix: below(&f.api_prefix),
-        www: (!f.www.is_empty()).then(|| (f.www.clone().into(), below(&f.www_prefix))),
+        ways: Ways {
+            filter,
+            api_prefix: below(&f.api_prefix),
+            www: (!f.www.is_empty()).then(|| (f.www.clone().into(), below(&f.www_prefix))),
+        },
     });
     let listening = listen(f).await?;
     print::put(&format!("Starting to serve on {}\n", listening.address()?))?;
     loop {
         tokio::select! {
-            accepted = listening.accept(&proxy) => accepted?,
+            accepted = listening.accept(&proxy) => if let Err(why) = accepted {
+                crate::client::not_accepted(&why).await;
+            },
             _ = tokio::signal::ctrl_c() => return Ok(()),
         }
     }
@@ -224,7 +225,7 @@ impl Listening {
         })
     }
 
-    async fn accept(&self, proxy: &Rc<Proxy>) -> Result<()> {
+    async fn accept(&self, proxy: &Rc<Proxy>) -> std::io::Result<()> {
         match self {
             Listening::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
@@ -269,16 +270,15 @@ fn plain(status: StatusCode, text: &str) -> Response<Body> {
     response
 }
 
+/// What Go's servers say where nothing is.
+const NOT_FOUND: &str = "404 page not found\n";
+
 fn not_found() -> Response<Body> {
-    plain(StatusCode::NOT_FOUND, "404 page not found\n")
+    plain(StatusCode::NOT_FOUND, NOT_FOUND)
 }
 
 /// Asks for another path.
-fn moved(to: &str, query: Option<&str>) -> Response<Body> {
-    let to = format!(
-        "{to}{}",
-        query.map(|query| format!("?{query}")).unwrap_or_default()
-    );
+fn moved(to: &str) -> Response<Body> {
     let mut response = plain(StatusCode::MOVED_PERMANENTLY, "");
     if let Ok(to) = to.parse() {
         response.headers_mut().insert(header::LOCATION, to);
@@ -288,43 +288,20 @@ fn moved(to: &str, query: Option<&str>) -> Response<Body> {
 
 impl Proxy {
     async fn answer(&self, mut request: Request<Incoming>, peer: Option<IpAddr>) -> Response<Body> {
-        let path = request.uri().path();
-        let (clean, query) = (clean_keeping_slash(path), request.uri().query());
-        if clean != path {
-            return moved(&clean, query);
-        }
-        let prefixes = [
-            Some(&self.api_prefix),
-            self.www.as_ref().map(|(_, prefix)| prefix),
-        ];
-        let is_prefix = |prefix: &&String| prefix.strip_suffix('/') == Some(path);
-        if path != "/" && prefixes.iter().flatten().any(is_prefix) {
-            return moved(&format!("{path}/"), query);
-        }
-        if let Some((folder, prefix)) = &self.www
-            && path.starts_with(prefix)
-            && prefix.len() >= self.api_prefix.len()
-        {
-            return files::answer(folder, prefix, request).await;
-        }
-        let Some(rest) = path.strip_prefix(&self.api_prefix) else {
-            return not_found();
-        };
-        // a prefix such as `/api/` is the API's own
-        if !self.api_prefix.starts_with("/api") {
-            let query = request.uri().query().map(|query| format!("?{query}"));
-            let short = format!("/{rest}{}", query.unwrap_or_default());
-            match PathAndQuery::try_from(short) {
-                Ok(short) => *request.uri_mut() = short.into(),
-                Err(why) => return plain(StatusCode::BAD_REQUEST, &format!("{why}\n")),
-            }
-        }
         let host = request.headers().get(header::HOST);
         let host = host.and_then(|host| host.to_str().ok()).unwrap_or("");
-        let (method, path) = (request.method().as_str(), request.uri().path());
-        let filter = self.filter.as_ref();
-        if filter.is_some_and(|filter| !filter.lets(method, path, host)) {
-            return plain(StatusCode::FORBIDDEN, "Forbidden\n");
+        let uri = request.uri();
+        let query = uri.query().map(|query| format!("?{query}"));
+        let query = query.unwrap_or_default();
+        let path = match self.ways.way(request.method().as_str(), uri.path(), host) {
+            Way::Refused(status, text) => return plain(status, text),
+            Way::Moved(to) => return moved(&(to + &query)),
+            Way::File(folder, file) => return files::answer(folder, &file, request).await,
+            Way::Server(path) => path,
+        };
+        match PathAndQuery::try_from(path + &query) {
+            Ok(whole) => *request.uri_mut() = whole.into(),
+            Err(why) => return plain(StatusCode::BAD_REQUEST, &format!("{why}\n")),
         }
         self.remote.answer(request, peer).await
     }

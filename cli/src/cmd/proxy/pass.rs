@@ -3,16 +3,14 @@
 //! Behaviour follows `UpgradeAwareHandler` of `staging/src/k8s.io/apimachinery/pkg/util/proxy/upgradeaware.go`.
 
 use super::{Body, plain};
-use crate::client::Client;
+use crate::client::{Client, Pool};
+use crate::error::Problem;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use std::cell::RefCell;
 use std::net::IpAddr;
-use std::rc::Rc;
 use std::time::Duration;
 
 /// Headers between two hosts, besides those that `Connection` names.
@@ -28,12 +26,12 @@ const HOP_BY_HOP: [&str; 9] = [
     "upgrade",
 ];
 
-/// The server, and the connections to it that wait for another request.
+/// The server, and the connections to it.
 pub struct Remote {
     client: Client,
     append_path: bool,
     keepalive: Option<Duration>,
-    idle: Rc<RefCell<Vec<SendRequest<Incoming>>>>,
+    idle: Pool<Incoming>,
 }
 
 impl Remote {
@@ -43,7 +41,7 @@ impl Remote {
             client,
             append_path,
             keepalive,
-            idle: Rc::default(),
+            idle: Pool::default(),
         }
     }
 
@@ -71,7 +69,7 @@ impl Remote {
         mut request: Request<Incoming>,
         upgrade: Option<&HeaderValue>,
         peer: Option<IpAddr>,
-    ) -> Result<Response<Incoming>, String> {
+    ) -> Result<Response<Incoming>, Problem> {
         let headers = request.headers_mut();
         strip(headers);
         if let Some(protocol) = upgrade {
@@ -81,46 +79,32 @@ impl Remote {
         forwarded_for(headers, peer);
         self.client
             .introduce(headers)
-            .map_err(|why| why.to_string())?;
+            .map_err(|why| Problem(why.to_string()))?;
         if self.append_path {
             let whole = request
                 .uri()
                 .path_and_query()
                 .map_or("/", |path| path.as_str());
             let uri = format!("{}{whole}", self.client.server_path()).parse();
-            *request.uri_mut() = uri.map_err(|why: http::uri::InvalidUri| why.to_string())?;
+            *request.uri_mut() =
+                uri.map_err(|why: http::uri::InvalidUri| Problem(why.to_string()))?;
         }
-        let mut sender = match upgrade {
-            Some(_) => self
-                .client
-                .raw_connection(self.keepalive)
-                .await
-                .map_err(String::from)?,
-            None => self.connection().await?,
+        let sent = match upgrade {
+            // a connection of its own: it does not speak HTTP afterwards
+            Some(_) => {
+                let mut sender = self.client.raw_connection(self.keepalive).await?;
+                let sent = sender.send_request(request).await;
+                sent.map(|response| (response, sender))
+                    .map_err(|why| Problem(crate::client::cause(&why)))
+            }
+            None => self.idle.send(&self.client, request).await,
         };
-        let sent = sender.send_request(request).await;
-        let response = sent.map_err(|why| crate::client::cause(&why))?;
+        let (response, sender) = sent?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            let idle = self.idle.clone();
-            tokio::task::spawn_local(async move {
-                // ready once the answer has been passed back whole
-                if sender.ready().await.is_ok() {
-                    idle.borrow_mut().push(sender);
-                }
-            });
+            // ready once the answer has been passed back whole
+            self.idle.keep_when_ready(sender);
         }
         Ok(response)
-    }
-
-    async fn connection(&self) -> Result<SendRequest<Incoming>, String> {
-        loop {
-            let idle = self.idle.borrow_mut().pop();
-            match idle {
-                Some(sender) if sender.is_ready() => return Ok(sender),
-                Some(_) => {}
-                None => return self.client.raw_connection(None).await.map_err(String::from),
-            }
-        }
     }
 }
 

@@ -16,6 +16,21 @@ pub fn query_value(text: &str) -> String {
     utf8_percent_encode(text, UNRESERVED).to_string()
 }
 
+/// A path as Go's `URL.EscapedPath` writes it.
+pub fn escape_path(path: &str) -> String {
+    const KEPT: &AsciiSet = &UNRESERVED
+        .remove(b'$')
+        .remove(b'&')
+        .remove(b'+')
+        .remove(b',')
+        .remove(b'/')
+        .remove(b':')
+        .remove(b';')
+        .remove(b'=')
+        .remove(b'@');
+    utf8_percent_encode(path, KEPT).to_string()
+}
+
 /// Go's `path.Clean` of a path that begins with a slash: no empty parts, no `.` and `..`, no slash at the end.
 pub fn clean(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();

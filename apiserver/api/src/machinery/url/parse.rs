@@ -174,6 +174,14 @@ fn port(text: &str) -> Result<(), Problem> {
     }
 }
 
+/// A path's text, as it is meant.
+///
+/// # Errors
+/// What Go says of an escape that is none.
+pub fn unescape_path(path: &str) -> Result<String, Problem> {
+    unescape(path, Part::Other)
+}
+
 fn unescape(text: &str, part: Part) -> Result<String, Problem> {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
