@@ -55,9 +55,6 @@ impl Script {
     }
 
     fn elements(&mut self, adds: bool, (to, name): (&nft::Table, &str), all: Vec<nft::Element>) {
-        if all.is_empty() {
-            return;
-        }
         let name = Name::from(name);
         if adds {
             self.add_elements.push(to, Change::AddElements(name, all));
