@@ -476,7 +476,11 @@ async fn an_address_that_is_given_back_twice_is_closed_once() {
         let uid = uid.to_owned();
         let (done, _) = oneshot::channel();
         let here = uid.clone();
-        keeper.answer(Request::Here { uid: here, own, done });
+        keeper.answer(Request::Here {
+            uid: here,
+            own,
+            done,
+        });
         let (done, answer) = oneshot::channel();
         keeper.answer(Request::Gone { uid, done });
         answers.push(answer);
