@@ -4,6 +4,7 @@
 //! scratch. The rules stay when the agent ends, so that its restart is not noticed. Follows kube-proxy's `cmd/kube-proxy/app/server.go` in purpose.
 
 mod base;
+mod candidates;
 mod conntrack;
 mod elements;
 mod external;
@@ -28,7 +29,6 @@ use ipnet::IpNet;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-pub use self::plan::{Protocol, ready_endpoints};
 use self::{
     base::NodeRules,
     plan::{NodeFacts, PortPlan, plan},
@@ -36,6 +36,7 @@ use self::{
     table::Table,
     userspace::UserspaceProxy,
 };
+pub use self::{candidates::ready_endpoints, plan::Protocol};
 use super::{
     Error,
     nft::{Batch, Nft},

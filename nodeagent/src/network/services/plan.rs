@@ -1,19 +1,16 @@
 //! What a service means on this node: for each of its ports, the addresses it answers at and the endpoints that traffic goes to.
 //!
 //! Invariant: pure; the same service, slices and node give the same plan, endpoints sorted. IPv4 only, as the pod network is.
-//! Follows `pkg/proxy/{topology,serviceport,servicechangetracker,endpointslicecache}.go` upstream.
+//! Follows `pkg/proxy/{topology,serviceport,servicechangetracker}.go` upstream.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-};
+use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 
-use super::super::{
-    slice::{Endpoint as SliceEndpoint, Port, Slice},
-    view::{ObjectName, Slices},
+use super::{
+    super::view::{ObjectName, Slices},
+    candidates::{Candidate, Candidates, candidates, nearness},
 };
 
 /// Services with this label belong to another proxy.
@@ -299,76 +296,6 @@ fn source_ranges(ranges: &[String]) -> Vec<Ipv4Net> {
     readable
 }
 
-/// An endpoint before the policies have chosen.
-struct Candidate {
-    endpoint: Endpoint,
-    ready: bool,
-    serving_terminating: bool,
-    /// Whether it is meant for this node's zone; `None`: nothing is said of zones.
-    for_zone: Option<bool>,
-    /// The same of the node itself.
-    for_node: Option<bool>,
-}
-
-/// By address and port.
-type Candidates = BTreeMap<(Ipv4Addr, u16), Candidate>;
-
-/// An address that is in two slices, or is two pods', is the one that does not terminate.
-fn candidates(
-    slices: &Slices,
-    port_name: &str,
-    protocol: Protocol,
-    node: &NodeFacts,
-) -> Candidates {
-    let mut found = BTreeMap::new();
-    for slice in slices.values().filter(|slice| slice.is_ipv4) {
-        for port in ports(slice, port_name, protocol) {
-            for endpoint in &slice.endpoints {
-                let Some(IpAddr::V4(ip)) = endpoint.ip else {
-                    continue;
-                };
-                if !endpoint.terminating || !found.contains_key(&(ip, port)) {
-                    found.insert((ip, port), candidate(endpoint, ip, port, node));
-                }
-            }
-        }
-    }
-    found
-}
-
-/// The endpoints of a TCP port, by the name that the service has for it, to which a new connection may be made from anywhere: ready, and not about to end.
-pub fn ready_endpoints(slices: &Slices, port_name: &str) -> Vec<SocketAddr> {
-    let all = candidates(slices, port_name, Protocol::Tcp, &NodeFacts::default());
-    let ready = all.values().filter(|c| c.ready && !c.serving_terminating);
-    ready
-        .map(|c| SocketAddr::from((c.endpoint.ip, c.endpoint.port)))
-        .collect()
-}
-
-fn ports<'a>(
-    slice: &'a Slice,
-    name: &'a str,
-    protocol: Protocol,
-) -> impl Iterator<Item = u16> + 'a {
-    let same = move |p: &&Port| &*p.name == name && p.protocol == protocol;
-    slice.ports.iter().filter(same).map(|p| p.port)
-}
-
-fn candidate(endpoint: &SliceEndpoint, ip: Ipv4Addr, port: u16, node: &NodeFacts) -> Candidate {
-    let local = endpoint.node.as_deref() == Some(&*node.name);
-    let hints = endpoint.hints.as_deref();
-    let meant = |names: &Vec<String>, name: Option<&String>| {
-        (!names.is_empty()).then(|| name.is_some_and(|name| names.contains(name)))
-    };
-    Candidate {
-        endpoint: Endpoint { ip, port, local },
-        ready: endpoint.ready,
-        serving_terminating: endpoint.serving && endpoint.terminating,
-        for_zone: hints.and_then(|h| meant(&h.zones, node.zone.as_ref())),
-        for_node: hints.and_then(|h| meant(&h.nodes, Some(&node.name))),
-    }
-}
-
 /// Fills in the endpoints for the policies that the service uses: ready ones, or where there are none those that terminate but still serve.
 fn categorize(plan: &mut PortPlan, candidates: &Candidates) {
     let pick = |want: &dyn Fn(&Candidate) -> bool| -> Vec<Endpoint> {
@@ -402,47 +329,16 @@ fn categorize(plan: &mut PortPlan, candidates: &Candidates) {
         .any(|c| c.ready || c.serving_terminating);
 }
 
-/// How far traffic may go, by the hints on the endpoints.
-enum Nearness {
-    Anywhere,
-    SameZone,
-    SameNode,
-}
-
-impl Nearness {
-    fn allows(&self, candidate: &Candidate) -> bool {
-        match self {
-            Nearness::Anywhere => true,
-            Nearness::SameZone => candidate.for_zone == Some(true),
-            Nearness::SameNode => candidate.for_node == Some(true),
-        }
-    }
-}
-
-/// Hints count only if every ready endpoint has them and at least one is meant for this node or zone.
-fn nearness(candidates: &Candidates) -> Nearness {
-    let ready = || candidates.values().filter(|c| c.ready);
-    let (mut of_nodes, mut of_zones) = (ready().map(|c| c.for_node), ready().map(|c| c.for_zone));
-    let all = |hints: &mut dyn Iterator<Item = Option<bool>>| {
-        let known: Option<Vec<bool>> = hints.collect();
-        known.is_some_and(|meant| meant.contains(&true))
-    };
-    if all(&mut of_nodes) {
-        Nearness::SameNode
-    } else if all(&mut of_zones) {
-        Nearness::SameZone
-    } else {
-        Nearness::Anywhere
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::{collections::HashSet, sync::Arc};
+    use std::{
+        collections::{BTreeMap, HashSet},
+        sync::Arc,
+    };
 
     use serde_json::{Value, json};
 
-    use super::*;
+    use super::{super::super::slice::Slice, *};
 
     fn node() -> NodeFacts {
         NodeFacts {
