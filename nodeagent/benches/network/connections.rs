@@ -19,7 +19,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::world::{Node, address};
+use super::world::{Node, address, bounded};
 
 const SERVICE: u32 = 1;
 const CLIENTS: usize = 16;
@@ -89,7 +89,12 @@ async fn rate(ns: &Namespace, to: SocketAddr, keep: bool, time: Duration) -> f64
     tokio::time::sleep(time).await;
     let rate = (done.load(Ordering::Relaxed) - before) as f64 / begun.elapsed().as_secs_f64();
     stop.store(true, Ordering::Relaxed);
-    while clients.join_next().await.is_some() {}
+    let all = async {
+        while let Some(ended) = clients.join_next().await {
+            ended.expect("a client that asked to the end");
+        }
+    };
+    bounded("all clients end", all).await;
     runtime.shutdown_background();
     rate
 }
@@ -121,10 +126,13 @@ pub async fn run(time: Duration) {
     node.view.set_synced();
     node.serve();
     let service = SocketAddr::from((address(SERVICE), 80));
-    while !matches!(
-        tokio::time::timeout(Duration::from_millis(100), client.tcp_connect(service)).await,
-        Ok(Ok(_))
-    ) {}
+    let answers = async {
+        while !matches!(
+            tokio::time::timeout(Duration::from_millis(100), client.tcp_connect(service)).await,
+            Ok(Ok(_))
+        ) {}
+    };
+    bounded("the service answers", answers).await;
     for (keep, what) in [
         (true, "on kept connections"),
         (false, "each on a new connection"),

@@ -55,7 +55,8 @@ async fn asked(node: &Node, service: u32) -> Option<String> {
 }
 
 async fn until(node: &Node, service: u32, port: &str) {
-    while asked(node, service).await.as_deref() != Some(port) {}
+    let answers = async { while asked(node, service).await.as_deref() != Some(port) {} };
+    world::bounded(&format!("service {service} leads to {port}"), answers).await;
 }
 
 pub async fn run() {

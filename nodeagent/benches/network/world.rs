@@ -1,6 +1,6 @@
 //! A node in a namespace of its own, and services in front of it.
 
-use std::{net::Ipv4Addr, path::PathBuf, sync::Arc};
+use std::{net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::json;
 use skiff_nodeagent::network::{
@@ -10,6 +10,15 @@ use skiff_nodeagent::network::{
     view::ClusterView,
 };
 use tokio_util::sync::CancellationToken;
+
+/// Far longer than anything here takes.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Fails, rather than waits for ever, where something does not happen.
+pub async fn bounded<T>(what: &str, work: impl Future<Output = T>) -> T {
+    let done = tokio::time::timeout(LIMIT, work).await;
+    done.unwrap_or_else(|_| panic!("{what}: not within {LIMIT:?}"))
+}
 
 /// A node without a cluster.
 pub struct Node {

@@ -7,7 +7,7 @@ use std::{
     future::Future,
     net::SocketAddr,
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
 };
 
@@ -219,39 +219,6 @@ impl Namespace {
             })
             .await?;
         self.sysctl(there).await
-    }
-
-    /// Runs a program inside the namespace with `input` on its standard input, waits for it and gives its status and output.
-    pub async fn output(
-        &self,
-        program: PathBuf,
-        args: Vec<String>,
-        input: String,
-    ) -> std::io::Result<std::process::Output> {
-        use std::{
-            io::Write,
-            process::{Command, Stdio},
-        };
-        self.call(move || {
-            let mut child = Command::new(program)
-                .args(args)
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()?;
-            let mut stdin = child.stdin.take().expect("stdin is piped");
-            // The program may answer before it has read all: feed it from a thread of its own.
-            let feeder = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
-            let output = child.wait_with_output();
-            // A program that ends without having read all says why by its status.
-            feeder
-                .join()
-                .map(outcome::may_be_broken_off)
-                .expect("nothing in it panics");
-            output
-        })
-        .await
-        .map_err(std::io::Error::other)?
     }
 }
 

@@ -274,6 +274,8 @@ impl ClusterView {
     pub fn remove_node(&self, name: &str) {
         let mut known = self.known.write();
         if known.nodes.remove(name).is_some() {
+            // Of those that no slice names any more nobody has the name but the view.
+            known.node_names.retain(|name| Arc::strong_count(name) > 1);
             known.tell(Change::Node(name.to_owned()));
         }
     }
@@ -415,6 +417,25 @@ mod tests {
             ["b", "c"],
             "a new list deletes what it lacks"
         );
+    }
+
+    #[test]
+    fn names_of_nodes_that_are_gone_go() {
+        let view = ClusterView::default();
+        let node: Node =
+            serde_json::from_value(serde_json::json!({"metadata": {"name": "n"}})).unwrap();
+        view.put_node(&node);
+        for (name, node) in [("s1", "n"), ("s2", "other")] {
+            let mut slice = slice(name, Some("a"));
+            let endpoint = serde_json::json!({"addresses": ["10.244.0.2"], "nodeName": node});
+            slice.endpoints = Some(vec![serde_json::from_value(endpoint).unwrap()]);
+            view.put_slice(slice);
+        }
+        let names = || view.known.read().node_names.len();
+        assert_eq!(names(), 2);
+        view.remove_slice(&ObjectName::new("ns", "s1"));
+        view.remove_node("n");
+        assert_eq!(names(), 1, "that of the slice that is there");
     }
 
     #[test]

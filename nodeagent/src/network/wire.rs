@@ -1,7 +1,7 @@
 //! Netlink's framing: messages with a header, and attributes in them, one within another.
 //!
 //! Invariant: lengths are the kernel's (headers counted, padding not), everything begins at a multiple of four bytes, and bytes from the kernel are read
-//! without a panic whatever they are. Follows netlink(7) and `include/uapi/linux/netfilter/nfnetlink.h` of the kernel.
+//! without a panic whatever they are. What is too large for its length is no message at all but an error. Follows netlink(7) and `include/uapi/linux/netfilter/nfnetlink.h` of the kernel.
 
 const NESTED: u16 = 0x8000;
 
@@ -18,6 +18,8 @@ pub const APPEND: u16 = 0x800;
 #[derive(Default)]
 pub struct Writer {
     pub bytes: Vec<u8>,
+    /// Something has more bytes than its length can say.
+    too_large: bool,
 }
 
 impl Writer {
@@ -37,8 +39,10 @@ impl Writer {
         self.bytes.extend([family, 0]);
         self.bytes.extend(resource.to_be_bytes());
         body(self);
-        let length = u32::try_from(self.bytes.len() - start).expect("messages are kept small");
-        self.bytes[start..start + 4].copy_from_slice(&length.to_ne_bytes());
+        match u32::try_from(self.bytes.len() - start) {
+            Ok(length) => self.bytes[start..start + 4].copy_from_slice(&length.to_ne_bytes()),
+            Err(_) => self.too_large = true,
+        }
     }
 
     pub fn attribute(&mut self, kind: u16, value: &[u8]) {
@@ -55,10 +59,28 @@ impl Writer {
         self.bytes.extend([0; 2]);
         self.bytes.extend(kind.to_ne_bytes());
         body(self);
-        let length = u16::try_from(self.bytes.len() - start).expect("attributes are kept small");
-        self.bytes[start..start + 2].copy_from_slice(&length.to_ne_bytes());
+        match u16::try_from(self.bytes.len() - start) {
+            Ok(length) => self.bytes[start..start + 2].copy_from_slice(&length.to_ne_bytes()),
+            Err(_) => self.too_large = true,
+        }
         let padded = self.bytes.len().next_multiple_of(4);
         self.bytes.resize(padded, 0);
+    }
+
+    /// Behind what was written, what another has.
+    pub fn append(&mut self, other: Self) {
+        self.bytes.extend(other.bytes);
+        self.too_large |= other.too_large;
+    }
+
+    /// All that was written.
+    pub fn finish(self) -> std::io::Result<Vec<u8>> {
+        if self.too_large {
+            return Err(std::io::Error::other(
+                "an attribute of netlink has no more than 64 KB",
+            ));
+        }
+        Ok(self.bytes)
     }
 
     pub fn number(&mut self, kind: u16, value: u32) {
@@ -156,7 +178,8 @@ mod tests {
                 w.nest(2, |w| w.number(3, 4));
             });
         }
-        let all: Vec<_> = messages(&writer.bytes).collect();
+        let bytes = writer.finish().unwrap();
+        let all: Vec<_> = messages(&bytes).collect();
         assert_eq!(all.len(), 2);
         let one = &all[1];
         assert_eq!((one.kind, one.flags, one.sequence), (7, ACK | REQUEST, 2));
@@ -165,6 +188,20 @@ mod tests {
         let inner = attribute(body, 2).unwrap();
         assert_eq!(attribute(inner, 3), Some(&[0, 0, 0, 4][..]));
         assert_eq!(attribute(body, 9), None);
+    }
+
+    #[test]
+    fn what_is_too_large_is_an_error() {
+        let write = |count: usize| {
+            let (mut writer, mut inner) = (Writer::default(), Writer::default());
+            inner.nest(2, |w| w.attribute(3, &vec![0; count]));
+            writer.message((7, 0, 1), (2, 10), |w| w.append(inner));
+            writer.number(1, 1);
+            writer.finish()
+        };
+        assert!(write(65_524).is_ok());
+        let error = write(65_525).unwrap_err().to_string();
+        assert!(error.contains("64 KB"), "{error}");
     }
 
     #[test]

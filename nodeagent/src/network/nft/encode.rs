@@ -3,188 +3,26 @@
 //! Invariant: the message with the number `n` is of the batch's change `n - 1`, so that an error names the change; only the last asks to be acknowledged.
 //! Follows `include/uapi/linux/netfilter/{nf_tables,nfnetlink}.h` of the kernel.
 
+use std::io;
+
 use super::{
     super::wire::{ACK, APPEND, CREATE, DUMP, Writer},
+    change::{Base, Batch, Change, Element, Held, Holds, Hook, Set, Table},
     expression::{Anonymous, expressions},
-    model::{
-        Base, Batch, Change, Element, Family, Held, Holds, Hook, Kind, Rule, Set, Table, Value,
-        Verdict,
+    numbers::{
+        BATCH_BEGIN, BATCH_END, NFTABLES, attribute as a, described, flag, message, together,
+        value_bytes,
     },
+    rule::{Kind, Rule, Value, Verdict},
 };
-
-const NFTABLES: u16 = 10;
-const BATCH_BEGIN: u16 = 0x10;
-const BATCH_END: u16 = 0x11;
-
-/// Types of messages.
-pub mod message {
-    use super::NFTABLES;
-
-    pub const NEW_TABLE: u16 = NFTABLES << 8;
-    pub const GET_TABLE: u16 = NFTABLES << 8 | 1;
-    pub const DELETE_TABLE: u16 = NFTABLES << 8 | 2;
-    pub const NEW_CHAIN: u16 = NFTABLES << 8 | 3;
-    pub const GET_CHAIN: u16 = NFTABLES << 8 | 4;
-    pub const DELETE_CHAIN: u16 = NFTABLES << 8 | 5;
-    pub const NEW_RULE: u16 = NFTABLES << 8 | 6;
-    pub const GET_RULE: u16 = NFTABLES << 8 | 7;
-    pub const DELETE_RULE: u16 = NFTABLES << 8 | 8;
-    pub const NEW_SET: u16 = NFTABLES << 8 | 9;
-    pub const DELETE_SET: u16 = NFTABLES << 8 | 11;
-    pub const NEW_ELEMENT: u16 = NFTABLES << 8 | 12;
-    pub const DELETE_ELEMENT: u16 = NFTABLES << 8 | 14;
-}
-
-/// Attributes of tables, chains, rules, sets and elements.
-pub mod attribute {
-    pub const LIST_ELEMENT: u16 = 1;
-
-    /// In messages about chains, rules, sets and elements it is the first attribute, too.
-    pub const TABLE_NAME: u16 = 1;
-    pub const TABLE_USERDATA: u16 = 6;
-
-    pub const CHAIN_TABLE: u16 = 1;
-    pub const CHAIN_NAME: u16 = 3;
-    pub const CHAIN_HOOK: u16 = 4;
-    pub const CHAIN_POLICY: u16 = 5;
-    pub const CHAIN_TYPE: u16 = 7;
-    pub const HOOK_NUMBER: u16 = 1;
-    pub const HOOK_PRIORITY: u16 = 2;
-
-    pub const RULE_CHAIN: u16 = 2;
-    pub const RULE_HANDLE: u16 = 3;
-    pub const RULE_EXPRESSIONS: u16 = 4;
-    pub const RULE_USERDATA: u16 = 7;
-
-    pub const SET_NAME: u16 = 2;
-    pub const SET_FLAGS: u16 = 3;
-    pub const SET_KEY_TYPE: u16 = 4;
-    pub const SET_KEY_LEN: u16 = 5;
-    pub const SET_DATA_TYPE: u16 = 6;
-    pub const SET_DATA_LEN: u16 = 7;
-    pub const SET_DESCRIPTION: u16 = 9;
-    pub const SET_ID: u16 = 10;
-    pub const SET_TIMEOUT: u16 = 11;
-    pub const SET_USERDATA: u16 = 13;
-    pub const DESCRIPTION_SIZE: u16 = 1;
-
-    pub const ELEMENTS_SET: u16 = 2;
-    pub const ELEMENTS: u16 = 3;
-    pub const ELEMENTS_SET_ID: u16 = 4;
-    pub const ELEMENT_KEY: u16 = 1;
-    pub const ELEMENT_DATA: u16 = 2;
-    pub const ELEMENT_FLAGS: u16 = 3;
-
-    pub const DATA_VALUE: u16 = 1;
-    pub const DATA_VERDICT: u16 = 2;
-    pub const VERDICT_CODE: u16 = 1;
-    pub const VERDICT_CHAIN: u16 = 2;
-}
-use attribute as a;
-
-/// Flags of sets, and of elements.
-mod flag {
-    pub const ANONYMOUS: u32 = 1;
-    pub const CONSTANT: u32 = 2;
-    pub const INTERVAL: u32 = 4;
-    pub const MAP: u32 = 8;
-    pub const TIMEOUT: u32 = 0x10;
-    pub const DYNAMIC: u32 = 0x20;
-    pub const INTERVAL_END: u32 = 1;
-}
 
 /// The data type of maps to verdicts.
 const VERDICT_TYPE: u32 = 0xffff_ff00;
 /// What the program `nft` keeps beside a set: the order of a key's bytes, which here is the machine's own.
 const KEY_BYTE_ORDER: u8 = 0;
 const HOST_ORDER: u32 = 1;
-/// How many elements go into one message: an attribute has at most 64 KB.
-const ELEMENTS_A_MESSAGE: usize = 500;
-
-impl Family {
-    pub fn number(self) -> u8 {
-        match self {
-            Family::Ip => 2,
-            Family::Bridge => 7,
-        }
-    }
-}
-
-impl Kind {
-    /// (number of the type in the program `nft`, bytes).
-    fn numbers(self) -> (u32, u32) {
-        match self {
-            Kind::Ip => (7, 4),
-            Kind::Protocol => (12, 1),
-            Kind::Port => (13, 2),
-            Kind::Link => (41, 16),
-            Kind::Number => (19, 4),
-            Kind::Index => (4, 4),
-        }
-    }
-}
-
-impl Value {
-    pub fn kind(&self) -> Kind {
-        match self {
-            Value::Ip(_) => Kind::Ip,
-            Value::Protocol(_) => Kind::Protocol,
-            Value::Port(_) => Kind::Port,
-            Value::Link(_) => Kind::Link,
-            Value::EtherType(_) | Value::Direction(_) | Value::Number(_) => Kind::Number,
-        }
-    }
-
-    /// What comes behind it in a range; nothing behind the last.
-    fn next(&self) -> Option<Value> {
-        match self {
-            Value::Ip(ip) => u32::from(*ip).checked_add(1).map(|ip| Value::Ip(ip.into())),
-            Value::Port(port) => port.checked_add(1).map(Value::Port),
-            Value::Protocol(number) => number.checked_add(1).map(Value::Protocol),
-            Value::Link(_) | Value::EtherType(_) | Value::Direction(_) | Value::Number(_) => None,
-        }
-    }
-}
-
-/// A value by itself.
-pub fn value_bytes(value: &Value) -> Vec<u8> {
-    match value {
-        Value::Ip(ip) => ip.octets().to_vec(),
-        Value::Protocol(number) | Value::Direction(number) => vec![*number],
-        Value::Port(port) => port.to_be_bytes().to_vec(),
-        Value::Link(name) => {
-            let mut bytes = name.as_bytes().to_vec();
-            bytes.resize(16, 0);
-            bytes
-        }
-        Value::EtherType(number) => number.to_be_bytes().to_vec(),
-        Value::Number(number) => number.to_ne_bytes().to_vec(),
-    }
-}
-
-/// One value as it is, several each filled up to four bytes.
-fn together(values: &[Value]) -> Vec<u8> {
-    if let [only] = values {
-        return value_bytes(only);
-    }
-    let mut all = Vec::with_capacity(4 * values.len());
-    for value in values {
-        all.extend(value_bytes(value));
-        all.resize(all.len().next_multiple_of(4), 0);
-    }
-    all
-}
-
-/// (type, bytes) of a key or value of these parts.
-fn described(kinds: &[Kind]) -> (u32, u32) {
-    if let [only] = kinds {
-        return only.numbers();
-    }
-    kinds.iter().fold((0, 0), |(kind, length), one| {
-        let (number, bytes) = one.numbers();
-        (kind << 6 | number, length + bytes.next_multiple_of(4))
-    })
-}
+/// With so many bytes a message of elements takes no more: an attribute has at most 64 KB.
+const ENOUGH: usize = 48 << 10;
 
 pub fn put_data(w: &mut Writer, kind: u16, bytes: &[u8]) {
     w.nest(kind, |w| w.attribute(a::DATA_VALUE, bytes));
@@ -208,14 +46,9 @@ pub fn put_verdict(w: &mut Writer, kind: u16, verdict: &Verdict) {
     });
 }
 
-/// A batch as one datagram, and the number of its last message.
-pub fn batch(batch: &Batch) -> (Vec<u8>, u32) {
-    let mut encoder = Encoder {
-        writer: Writer::default(),
-        sequence: 0,
-        last: 0,
-        ids: 0,
-    };
+/// A batch as one datagram, and the number of its last message; `None` if it has none.
+pub fn batch(batch: &Batch) -> io::Result<(Vec<u8>, Option<u32>)> {
+    let mut encoder = Encoder::default();
     encoder.bracket(BATCH_BEGIN);
     for (index, (table, change)) in batch.changes.iter().enumerate() {
         encoder.sequence = number(index + 1);
@@ -224,11 +57,12 @@ pub fn batch(batch: &Batch) -> (Vec<u8>, u32) {
     encoder.acknowledge_last();
     encoder.sequence += 1;
     encoder.bracket(BATCH_END);
-    (encoder.writer.bytes, number(batch.changes.len()))
+    let last = encoder.last.map(|(_, sequence)| sequence);
+    encoder.writer.finish().map(|bytes| (bytes, last))
 }
 
 /// One question; without a table it is about all.
-pub fn request(kind: u16, all: bool, table: &Table, chain: Option<&str>) -> Vec<u8> {
+pub fn request(kind: u16, all: bool, table: &Table, chain: Option<&str>) -> io::Result<Vec<u8>> {
     let mut writer = Writer::default();
     let flags = if all { DUMP } else { ACK };
     writer.message((kind, flags, 1), (table.family.number(), 0), |w| {
@@ -245,18 +79,19 @@ pub fn request(kind: u16, all: bool, table: &Table, chain: Option<&str>) -> Vec<
             w.text(attribute, chain);
         }
     });
-    writer.bytes
+    writer.finish()
 }
 
 fn number(index: usize) -> u32 {
     u32::try_from(index).expect("a batch has fewer changes than that")
 }
 
+#[derive(Default)]
 struct Encoder {
     writer: Writer,
     sequence: u32,
-    /// Where the last message begins.
-    last: usize,
+    /// Where the last message of a change begins, and its number.
+    last: Option<(usize, u32)>,
     /// The last id of a set that was given out.
     ids: u32,
 }
@@ -269,8 +104,8 @@ impl Encoder {
 
     /// What was done before it was done, too, or it was not either.
     fn acknowledge_last(&mut self) {
-        if self.last > 0 {
-            let flags = &mut self.writer.bytes[self.last + 6..self.last + 8];
+        if let Some((at, _)) = self.last {
+            let flags = &mut self.writer.bytes[at + 6..at + 8];
             let with = u16::from_ne_bytes([flags[0], flags[1]]) | ACK;
             flags.copy_from_slice(&with.to_ne_bytes());
         }
@@ -282,7 +117,7 @@ impl Encoder {
         table: &Table,
         body: impl FnOnce(&mut Writer),
     ) {
-        self.last = self.writer.bytes.len();
+        self.last = Some((self.writer.bytes.len(), self.sequence));
         let head = (kind, flags, self.sequence);
         self.writer.message(head, (table.family.number(), 0), |w| {
             w.text(a::TABLE_NAME, &table.name);
@@ -342,7 +177,7 @@ impl Encoder {
         }
         self.message((message::NEW_RULE, CREATE | place), table, |w| {
             w.text(a::RULE_CHAIN, chain);
-            w.nest(a::RULE_EXPRESSIONS, |w| w.bytes.extend(expressions));
+            w.nest(a::RULE_EXPRESSIONS, |w| w.append(expressions));
             if let Some(comment) = &rule.comment {
                 w.attribute(a::RULE_USERDATA, &userdata_text(comment));
             }
@@ -377,8 +212,10 @@ impl Encoder {
                 w.long(a::SET_TIMEOUT, u64::from(seconds) * 1000);
             }
             if let Some(count) = only {
+                // Kernels before 6.14 count both ends of a range, and one more where none begins.
+                let size = if set.ranges { 2 * count + 1 } else { count };
                 w.nest(a::SET_DESCRIPTION, |w| {
-                    w.number(a::DESCRIPTION_SIZE, number(count));
+                    w.number(a::DESCRIPTION_SIZE, number(size));
                 });
             }
             if let [Kind::Number | Kind::Index | Kind::Link] = set.key.as_slice() {
@@ -396,14 +233,18 @@ impl Encoder {
         (set, id): (&str, Option<u32>),
         elements: &[Element],
     ) {
-        for some in elements.chunks(ELEMENTS_A_MESSAGE) {
+        let mut rest = elements.iter().peekable();
+        while rest.peek().is_some() {
             self.message(kind, table, |w| {
                 w.text(a::ELEMENTS_SET, set);
                 if let Some(id) = id {
                     w.number(a::ELEMENTS_SET_ID, id);
                 }
                 w.nest(a::ELEMENTS, |w| {
-                    some.iter().for_each(|element| put_element(w, element));
+                    let end = w.bytes.len() + ENOUGH;
+                    while let Some(element) = rest.next_if(|_| w.bytes.len() < end) {
+                        put_element(w, element);
+                    }
                 });
             });
         }

@@ -5,105 +5,12 @@
 
 use super::{
     super::wire::Writer,
-    encode::{put_data, put_verdict, value_bytes},
-    model::{
-        Element, Field, Holds, Kind, Reject, Rule, Set, Side, Statement, Test, Value, Verdict,
-    },
+    change::{Element, Set},
+    encode::{put_data, put_verdict},
+    kernel as k,
+    numbers::value_bytes,
+    rule::{Field, Kind, Name, Reject, Rule, Side, Statement, Test, Value, Verdict},
 };
-
-/// Numbers of the kernel's: attributes of expressions, by expression, and what they may be.
-mod kernel {
-    pub const LIST_ELEMENT: u16 = 1;
-    pub const EXPR_NAME: u16 = 1;
-    pub const EXPR_DATA: u16 = 2;
-
-    pub const META_DREG: u16 = 1;
-    pub const META_KEY: u16 = 2;
-    pub const META_SREG: u16 = 3;
-    pub const META_MARK: u32 = 3;
-    pub const META_IIFNAME: u32 = 6;
-    pub const META_OIFNAME: u32 = 7;
-    pub const META_L4PROTO: u32 = 16;
-
-    pub const PAYLOAD_DREG: u16 = 1;
-    pub const PAYLOAD_BASE: u16 = 2;
-    pub const PAYLOAD_OFFSET: u16 = 3;
-    pub const PAYLOAD_LEN: u16 = 4;
-    pub const LINK_HEADER: u32 = 0;
-    pub const NETWORK_HEADER: u32 = 1;
-    pub const TRANSPORT_HEADER: u32 = 2;
-
-    pub const CMP_SREG: u16 = 1;
-    pub const CMP_OP: u16 = 2;
-    pub const CMP_DATA: u16 = 3;
-    pub const EQUAL: u32 = 0;
-    pub const UNEQUAL: u32 = 1;
-
-    pub const RANGE_SREG: u16 = 1;
-    pub const RANGE_OP: u16 = 2;
-    pub const RANGE_FROM: u16 = 3;
-    pub const RANGE_TO: u16 = 4;
-
-    pub const BITWISE_SREG: u16 = 1;
-    pub const BITWISE_DREG: u16 = 2;
-    pub const BITWISE_LEN: u16 = 3;
-    pub const BITWISE_MASK: u16 = 4;
-    pub const BITWISE_XOR: u16 = 5;
-
-    pub const LOOKUP_SET: u16 = 1;
-    pub const LOOKUP_SREG: u16 = 2;
-    pub const LOOKUP_DREG: u16 = 3;
-    pub const LOOKUP_SET_ID: u16 = 4;
-    pub const LOOKUP_FLAGS: u16 = 5;
-    pub const LOOKUP_INVERTED: u32 = 1;
-
-    pub const IMMEDIATE_DREG: u16 = 1;
-    pub const IMMEDIATE_DATA: u16 = 2;
-
-    pub const FIB_DREG: u16 = 1;
-    pub const FIB_RESULT: u16 = 2;
-    pub const FIB_FLAGS: u16 = 3;
-    pub const FIB_ADDRESS_TYPE: u32 = 3;
-    pub const FIB_SOURCE: u32 = 1;
-    pub const FIB_DESTINATION: u32 = 2;
-
-    pub const CT_DREG: u16 = 1;
-    pub const CT_KEY: u16 = 2;
-    pub const CT_STATE: u32 = 0;
-    pub const CT_DIRECTION: u32 = 1;
-    pub const CT_STATUS: u32 = 2;
-
-    pub const NUMGEN_DREG: u16 = 1;
-    pub const NUMGEN_MODULUS: u16 = 2;
-    pub const NUMGEN_TYPE: u16 = 3;
-    pub const NUMGEN_RANDOM: u32 = 1;
-
-    pub const NAT_TYPE: u16 = 1;
-    pub const NAT_FAMILY: u16 = 2;
-    pub const NAT_ADDRESS: u16 = 3;
-    pub const NAT_PORT: u16 = 5;
-    pub const NAT_DNAT: u32 = 1;
-    pub const IPV4: u32 = 2;
-
-    pub const MASQ_FLAGS: u16 = 1;
-    pub const FULLY_RANDOM: u32 = 1 << 4;
-
-    pub const REJECT_TYPE: u16 = 1;
-    pub const REJECT_CODE: u16 = 2;
-    pub const REJECT_ICMP: u32 = 0;
-    pub const REJECT_RESET: u32 = 1;
-
-    pub const DYNSET_NAME: u16 = 1;
-    pub const DYNSET_OP: u16 = 3;
-    pub const DYNSET_KEY: u16 = 4;
-    pub const DYNSET_UPDATE: u32 = 1;
-
-    /// Where verdicts go.
-    pub const VERDICT: u32 = 0;
-    /// The first of the registers of four bytes.
-    pub const FIRST: u32 = 8;
-}
-use kernel as k;
 
 /// A set that stands in a rule.
 pub struct Anonymous {
@@ -114,7 +21,7 @@ pub struct Anonymous {
 }
 
 /// A rule's expressions, and the sets that they refer to by an id. `ids` is the last id that was given out.
-pub fn expressions(rule: &Rule, ids: &mut u32) -> (Vec<u8>, Vec<Anonymous>) {
+pub fn expressions(rule: &Rule, ids: &mut u32) -> (Writer, Vec<Anonymous>) {
     let mut steps = Steps {
         writer: Writer::default(),
         sets: Vec::new(),
@@ -123,13 +30,13 @@ pub fn expressions(rule: &Rule, ids: &mut u32) -> (Vec<u8>, Vec<Anonymous>) {
     for statement in &rule.statements {
         steps.statement(statement);
     }
-    (steps.writer.bytes, steps.sets)
+    (steps.writer, steps.sets)
 }
 
 /// Which set a step looks into.
 enum Into<'a> {
     Named(&'a str),
-    Own(u32, &'static str),
+    Own(u32, Name),
 }
 
 struct Steps<'a> {
@@ -360,11 +267,7 @@ impl Steps<'_> {
     fn own(&mut self, set: Set, elements: Vec<Element>) -> Into<'static> {
         *self.ids += 1;
         let id = *self.ids;
-        let name = if set.holds == Holds::Nothing {
-            "__set%d"
-        } else {
-            "__map%d"
-        };
+        let name = set.name.clone();
         self.sets.push(Anonymous { id, set, elements });
         Into::Own(id, name)
     }
@@ -389,8 +292,8 @@ impl Steps<'_> {
         });
     }
 
-    fn goto_any(&mut self, chains: &[super::model::Name]) {
-        let verdict = |chain: &super::model::Name| Verdict::Goto(chain.clone());
+    fn goto_any(&mut self, chains: &[Name]) {
+        let verdict = |chain: &Name| Verdict::Goto(chain.clone());
         if let [only] = chains {
             return self.verdict(&verdict(only));
         }

@@ -1,33 +1,34 @@
-//! nftables by netlink: what is said as data (`model.rs`) becomes one transaction of the kernel's, all of it or nothing. No program is needed for it.
+//! nftables by netlink: what is said as data (`rule.rs`, `change.rs`) becomes one transaction of the kernel's, all of it or nothing. No program is needed for it.
 //!
 //! Invariant: a kernel that has no nftables, or refuses them, is told apart from changes that failed (`Error::Unsupported` and `Error::Failed`); changes are
 //! made only when the kernel said so. Follows `nfnetlink_rcv_batch` in `net/netfilter/nfnetlink.c` of the kernel.
 
+mod change;
 mod encode;
 mod expression;
-mod model;
+mod kernel;
+mod numbers;
+mod rule;
+pub(super) mod socket;
 #[cfg(test)]
 pub(super) mod tests;
 mod text;
 
-use std::{io, os::fd::AsRawFd, sync::Arc};
+use std::{io, sync::Arc};
 
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
-use nix::sys::socket::{setsockopt, sockopt};
+use netlink_sys::Socket;
 use parking_lot::Mutex;
 
-use self::encode::{attribute as a, message};
-pub use self::model::*;
+use self::numbers::{attribute as a, message};
+pub use self::{change::*, rule::*};
 use super::{
     Error, failed,
     ns::Namespace,
-    wire::{self, DUMP_INTERRUPTED, NLMSG_DONE, NLMSG_ERROR},
+    wire::{self, NLMSG_ERROR},
 };
 
-/// How often a list is asked for that changed while it was read.
-const LISTINGS: usize = 10;
-/// Beside a batch, what the kernel counts for it.
-const SPARE: usize = 1 << 16;
+/// What the kernel says of families of tables and of places of chains that it does not have.
+const UNKNOWN: [i32; 3] = [libc::EOPNOTSUPP, libc::EAFNOSUPPORT, libc::ENOENT];
 
 /// A chain that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +55,7 @@ pub struct Nft {
 impl Nft {
     /// Opens a way to the kernel inside `ns`, and tries it with a table that is made and dropped in one transaction.
     pub async fn find(ns: &Namespace) -> Result<Self, Error> {
-        let opened = ns.call(open).await?;
+        let opened = ns.call(socket::open).await?;
         let socket = opened.map_err(|e| unsupported(&format!("netlink says: {e}")))?;
         let nft = Nft {
             socket: Arc::new(Mutex::new(socket)),
@@ -70,10 +71,21 @@ impl Nft {
 
     /// Makes all changes in one transaction.
     pub async fn apply(&self, batch: Batch) -> Result<(), Error> {
-        if batch.is_empty() {
-            return Ok(());
+        let made = self.transact(batch).await?;
+        made.map_err(|refused| failed("change nftables", refused.reason))
+    }
+
+    /// The same, but for a kernel that has no such tables: then nothing is changed, and `false` said. Whatever else goes wrong is an error.
+    pub async fn apply_where_known(&self, batch: Batch) -> Result<bool, Error> {
+        match self.transact(batch).await? {
+            Ok(()) => Ok(true),
+            Err(refused) if refused.errno.is_some_and(|e| UNKNOWN.contains(&e)) => Ok(false),
+            Err(refused) => Err(failed("change nftables", refused.reason)),
         }
-        self.with(move |socket| transact(socket, &batch)).await?
+    }
+
+    async fn transact(&self, batch: Batch) -> Result<Result<(), Refused>, Error> {
+        self.with(move |socket| transact(socket, &batch)).await
     }
 
     /// Names of all tables of a family.
@@ -103,7 +115,7 @@ impl Nft {
     /// Whether there is such a chain.
     pub async fn has_chain(&self, table: &Table, chain: &str) -> Result<bool, Error> {
         let request = encode::request(message::GET_CHAIN, false, table, Some(chain));
-        let asked = self.with(move |socket| ask(socket, &request));
+        let asked = self.with(move |socket| socket::ask(socket, &request?));
         match asked.await? {
             Ok(_) => Ok(true),
             Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(false),
@@ -119,14 +131,7 @@ impl Nft {
         chain: Option<String>,
     ) -> Result<Vec<Vec<u8>>, Error> {
         let request = encode::request(kind, true, &table, chain.as_deref());
-        let listing = self.with(move |socket| {
-            for _ in 0..LISTINGS {
-                if let Some(all) = ask(socket, &request)? {
-                    return Ok(all);
-                }
-            }
-            Err(io::Error::other("they change all the time"))
-        });
+        let listing = self.with(move |socket| socket::list(socket, &request?));
         listing.await?.map_err(|e| failed("list nftables", e))
     }
 
@@ -140,15 +145,6 @@ impl Nft {
             .await
             .map_err(|e| failed("speak to nftables", e))
     }
-}
-
-fn open() -> io::Result<Socket> {
-    let mut socket = Socket::new(NETLINK_NETFILTER)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    // a refusal does not repeat what was refused
-    socket.set_cap_ack(true)?;
-    Ok(socket)
 }
 
 fn probe() -> Batch {
@@ -172,89 +168,52 @@ fn everything(family: Family) -> Table {
     Table { family, name }
 }
 
+/// Why nothing was changed.
+struct Refused {
+    errno: Option<i32>,
+    reason: String,
+}
+
+impl From<io::Error> for Refused {
+    fn from(error: io::Error) -> Self {
+        Refused {
+            errno: error.raw_os_error(),
+            reason: error.to_string(),
+        }
+    }
+}
+
 /// The kernel has done it all when the datagram was taken, and says then what it refused.
-fn transact(socket: &Socket, batch: &Batch) -> Result<(), Error> {
-    let (bytes, last) = encode::batch(batch);
-    let refused = |e: io::Error| failed("change nftables", e);
-    make_room(socket, bytes.len() + SPARE).map_err(refused)?;
-    forget(socket).map_err(refused)?;
-    socket.send(&bytes, 0).map_err(refused)?;
+fn transact(socket: &Socket, batch: &Batch) -> Result<(), Refused> {
+    let (bytes, last) = encode::batch(batch)?;
+    if last.is_none() {
+        return Ok(());
+    }
+    socket::send_batch(socket, &bytes)?;
     let (mut done, mut wrong) = (false, None);
-    while let Some(bytes) = receive(socket).map_err(refused)? {
+    while let Some(bytes) = socket::receive(socket)? {
         for message in wire::messages(&bytes) {
             if message.kind != NLMSG_ERROR {
                 continue;
             }
             match wire::acknowledged(message.body) {
-                Ok(()) => done |= message.sequence == last,
+                Ok(()) => done |= Some(message.sequence) == last,
                 Err(e) => drop(wrong.get_or_insert((message.sequence, e))),
             }
         }
     }
     match wrong {
         None if done => Ok(()),
-        None => Err(refused(io::Error::other("the kernel did not answer"))),
+        None => Err(io::Error::other("the kernel did not answer").into()),
         Some((number, e)) => {
             let index = (number as usize).checked_sub(1);
             let change = index.and_then(|index| batch.changes.get(index));
             let change = change.map(|(table, change)| text::command(table, change));
             let change = change.map(|text| text.chars().take(300).collect::<String>());
-            Err(failed(
-                "change nftables",
-                format!("{e}: {}", change.as_deref().unwrap_or("all together")),
-            ))
-        }
-    }
-}
-
-/// A datagram has to fit into what a socket may send at once.
-fn make_room(socket: &Socket, bytes: usize) -> io::Result<()> {
-    use nix::sys::socket::getsockopt;
-    let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(socket.as_raw_fd()) };
-    if getsockopt(&fd, sockopt::SndBuf)? >= bytes {
-        return Ok(());
-    }
-    // Only who may change all settings of the machine may go past its limit; up to that, anybody may.
-    if setsockopt(&fd, sockopt::SndBufForce, &bytes).is_err() {
-        setsockopt(&fd, sockopt::SndBuf, &bytes)?;
-    }
-    Ok(())
-}
-
-/// What is there to be read.
-fn receive(socket: &Socket) -> io::Result<Option<Vec<u8>>> {
-    let mut buffer = Vec::with_capacity(1 << 16);
-    match socket.recv(&mut buffer, libc::MSG_DONTWAIT) {
-        Ok(_) => Ok(Some(buffer)),
-        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        Err(e) => Err(e),
-    }
-}
-
-/// What an earlier question may have left is no answer to the next.
-fn forget(socket: &Socket) -> io::Result<()> {
-    while receive(socket)?.is_some() {}
-    Ok(())
-}
-
-/// All that is answered to a question, each by its attributes; `None` if it changed meanwhile.
-fn ask(socket: &Socket, request: &[u8]) -> io::Result<Option<Vec<Vec<u8>>>> {
-    forget(socket)?;
-    socket.send(request, 0)?;
-    let (mut found, mut whole) = (Vec::new(), true);
-    loop {
-        let mut buffer = Vec::with_capacity(1 << 16);
-        socket.recv(&mut buffer, 0)?;
-        for message in wire::messages(&buffer) {
-            whole &= message.flags & DUMP_INTERRUPTED == 0;
-            match message.kind {
-                NLMSG_DONE => return Ok(whole.then_some(found)),
-                NLMSG_ERROR => {
-                    wire::acknowledged(message.body)?;
-                    return Ok(Some(found));
-                }
-                _ => found.push(message.body.get(4..).unwrap_or_default().to_vec()),
-            }
+            Err(Refused {
+                errno: e.raw_os_error(),
+                reason: format!("{e}: {}", change.as_deref().unwrap_or("all together")),
+            })
         }
     }
 }

@@ -304,3 +304,131 @@ async fn a_change_of_any_size() {
     );
     Namespace::delete(&path).unwrap();
 }
+
+/// A name as long as the kernel takes for a chain.
+fn long(number: usize) -> Name {
+    format!("{}{number:04}", "c".repeat(251)).into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_elements_that_lead_to_the_longest_name() {
+    if !nftables().await {
+        return;
+    }
+    let (_dir, path, _ns, nft) = empty().await;
+    let (table, mut batch) = (Table::ip("t"), Batch::new());
+    batch.renew(&table, None);
+    let key = [Kind::Ip, Kind::Protocol, Kind::Port];
+    batch.set(&table, Set::verdicts("services", &key));
+    let chains: Vec<_> = (0..1000).map(long).collect();
+    for chain in &chains {
+        batch.chain(&table, chain, None, vec![Rule::new().drop()]);
+    }
+    let element = |(number, chain): (u16, &Name)| {
+        let key = vec![
+            value([1, 1, 1, 1]),
+            Value::Protocol(17),
+            Value::Port(number),
+        ];
+        Element::verdict(key, Verdict::Goto(chain.clone()))
+    };
+    let elements: Vec<_> = (0..).zip(&chains).map(element).collect();
+    let add = Change::AddElements("services".into(), elements.clone());
+    batch.push(&table, add);
+    let any = Rule::new().then(Statement::GotoAny(chains.clone()));
+    batch.chain(&table, "any", None, vec![any]);
+    nft.apply(batch).await.unwrap();
+    assert_eq!(nft.rules(&table, "any").await.unwrap().len(), 1);
+    // Each of them is there to be deleted.
+    let mut gone = Batch::new();
+    gone.push(&table, Change::DeleteElements("services".into(), elements));
+    nft.apply(gone).await.unwrap();
+    Namespace::delete(&path).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_large_for_a_message_fails() {
+    if !nftables().await {
+        return;
+    }
+    let (_dir, path, _ns, nft) = empty().await;
+    let (table, mut batch) = (Table::ip("t"), Batch::new());
+    batch.renew(&table, None);
+    let endless = "x".repeat(70_000);
+    batch.chain(&table, &endless, None, Vec::new());
+    let error = nft.apply(batch).await.unwrap_err().to_string();
+    assert!(error.contains("no more than 64 KB"), "{error}");
+    assert!(nft.has_chain(&table, &endless).await.is_err());
+    nft.apply(everything()).await.unwrap();
+    Namespace::delete(&path).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn elements_of_which_there_are_none_are_no_change() {
+    if !nftables().await {
+        return;
+    }
+    let (_dir, path, _ns, nft) = empty().await;
+    let (table, mut batch) = (Table::ip("t"), Batch::new());
+    batch.push(&table, Change::AddElements("many".into(), Vec::new()));
+    assert!(batch.is_empty());
+    // Not by way of `push` either.
+    let none = || Change::DeleteElements("many".into(), Vec::new());
+    batch.changes.push((table.clone(), none()));
+    nft.apply(batch.clone()).await.unwrap();
+    batch.renew(&table, None);
+    batch.changes.push((table.clone(), none()));
+    nft.apply(batch).await.unwrap();
+    assert_eq!(nft.tables(Family::Ip).await.unwrap(), ["t"]);
+    Namespace::delete(&path).unwrap();
+}
+
+/// The size that a set within a rule is declared with.
+fn declared(test: Test) -> u32 {
+    let mut batch = Batch::new();
+    let rule = Rule::new().when(FROM, test).drop();
+    batch.push(&Table::ip("t"), Change::AddRule("c".into(), rule));
+    let (bytes, _) = encode::batch(&batch).unwrap();
+    let mut sets = wire::messages(&bytes).filter(|m| m.kind == message::NEW_SET);
+    let set = sets.next().expect("a set").body;
+    let description = wire::attribute(&set[4..], a::SET_DESCRIPTION).expect("its description");
+    let size = wire::attribute(description, a::DESCRIPTION_SIZE).expect("its size");
+    u32::from_be_bytes(size.try_into().unwrap())
+}
+
+/// Where a kernel counts both ends of each range, there is room for them; before the first there may be one more.
+#[test]
+fn a_set_of_ranges_has_room_for_both_ends() {
+    let range = |a| (value([10, 0, a, 0]), value([10, 0, a, 255]));
+    assert_eq!(declared(Test::NotIn(vec![range(1), range(3)])), 5);
+    let one = |a| (value([10, 0, 0, a]), value([10, 0, 0, a]));
+    assert_eq!(declared(Test::In(vec![one(1), one(3), one(5)])), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_the_kernel_does_not_know_is_unknown() {
+    if !nftables().await {
+        return;
+    }
+    let (_dir, path, _ns, nft) = empty().await;
+    let table = Table::ip("t");
+    assert!(nft.apply_where_known(everything()).await.unwrap());
+    // There is such a thing as a chain, but this one has no name that is one.
+    let mut wrong = Batch::new();
+    wrong.push(&table, Change::AddChain(long(0).repeat(2).into(), None));
+    let error = nft.apply_where_known(wrong).await.unwrap_err().to_string();
+    assert!(error.contains("add chain ip t"), "{error}");
+    // A base chain of a place that its table does not have.
+    let mut nowhere = Batch::new();
+    let bridge = Table::bridge("t");
+    nowhere.renew(&bridge, None);
+    nowhere.chain(
+        &bridge,
+        "c",
+        Some(Base::nat(Hook::Prerouting, -100)),
+        Vec::new(),
+    );
+    assert!(!nft.apply_where_known(nowhere).await.unwrap());
+    assert_eq!(nft.tables(Family::Bridge).await.unwrap(), [""; 0]);
+    Namespace::delete(&path).unwrap();
+}

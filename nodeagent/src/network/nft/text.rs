@@ -4,9 +4,12 @@
 
 use std::fmt::{Display, Formatter, Result};
 
-use super::model::{
-    Base, Batch, Change, DNAT, ESTABLISHED, Element, Family, Field, Held, Holds, Hook, Kind, LOCAL,
-    NEW, RELATED, Reject, Rule, Set, Side, Statement, Table, Test, Value, Verdict,
+use super::{
+    change::{Base, Batch, Change, Element, Family, Held, Holds, Hook, Set, Table},
+    rule::{
+        DNAT, ESTABLISHED, Field, Kind, LOCAL, NEW, RELATED, Reject, Rule, Side, Statement, Test,
+        Value, Verdict,
+    },
 };
 
 /// Things with something between them.

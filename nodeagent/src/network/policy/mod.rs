@@ -22,6 +22,7 @@ mod verdict;
 mod view;
 
 use std::{
+    collections::BTreeSet,
     net::Ipv4Addr,
     path::PathBuf,
     time::{Duration, Instant},
@@ -79,15 +80,19 @@ pub async fn run_policies(
 
 /// Takes the walls away; for a machine that leaves its cluster.
 pub async fn clear(node: &Namespace) -> Result<(), Error> {
-    match Nft::find(node).await {
-        Ok(nft) if has_bridge_tables(&nft).await => nft.apply(rules::cleared()).await,
-        Ok(nft) => nft.apply(Batch::cleared(&rules::table())).await,
-        Err(Error::Unsupported { .. }) => Ok(()),
-        Err(e) => Err(e),
-    }
+    let nft = match Nft::find(node).await {
+        Ok(nft) => nft,
+        Err(Error::Unsupported { .. }) => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    let walls = nft.apply(Batch::cleared(&rules::table())).await;
+    // Of a kernel that has no such tables there is none to be taken away.
+    let cables = nft.apply_where_known(Batch::cleared(&rules::bridge_table()));
+    let cables = cables.await.map(drop);
+    walls.and(cables)
 }
 
-async fn has_bridge_tables(nft: &Nft) -> bool {
+async fn has_bridge_tables(nft: &Nft) -> Result<bool, Error> {
     let table = Table::bridge("skiff-probe");
     let mut probe = Batch::new();
     probe.push(&table, Change::AddTable { comment: None });
@@ -95,7 +100,7 @@ async fn has_bridge_tables(nft: &Nft) -> bool {
     probe.chain(&table, "c", base, Vec::new());
     probe.set(&table, Set::new("s", &[Kind::Link, Kind::Ip]));
     probe.push(&table, Change::DeleteTable);
-    nft.apply(probe).await.is_ok()
+    nft.apply_where_known(probe).await
 }
 
 async fn run(
@@ -135,7 +140,7 @@ async fn kernel(config: &PolicyConfig) -> Result<Option<(Nft, Walled)>, Error> {
         }
         Err(e) => return Err(e),
     };
-    let bridge = has_bridge_tables(&nft).await;
+    let bridge = has_bridge_tables(&nft).await?;
     if !bridge {
         tracing::warn!(
             "the kernel has no nftables for bridges: pods of node {name} that may send raw packets can send them under others' addresses, past network policies"
@@ -157,7 +162,7 @@ struct Keeper<'a> {
     /// All was known once, so that what the tables hold is known, too.
     begun: bool,
     /// Addresses that were given back before.
-    closing: Vec<Ipv4Addr>,
+    closing: BTreeSet<Ipv4Addr>,
     follows_peers: bool,
     /// Since when policies wait for what they name.
     waits: Option<Instant>,
@@ -194,7 +199,7 @@ impl<'a> Keeper<'a> {
             kernel,
             whole: true,
             begun: false,
-            closing: Vec::new(),
+            closing: BTreeSet::new(),
             follows_peers: false,
             waits: None,
             asking: Vec::new(),

@@ -327,10 +327,3 @@ pub fn bridge_base() -> Batch {
     batch.chain(&table, "forward", base, vec![past]);
     batch
 }
-
-/// Takes both tables away.
-pub fn cleared() -> Batch {
-    let mut batch = Batch::cleared(&table());
-    batch.clear(&bridge_table());
-    batch
-}

@@ -55,9 +55,6 @@ impl Script {
     }
 
     fn elements(&mut self, adds: bool, (to, name): (&nft::Table, &str), all: Vec<nft::Element>) {
-        if all.is_empty() {
-            return;
-        }
         let name = Name::from(name);
         if adds {
             self.add_elements.push(to, Change::AddElements(name, all));
@@ -76,7 +73,7 @@ impl Script {
     }
 
     fn delete_chain(&mut self, name: &str) {
-        // All are emptied before any is deleted, and both before the sets that they refer to.
+        // The rules go before their chain, and both before the sets that they refer to.
         for name in [name.to_owned(), replies(name)] {
             let (name, table) = (Name::from(name), table());
             self.delete.push(&table, Change::FlushChain(name.clone()));

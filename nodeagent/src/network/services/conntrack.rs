@@ -6,16 +6,18 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     net::Ipv4Addr,
 };
 
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
+use netlink_sys::Socket;
 
 use super::{
     super::{
         Error, failed,
+        nft::socket,
         ns::Namespace,
-        wire::{self, ACK, DUMP, NLMSG_DONE, NLMSG_ERROR, Writer},
+        wire::{self, ACK, DUMP, Writer},
     },
     plan::{PortPlan, Protocol},
 };
@@ -109,9 +111,7 @@ impl Wanted {
 /// Deletes the stale entries inside `ns`; returns how many there were.
 pub async fn clean(ns: &Namespace, wanted: Wanted) -> Result<usize, Error> {
     ns.call(move || {
-        let mut socket = Socket::new(NETLINK_NETFILTER)?;
-        socket.bind_auto()?;
-        socket.connect(&SocketAddr::new(0, 0))?;
+        let socket = socket::open()?;
         let stale: Vec<_> = dump(&socket)?
             .into_iter()
             .filter(|e| wanted.is_stale(e))
@@ -122,46 +122,29 @@ pub async fn clean(ns: &Namespace, wanted: Wanted) -> Result<usize, Error> {
         Ok(stale.len())
     })
     .await?
-    .map_err(|e: std::io::Error| failed("clear connection entries", e))
+    .map_err(|e: io::Error| failed("clear connection entries", e))
 }
 
-fn request(kind: u16, flags: u16, body: impl FnOnce(&mut Writer)) -> Vec<u8> {
+fn request(kind: u16, flags: u16, body: impl FnOnce(&mut Writer)) -> io::Result<Vec<u8>> {
     let mut writer = Writer::default();
     writer.message((kind, flags, 0), (libc::AF_INET as u8, 0), body);
-    writer.bytes
+    writer.finish()
 }
 
-fn dump(socket: &Socket) -> std::io::Result<Vec<Entry>> {
-    socket.send(&request(kernel::CT_GET, DUMP, |_| {}), 0)?;
-    let mut entries = Vec::new();
-    loop {
-        let (bytes, _) = socket.recv_from_full()?;
-        for message in wire::messages(&bytes) {
-            match message.kind {
-                NLMSG_DONE => return Ok(entries),
-                NLMSG_ERROR => wire::acknowledged(message.body)?,
-                _ => entries.extend(message.body.get(4..).and_then(entry)),
-            }
-        }
-    }
+fn dump(socket: &Socket) -> io::Result<Vec<Entry>> {
+    let all = socket::list(socket, &request(kernel::CT_GET, DUMP, |_| {})?)?;
+    Ok(all.iter().filter_map(|bytes| entry(bytes)).collect())
 }
 
-fn delete(socket: &Socket, entry: &Entry) -> std::io::Result<()> {
+fn delete(socket: &Socket, entry: &Entry) -> io::Result<()> {
     let request = request(kernel::CT_DELETE, ACK, |w| {
         w.nest(kernel::CTA_TUPLE_ORIG, |w| w.bytes.extend(&entry.original));
     });
-    socket.send(&request, 0)?;
-    let (bytes, _) = socket.recv_from_full()?;
-    for message in wire::messages(&bytes) {
-        if message.kind == NLMSG_ERROR {
-            match wire::acknowledged(message.body) {
-                // It ended by itself meanwhile.
-                Err(e) if e.raw_os_error() == Some(libc::ENOENT) => {}
-                other => other?,
-            }
-        }
+    match socket::ask(socket, &request?) {
+        // It ended by itself meanwhile.
+        Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        other => other.map(drop),
     }
-    Ok(())
 }
 
 fn entry(bytes: &[u8]) -> Option<Entry> {

@@ -3,12 +3,20 @@
 //! Invariant: one task decides and applies; each round takes all changes that wait, and does only those. What failed to apply is applied again from
 //! scratch. The rules stay when the agent ends, so that its restart is not noticed. Follows kube-proxy's `cmd/kube-proxy/app/server.go` in purpose.
 
+mod base;
+mod candidates;
 mod conntrack;
 mod elements;
+mod external;
+mod fragment;
 mod health;
+mod picks;
 mod plan;
+mod resting;
 mod rules;
 mod table;
+#[cfg(test)]
+mod tests;
 mod userspace;
 
 use std::{
@@ -21,13 +29,14 @@ use ipnet::IpNet;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-pub use self::plan::{Protocol, ready_endpoints};
 use self::{
+    base::NodeRules,
     plan::{NodeFacts, PortPlan, plan},
-    rules::{NodeRules, ipv4, render},
+    rules::{ipv4, render},
     table::Table,
     userspace::UserspaceProxy,
 };
+pub use self::{candidates::ready_endpoints, plan::Protocol};
 use super::{
     Error,
     nft::{Batch, Nft},
@@ -311,10 +320,14 @@ impl Proxy {
         };
         let rested = table.sweep(Instant::now());
         if !rested.is_empty() {
-            if let Err(e) = nft.apply(rested).await {
-                tracing::debug!("chains of services that are gone stay until the next start: {e}");
-            }
-            return false;
+            // What failed is no longer known of: it may be there still, or nothing at all.
+            return match nft.apply(rested).await {
+                Ok(()) => false,
+                Err(e) => {
+                    tracing::warn!("chains of services that are gone: {e}: making the rules anew");
+                    true
+                }
+            };
         }
         match nft.has_chain(&elements::table(), "services").await {
             Ok(true) => false,

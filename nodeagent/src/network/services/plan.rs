@@ -1,19 +1,16 @@
 //! What a service means on this node: for each of its ports, the addresses it answers at and the endpoints that traffic goes to.
 //!
 //! Invariant: pure; the same service, slices and node give the same plan, endpoints sorted. IPv4 only, as the pod network is.
-//! Follows `pkg/proxy/{topology,serviceport,servicechangetracker,endpointslicecache}.go` upstream.
+//! Follows `pkg/proxy/{topology,serviceport,servicechangetracker}.go` upstream.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-};
+use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use ipnet::Ipv4Net;
-use k8s_openapi::api::core::v1::{Service, ServicePort};
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 
-use super::super::{
-    slice::{Endpoint as SliceEndpoint, Port, Slice},
-    view::{ObjectName, Slices},
+use super::{
+    super::view::{ObjectName, Slices},
+    candidates::{Candidate, Candidates, candidates, nearness},
 };
 
 /// Services with this label belong to another proxy.
@@ -199,16 +196,6 @@ fn plan_port(
     let spec = service.spec.as_ref()?;
     let protocol = Protocol::parse(port.protocol.as_deref())?;
     let port_name = port.name.clone().unwrap_or_default();
-    let local = |policy: &Option<String>| policy.as_deref() == Some("Local");
-    let affinity = (spec.session_affinity.as_deref() == Some("ClientIP")).then(|| {
-        let given = spec
-            .session_affinity_config
-            .as_ref()
-            .and_then(|c| c.client_ip.as_ref()?.timeout_seconds);
-        given
-            .and_then(|s| u32::try_from(s).ok())
-            .unwrap_or(DEFAULT_AFFINITY_SECONDS)
-    });
     let mut plan = PortPlan {
         service: ObjectName::new(
             service.metadata.namespace.clone().unwrap_or_default(),
@@ -217,10 +204,7 @@ fn plan_port(
         protocol,
         cluster_ip,
         port: u16::try_from(port.port).ok()?,
-        node_port: port
-            .node_port
-            .and_then(|p| u16::try_from(p).ok())
-            .filter(|p| *p != 0),
+        node_port: port_number(port.node_port),
         external_ips: spec
             .external_ips
             .iter()
@@ -233,9 +217,9 @@ fn plan_port(
                 .as_deref()
                 .unwrap_or_default(),
         ),
-        affinity,
-        internal_local: local(&spec.internal_traffic_policy),
-        external_local: local(&spec.external_traffic_policy),
+        affinity: affinity(spec),
+        internal_local: is_local(spec.internal_traffic_policy.as_ref()),
+        external_local: is_local(spec.external_traffic_policy.as_ref()),
         cluster_endpoints: Vec::new(),
         local_endpoints: Vec::new(),
         has_endpoints: false,
@@ -243,22 +227,45 @@ fn plan_port(
         port_name,
     };
     let candidates = candidates(slices, &plan.port_name, protocol, node);
-    if let Some(check) = spec
-        .health_check_node_port
-        .filter(|_| plan.external_local && spec.type_.as_deref() == Some("LoadBalancer"))
-    {
-        let ready: BTreeSet<_> = candidates
-            .values()
-            .filter(|c| c.ready && c.endpoint.local)
-            .map(|c| c.endpoint.ip)
-            .collect();
-        plan.health_check = u16::try_from(check)
-            .ok()
-            .filter(|p| *p != 0)
-            .map(|p| (p, ready.len()));
-    }
+    plan.health_check = health_check(spec, &candidates);
     categorize(&mut plan, &candidates);
     Some(plan)
+}
+
+/// A port's number; 0 is none.
+fn port_number(number: Option<i32>) -> Option<u16> {
+    let number = number.and_then(|number| u16::try_from(number).ok());
+    number.filter(|number| *number != 0)
+}
+
+fn is_local(policy: Option<&String>) -> bool {
+    policy.is_some_and(|policy| policy == "Local")
+}
+
+fn affinity(spec: &ServiceSpec) -> Option<u32> {
+    if spec.session_affinity.as_deref() != Some("ClientIP") {
+        return None;
+    }
+    let given = spec.session_affinity_config.as_ref();
+    let given = given.and_then(|config| config.client_ip.as_ref()?.timeout_seconds);
+    let given = given.and_then(|seconds| u32::try_from(seconds).ok());
+    Some(given.unwrap_or(DEFAULT_AFFINITY_SECONDS))
+}
+
+/// Only a balancer that is to send to nodes with endpoints asks for them.
+fn health_check(spec: &ServiceSpec, candidates: &Candidates) -> Option<(u16, usize)> {
+    if !is_local(spec.external_traffic_policy.as_ref())
+        || spec.type_.as_deref() != Some("LoadBalancer")
+    {
+        return None;
+    }
+    let port = port_number(spec.health_check_node_port)?;
+    let ready: BTreeSet<_> = candidates
+        .values()
+        .filter(|c| c.ready && c.endpoint.local)
+        .map(|c| c.endpoint.ip)
+        .collect();
+    Some((port, ready.len()))
 }
 
 fn load_balancer_ips(service: &Service) -> Vec<Ipv4Addr> {
@@ -289,75 +296,8 @@ fn source_ranges(ranges: &[String]) -> Vec<Ipv4Net> {
     readable
 }
 
-/// An endpoint before the policies have chosen.
-struct Candidate {
-    endpoint: Endpoint,
-    ready: bool,
-    serving_terminating: bool,
-    /// Whether it is meant for this node's zone; `None`: nothing is said of zones.
-    for_zone: Option<bool>,
-    /// The same of the node itself.
-    for_node: Option<bool>,
-}
-
-/// By address and port. An address that is in two slices, or is two pods', is the one that does not terminate.
-fn candidates(
-    slices: &Slices,
-    port_name: &str,
-    protocol: Protocol,
-    node: &NodeFacts,
-) -> BTreeMap<(Ipv4Addr, u16), Candidate> {
-    let mut found = BTreeMap::new();
-    for slice in slices.values().filter(|slice| slice.is_ipv4) {
-        for port in ports(slice, port_name, protocol) {
-            for endpoint in &slice.endpoints {
-                let Some(IpAddr::V4(ip)) = endpoint.ip else {
-                    continue;
-                };
-                if !endpoint.terminating || !found.contains_key(&(ip, port)) {
-                    found.insert((ip, port), candidate(endpoint, ip, port, node));
-                }
-            }
-        }
-    }
-    found
-}
-
-/// The endpoints of a TCP port, by the name that the service has for it, to which a new connection may be made from anywhere: ready, and not about to end.
-pub fn ready_endpoints(slices: &Slices, port_name: &str) -> Vec<SocketAddr> {
-    let all = candidates(slices, port_name, Protocol::Tcp, &NodeFacts::default());
-    let ready = all.values().filter(|c| c.ready && !c.serving_terminating);
-    ready
-        .map(|c| SocketAddr::from((c.endpoint.ip, c.endpoint.port)))
-        .collect()
-}
-
-fn ports<'a>(
-    slice: &'a Slice,
-    name: &'a str,
-    protocol: Protocol,
-) -> impl Iterator<Item = u16> + 'a {
-    let same = move |p: &&Port| &*p.name == name && p.protocol == protocol;
-    slice.ports.iter().filter(same).map(|p| p.port)
-}
-
-fn candidate(endpoint: &SliceEndpoint, ip: Ipv4Addr, port: u16, node: &NodeFacts) -> Candidate {
-    let local = endpoint.node.as_deref() == Some(&*node.name);
-    let hints = endpoint.hints.as_deref();
-    let meant = |names: &Vec<String>, name: Option<&String>| {
-        (!names.is_empty()).then(|| name.is_some_and(|name| names.contains(name)))
-    };
-    Candidate {
-        endpoint: Endpoint { ip, port, local },
-        ready: endpoint.ready,
-        serving_terminating: endpoint.serving && endpoint.terminating,
-        for_zone: hints.and_then(|h| meant(&h.zones, node.zone.as_ref())),
-        for_node: hints.and_then(|h| meant(&h.nodes, Some(&node.name))),
-    }
-}
-
 /// Fills in the endpoints for the policies that the service uses: ready ones, or where there are none those that terminate but still serve.
-fn categorize(plan: &mut PortPlan, candidates: &BTreeMap<(Ipv4Addr, u16), Candidate>) {
+fn categorize(plan: &mut PortPlan, candidates: &Candidates) {
     let pick = |want: &dyn Fn(&Candidate) -> bool| -> Vec<Endpoint> {
         candidates
             .values()
@@ -389,47 +329,16 @@ fn categorize(plan: &mut PortPlan, candidates: &BTreeMap<(Ipv4Addr, u16), Candid
         .any(|c| c.ready || c.serving_terminating);
 }
 
-/// How far traffic may go, by the hints on the endpoints.
-enum Nearness {
-    Anywhere,
-    SameZone,
-    SameNode,
-}
-
-impl Nearness {
-    fn allows(&self, candidate: &Candidate) -> bool {
-        match self {
-            Nearness::Anywhere => true,
-            Nearness::SameZone => candidate.for_zone == Some(true),
-            Nearness::SameNode => candidate.for_node == Some(true),
-        }
-    }
-}
-
-/// Hints count only if every ready endpoint has them and at least one is meant for this node or zone.
-fn nearness(candidates: &BTreeMap<(Ipv4Addr, u16), Candidate>) -> Nearness {
-    let ready = || candidates.values().filter(|c| c.ready);
-    let (mut of_nodes, mut of_zones) = (ready().map(|c| c.for_node), ready().map(|c| c.for_zone));
-    let all = |hints: &mut dyn Iterator<Item = Option<bool>>| {
-        let known: Option<Vec<bool>> = hints.collect();
-        known.is_some_and(|meant| meant.contains(&true))
-    };
-    if all(&mut of_nodes) {
-        Nearness::SameNode
-    } else if all(&mut of_zones) {
-        Nearness::SameZone
-    } else {
-        Nearness::Anywhere
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::{collections::HashSet, sync::Arc};
+    use std::{
+        collections::{BTreeMap, HashSet},
+        sync::Arc,
+    };
 
     use serde_json::{Value, json};
 
-    use super::*;
+    use super::{super::super::slice::Slice, *};
 
     fn node() -> NodeFacts {
         NodeFacts {

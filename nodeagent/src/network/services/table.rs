@@ -8,7 +8,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use super::{
@@ -16,24 +16,21 @@ use super::{
         nft::{Batch, Change, Element, Kind, Name, Rule, Set},
         view::ObjectName,
     },
+    base::{NodeRules, base},
     elements::{Key, Leads, Shared, element, table},
-    rules::{Fragment, NodeRules, base, pick_chain},
+    fragment::Fragment,
+    picks::{Picks, add_small},
+    resting::Resting,
 };
-
-/// How long a chain stays after its last use.
-const CHAIN_REST: Duration = Duration::from_secs(1);
-/// For up to so many endpoints there are chains from the beginning: to make one among many endpoints takes the kernel some milliseconds.
-const PICKED: u32 = 32;
 
 /// What the kernel holds once all changes given out were made.
 #[derive(Debug, Default)]
 pub struct Table {
     fragments: BTreeMap<Arc<ObjectName>, Fragment>,
     claims: HashMap<(Shared, Key), Claims>,
-    stale_chains: BTreeMap<Name, Instant>,
-    stale_endpoints: BTreeMap<Key, Instant>,
-    /// How many endpoints there are chains for.
-    picked: BTreeSet<u32>,
+    stale_chains: Resting<Name>,
+    stale_endpoints: Resting<Key>,
+    picks: Picks,
 }
 
 /// Who has an element: the first.
@@ -125,10 +122,7 @@ impl Table {
     ) -> Batch {
         *self = Table::default();
         let mut batch = base(node);
-        for count in 1..=PICKED {
-            self.picked.insert(count);
-            pick_chain(&mut batch, count);
-        }
+        add_small(&mut batch);
         // The changes of all together: chains of one service may come before those of another, but never before the maps.
         let fragments = fragments.into_iter();
         let changes = fragments.map(|(name, fragment)| (name, Some(fragment)));
@@ -149,15 +143,12 @@ impl Table {
                 Some(known) => known,
                 None => (Arc::new(name), Fragment::default()),
             };
-            let new = new.unwrap_or_default();
-            for leads in new.elements.values() {
-                if let Leads::Pick(count) = leads
-                    && self.picked.insert(*count)
-                {
-                    pick_chain(&mut batch, *count);
-                }
-            }
+            let mut new = new.unwrap_or_default();
+            new.keep_numbers(&old);
             if old != new {
+                old.picks().for_each(|count| self.picks.let_go(count, now));
+                new.picks()
+                    .for_each(|count| self.picks.hold(&mut batch, count));
                 self.change_one(&mut script, &name, &old, &new, now);
             }
             if new != Fragment::default() {
@@ -180,13 +171,13 @@ impl Table {
             let before = old.chains.get(chain);
             if before != Some(rules) {
                 // One that was emptied a moment ago is still there; adding it again does no harm.
-                self.stale_chains.remove(chain);
+                self.stale_chains.wake(chain);
                 script.chain(chain, before, rules);
             }
         }
         for chain in old.chains.keys().filter(|c| !new.chains.contains_key(*c)) {
             script.flush(chain);
-            self.stale_chains.insert(chain.clone(), now);
+            self.stale_chains.rest(chain.clone(), now);
         }
         Self::change_sets(script, old, new);
         let differs = |one: &Fragment, (to, key): &(Shared, Key), leads: &Leads| {
@@ -239,7 +230,7 @@ impl Table {
         leads: &Leads,
     ) {
         let Some(claims) = self.claims.get_mut(&at) else {
-            if self.stale_endpoints.remove(&at.1).is_some() {
+            if self.stale_endpoints.wake(&at.1) {
                 script.delete_element(at);
             }
             script.add_element(at, leads);
@@ -275,7 +266,7 @@ impl Table {
         let Some(others) = claims.others.as_mut().filter(|others| !others.is_empty()) else {
             self.claims.remove(&at);
             if at.0 == Shared::Endpoints {
-                self.stale_endpoints.insert(at.1, now);
+                self.stale_endpoints.rest(at.1, now);
             } else {
                 script.delete_element(at);
             }
@@ -293,31 +284,25 @@ impl Table {
     /// Deletes the chains, and the numbers of endpoints, that have rested long enough.
     pub fn sweep(&mut self, now: Instant) -> Batch {
         let mut script = Script::default();
-        self.stale_endpoints.retain(|key, since| {
-            let due = now.duration_since(*since) >= CHAIN_REST;
-            if due {
-                script.delete_element((Shared::Endpoints, *key));
-            }
-            !due
-        });
+        for key in self.stale_endpoints.due(now) {
+            script.delete_element((Shared::Endpoints, key));
+        }
         let (mut batch, table) = (script.finish(), table());
-        self.stale_chains.retain(|chain, since| {
-            let due = now.duration_since(*since) >= CHAIN_REST;
-            if due {
-                batch.push(&table, Change::DeleteChain(chain.clone()));
-            }
-            !due
-        });
+        for chain in self.stale_chains.due(now) {
+            batch.push(&table, Change::DeleteChain(chain));
+        }
+        self.picks.sweep(&mut batch, now);
         batch
     }
 
     /// When the next sweep is due.
     pub fn next_sweep(&self) -> Option<Instant> {
-        let all = self
-            .stale_chains
-            .values()
-            .chain(self.stale_endpoints.values());
-        all.min().map(|since| *since + CHAIN_REST)
+        let all = [
+            self.stale_chains.next(),
+            self.stale_endpoints.next(),
+            self.picks.next_sweep(),
+        ];
+        all.into_iter().flatten().min()
     }
 }
 
@@ -325,8 +310,9 @@ impl Table {
 mod tests {
     use super::{
         super::{
-            elements::TABLE,
-            plan::PortPlan,
+            elements::{TABLE, pick},
+            plan::{Endpoint, PortPlan},
+            resting::REST,
             rules::{
                 render,
                 tests::{node, plan},
@@ -402,10 +388,10 @@ mod tests {
             ],
             "a number that rests takes its new endpoint"
         );
-        let swept = table.sweep(now + CHAIN_REST);
+        let swept = table.sweep(now + REST);
         assert_eq!(show(&swept), ["delete element endpoints"], "the other one");
         table.change([(name("a"), None)], now);
-        table.sweep(now + CHAIN_REST);
+        table.sweep(now + REST);
         assert!(
             table.fragments.is_empty() && table.claims.is_empty() && table.next_sweep().is_none()
         );
@@ -523,9 +509,9 @@ mod tests {
         assert_eq!(flushed(&show(&emptied)), 1, "{emptied}");
         let back = table.change([(name("a"), open(&[103]))], now);
         assert!(show(&back).contains(&"add chain svc".to_owned()), "{back}");
-        assert_eq!(table.sweep(now + CHAIN_REST), Batch::new());
+        assert_eq!(table.sweep(now + REST), Batch::new());
         table.change([(name("a"), None)], now);
-        let swept = table.sweep(now + CHAIN_REST);
+        let swept = table.sweep(now + REST);
         assert_eq!(show(&swept), ["delete chain ext", "delete chain svc"]);
     }
 
@@ -540,13 +526,80 @@ mod tests {
         };
         let first = table.change([(name("a"), fragment(32))], now);
         assert!(!first.to_string().contains("add chain"), "{first}");
+        let chain = |count: u32| format!("chain ip skiff-proxy {}\n", pick(count));
+        // One that has just been left is there still.
         for (count, made) in [(33, 1), (34, 1), (33, 0)] {
-            let changed = table
-                .change([(name("a"), fragment(count))], now)
-                .to_string();
-            let chain = format!("add chain ip skiff-proxy pick-{count}\n");
-            assert_eq!(changed.matches(&chain).count(), made, "{changed}");
+            let changed = table.change([(name("a"), fragment(count))], now);
+            let add = format!("add {}", chain(count.into()));
+            let changed = changed.to_string();
+            assert_eq!(changed.matches(&add).count(), made, "{changed}");
         }
+        let swept = table.sweep(now + REST).to_string();
+        for word in ["flush", "delete"] {
+            assert!(
+                swept.contains(&format!("{word} {}", chain(34))) && !swept.contains("pick-33"),
+                "{swept}"
+            );
+        }
+        // Both of those who use one have to leave it, and small ones stay.
+        let other = || Some(render(&[plan("b", 2, &[1; 0])], &node()));
+        let also: Vec<u8> = (100..133).collect();
+        let also = Some(render(&[plan("b", 2, &also)], &node()));
+        table.change([(name("b"), also)], now);
+        table.change([(name("a"), fragment(3))], now);
+        let swept = table.sweep(now + REST).to_string();
+        assert!(!swept.contains("chain"), "{swept}");
+        table.change([(name("b"), other()), (name("a"), None)], now);
+        let swept = table.sweep(now + REST).to_string();
+        assert!(
+            swept.contains(&chain(33)) && !swept.contains(&chain(3)),
+            "{swept}"
+        );
+        let back = table.change([(name("a"), fragment(33))], now).to_string();
+        assert!(back.contains(&format!("add {}", chain(33))), "{back}");
+    }
+
+    /// Whichever of a thousand comes or goes, it is its own element, that of the one who takes its number, and how many there are.
+    #[test]
+    fn one_of_a_thousand_endpoints_changes() {
+        let now = Instant::now();
+        let mut table = Table::default();
+        table.replace(&node(), []);
+        let fragment = |numbers: &BTreeSet<u32>| {
+            let endpoint = |number: &u32| Endpoint {
+                ip: std::net::Ipv4Addr::from(0x0af4_0000 + number),
+                port: 8080,
+                local: false,
+            };
+            let mut plan = plan("a", 1, &[102]);
+            plan.cluster_endpoints = numbers.iter().map(endpoint).collect();
+            [(name("a"), Some(render(&[plan], &node())))]
+        };
+        let elements = |batch: &Batch| -> usize {
+            let all = batch.changes.iter().map(|(_, change)| match change {
+                Change::AddElements(_, all) | Change::DeleteElements(_, all) => all.len(),
+                _ => 0,
+            });
+            all.sum()
+        };
+        let mut there: BTreeSet<u32> = (1..=1000).collect();
+        assert_eq!(elements(&table.change(fragment(&there), now)), 1002);
+        for number in [1, 500, 1000, 2] {
+            there.remove(&number);
+            let fewer = table.change(fragment(&there), now);
+            assert!(elements(&fewer) <= 4, "without {number}: {fewer}");
+            let swept = table.sweep(now + REST);
+            assert_eq!(elements(&swept), 1, "{swept}");
+        }
+        for number in [1, 2000] {
+            there.insert(number);
+            let more = table.change(fragment(&there), now);
+            assert_eq!(elements(&more), 3, "with {number}: {more}");
+        }
+        there.remove(&7);
+        there.insert(3000);
+        let other = table.change(fragment(&there), now);
+        assert_eq!(elements(&other), 2, "one for another: {other}");
     }
 
     #[test]
@@ -568,9 +621,9 @@ mod tests {
             ("delete element endpoints", "add element endpoints"),
             "it was still there: {shown:?}"
         );
-        assert_eq!(table.sweep(now + CHAIN_REST), Batch::new());
+        assert_eq!(table.sweep(now + REST), Batch::new());
         table.change([(name("a"), fragment(&[101, 102]))], now);
-        let swept = table.sweep(now + CHAIN_REST);
+        let swept = table.sweep(now + REST);
         assert_eq!(show(&swept), ["delete element endpoints"]);
     }
 

@@ -126,9 +126,10 @@ async fn one_pod_among_a_thousand() {
         "one pod's change: planned in {plan_median:?}, in the kernel in {nft_median:?} (median), at most {:?}; {rounds} rounds",
         applying.last()
     );
-    // The goal is for a machine that does nothing else: a quarter of them had it to themselves.
+    // The goal is for a machine that does nothing else: a quarter of them had it to themselves. Others' work delays the median, but not without end.
     let quick = applying[applying.len() / 4];
     assert!(quick < Duration::from_millis(5), "{quick:?}");
+    assert!(nft_median < Duration::from_millis(100), "{nft_median:?}");
     // All goes again, chains and sets too, in a script that the kernel takes.
     plan.take(Told::Policies(Seen::Listed(Vec::new())), now);
     let touched = plan.touched();

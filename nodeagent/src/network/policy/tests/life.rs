@@ -9,14 +9,21 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, UdpSocket},
+    sync::oneshot,
 };
 
 use super::{
     super::{
         super::{
             ns::Namespace,
-            tests::lab::{Lab, ask, ask_udp, eventually, serve},
+            tests::{
+                lab::{Lab, ask, ask_udp, eventually, serve},
+                services::nftables,
+            },
         },
+        Keeper, PolicyConfig, Walls,
+        own::Request,
+        plan::Own,
         view::{Seen, Told},
     },
     town::{Town, object},
@@ -437,6 +444,53 @@ async fn nothing_is_left_and_nothing_else_is_touched() {
     town.leave(0).await;
     super::super::clear(&ns).await.unwrap();
     super::super::clear(&ns).await.unwrap();
-    let tables = nft.tables(Family::Ip).await.unwrap();
-    assert!(!tables.contains(&"skiff-policy".to_owned()), "{tables:?}");
+    for family in [Family::Ip, Family::Bridge] {
+        let tables = nft.tables(family).await.unwrap();
+        assert!(!tables.contains(&"skiff-policy".to_owned()), "{tables:?}");
+    }
+}
+
+/// Two pods had an address, one after the other, and both gave it back before it was known what walls are made from.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_given_back_twice_is_closed_once() {
+    if !nftables().await {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ns");
+    let node = Namespace::make(&path).await.unwrap();
+    let config = PolicyConfig {
+        node: node.clone(),
+        node_name: "node".into(),
+        dir: dir.path().to_owned(),
+        dns_ips: Vec::new(),
+    };
+    let (_walls, own) = Walls::new();
+    let mut keeper = Keeper::start(None, config, &own).await.unwrap();
+    let mut answers = Vec::new();
+    for uid in ["one", "other"] {
+        let own = Own {
+            ip: [10, 244, 0, 9].into(),
+            link: None,
+        };
+        let uid = uid.to_owned();
+        let (done, _) = oneshot::channel();
+        let here = uid.clone();
+        keeper.answer(Request::Here {
+            uid: here,
+            own,
+            done,
+        });
+        let (done, answer) = oneshot::channel();
+        keeper.answer(Request::Gone { uid, done });
+        answers.push(answer);
+    }
+    assert!(!keeper.begun && keeper.kernel.is_some());
+    keeper.round().await;
+    assert!(keeper.closing.is_empty(), "it is closed");
+    for answer in answers {
+        answer.await.unwrap().unwrap();
+    }
+    drop(keeper);
+    Namespace::delete(&path).unwrap();
 }

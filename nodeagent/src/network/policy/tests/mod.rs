@@ -1,5 +1,7 @@
 //! Network policies: what is planned, as tables, and what is enforced, by connections between real network namespaces.
 
+mod cases;
+mod changes;
 mod cost;
 mod life;
 mod planned;

@@ -1,0 +1,120 @@
+//! The endpoints of a service's port, as its slices have them, before traffic policies choose among them.
+//!
+//! Invariant: pure; each address and port is there once. Follows `pkg/proxy/{endpointslicecache,topology}.go` upstream.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
+
+use super::{
+    super::{
+        slice::{Endpoint as SliceEndpoint, Port, Slice},
+        view::Slices,
+    },
+    plan::{Endpoint, NodeFacts, Protocol},
+};
+
+/// An endpoint before the policies have chosen.
+pub struct Candidate {
+    pub endpoint: Endpoint,
+    pub ready: bool,
+    pub serving_terminating: bool,
+    /// Whether it is meant for this node's zone; `None`: nothing is said of zones.
+    pub for_zone: Option<bool>,
+    /// The same of the node itself.
+    pub for_node: Option<bool>,
+}
+
+/// By address and port.
+pub type Candidates = BTreeMap<(Ipv4Addr, u16), Candidate>;
+
+/// An address that is in two slices, or is two pods', is the one that does not terminate.
+pub fn candidates(
+    slices: &Slices,
+    port_name: &str,
+    protocol: Protocol,
+    node: &NodeFacts,
+) -> Candidates {
+    let mut found = BTreeMap::new();
+    for slice in slices.values().filter(|slice| slice.is_ipv4) {
+        for port in ports(slice, port_name, protocol) {
+            for endpoint in &slice.endpoints {
+                let Some(IpAddr::V4(ip)) = endpoint.ip else {
+                    continue;
+                };
+                if !endpoint.terminating || !found.contains_key(&(ip, port)) {
+                    found.insert((ip, port), candidate(endpoint, ip, port, node));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// The endpoints of a TCP port, by the name that the service has for it, to which a new connection may be made from anywhere: ready, and not about to end.
+pub fn ready_endpoints(slices: &Slices, port_name: &str) -> Vec<SocketAddr> {
+    let all = candidates(slices, port_name, Protocol::Tcp, &NodeFacts::default());
+    let ready = all.values().filter(|c| c.ready && !c.serving_terminating);
+    ready
+        .map(|c| SocketAddr::from((c.endpoint.ip, c.endpoint.port)))
+        .collect()
+}
+
+fn ports<'a>(
+    slice: &'a Slice,
+    name: &'a str,
+    protocol: Protocol,
+) -> impl Iterator<Item = u16> + 'a {
+    let same = move |p: &&Port| &*p.name == name && p.protocol == protocol;
+    slice.ports.iter().filter(same).map(|p| p.port)
+}
+
+fn candidate(endpoint: &SliceEndpoint, ip: Ipv4Addr, port: u16, node: &NodeFacts) -> Candidate {
+    let local = endpoint.node.as_deref() == Some(&*node.name);
+    let hints = endpoint.hints.as_deref();
+    let meant = |names: &Vec<String>, name: Option<&String>| {
+        (!names.is_empty()).then(|| name.is_some_and(|name| names.contains(name)))
+    };
+    Candidate {
+        endpoint: Endpoint { ip, port, local },
+        ready: endpoint.ready,
+        serving_terminating: endpoint.serving && endpoint.terminating,
+        for_zone: hints.and_then(|h| meant(&h.zones, node.zone.as_ref())),
+        for_node: hints.and_then(|h| meant(&h.nodes, Some(&node.name))),
+    }
+}
+
+/// How far traffic may go, by the hints on the endpoints.
+pub enum Nearness {
+    Anywhere,
+    SameZone,
+    SameNode,
+}
+
+impl Nearness {
+    pub fn allows(&self, candidate: &Candidate) -> bool {
+        match self {
+            Nearness::Anywhere => true,
+            Nearness::SameZone => candidate.for_zone == Some(true),
+            Nearness::SameNode => candidate.for_node == Some(true),
+        }
+    }
+}
+
+/// Hints count only if every ready endpoint has them and at least one is meant for this node or zone.
+pub fn nearness(candidates: &Candidates) -> Nearness {
+    let ready = || candidates.values().filter(|c| c.ready);
+    let (mut of_nodes, mut of_zones) = (ready().map(|c| c.for_node), ready().map(|c| c.for_zone));
+    let all = |hints: &mut dyn Iterator<Item = Option<bool>>| {
+        let known: Option<Vec<bool>> = hints.collect();
+        known.is_some_and(|meant| meant.contains(&true))
+    };
+    if all(&mut of_nodes) {
+        Nearness::SameNode
+    } else if all(&mut of_zones) {
+        Nearness::SameZone
+    } else {
+        Nearness::Anywhere
+    }
+}
