@@ -82,6 +82,8 @@ pub struct Command {
     /// Without a sub-command its help goes to standard output, though that is a mistake.
     pub help_is_output: bool,
     pub hidden: bool,
+    /// An argument `-` is its standard input.
+    pub reads_stdin: bool,
 }
 
 impl Command {
@@ -105,6 +107,7 @@ impl Command {
         flag_mistakes: 1,
         help_is_output: false,
         hidden: false,
+        reads_stdin: false,
     };
 
     fn is_called(&self, name: &str) -> bool {

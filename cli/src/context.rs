@@ -3,6 +3,7 @@
 //! Behaviour follows `staging/src/k8s.io/cli-runtime/pkg/genericclioptions/config_flags.go`.
 
 use crate::client::Client;
+use crate::command::{Command, Found};
 use crate::discovery::Discovery;
 use crate::error::{Error, Result, message};
 use crate::flags::{Line, Listed};
@@ -143,6 +144,7 @@ struct Inner {
     line: Line,
     global: Global,
     shared: Shared,
+    command: &'static Command,
     path: String,
     policy: Policy,
     config: OnceCell<Config>,
@@ -159,16 +161,23 @@ pub struct Ctx(Rc<Inner>);
 
 impl Ctx {
     /// `policy`: which programs may give credentials.
-    pub fn new(line: Line, path: String, policy: Policy) -> Self {
+    pub fn new(line: Line, found: &Found, policy: Policy) -> Self {
         let global = line.flags();
-        Self::of(line, global, path, policy)
+        Self::of(line, global, found.command, found.path.clone(), policy)
     }
 
-    fn of(line: Line, global: Global, path: String, policy: Policy) -> Self {
+    fn of(
+        line: Line,
+        global: Global,
+        command: &'static Command,
+        path: String,
+        policy: Policy,
+    ) -> Self {
         Ctx(Rc::new(Inner {
             shared: line.flags(),
             line,
             global,
+            command,
             path,
             policy,
             config: OnceCell::new(),
@@ -187,6 +196,7 @@ impl Ctx {
         Ctx::of(
             inner.line.clone(),
             global,
+            inner.command,
             inner.path.clone(),
             inner.policy.clone(),
         )
@@ -364,9 +374,8 @@ impl Ctx {
 
     /// Whether the command's own input comes by standard input.
     fn reads_stdin(&self) -> bool {
-        let of_variables =
-            self.path().ends_with(" set env") && self.args().iter().any(|a| a == "-");
-        of_variables || self.filenames().iter().any(|name| name == "-")
+        let by_argument = self.0.command.reads_stdin && self.args().iter().any(|a| a == "-");
+        by_argument || self.filenames().iter().any(|name| name == "-")
     }
 
     fn client_options(&self) -> Result<crate::client::Options> {
@@ -453,7 +462,7 @@ impl Ctx {
     /// What an object's change is said to be caused by, where that is to be kept.
     pub fn change_cause(&self) -> Option<String> {
         let asked = self.shared().record.record.unwrap_or(false);
-        asked.then(|| self.0.line.told(self.program()))
+        asked.then(|| self.0.line.told(self.path()))
     }
 }
 

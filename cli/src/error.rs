@@ -2,6 +2,7 @@
 //! Invariant: the text and the exit status are kubectl's for the same failure; nothing that failed is ever reported as success.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/util/helpers.go`.
 
+use crate::typed::Read;
 use serde_json::Value;
 pub use skiff_api::machinery::problem::Problem;
 
@@ -49,6 +50,9 @@ pub enum Error {
         url: String,
         cause: String,
     },
+    /// The server would not change the protocol of a connection.
+    #[error("unable to upgrade connection: {0}")]
+    Upgrade(String),
     /// Several failures, each told on a line of its own.
     #[error("{}", aggregate(.0))]
     Many(Vec<Error>),
@@ -89,6 +93,15 @@ impl Error {
     /// A mistake in how the verb was called; names the help to read.
     pub fn usage(path: &str, text: impl std::fmt::Display) -> Self {
         Error::Message(format!("{text}\nSee '{path} -h' for help and examples"))
+    }
+    /// That the server would not change the protocol of a connection, with what its answer says of that.
+    pub fn not_upgraded(body: &[u8]) -> Self {
+        let said: Value = serde_json::from_slice(body).unwrap_or_default();
+        let plain = String::from_utf8_lossy(body);
+        let words = [said.text("message"), said.text("error"), &plain];
+        let mut words = words.into_iter().map(str::trim);
+        let why = words.find(|text| !text.is_empty());
+        Error::Upgrade(why.unwrap_or("empty server response").into())
     }
     /// The `reason` of the server's answer, or nothing.
     pub fn reason(&self) -> &str {

@@ -309,18 +309,10 @@ pub struct Line {
 }
 
 impl Line {
-    /// The whole command line, arguments before flags.
-    pub fn told(&self, program: &str) -> String {
-        let mut given = self.words.iter().peekable();
-        let verbs = std::env::args().skip(1).filter(|word| {
-            let flag_or_argument = given.peek() == Some(&word);
-            if flag_or_argument {
-                given.next();
-            }
-            !flag_or_argument
-        });
-        let words: Vec<String> = verbs.chain(self.args.iter().cloned()).collect();
-        format!("{program} {}{}", words.join(" "), self.long)
+    /// The whole command line, arguments before flags; `command` are the words that found it.
+    pub fn told(&self, command: &str) -> String {
+        let args = self.args.iter().map(|word| format!(" {word}"));
+        format!("{command}{}{}", args.collect::<String>(), self.long)
     }
 
     /// The flags of a struct that the command declares.

@@ -132,7 +132,7 @@ fn dispatch(program: &str, args: Vec<String>) -> Result<()> {
         }
         Run::Verb { start, .. } => start,
     };
-    let ctx = Ctx::new(line, found.path.clone(), policy);
+    let ctx = Ctx::new(line, &found, policy);
     let strict = ctx.global().warnings_as_errors;
     block_on(async {
         start(ctx.clone()).await?;
@@ -147,10 +147,6 @@ fn dispatch(program: &str, args: Vec<String>) -> Result<()> {
 
 /// A command that only holds others: shows its help as an error.
 fn group(root: &'static command::Command, found: &command::Found, args: &[String]) -> Result<()> {
-    if found.command.subcommands.is_empty() {
-        eprintln!("No alpha commands are available in this version of kubectl");
-        return Ok(());
-    }
     if !args.is_empty() {
         return Err(Error::usage(
             &found.path,

@@ -5,11 +5,14 @@
 mod connect;
 mod credential;
 mod exec_plugin;
+mod pages;
 mod pool;
 mod proxy;
+mod spdy;
 pub mod ws;
 
 pub use connect::{addresses, cause};
+pub use pages::Pages;
 pub use pool::Pool;
 
 use crate::error::{Error, Problem, Result};

@@ -1,13 +1,11 @@
-//! WebSocket streams to the server: exec, attach and port-forward.
-//! Invariant: the channel number is the first byte of every message; what the server refuses comes back as its `Status`.
+//! WebSockets to the server: exec, attach and port-forward.
+//! Invariant: that the server does not change the protocol is told in the server's words, and by an error of its own.
 //! Behaviour follows `staging/src/k8s.io/client-go/transport/websocket` and `remotecommand/websocket.go`.
 
 use super::Client;
 use super::connect::Stream;
 use crate::error::{Error, Result};
-use crate::typed::Read;
 use http::Request;
-use serde_json::Value;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 
@@ -55,22 +53,16 @@ impl Client {
                 super::header(value)?,
             );
         }
+        use tokio_tungstenite::tungstenite::Error as Refusal;
         match tokio_tungstenite::client_async(request, io).await {
             Ok((socket, _)) => Ok(socket),
-            Err(tokio_tungstenite::tungstenite::Error::Http(response)) => {
-                let body = response.body().clone().unwrap_or_default();
-                let said: Value = serde_json::from_slice(&body).unwrap_or_default();
-                let plain = String::from_utf8_lossy(&body);
-                let mut said = [said.text("message"), said.text("error"), &plain]
-                    .into_iter()
-                    .map(str::trim);
-                let why = said.find(|text| !text.is_empty());
-                Err(Error::msg(format!(
-                    "unable to upgrade connection: {}",
-                    why.unwrap_or("empty server response")
-                )))
+            Err(Refusal::Http(response)) => Err(Error::not_upgraded(
+                response.body().as_deref().unwrap_or_default(),
+            )),
+            Err(why @ (Refusal::Io(_) | Refusal::Tls(_))) => {
+                Err(fail(format!("unable to upgrade connection: {why}")))
             }
-            Err(e) => Err(fail(format!("unable to upgrade connection: {e}"))),
+            Err(why) => Err(Error::Upgrade(why.to_string())),
         }
     }
 }

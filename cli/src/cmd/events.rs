@@ -2,7 +2,7 @@
 //! Invariant: events of an object are asked for by its kind and name, not picked out here.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/events`.
 
-use crate::client::{Call, query, segment};
+use crate::client::{Call, Pages, query, segment};
 use crate::command::{Command, verb};
 use crate::context::{Ctx, With};
 use crate::error::{Error, Result, bail};
@@ -145,7 +145,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     };
     let (mut events, revision) = list(&ctx, &path, &field).await?;
     events.retain(&fits);
-    print::sort::sort_by(&mut events, |a, b| last_seen(a).cmp(&last_seen(b)));
+    print::sort::sort_by_key(&mut events, last_seen);
     if f.watch {
         return crate::remote::interruptible(watch(
             &ctx, &path, &field, &revision, events, all, fits,
@@ -181,34 +181,21 @@ fn headers(ctx: &With<Flags>, w: &mut TabWriter, all: bool) {
 }
 
 async fn list(ctx: &Ctx, path: &str, field: &str) -> Result<(Vec<Value>, String)> {
-    let limit = ctx.shared().chunks.chunk_size.to_string();
-    let (mut out, mut next) = (Vec::new(), String::new());
-    loop {
-        let mut pairs = vec![("limit", limit.as_str())];
-        if !field.is_empty() {
-            pairs.push(("fieldSelector", field));
+    let pairs = [("fieldSelector", field)];
+    let pairs = if field.is_empty() { &[][..] } else { &pairs };
+    let mut pages = Pages::new(path, pairs, ctx.shared().chunks.chunk_size);
+    let (mut out, mut version) = (Vec::new(), String::new());
+    while let Some(mut page) = ctx.client()?.page(&mut pages).await? {
+        if let Value::Array(events) = page["items"].take() {
+            for mut event in events {
+                event["apiVersion"] = json!("v1");
+                event["kind"] = json!("Event");
+                out.push(event);
+            }
         }
-        if !next.is_empty() {
-            pairs.push(("continue", &next));
-        }
-        let answer = ctx
-            .client()?
-            .json(&Call::get(format!("{path}{}", query(&pairs))))
-            .await?;
-        for e in answer.list("items") {
-            let mut e = e.clone();
-            e["apiVersion"] = json!("v1");
-            e["kind"] = json!("Event");
-            out.push(e);
-        }
-        next = answer.at("metadata").text("continue").to_string();
-        if next.is_empty() {
-            return Ok((
-                out,
-                answer.at("metadata").text("resourceVersion").to_string(),
-            ));
-        }
+        version = page.at("metadata").text("resourceVersion").to_string();
     }
+    Ok((out, version))
 }
 
 async fn watch(

@@ -178,11 +178,7 @@ async fn values(found: &Found, policy: &Policy, line: Line, flag: &Arg, last: &s
     match own.or_else(global).or_else(|| words::of_shared(name)) {
         Some(words) => {
             words
-                .answer(
-                    &Ctx::new(line, found.path.clone(), policy.clone()),
-                    last,
-                    true,
-                )
+                .answer(&Ctx::new(line, found, policy.clone()), last, true)
                 .await
         }
         None => Answer::default(),
@@ -258,11 +254,7 @@ async fn arguments(
         return answer;
     };
     let more = words
-        .answer(
-            &Ctx::new(line, found.path.clone(), policy.clone()),
-            last,
-            false,
-        )
+        .answer(&Ctx::new(line, found, policy.clone()), last, false)
         .await;
     answer.words.extend(more.words);
     answer.directive = more.directive;

@@ -19,7 +19,7 @@ pub mod text;
 mod volumes;
 mod workload;
 
-use crate::client::{Call, query, segment};
+use crate::client::{Call, Pages, query, segment};
 use crate::context::Ctx;
 use crate::error::Result;
 use crate::print::age;
@@ -81,27 +81,16 @@ impl Kube {
     /// The same of a collection that may be large, read in pages.
     pub async fn paged(&self, path: &str, pairs: &[(&str, &str)]) -> Vec<Value> {
         let size = self.ctx.shared().chunks.chunk_size;
-        let limit = (size > 0).then(|| size.to_string());
-        let (mut items, mut next) = (Vec::new(), String::new());
-        loop {
-            let mut all = pairs.to_vec();
-            if !next.is_empty() {
-                all.push(("continue", &next));
-            }
-            if let Some(limit) = &limit {
-                all.push(("limit", limit));
-            }
-            let Ok(mut page) = self.get(&format!("{path}{}", query(&all))).await else {
-                return items;
-            };
+        let (mut items, mut pages) = (Vec::new(), Pages::new(path, pairs, size));
+        let Ok(client) = self.ctx.client() else {
+            return items;
+        };
+        while let Ok(Some(mut page)) = client.page(&mut pages).await {
             if let Value::Array(some) = page["items"].take() {
                 items.extend(some);
             }
-            next = page.at("metadata").text("continue").into();
-            if next.is_empty() {
-                return items;
-            }
         }
+        items
     }
 
     /// The items of a collection; empty if it cannot be read, as upstream has it.
@@ -175,7 +164,7 @@ pub fn events(out: &mut Out, mut list: Vec<Value>) {
     // by this alone: those that only tell when they were come first
     let last_seen =
         |e: &Value| age::time(e.at("lastTimestamp")).map_or(i128::MIN, |t| t.as_nanosecond());
-    crate::print::sort::sort_by(&mut list, |a, b| last_seen(a).cmp(&last_seen(b)));
+    crate::print::sort::sort_by_key(&mut list, last_seen);
     out.put(0, "Events:\n  Type\tReason\tAge\tFrom\tMessage\n");
     out.put(1, "----\t------\t----\t----\t-------\n");
     for e in &list {

@@ -6,7 +6,7 @@ use super::form::Line::{self, Amounts, Do, Each, Field, Form, If, In, Text};
 use super::form::{ANNOTATIONS, CREATED, LABELS, NAME};
 use super::text::{multiline, scalar};
 use super::{Describer, Kube, Out};
-use crate::client::{query, segment};
+use crate::client::{Pages, segment};
 use crate::error::{Error, Result};
 use crate::print::age::since;
 use crate::typed::Read;
@@ -138,21 +138,14 @@ fn typed<K: Wire>(value: &Value) -> Result<K> {
 /// The node's pods that have not ended.
 async fn pods_on(kube: &Kube, node: &str) -> Result<Vec<Value>> {
     let field = format!("spec.nodeName={node},status.phase!=Succeeded,status.phase!=Failed");
-    let (mut all, mut next) = (Vec::new(), String::new());
-    loop {
-        let mut pairs = vec![("fieldSelector", field.as_str()), ("limit", "500")];
-        if !next.is_empty() {
-            pairs.push(("continue", &next));
-        }
-        let mut page = kube.get(&format!("/api/v1/pods{}", query(&pairs))).await?;
+    let mut all = Vec::new();
+    let mut pages = Pages::new("/api/v1/pods", &[("fieldSelector", &field)], 500);
+    while let Some(mut page) = kube.ctx.client()?.page(&mut pages).await? {
         if let Some(items) = page.get_mut("items").and_then(Value::as_array_mut) {
             all.append(items);
         }
-        next = page.at("metadata").text("continue").to_string();
-        if next.is_empty() {
-            return Ok(all);
-        }
     }
+    Ok(all)
 }
 
 /// What is compared of an amount.

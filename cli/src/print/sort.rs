@@ -21,6 +21,13 @@ pub fn sort_by<T>(items: &mut [T], compare: impl Fn(&T, &T) -> Ordering) {
     sorting.quick(0, end, depth);
 }
 
+/// Sorts by a key that is worked out once for each element.
+pub fn sort_by_key<T, K: Ord>(items: &mut Vec<T>, key: impl Fn(&T) -> K) {
+    let mut keyed: Vec<(K, T)> = items.drain(..).map(|item| (key(&item), item)).collect();
+    sort_by(&mut keyed, |a, b| a.0.cmp(&b.0));
+    items.extend(keyed.into_iter().map(|(_, item)| item));
+}
+
 /// What the choice of a pivot tells of a range.
 #[derive(PartialEq, Eq)]
 enum Looks {

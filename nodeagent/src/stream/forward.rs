@@ -186,7 +186,7 @@ async fn one(target: Arc<Target>, data: spdy::Stream, error: spdy::Stream) {
     outcome::nobody_may_wait(error.out.close().await);
 }
 
-/// Copies in both directions until the pod closes; the client's end is passed on.
+/// Copies in both directions until the pod closes or the client has no use for more; the client's end is passed on.
 async fn carry(
     connection: TcpStream,
     mut inbound: mpsc::Receiver<Bytes>,
@@ -216,6 +216,7 @@ async fn carry(
     tokio::select! {
         done = output => done,
         () = input => Ok(()),
+        () = out.gone() => Ok(()),
     }
 }
 

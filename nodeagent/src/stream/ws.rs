@@ -3,10 +3,15 @@
 //! Invariant: messages of the client that make no sense are passed over; the connection ends when one side closes it.
 //! Follows `staging/src/k8s.io/apimachinery/pkg/util/httpstream/wsstream`.
 
+use std::time::Duration;
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::{SinkExt, StreamExt};
-use tokio::sync::mpsc;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+    sync::mpsc,
+};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -37,6 +42,8 @@ pub enum Inbound {
 }
 
 const CLOSE: u8 = 255;
+/// How long the other side may take to be told that the connection is over.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// The two ends of a connection.
 pub struct Channels {
@@ -84,7 +91,7 @@ async fn run(
     }
     // Whatever goes wrong while closing, the connection is over.
     outcome::may_be_broken_off(socket.close(Some(normal())).await);
-    crate::time::timeout(std::time::Duration::from_secs(1), async {
+    crate::time::timeout(LAST_WORD, async {
         while let Some(Ok(_)) = socket.next().await {}
     })
     .await;
@@ -136,37 +143,42 @@ fn encode(framing: Framing, channel: u8, data: &[u8]) -> Message {
     }
 }
 
-/// A WebSocket whose binary messages are but pieces of one byte stream, as SPDY through a WebSocket is.
-pub async fn tunnel(io: impl Io) -> tokio::io::DuplexStream {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, None).await;
+/// A WebSocket whose binary messages are but pieces of one byte stream, as SPDY through a WebSocket is; the server's side of it.
+pub async fn tunnel(io: impl Io) -> DuplexStream {
+    tunnelled(WebSocketStream::from_raw_socket(io, Role::Server, None).await)
+}
+
+/// The byte stream in the binary messages of a WebSocket.
+pub fn tunnelled(socket: WebSocketStream<impl Io>) -> DuplexStream {
     let (near, far) = tokio::io::duplex(256 * 1024);
     skiff_watching::task::spawn(async move {
+        let (mut to, mut from) = socket.split();
         let (mut read, mut write) = tokio::io::split(far);
-        let mut buffer = vec![0; 32 * 1024];
-        loop {
-            tokio::select! {
-                message = socket.next() => match message {
-                    Some(Ok(Message::Binary(data))) => {
-                        if write.write_all(&data).await.is_err() {
-                            break;
-                        }
-                    }
-                    Some(Ok(Message::Close(_)) | Err(_)) | None => break,
-                    Some(Ok(_)) => {}
-                },
-                count = read.read(&mut buffer) => match count {
-                    Ok(0) | Err(_) => break,
-                    Ok(count) => {
-                        if socket.send(Message::Binary(Bytes::copy_from_slice(&buffer[..count]))).await.is_err() {
-                            break;
-                        }
-                    }
-                },
+        // Each direction for itself: one that is not taken must not hold the other back.
+        let inwards = async {
+            while let Some(Ok(message)) = from.next().await {
+                match message {
+                    Message::Binary(data) if write.write_all(&data).await.is_err() => return,
+                    Message::Close(_) => return,
+                    _ => {}
+                }
             }
+        };
+        let outwards = async {
+            let mut buffer = vec![0; 32 * 1024];
+            while let Ok(count @ 1..) = read.read(&mut buffer).await {
+                let data = Bytes::copy_from_slice(&buffer[..count]);
+                if to.send(Message::Binary(data)).await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = inwards => {}
+            () = outwards => {}
         }
         // Whatever goes wrong while closing, the connection is over.
-        outcome::may_be_broken_off(socket.close(Some(normal())).await);
+        crate::time::timeout(LAST_WORD, to.send(Message::Close(Some(normal())))).await;
     });
     near
 }

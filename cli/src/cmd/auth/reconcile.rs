@@ -2,7 +2,6 @@
 //! Invariant: nothing is taken away unless asked for.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/auth/reconcile.go` and `component-helpers/auth/rbac/reconciliation`.
 
-use crate::client::{Call, segment};
 use crate::command::{Command, verb};
 use crate::context::{Ctx, DryRun, With};
 use crate::error::{Error, Result, bail};
@@ -95,7 +94,7 @@ async fn one(
         return if dry_run == DryRun::Client {
             Ok(info.object.clone())
         } else {
-            ensure_namespace(ctx, &info.namespace).await?;
+            ensure_namespace(ctx, &write, &info.namespace).await?;
             write
                 .create(ctx.client()?, &info.resource, &info.namespace, &info.object)
                 .await
@@ -127,21 +126,20 @@ async fn one(
 }
 
 /// Makes the namespace that a role is to be in, where it is not there and one may.
-async fn ensure_namespace(ctx: &Ctx, name: &str) -> Result<()> {
+async fn ensure_namespace(ctx: &Ctx, write: &helper::Write, name: &str) -> Result<()> {
     let tolerated = |why: &Error, also: &str| why.reason() == "Forbidden" || why.reason() == also;
     if name.is_empty() {
         return Ok(());
     }
     let client = ctx.client()?;
-    let path = format!("/api/v1/namespaces/{}", segment(name));
-    match client.json(&Call::get(path)).await {
+    let kind = crate::generate::kind("", "v1", "namespaces", "Namespace", false);
+    match helper::get(client, &kind, "", name).await {
         Ok(_) => return Ok(()),
         Err(why) if tolerated(&why, "NotFound") => {}
         Err(why) => return Err(why),
     }
     let namespace = json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}});
-    let call = Call::with(http::Method::POST, "/api/v1/namespaces", &namespace);
-    match client.json(&call).await {
+    match write.create(client, &kind, "", &namespace).await {
         Err(why) if !tolerated(&why, "AlreadyExists") => Err(why),
         _ => Ok(()),
     }

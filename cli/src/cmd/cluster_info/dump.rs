@@ -120,7 +120,7 @@ async fn namespaces(ctx: &With<Flags>) -> Result<Vec<String>> {
 
 impl Dump<'_> {
     async fn list(&mut self, file: &str, path: &str) -> Result<Value> {
-        let list = self.ctx.client()?.json(&Call::get(path)).await?;
+        let mut list = self.ctx.client()?.json(&Call::get(path)).await?;
         if self.printer.is_name() {
             self.write(&format!("{file}{}", self.extension), b"")?;
             bail!(
@@ -128,12 +128,11 @@ impl Dump<'_> {
                 crate::typed::go_type(&list)
             );
         }
-        let mut shown = list.clone();
         if list.list("items").is_empty() {
             // what Go makes of an empty list
-            shown["items"] = Value::Null;
+            list["items"] = Value::Null;
         }
-        let text = self.printer.render(&shown)?;
+        let text = self.printer.render(&list)?;
         self.write(&format!("{file}{}", self.extension), text.as_bytes())?;
         Ok(list)
     }

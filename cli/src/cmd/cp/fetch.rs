@@ -87,7 +87,9 @@ async fn read_all(
         read += count;
         match done {
             Ok(()) => return Ok(()),
-            Err(e @ (Error::Plain(..) | Error::Exit(_) | Error::Status(_))) => return Err(e),
+            Err(e @ (Error::Plain(..) | Error::Exit(_) | Error::Status(_) | Error::Upgrade(_))) => {
+                return Err(e);
+            }
             Err(e) if wanted >= 0 && retries >= wanted => {
                 if wanted > 0 {
                     print::put(&format!("Dropping out copy after {retries} retries\n"))?;

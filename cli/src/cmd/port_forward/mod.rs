@@ -1,11 +1,12 @@
 //! `port-forward`: local ports that lead to a pod's.
 //! Invariant: one connection that fails does not end the others; a port that cannot be listened on ends the command.
-//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/portforward` and the protocol `v4.channel.k8s.io` of `portforward` over WebSocket.
+//! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/portforward` and `client-go/tools/portforward`; but each local connection has one
+//! of its own to the server, so that none waits for another.
 
 mod ports;
 
 use super::pods;
-use crate::client::{query, segment, ws::Socket};
+use crate::client::{self, segment};
 use crate::command::{Command, verb};
 use crate::complete::Words;
 use crate::context::{Ctx, With};
@@ -13,13 +14,14 @@ use crate::error::{Error, Result, bail, message};
 use crate::flags::{Csv, Listed};
 use crate::resource::Info;
 use crate::typed::Read;
-use futures::{SinkExt, StreamExt};
+use bytes::Bytes;
 use serde_json::Value;
+use skiff_nodeagent::stream::forward::PROTOCOL;
+use skiff_nodeagent::stream::spdy::{Headers, Opener, Stream};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_tungstenite::tungstenite::Message;
 
 pub static COMMAND: Command = Command {
     name: "port-forward",
@@ -80,11 +82,8 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         .map(|w| ports::parse(w))
         .collect::<Result<_>>()?;
     let addresses = hosts(&f.address.list())?;
-    if let Some((_, remote)) = pairs.first() {
-        // whether it can be done at all is to be known before anybody connects
-        let tried = connect(&ctx, &place, *remote).await;
-        tried.map_err(|why| message!("error upgrading connection: {why}"))?;
-    }
+    // whether it can be done at all is to be known before anybody connects
+    connect(&ctx, &place).await?;
     let mut tasks = tokio::task::JoinSet::new();
     let mut open = false;
     for pair in &pairs {
@@ -215,77 +214,95 @@ fn bind_error(e: &std::io::Error) -> String {
 async fn serve(ctx: Ctx, listener: TcpListener, place: Place, remote: u16) -> Result<()> {
     let local = listener.local_addr()?.port();
     loop {
-        let (stream, _) = listener.accept().await?;
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(why) => {
+                client::not_accepted(&why).await;
+                continue;
+            }
+        };
         crate::print::put(&format!("Handling connection for {local}\n"))?;
         let (ctx, place) = (ctx.clone(), place.clone());
         tokio::task::spawn_local(async move {
-            if let Err(e) = connection(&ctx, stream, &place, remote).await {
+            let done = match connect(&ctx, &place).await {
+                Ok(opener) => connection(opener, stream, remote).await,
+                Err(why) => Err(why),
+            };
+            if let Err(e) = done {
                 eprintln!("error: an error occurred forwarding {local} -> {remote}: {e}");
             }
         });
     }
 }
 
-/// A stream to a port of the pod.
-async fn connect(ctx: &Ctx, place: &Place, remote: u16) -> Result<Socket> {
-    let port = remote.to_string();
+/// A connection to the pod's node, in which streams to its ports are opened.
+async fn connect(ctx: &Ctx, place: &Place) -> Result<Opener> {
     let path = format!(
-        "/api/v1/namespaces/{}/pods/{}/portforward{}",
+        "/api/v1/namespaces/{}/pods/{}/portforward",
         segment(&place.namespace),
         segment(&place.pod),
-        query(&[("ports", &port)])
     );
-    ctx.client()?.websocket(&path, "v4.channel.k8s.io").await
+    let opened = ctx.client()?.spdy(&path, PROTOCOL).await;
+    opened.map_err(|why| message!("error upgrading connection: {why}"))
 }
 
-/// One connection: channel 0 carries data, channel 1 errors; each side's first message on a channel is the port, two bytes.
-async fn connection(ctx: &Ctx, stream: TcpStream, place: &Place, remote: u16) -> Result<()> {
-    let socket = connect(ctx, place, remote).await?;
-    let broken = |e: tokio_tungstenite::tungstenite::Error| Error::msg(e.to_string());
-    let (mut to, mut from) = socket.split();
+/// One connection: a stream that carries its bytes, and one on which the node tells why it does not.
+async fn connection(opener: Opener, stream: TcpStream, remote: u16) -> Result<()> {
+    let headers = |kind: &str| -> Headers {
+        let port = remote.to_string();
+        let pairs = [("streamtype", kind), ("port", &port), ("requestid", "0")];
+        let pairs = pairs.map(|(name, value)| (name.into(), value.into()));
+        pairs.into()
+    };
+    let mut errors = opener.open(headers("error")).await?;
+    errors.out.close().await?;
+    let data = opener.open(headers("data")).await?;
+    let out = data.out.clone();
+    carry(stream, data).await;
+    // What has not been taken yet nobody waits for; the node's last word is to come through.
+    out.reset().await?;
+    let mut why = Vec::new();
+    while let Some(piece) = errors.inbound.recv().await {
+        why.extend_from_slice(&piece);
+    }
+    match why.as_slice() {
+        [] => Ok(()),
+        why => Err(Error::msg(String::from_utf8_lossy(why))),
+    }
+}
+
+/// Copies in both directions until the pod has closed its half, or the local side takes no more. The end of what the local side
+/// sends is passed on.
+async fn carry(stream: TcpStream, mut data: Stream) {
     let (mut read, mut write) = stream.into_split();
-    let mut seen = [false; 2];
-    let mut buffer = vec![0; 32 * 1024];
-    let mut open = true;
-    loop {
-        tokio::select! {
-            message = from.next() => match message {
-                None | Some(Ok(Message::Close(_))) => return Ok(()),
-                Some(Err(e)) => return Err(broken(e)),
-                Some(Ok(Message::Binary(data))) => {
-                    let Some((channel, body)) = data.split_first() else { continue };
-                    let channel = usize::from(*channel);
-                    if channel > 1 {
-                        continue;
-                    }
-                    let body = if std::mem::replace(&mut seen[channel], true) { body } else { body.get(2..).unwrap_or_default() };
-                    if channel == 1 && !body.is_empty() {
-                        return Err(Error::msg(String::from_utf8_lossy(body).into_owned()));
-                    }
-                    if channel == 0 {
-                        write.write_all(body).await?;
-                    }
-                }
-                Some(Ok(_)) => {}
-            },
-            n = read.read(&mut buffer), if open => match n {
-                Ok(n) if n > 0 => {
-                    let mut frame = vec![0u8];
-                    frame.extend_from_slice(&buffer[..n]);
-                    to.send(Message::Binary(frame.into())).await.map_err(broken)?;
-                }
-                _ => {
-                    open = false;
-                    to.send(Message::Close(None)).await.map_err(broken)?;
-                }
-            },
+    let there = async {
+        let mut buffer = vec![0; 32 * 1024];
+        loop {
+            match read.read(&mut buffer).await {
+                Ok(0) => break data.out.close().await,
+                Ok(n) => data.out.send(Bytes::copy_from_slice(&buffer[..n])).await?,
+                Err(broken) => break Err(broken),
+            }
         }
+    };
+    let back = async {
+        while let Some(piece) = data.inbound.recv().await {
+            write.write_all(&piece).await?;
+        }
+        write.shutdown().await
+    };
+    tokio::pin!(there, back);
+    tokio::select! {
+        _ = &mut back => {}
+        // an end that was passed on is no end of what comes back
+        sent = &mut there => if sent.is_ok() { _ = back.await },
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use skiff_nodeagent::stream::forward;
 
     #[test]
     fn localhost_is_two_addresses() {
@@ -305,6 +322,82 @@ mod tests {
             shown(&["nosuch"]).unwrap_err().to_string(),
             "nosuch is not a valid IP"
         );
+    }
+
+    /// Two ends of a connection, and a connection to a node that forwards.
+    async fn connected() -> (TcpStream, TcpStream, Opener) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (client, served) = tokio::join!(client, listener.accept());
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let target = forward::Target {
+            netns: None,
+            pod: "n/p".into(),
+            uid: "u".into(),
+        };
+        tokio::spawn(forward::spdy(far, target));
+        (client.unwrap(), served.unwrap().0, Opener::new(near))
+    }
+
+    /// A program that waits for the end of what it is told before it answers, and lets in nobody but the first who comes.
+    #[tokio::test]
+    async fn the_end_of_what_is_sent_is_passed_on_and_the_answer_comes_back() {
+        let once = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = once.local_addr().unwrap().port();
+        let program = async {
+            let (mut stream, _) = once.accept().await.unwrap();
+            drop(once);
+            let mut text = String::new();
+            stream.read_to_string(&mut text).await.unwrap();
+            stream
+                .write_all(text.to_uppercase().as_bytes())
+                .await
+                .unwrap();
+        };
+        let (mut client, served, opener) = connected().await;
+        let user = async {
+            client.write_all(b"hello").await.unwrap();
+            client.shutdown().await.unwrap();
+            let mut text = String::new();
+            client.read_to_string(&mut text).await.unwrap();
+            text
+        };
+        let (done, (), text) = tokio::join!(connection(opener, served, port), program, user);
+        done.unwrap();
+        assert_eq!(text, "HELLO");
+    }
+
+    #[tokio::test]
+    async fn a_port_that_nobody_listens_on_is_told() {
+        let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = nobody.local_addr().unwrap().port();
+        drop(nobody);
+        let (_client, served, opener) = connected().await;
+        let told = connection(opener, served, port).await.unwrap_err();
+        let begins = format!("error forwarding port {port} to pod n/p, uid u: ");
+        assert!(told.to_string().starts_with(&begins), "{told}");
+    }
+
+    /// Who goes away ends what the program still sends.
+    #[tokio::test]
+    async fn a_program_that_talks_without_end_learns_that_nobody_listens() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let program = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            while stream.write_all(&[b'x'; 4096]).await.is_ok() {}
+        };
+        let (mut client, served, opener) = connected().await;
+        let user = async move {
+            client.read_u8().await.unwrap();
+        };
+        let all = async { tokio::join!(connection(opener, served, port), program, user) };
+        let patience = std::time::Duration::from_secs(20);
+        tokio::time::timeout(patience, all)
+            .await
+            .unwrap()
+            .0
+            .unwrap();
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 
 use super::{Builder, Found};
-use crate::client::{Call, query};
+use crate::client::{Call, Pages, query};
 use crate::discovery::Resource;
 use crate::error::{Error, Result, message, quote};
 use crate::resource::{Info, helper, is_list, rows};
@@ -58,38 +58,30 @@ impl Builder {
             String::new()
         };
         let path = resource.collection(Some(&namespace));
-        let mut next = String::new();
-        loop {
-            let chunk = self.chunk.to_string();
-            let mut pairs: Vec<(&str, &str)> = Vec::new();
-            if !next.is_empty() {
-                pairs.push(("continue", &next));
-            }
-            if let Some(s) = &self.field_selector {
-                pairs.push(("fieldSelector", s));
-            }
-            if let Some(s) = &self.selector {
-                pairs.push(("labelSelector", s));
-            }
-            if self.chunk > 0 {
-                pairs.push(("limit", &chunk));
-            }
-            pairs.extend(self.parameters.iter().map(|(k, v)| (*k, v.as_str())));
-            let call = Call::get(format!("{path}{}", query(&pairs))).accept(self.accept);
+        let selectors = [
+            ("fieldSelector", &self.field_selector),
+            ("labelSelector", &self.selector),
+        ];
+        let selectors = selectors
+            .iter()
+            .filter_map(|(k, v)| Some((*k, v.as_deref()?)));
+        let parameters = self.parameters.iter().map(|(k, v)| (*k, v.as_str()));
+        let pairs: Vec<(&str, &str)> = selectors.chain(parameters).collect();
+        let mut pages = Pages::new(path, &pairs, self.chunk);
+        while let Some(call) = pages.call() {
+            let call = call.accept(self.accept);
             let answer = match self.rows {
                 None => client.json(&call).await,
                 Some(keep) => client.decoded(&call, |bytes| rows::read(bytes, keep)).await,
             };
             let list = answer.map_err(|e| self.list_error(e, resource))?;
             let list = self.of_known_type(list)?;
-            next = list.at("metadata").text("continue").to_string();
+            pages.took(&list);
             found
                 .infos
                 .extend(self.take_apart(resource, &namespace, list));
-            if next.is_empty() {
-                return Ok(());
-            }
         }
+        Ok(())
     }
 
     /// The answer, where Go's clients have a type for it or none is asked for.

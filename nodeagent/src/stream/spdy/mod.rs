@@ -1,16 +1,18 @@
-//! SPDY/3.1, the server's side of it, as far as kubectl and its kin speak it: many streams in one connection, with compressed headers.
+//! SPDY/3.1, as far as kubectl and its kin speak it: many streams in one connection, with compressed headers.
 //!
-//! Invariant: one task reads and one writes; a stream that nobody reads any more is reset, not waited for.
+//! Invariant: one task reads and one writes; a stream that nobody reads any more is reset, not waited for; when the connection
+//! ends, all of its streams do.
 //! Follows the SPDY protocol, draft 3.1. Flow control is left out in both directions, as `moby/spdystream` on the other side does.
 
-use std::{collections::HashMap, io};
+use std::{collections::HashMap, io, sync::Arc};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::mpsc,
 };
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::Io;
 use crate::outcome;
@@ -45,7 +47,7 @@ const CANCEL: u32 = 5;
 /// Headers of a stream; names are in lower case.
 pub type Headers = Vec<(String, String)>;
 
-/// A stream that the other side opened.
+/// A stream that one of the sides opened.
 pub struct Stream {
     pub id: u32,
     pub headers: Headers,
@@ -68,11 +70,16 @@ impl Stream {
 pub struct Outlet {
     id: u32,
     frames: mpsc::Sender<Frame>,
+    streams: Streams,
+    reset: CancellationToken,
 }
 
 impl Outlet {
-    /// Sends; an error when the connection is gone.
+    /// Sends; an error when the connection is gone or the stream was reset.
     pub async fn send(&self, data: Bytes) -> io::Result<()> {
+        if self.reset.is_cancelled() {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
         self.frame(Frame::Data {
             id: self.id,
             fin: false,
@@ -81,8 +88,14 @@ impl Outlet {
         .await
     }
 
+    /// Waits until the other side has ended the stream in both directions, or the connection is over.
+    pub async fn gone(&self) {
+        self.reset.cancelled().await;
+    }
+
     /// Closes this side's half.
     pub async fn close(&self) -> io::Result<()> {
+        self.streams.change(self.id, |open| open.outbound = false);
         self.frame(Frame::Data {
             id: self.id,
             fin: true,
@@ -93,6 +106,7 @@ impl Outlet {
 
     /// Ends the stream in both directions.
     pub async fn reset(&self) -> io::Result<()> {
+        self.streams.reset(self.id);
         self.frame(Frame::Reset {
             id: self.id,
             code: CANCEL,
@@ -110,10 +124,98 @@ impl Outlet {
 
 #[derive(Debug)]
 enum Frame {
+    Open { id: u32, headers: Headers },
     Reply { id: u32 },
     Data { id: u32, fin: bool, data: Bytes },
     Reset { id: u32, code: u32 },
     Ping { id: u32 },
+}
+
+/// The streams of a connection by their number; `None` when the connection is over.
+#[derive(Clone)]
+struct Streams(Arc<Mutex<Option<HashMap<u32, Open>>>>);
+
+/// A stream of which at least one direction is open.
+struct Open {
+    /// Where bytes that come in go to, until the other side closes its half.
+    inbound: Option<mpsc::Sender<Bytes>>,
+    /// Whether this side may still send.
+    outbound: bool,
+    reset: CancellationToken,
+}
+
+impl Streams {
+    fn new() -> Self {
+        Self(Arc::new(Mutex::new(Some(HashMap::new()))))
+    }
+
+    /// Adds a stream.
+    ///
+    /// # Errors
+    /// The connection is over.
+    fn add(&self, id: u32, headers: Headers, frames: &mpsc::Sender<Frame>) -> io::Result<Stream> {
+        let (sender, inbound) = mpsc::channel(256);
+        let reset = CancellationToken::new();
+        let open = Open {
+            inbound: Some(sender),
+            outbound: true,
+            reset: reset.clone(),
+        };
+        match self.0.lock().as_mut() {
+            Some(streams) => _ = streams.insert(id, open),
+            None => return Err(io::ErrorKind::BrokenPipe.into()),
+        }
+        let out = Outlet {
+            id,
+            frames: frames.clone(),
+            streams: self.clone(),
+            reset,
+        };
+        Ok(Stream {
+            id,
+            headers,
+            inbound,
+            out,
+        })
+    }
+
+    fn inbound(&self, id: u32) -> Option<mpsc::Sender<Bytes>> {
+        self.0.lock().as_ref()?.get(&id)?.inbound.clone()
+    }
+
+    /// Changes a stream, and forgets it when neither direction is open any more.
+    fn change(&self, id: u32, change: impl FnOnce(&mut Open)) {
+        if let Some(streams) = self.0.lock().as_mut()
+            && let Some(open) = streams.get_mut(&id)
+        {
+            change(open);
+            if open.inbound.is_none() && !open.outbound {
+                streams.remove(&id);
+            }
+        }
+    }
+
+    /// The other side has closed its half.
+    fn closed_there(&self, id: u32) {
+        self.change(id, |open| open.inbound = None);
+    }
+
+    /// One of the sides has ended the stream in both directions.
+    fn reset(&self, id: u32) {
+        self.change(id, |open| {
+            (open.inbound, open.outbound) = (None, false);
+            open.reset.cancel();
+        });
+    }
+
+    /// The connection is over, and with it each stream.
+    fn end(&self) {
+        let streams = self.0.lock().take();
+        streams
+            .into_iter()
+            .flat_map(HashMap::into_values)
+            .for_each(|open| open.reset.cancel());
+    }
 }
 
 /// A connection that is being served; dropping it (and all outlets of its streams) closes it.
@@ -131,23 +233,74 @@ impl Connection {
 
 /// Serves the connection.
 pub fn serve(io: impl Io) -> Connection {
+    let (streams, opened) = mpsc::channel(16);
+    let (_, reader) = run(io, Streams::new(), streams);
+    Connection {
+        opened,
+        _reader: reader,
+    }
+}
+
+/// The side that opens streams; dropping it (and all outlets of its streams) closes the connection.
+pub struct Opener {
+    frames: mpsc::Sender<Frame>,
+    streams: Streams,
+    /// The next stream's number; held while a stream is told, because numbers must grow on the line.
+    next: tokio::sync::Mutex<u32>,
+    _reader: AbortOnDropHandle<()>,
+}
+
+impl Opener {
+    /// Begins a connection of which the other side serves the streams.
+    pub fn new(io: impl Io) -> Self {
+        let streams = Streams::new();
+        // the other side has nothing to open here: what it tries is reset
+        let (nobody, _) = mpsc::channel(1);
+        let (frames, reader) = run(io, streams.clone(), nobody);
+        Self {
+            frames,
+            streams,
+            next: tokio::sync::Mutex::new(1),
+            _reader: reader,
+        }
+    }
+
+    /// Opens a stream.
+    ///
+    /// # Errors
+    /// The connection is over.
+    pub async fn open(&self, headers: Headers) -> io::Result<Stream> {
+        let mut next = self.next.lock().await;
+        let id = *next;
+        *next += 2;
+        let stream = self.streams.add(id, headers.clone(), &self.frames)?;
+        stream.out.frame(Frame::Open { id, headers }).await?;
+        Ok(stream)
+    }
+}
+
+/// Reads and writes the connection in tasks of their own: where frames are given in, and what ends the reading.
+fn run(
+    io: impl Io,
+    streams: Streams,
+    opened: mpsc::Sender<Stream>,
+) -> (mpsc::Sender<Frame>, AbortOnDropHandle<()>) {
     let (read, write) = tokio::io::split(io);
     let (frames, outgoing) = mpsc::channel(64);
-    let (streams, opened) = mpsc::channel(16);
     skiff_watching::task::spawn(async move {
         if let Err(error) = write_frames(write, outgoing).await {
             tracing::debug!(%error, "spdy connection not written any more");
         }
     });
+    let answers = frames.clone();
     let reader = skiff_watching::task::spawn(async move {
-        if let Err(error) = read_frames(read, frames, streams).await {
+        let ended = read_frames(read, answers, opened, &streams).await;
+        if let Err(error) = ended {
             tracing::debug!(%error, "spdy connection not read any more");
         }
+        streams.end();
     });
-    Connection {
-        opened,
-        _reader: AbortOnDropHandle::new(reader),
-    }
+    (frames, AbortOnDropHandle::new(reader))
 }
 
 async fn write_frames(
@@ -180,6 +333,15 @@ fn control(out: &mut BytesMut, kind: u16, flags: u8, body: &[u8]) {
 
 fn encode(frame: Frame, packer: &mut Packer, out: &mut BytesMut) -> Result<(), Error> {
     match frame {
+        Frame::Open { id, headers } => {
+            let mut body = BytesMut::new();
+            body.put_u32(id);
+            // no stream that it belongs to, no priority
+            body.put_u32(0);
+            body.put_u16(0);
+            body.put_slice(&packer.pack(&headers)?);
+            control(out, SYN_STREAM, 0, &body);
+        }
         Frame::Reply { id } => {
             let mut body = BytesMut::new();
             body.put_u32(id);
@@ -205,10 +367,10 @@ fn encode(frame: Frame, packer: &mut Packer, out: &mut BytesMut) -> Result<(), E
 async fn read_frames(
     mut io: impl tokio::io::AsyncRead + Unpin,
     frames: mpsc::Sender<Frame>,
-    streams: mpsc::Sender<Stream>,
+    opened: mpsc::Sender<Stream>,
+    streams: &Streams,
 ) -> Result<(), Error> {
     let mut unpacker = Unpacker::new();
-    let mut open: HashMap<u32, mpsc::Sender<Bytes>> = HashMap::new();
     loop {
         let mut head = [0u8; 8];
         match io.read_exact(&mut head).await {
@@ -231,10 +393,10 @@ async fn read_frames(
                 return Err(Error::Version(version));
             }
             match (word & 0xffff) as u16 {
-                SYN_STREAM => {
-                    opened(&mut unpacker, flags, body, &frames, &streams, &mut open).await?
-                }
-                RST_STREAM if body.len() >= 4 => _ = open.remove(&id(&body)),
+                SYN_STREAM => begun(&mut unpacker, flags, body, &frames, &opened, streams).await?,
+                // the state of the headers goes on from block to block, whatever they say
+                SYN_REPLY => answered(&mut unpacker, flags, body, streams)?,
+                RST_STREAM if body.len() >= 4 => streams.reset(id(&body)),
                 PING if body.len() >= 4 => _ = frames.send(Frame::Ping { id: id(&body) }).await,
                 GOAWAY => return Ok(()),
                 _ => {}
@@ -245,10 +407,10 @@ async fn read_frames(
         while rest > 0 {
             let piece = piece(&mut io, rest).await?;
             rest -= piece.len();
-            data(word, piece, &frames, &mut open).await;
+            data(word, piece, &frames, streams).await;
         }
         if flags & FIN != 0 {
-            open.remove(&word);
+            streams.closed_there(word);
         }
     }
 }
@@ -275,29 +437,24 @@ fn id(body: &[u8]) -> u32 {
     u32::from_be_bytes([body[0], body[1], body[2], body[3]]) & 0x7fff_ffff
 }
 
-async fn data(
-    id: u32,
-    body: Bytes,
-    frames: &mpsc::Sender<Frame>,
-    open: &mut HashMap<u32, mpsc::Sender<Bytes>>,
-) {
-    let refused = match open.get(&id) {
+async fn data(id: u32, body: Bytes, frames: &mpsc::Sender<Frame>, streams: &Streams) {
+    let refused = match streams.inbound(id) {
         Some(stream) => stream.send(body).await.is_err(),
         None => false,
     };
     if refused {
-        open.remove(&id);
+        streams.reset(id);
         outcome::nobody_may_wait(frames.send(Frame::Reset { id, code: CANCEL }).await);
     }
 }
 
-async fn opened(
+async fn begun(
     unpacker: &mut Unpacker,
     flags: u8,
     mut body: Bytes,
     frames: &mpsc::Sender<Frame>,
-    streams: &mpsc::Sender<Stream>,
-    open: &mut HashMap<u32, mpsc::Sender<Bytes>>,
+    opened: &mpsc::Sender<Stream>,
+    streams: &Streams,
 ) -> Result<(), Error> {
     if body.len() < 10 {
         return Err(Error::Headers("frame too short".to_owned()));
@@ -305,28 +462,37 @@ async fn opened(
     let id = body.get_u32() & 0x7fff_ffff;
     body.advance(6);
     let headers = unpacker.unpack(&body)?;
-    let (sender, inbound) = mpsc::channel(256);
-    if flags & FIN == 0 {
-        open.insert(id, sender);
+    let stream = streams.add(id, headers, frames)?;
+    if flags & FIN != 0 {
+        streams.closed_there(id);
     }
-    let stream = Stream {
-        id,
-        headers,
-        inbound,
-        out: Outlet {
-            id,
-            frames: frames.clone(),
-        },
-    };
-    let reply = if streams.send(stream).await.is_ok() {
+    let reply = if opened.send(stream).await.is_ok() {
         Frame::Reply { id }
     } else {
+        streams.reset(id);
         Frame::Reset { id, code: CANCEL }
     };
     frames
         .send(reply)
         .await
         .map_err(|_| Error::Io(io::ErrorKind::BrokenPipe.into()))
+}
+
+fn answered(
+    unpacker: &mut Unpacker,
+    flags: u8,
+    mut body: Bytes,
+    streams: &Streams,
+) -> Result<(), Error> {
+    if body.len() < 4 {
+        return Err(Error::Headers("frame too short".to_owned()));
+    }
+    let id = body.get_u32() & 0x7fff_ffff;
+    unpacker.unpack(&body)?;
+    if flags & FIN != 0 {
+        streams.closed_there(id);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -356,17 +522,9 @@ pub mod tests {
         }
 
         pub async fn open(&mut self, id: u32, headers: &[(&str, &str)]) {
-            let mut body = BytesMut::new();
-            body.put_u32(id);
-            body.put_u32(0);
-            body.put_u16(0);
-            let headers = headers
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                .collect();
-            body.put_slice(&self.packer.pack(&headers).unwrap());
+            let headers = owned(headers);
             let mut out = BytesMut::new();
-            control(&mut out, SYN_STREAM, 0, &body);
+            encode(Frame::Open { id, headers }, &mut self.packer, &mut out).unwrap();
             self.io.write_all(&out).await.unwrap();
         }
 
@@ -397,6 +555,58 @@ pub mod tests {
                 _ => Seen::Other(word as u16),
             })
         }
+    }
+
+    fn owned(headers: &[(&str, &str)]) -> Headers {
+        let headers = headers.iter();
+        headers
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn both_sides_of_a_connection_understand_each_other() {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let mut served = serve(far);
+        let opener = Opener::new(near);
+        for word in ["one", "two"] {
+            let mut here = opener.open(owned(&[("streamtype", word)])).await.unwrap();
+            let mut there = served.recv().await.unwrap();
+            assert_eq!(
+                (there.header("streamtype"), there.id),
+                (Some(word), here.id)
+            );
+            here.out.send(Bytes::from_static(b"there")).await.unwrap();
+            here.out.close().await.unwrap();
+            assert_eq!(there.inbound.recv().await.unwrap(), "there");
+            assert!(there.inbound.recv().await.is_none());
+            // what is closed in one direction goes on in the other
+            there.out.send(Bytes::from_static(b"back")).await.unwrap();
+            assert_eq!(here.inbound.recv().await.unwrap(), "back");
+            there.out.close().await.unwrap();
+            assert!(here.inbound.recv().await.is_none());
+        }
+        // what was reset takes nothing more, and whoever waits for it learns so
+        let here = opener.open(Headers::new()).await.unwrap();
+        let there = served.recv().await.unwrap();
+        here.out.close().await.unwrap();
+        here.out.reset().await.unwrap();
+        there.out.gone().await;
+        there
+            .out
+            .send(Bytes::from_static(b"late"))
+            .await
+            .unwrap_err();
+        let mut left = opener.open(Headers::new()).await.unwrap();
+        drop((served, there));
+        assert!(left.inbound.recv().await.is_none());
+        let refused = async {
+            while opener.open(Headers::new()).await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let patience = std::time::Duration::from_secs(10);
+        crate::time::timeout(patience, refused).await.unwrap();
     }
 
     #[tokio::test]

@@ -32,13 +32,13 @@ pub fn libyaml(text: &str) -> Option<String> {
         if let Err(error) = serde::de::IgnoredAny::deserialize(document) {
             let line = error.location().map(|at| at.line());
             let full = error.to_string();
-            let what = full.split(" at line ").next().unwrap_or(&full);
+            let places = [" at line ", " at position "];
+            let begins = places.iter().filter_map(|place| full.find(place)).min();
+            let what = &full[..begins.unwrap_or(full.len())];
             let what = what.split(", while ").next().unwrap_or(what);
             if what == "unknown anchor" {
-                return Some(format!(
-                    "yaml: unknown anchor '{}' referenced",
-                    anchor(text)?
-                ));
+                let anchor = alias(text, error.location()?.index())?;
+                return Some(format!("yaml: unknown anchor '{anchor}' referenced"));
             }
             if what.contains("duplicate entry") || what.contains("limit exceeded") {
                 return None;
@@ -57,19 +57,11 @@ pub fn libyaml(text: &str) -> Option<String> {
     None
 }
 
-/// The first anchor that is referred to and not there.
-fn anchor(text: &str) -> Option<&str> {
-    let is_name = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
-    let mut at = 0;
-    loop {
-        at += text[at..].find('*')? + 1;
-        let rest = &text[at..];
-        let name = &rest[..rest.find(|c| !is_name(c)).unwrap_or(rest.len())];
-        let begins = text[..at - 1].ends_with([' ', '\n', '[', ',', '{']);
-        if begins && !name.is_empty() && !text[..at].contains(&format!("&{name}")) {
-            return Some(name);
-        }
-    }
+/// The name that the alias at a place, in bytes, refers to.
+fn alias(text: &str, at: usize) -> Option<&str> {
+    let rest = text.get(at..)?.strip_prefix('*')?;
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    Some(&rest[..rest.find(|c| !is_name(c)).unwrap_or(rest.len())])
 }
 
 /// The brackets that may be open at a byte, for all bytes together.

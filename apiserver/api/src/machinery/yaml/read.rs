@@ -201,14 +201,13 @@ impl<'a> Reader<'a> {
         let (anchor, value) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 self.took += text.len();
-                let tag = tag.map(|t| t.to_string()).unwrap_or_default();
-                let plain = style == ScalarStyle::Plain && !tag.ends_with("str");
-                let value = if tag.ends_with("binary") {
-                    Value::String(binary(&text)?)
-                } else if plain {
-                    self.plain(&text)?
-                } else {
-                    Value::String(text.into_owned())
+                let value = match (tag, style) {
+                    (Some(tag), _) => {
+                        let (handle, suffix) = tag.parts();
+                        self.tagged(&format!("{handle}{suffix}"), text.into_owned())?
+                    }
+                    (None, ScalarStyle::Plain) => self.plain(&text)?,
+                    (None, _) => Value::String(text.into_owned()),
                 };
                 (anchor, value)
             }
@@ -250,6 +249,22 @@ impl<'a> Reader<'a> {
                 .insert(anchor, (value.clone(), self.nodes - before, bytes));
         }
         Ok(value)
+    }
+
+    /// A value that says by a tag what it is.
+    fn tagged(&self, tag: &str, text: String) -> Result<Value, Problem> {
+        let of_yaml = tag.strip_prefix("tag:yaml.org,2002:");
+        let tag = match of_yaml {
+            Some("binary") => return Ok(Value::String(binary(&text)?)),
+            Some(tag @ ("bool" | "int" | "float" | "null" | "timestamp")) => tag,
+            _ => return Ok(Value::String(text)),
+        };
+        match scalar::resolve(&text).tag() {
+            found if found == tag || (found, tag) == ("int", "float") => self.plain(&text),
+            found => Err(problem!(
+                "yaml: cannot decode !!{found} `{text}` as a !!{tag}"
+            )),
+        }
     }
 
     /// A value without quotes.
@@ -467,6 +482,45 @@ mod tests {
                 .unwrap_err(),
             "yaml: line 4: did not find expected key"
         );
+    }
+
+    #[test]
+    fn tags_say_what_a_value_is() {
+        let said = |text: &str| match read(&format!("x: {text}\n")) {
+            Ok(documents) => documents[0].value["x"].to_string(),
+            Err(why) => why.to_string(),
+        };
+        for (text, want) in [
+            ("!!str 5", "\"5\""),
+            ("!foo 5", "\"5\""),
+            ("!binary aGk=", "\"aGk=\""),
+            ("!!binary aGk=", "\"hi\""),
+            ("!!int \"5\"", "5"),
+            ("!!int abc", "yaml: cannot decode !!str `abc` as a !!int"),
+            ("!!int 1.5", "yaml: cannot decode !!float `1.5` as a !!int"),
+            ("!!int", "yaml: cannot decode !!null `` as a !!int"),
+            ("!!float 1", "1"),
+            ("!!bool \"true\"", "true"),
+            ("!!null \"\"", "null"),
+            ("! 5", "\"5\""),
+            ("!!foo 5", "\"5\""),
+            ("!foo", "\"\""),
+            ("!<tag:yaml.org,2002:str> 5", "\"5\""),
+            ("!foo [a]", "[\"a\"]"),
+            ("!!timestamp 2001-01-01", "\"2001-01-01\""),
+        ] {
+            assert_eq!(said(text), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_alias_that_leads_nowhere_is_named() {
+        let said = |text: &str| read(text).unwrap_err().to_string();
+        let unknown = |name: &str| format!("yaml: unknown anchor '{name}' referenced");
+        assert_eq!(said("# *x\na: *y\n"), unknown("y"));
+        assert_eq!(said("é: [&a 5, *a, *bc]\n"), unknown("bc"));
+        let control = "yaml: control characters are not allowed";
+        assert_eq!(said("a: b\u{1}c\n"), control);
     }
 
     /// What took 25 seconds, or all memory.

@@ -19,6 +19,22 @@ pub enum Meaning {
     Text,
 }
 
+impl Meaning {
+    /// The tag, without its `!!`, that says the same.
+    pub fn tag(&self) -> &'static str {
+        match self {
+            Meaning::Null => "null",
+            Meaning::Bool(_) => "bool",
+            Meaning::Number(n) if n.is_f64() => "float",
+            Meaning::Number(_) => "int",
+            Meaning::Odd => "float",
+            Meaning::Timestamp => "timestamp",
+            Meaning::Merge => "merge",
+            Meaning::Text => "str",
+        }
+    }
+}
+
 /// Resolves a plain scalar.
 pub fn resolve(text: &str) -> Meaning {
     let first = match text.bytes().next() {

@@ -35,6 +35,7 @@ pub static COMMAND: Command = Command {
       kubectl set env deployments --all --containers=\"c1\" ENV-",
     flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, DRY_RUN, COMMON],
     run: verb!(run: Flags),
+    reads_stdin: true,
     ..SETTER
 };
 
