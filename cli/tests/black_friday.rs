@@ -313,6 +313,10 @@ fn a_day_that_is_broken_off() {
         return skip(&why);
     }
     let cluster = Cluster::start(&["--nodes=2"]);
+    // a namespace that is somebody else's is left alone
+    cluster.skiff(&["create", "namespace", "black-friday"]);
+    refused(&cluster, "is not the demo's");
+    cluster.skiff(&["delete", "namespace", "black-friday"]);
     let pty = nix::pty::openpty(None, None).unwrap();
     let data = cluster.data();
     let mut child = cluster
@@ -342,6 +346,7 @@ fn a_day_that_is_broken_off() {
         let whole = seen.contains("\x1b[?1049h") && seen.contains("node-2") && seen.contains('■');
         whole.then_some(()).ok_or_else(|| seen.clone())
     });
+    refused(&cluster, "another demo plays in the namespace black-friday");
     // it is the walls that keep the thief out: without them he gets in
     let space = ["-n", "black-friday"];
     let loot = || cluster.skiff(&[&["logs", "thief", "--tail=1"], &space[..]].concat());
@@ -367,6 +372,19 @@ fn a_day_that_is_broken_off() {
     let spaces = cluster.skiff(&["get", "namespaces", "-o", "name"]);
     assert!(!spaces.contains("black-friday"), "{spaces}");
     cluster.end();
+}
+
+/// A day that cannot begin, and leaves the namespace as it is.
+fn refused(cluster: &Cluster, why: &str) {
+    let shown = ["get", "namespace", "black-friday", "-o"];
+    let uid =
+        || cluster.skiff(&[&shown[..], &["jsonpath={.metadata.uid}{.status.phase}"]].concat());
+    let before = uid();
+    let output = cluster.output(PROGRAM, &["demo", "black-friday", "--plain"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(why), "{said}");
+    assert_eq!(uid(), before);
 }
 
 /// What is drawn in the terminal, as it comes.
