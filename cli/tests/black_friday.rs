@@ -33,7 +33,7 @@ const HEALED: f64 = 2.0;
 /// So soon a deleted till is gone: a second after its last customer, and well before its grace time.
 const LEFT: f64 = 3.0;
 /// Half of all requests are answered within so many milliseconds.
-const ANSWERED: f64 = 25.0;
+const ANSWERED: f64 = 15.0;
 /// So many milliseconds the measure of the machine takes where nobody else works. Where it takes longer, all of the above may take longer by as much, up
 /// to so many times.
 const USUAL: f64 = 10.0;
