@@ -139,8 +139,9 @@ impl Zones {
             let count = counts.entry(zone).or_default();
             if *ready { count.0 += 1 } else { count.1 += 1 }
         }
-        self.0
-            .retain(|name, zone| counts.contains_key(name.as_str()) || !zone.waiting.order.is_empty());
+        self.0.retain(|name, zone| {
+            counts.contains_key(name.as_str()) || !zone.waiting.order.is_empty()
+        });
         let all_lost = !counts.is_empty()
             && counts
                 .values()
