@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc,
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -31,10 +32,55 @@ const SCALED: f64 = 30.0;
 const HEALED: f64 = 2.0;
 /// So soon a deleted till is gone: a second after its last customer, and well before its grace time.
 const LEFT: f64 = 3.0;
-/// Half of all requests are answered within so many milliseconds where nobody else works; where it takes longer, all else may take longer by as much, up
+/// Half of all requests are answered within so many milliseconds.
+const ANSWERED: f64 = 15.0;
+/// So many milliseconds the measure of the machine takes where nobody else works. Where it takes longer, all of the above may take longer by as much, up
 /// to so many times.
-const USUAL: f64 = 25.0;
+const USUAL: f64 = 10.0;
 const SLOWER: f64 = 3.0;
+/// How often the machine is measured, and how much work that is.
+const MEASURED: Duration = Duration::from_millis(250);
+const ROUNDS: usize = 240;
+
+/// How much slower the machine is than usual, by work of which nothing is the product's.
+struct Machine {
+    goes_on: mpsc::Sender<()>,
+    measuring: JoinHandle<Vec<Duration>>,
+}
+
+impl Machine {
+    /// Measures from now on.
+    fn measure() -> Machine {
+        let (goes_on, over) = mpsc::channel::<()>();
+        let measuring = std::thread::spawn(move || {
+            let text = "é".repeat(32 * 1024).into_bytes();
+            let mut took = Vec::new();
+            while over.recv_timeout(MEASURED) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let begun = Instant::now();
+                // the library's own code, which is the same in all builds
+                for _ in 0..ROUNDS {
+                    std::str::from_utf8(std::hint::black_box(&text)).unwrap();
+                }
+                took.push(begun.elapsed());
+            }
+            took
+        });
+        Machine { goes_on, measuring }
+    }
+
+    /// How many times slower than usual it was, in the mean.
+    fn slowness(self) -> f64 {
+        drop(self.goes_on);
+        let took = self.measuring.join().unwrap();
+        let sum: Duration = took.iter().sum();
+        let mean = sum.as_secs_f64() * 1e3 / took.len() as f64;
+        println!(
+            "the machine took {mean:.1} ms in the mean of {}",
+            took.len()
+        );
+        (mean / USUAL).clamp(1.0, SLOWER)
+    }
+}
 
 /// Lines that a program says, as they come.
 fn lines(from: impl Read + Send + 'static) -> mpsc::Receiver<String> {
@@ -95,8 +141,8 @@ fn number(outcome: &Value, path: &str) -> f64 {
     found.unwrap_or_else(|| panic!("no {path} in {outcome:#}"))
 }
 
-/// What the day came to is what is promised.
-fn judge(outcome: &Value) {
+/// What the day came to is what is promised; `busy`: how many times slower than usual the machine was.
+fn judge(outcome: &Value, busy: f64) {
     let at = |path: &str| number(outcome, path);
     assert_eq!(at("/failed"), 0.0, "{outcome:#}");
     assert!(at("/requests") > 1000.0, "{outcome:#}");
@@ -104,8 +150,8 @@ fn judge(outcome: &Value) {
     assert!(at("/versions/v1") > 0.0 && at("/versions/v2") > 0.0);
     assert_eq!(at("/omitted"), 0.0, "{outcome:#}");
 
-    let busy = (at("/p50") / USUAL).clamp(1.0, SLOWER);
     println!("the machine is taken for {busy:.1} times slower than usual");
+    assert!(at("/p50") <= ANSWERED * busy, "{outcome:#}");
     assert!(at("/scaleUp") <= SCALED * busy.sqrt(), "{outcome:#}");
     assert!(at("/tills/1") > at("/tills/0"), "{outcome:#}");
     assert!(at("/scaleDown") > 0.0 && at("/update") > 0.0 && at("/healCut") > 0.0);
@@ -119,7 +165,9 @@ fn judge(outcome: &Value) {
     let left = outcome["left"].as_array().unwrap();
     assert!(!left.is_empty());
     for time in left {
-        assert!(time.as_f64().unwrap() < LEFT * busy, "{left:?}");
+        // one that was not measured is nothing
+        let gone = time.as_f64().is_some_and(|time| time < LEFT * busy);
+        assert!(gone, "{left:?}");
     }
 
     // that he is kept out says something as long as he knocks, and as others are let in
@@ -159,7 +207,9 @@ fn a_shops_busiest_day() {
     let mut day = Day(child);
     until(&said, "La boutique est ouverte");
     drop(begins);
+    let machine = Machine::measure();
     let status = day.end(DAY + 3 * MINUTE);
+    let busy = machine.slowness();
     let mut text = String::new();
     told.read_to_string(&mut text).unwrap();
     assert!(status.success(), "{status}: {text}");
@@ -167,7 +217,7 @@ fn a_shops_busiest_day() {
     assert!(left.is_empty(), "left behind: {left:?}");
     assert!(!folder.exists());
     println!("{text}");
-    judge(&serde_json::from_str(&text).unwrap());
+    judge(&serde_json::from_str(&text).unwrap(), busy);
     match browser() {
         Some(browser) => [360, 1200]
             .into_iter()
@@ -263,6 +313,10 @@ fn a_day_that_is_broken_off() {
         return skip(&why);
     }
     let cluster = Cluster::start(&["--nodes=2"]);
+    // a namespace that is somebody else's is left alone
+    cluster.skiff(&["create", "namespace", "black-friday"]);
+    refused(&cluster, "is not the demo's");
+    cluster.skiff(&["delete", "namespace", "black-friday"]);
     let pty = nix::pty::openpty(None, None).unwrap();
     let data = cluster.data();
     let mut child = cluster
@@ -292,6 +346,7 @@ fn a_day_that_is_broken_off() {
         let whole = seen.contains("\x1b[?1049h") && seen.contains("node-2") && seen.contains('■');
         whole.then_some(()).ok_or_else(|| seen.clone())
     });
+    refused(&cluster, "another demo plays in the namespace black-friday");
     // it is the walls that keep the thief out: without them he gets in
     let space = ["-n", "black-friday"];
     let loot = || cluster.skiff(&[&["logs", "thief", "--tail=1"], &space[..]].concat());
@@ -317,6 +372,19 @@ fn a_day_that_is_broken_off() {
     let spaces = cluster.skiff(&["get", "namespaces", "-o", "name"]);
     assert!(!spaces.contains("black-friday"), "{spaces}");
     cluster.end();
+}
+
+/// A day that cannot begin, and leaves the namespace as it is.
+fn refused(cluster: &Cluster, why: &str) {
+    let shown = ["get", "namespace", "black-friday", "-o"];
+    let uid =
+        || cluster.skiff(&[&shown[..], &["jsonpath={.metadata.uid}{.status.phase}"]].concat());
+    let before = uid();
+    let output = cluster.output(PROGRAM, &["demo", "black-friday", "--plain"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(why), "{said}");
+    assert_eq!(uid(), before);
 }
 
 /// What is drawn in the terminal, as it comes.

@@ -2,6 +2,7 @@
 //!
 //! Invariant: whatever a command started, it ends, whichever way it is told to stop.
 
+pub mod background;
 pub mod balancers;
 pub mod control_plane;
 pub mod demo;
@@ -12,6 +13,7 @@ pub mod kubeconfig;
 pub mod memory;
 pub mod nodes;
 pub mod objects;
+pub mod remote;
 pub mod shop;
 pub mod story;
 

@@ -4,10 +4,14 @@
 mod audit;
 
 use anyhow::Context;
+use skiff_controllers::horizontalpodautoscaler;
 use skiff_server::auth::pki::Authority;
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
-use super::server_access::Access;
+use super::{
+    server_access::Access,
+    up::{period, time},
+};
 use crate::{
     cluster::{
         self,
@@ -253,20 +257,12 @@ fn controllers(flags: &Flags, plan: &mut Plan) -> anyhow::Result<()> {
         "cluster-cidr",
         flags.cluster_cidr.as_str(),
     )?];
-    options.node_monitor_period = Duration::from_secs_f64(flags.node_monitor_period);
-    options.node_monitor_grace_period = Duration::from_secs_f64(flags.node_monitor_grace_period);
+    options.node_monitor_period = period("node-monitor-period", flags.node_monitor_period)?;
+    options.node_monitor_grace_period =
+        period("node-monitor-grace-period", flags.node_monitor_grace_period)?;
     options.terminated_pod_gc_threshold = i32::try_from(flags.terminated_pod_gc_threshold)
         .context("--terminated-pod-gc-threshold takes a number")?;
-    let period = Duration::from_secs_f64;
-    options.horizontal_pod_autoscaler = skiff_controllers::horizontalpodautoscaler::Options {
-        sync_period: period(flags.horizontal_pod_autoscaler_sync_period),
-        downscale_stabilization: period(flags.horizontal_pod_autoscaler_downscale_stabilization),
-        cpu_initialization_period: period(
-            flags.horizontal_pod_autoscaler_cpu_initialization_period,
-        ),
-        initial_readiness_delay: period(flags.horizontal_pod_autoscaler_initial_readiness_delay),
-        ..Default::default()
-    };
+    options.horizontal_pod_autoscaler = autoscaling(flags)?;
     let (cert, key) = (
         flags.cluster_signing_cert_file.as_str(),
         flags.cluster_signing_key_file.as_str(),
@@ -283,7 +279,8 @@ fn controllers(flags: &Flags, plan: &mut Plan) -> anyhow::Result<()> {
             .with_context(|| format!("cannot sign with {cert}"))?;
         options.cluster_signing = Some(control_plane::signer(Arc::new(authority)));
     }
-    options.cluster_signing_duration = Duration::from_secs_f64(flags.cluster_signing_duration);
+    options.cluster_signing_duration =
+        period("cluster-signing-duration", flags.cluster_signing_duration)?;
     // given without a name, it is none of them
     if !flags.controllers.is_empty() {
         plan.controllers.controllers = flags
@@ -294,6 +291,29 @@ fn controllers(flags: &Flags, plan: &mut Plan) -> anyhow::Result<()> {
             .collect();
     }
     Ok(())
+}
+
+fn autoscaling(flags: &Flags) -> anyhow::Result<horizontalpodautoscaler::Options> {
+    // no time at all means that the last recommendation counts, and a pod's first usage
+    Ok(horizontalpodautoscaler::Options {
+        sync_period: period(
+            "horizontal-pod-autoscaler-sync-period",
+            flags.horizontal_pod_autoscaler_sync_period,
+        )?,
+        downscale_stabilization: time(
+            "horizontal-pod-autoscaler-downscale-stabilization",
+            flags.horizontal_pod_autoscaler_downscale_stabilization,
+        )?,
+        cpu_initialization_period: time(
+            "horizontal-pod-autoscaler-cpu-initialization-period",
+            flags.horizontal_pod_autoscaler_cpu_initialization_period,
+        )?,
+        initial_readiness_delay: time(
+            "horizontal-pod-autoscaler-initial-readiness-delay",
+            flags.horizontal_pod_autoscaler_initial_readiness_delay,
+        )?,
+        ..Default::default()
+    })
 }
 
 async fn serve(flags: Flags) -> anyhow::Result<()> {

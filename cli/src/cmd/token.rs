@@ -4,19 +4,14 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
-use skiff_watching::{
-    api::Api,
-    client::{Client, Remote},
-};
+use skiff_watching::{api::Api, client::Client};
 
 use crate::{
     cluster::{self, join::Token, nodes, objects},
     command::{Command, raw},
     flags::Line,
-    kubeconfig,
 };
 
 static CREATE: Command = Command {
@@ -61,8 +56,7 @@ fn create(flags: Flags, line: Line) -> i32 {
 
 async fn made(flags: Flags) -> anyhow::Result<()> {
     let path = cluster::control_plane::kubeconfig_path(&flags.kubeconfig);
-    let admin =
-        admin(&path).with_context(|| format!("cannot use the kubeconfig {}", path.display()))?;
+    let admin = cluster::remote::of_file(&path)?;
     let server = match flags.server.as_str() {
         "" => admin.server.clone(),
         given => given.into(),
@@ -74,7 +68,7 @@ async fn made(flags: Flags) -> anyhow::Result<()> {
     objects::policy_reader(&api).await?;
     for (namespace, object) in access()
         .into_iter()
-        .chain(secret(&token, Duration::from_secs_f64(flags.ttl)))
+        .chain(secret(&token, super::up::time("ttl", flags.ttl)?))
     {
         objects::apply(&api, &object.to_string(), namespace).await?;
     }
@@ -88,24 +82,6 @@ async fn made(flags: Flags) -> anyhow::Result<()> {
         token.id, token.secret
     );
     Ok(())
-}
-
-/// The server and the administrator of a kubeconfig.
-fn admin(path: &std::path::Path) -> anyhow::Result<Remote> {
-    let resolved = kubeconfig::Config::load(&path.to_string_lossy())?
-        .resolve(&kubeconfig::Overrides::default())?;
-    let text = |pem: Vec<u8>| String::from_utf8(pem).context("a certificate of it is not PEM");
-    let identity = resolved
-        .credentials
-        .certificate
-        .map(|(certificate, key)| Ok::<_, anyhow::Error>((text(certificate)?, text(key)?)))
-        .transpose()?;
-    Ok(Remote {
-        server: resolved.server,
-        authority: resolved.authority.map(text).transpose()?,
-        identity,
-        token: resolved.credentials.token,
-    })
 }
 
 /// What holders of tokens, and nodes, may do besides what is theirs by default.

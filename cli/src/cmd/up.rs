@@ -8,7 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     cluster::{
-        self, control_plane,
+        self,
+        background::{self, Outlives},
+        control_plane,
         control_plane::{ControlPlane, Plan},
         demo,
         folders::{Folders, Record},
@@ -16,7 +18,7 @@ use crate::{
         story::Story,
     },
     command::{Command, raw},
-    flags::Line,
+    flags::{self, Line},
 };
 use skiff_watching::api::Api;
 
@@ -50,6 +52,11 @@ impl DataDir {
     }
 }
 
+/// The last line that says that the cluster is ready.
+const ENDS: &str = "Ctrl-C ends it.";
+/// For how long a node's Lease holds, unless a flag says otherwise.
+const LEASE: Duration = Duration::from_secs(40);
+
 #[derive(clap::Args)]
 #[group(skip)]
 struct Flags {
@@ -73,9 +80,9 @@ struct Flags {
     /// How long a node may be silent before it is taken for lost
     #[arg(long, default_value = "50s")]
     node_monitor_grace_period: f64,
-    /// For how long a real node counts as alive after a heartbeat; it sends four in that time
-    #[arg(long, default_value = "40s")]
-    node_lease_duration: f64,
+    /// A real node renews its Lease four times in this time, which the Lease says; by default 40s, or the grace period where that is shorter
+    #[arg(long, value_name = "40s")]
+    node_lease_duration: Option<f64>,
     /// How often autoscalers are looked at
     #[arg(long, default_value = "15s")]
     horizontal_pod_autoscaler_sync_period: f64,
@@ -109,6 +116,57 @@ pub struct IngressFlags {
     pub ingress_access_log: bool,
 }
 
+/// How long something takes by a flag, which must be more than nothing: what is done at once again and again leaves no time for anything else.
+///
+/// # Errors
+/// It is not.
+pub fn period(flag: &str, seconds: f64) -> anyhow::Result<Duration> {
+    let period = flags::seconds(seconds);
+    if period.is_zero() {
+        bail!("--{flag} must be greater than 0");
+    }
+    Ok(period)
+}
+
+/// How long something takes by a flag; it may be no time at all.
+///
+/// # Errors
+/// It is negative.
+pub fn time(flag: &str, seconds: f64) -> anyhow::Result<Duration> {
+    if seconds < 0.0 {
+        bail!("--{flag} can not be negative value");
+    }
+    Ok(flags::seconds(seconds))
+}
+
+/// How nodes are watched over.
+#[derive(Debug, PartialEq, Eq)]
+struct Heartbeats {
+    look: Duration,
+    grace: Duration,
+    lease: Duration,
+}
+
+impl Heartbeats {
+    fn of(flags: &Flags) -> anyhow::Result<Heartbeats> {
+        let look = period("node-monitor-period", flags.node_monitor_period)?;
+        let grace = period("node-monitor-grace-period", flags.node_monitor_grace_period)?;
+        let lease = match flags.node_lease_duration {
+            None => LEASE.min(grace),
+            Some(seconds) => period("node-lease-duration", seconds)?,
+        };
+        if flags.node_lease_duration.is_some() && lease < Duration::from_secs(1) {
+            bail!("--node-lease-duration is 1s at least: a Lease says it in whole seconds");
+        }
+        if lease > grace {
+            bail!(
+                "--node-lease-duration={lease:?} is longer than --node-monitor-grace-period={grace:?}: nodes would be taken for lost between two heartbeats"
+            );
+        }
+        Ok(Heartbeats { look, grace, lease })
+    }
+}
+
 /// What the flags ask for.
 struct Wish {
     folders: Folders,
@@ -116,7 +174,8 @@ struct Wish {
     simulated: bool,
     names: Vec<String>,
     ingress: IngressFlags,
-    lease_duration: Duration,
+    heartbeats: Heartbeats,
+    autoscalers: Duration,
     demo: bool,
 }
 
@@ -137,17 +196,17 @@ fn wish(flags: &Flags) -> anyhow::Result<Wish> {
             "real nodes need root (namespaces, cgroups, overlayfs, a bridge); run as root, or `skiff up --simulate` for nodes without containers"
         );
     }
-    // a Lease says it in whole seconds
-    if flags.node_lease_duration < 4.0 {
-        bail!("--node-lease-duration is 4s at least");
-    }
     Ok(Wish {
         folders: flags.data.folders()?,
         listen: control_plane::listen_address(&flags.listen)?,
         simulated,
         names: nodes::names(count),
         ingress: flags.ingress,
-        lease_duration: Duration::from_secs_f64(flags.node_lease_duration),
+        heartbeats: Heartbeats::of(flags)?,
+        autoscalers: period(
+            "horizontal-pod-autoscaler-sync-period",
+            flags.horizontal_pod_autoscaler_sync_period,
+        )?,
         demo: flags.demo,
     })
 }
@@ -180,11 +239,9 @@ async fn up(flags: Flags) -> anyhow::Result<()> {
     );
     let mut plan = Plan::new(&wish.folders);
     plan.server.listen = vec![wish.listen];
-    plan.controllers.node_monitor_period = Duration::from_secs_f64(flags.node_monitor_period);
-    plan.controllers.node_monitor_grace_period =
-        Duration::from_secs_f64(flags.node_monitor_grace_period);
-    plan.controllers.horizontal_pod_autoscaler.sync_period =
-        Duration::from_secs_f64(flags.horizontal_pod_autoscaler_sync_period);
+    plan.controllers.node_monitor_period = wish.heartbeats.look;
+    plan.controllers.node_monitor_grace_period = wish.heartbeats.grace;
+    plan.controllers.horizontal_pod_autoscaler.sync_period = wish.autoscalers;
     let cluster_cidr = *plan
         .controllers
         .cluster_cidrs
@@ -277,7 +334,7 @@ async fn start_nodes(
         service_cidr,
         ingress: wish.ingress.ingress,
         access_log: wish.ingress.ingress_access_log,
-        lease_duration: wish.lease_duration,
+        lease_duration: wish.heartbeats.lease,
     };
     let real = nodes::start_real(
         &plane.server,
@@ -344,7 +401,7 @@ async fn live(
             None => "skiff get events -A".into(),
         }
     );
-    println!("Ctrl-C ends it.");
+    println!("{ENDS}");
     cluster::memory::settle();
     wish.folders.write_record(&Record {
         pid: std::process::id(),
@@ -361,42 +418,81 @@ async fn live(
 
 /// Starts the same command in the background and waits until it is ready.
 async fn detached(words: &[String], flags: Flags) -> anyhow::Result<()> {
-    use std::os::unix::process::CommandExt;
     let wish = wish(&flags)?;
-    drop(wish.folders.hold()?);
-    wish.folders.remove_record();
-    let log = std::fs::File::create(wish.folders.log())
-        .with_context(|| format!("cannot write {}", wish.folders.log().display()))?;
     let args = words
         .iter()
         .filter(|word| *word != "--detach" && *word != "--detach=true");
-    let mut command = std::process::Command::new("/proc/self/exe");
-    command
-        .arg0("skiff")
-        .arg("up")
-        .args(args)
-        .stdin(std::process::Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .process_group(0);
-    let mut child = command.spawn().context("cannot start in the background")?;
-    loop {
-        let said = || std::fs::read_to_string(wish.folders.log()).unwrap_or_default();
-        if let Some(status) = child.try_wait()? {
-            eprint!("{}", said());
-            bail!("the cluster did not start ({status})");
+    let mut child = background::start(&wish.folders, args, Outlives::Us)?;
+    background::wait_until_ready(&wish.folders, &mut child)
+        .await
+        .inspect_err(|_| eprint!("{}", background::said(&wish.folders)))?;
+    let said = background::said(&wish.folders);
+    print!("{}", said.replace(ENDS, "`skiff down` ends it."));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Flags {
+        let words: Vec<String> = line.split_whitespace().map(String::from).collect();
+        let command = flags::group::<Flags>(clap::Command::new("up")).mut_args(flags::as_pflag);
+        let line = flags::read(&words, command).map_err(|why| why.to_string());
+        line.unwrap().flags()
+    }
+
+    #[test]
+    fn leases_hold_no_longer_than_nodes_may_be_silent() {
+        let lease = |line: &str| {
+            let heartbeats = Heartbeats::of(&read(line));
+            heartbeats
+                .map(|of| of.lease.as_secs_f64())
+                .map_err(|error| error.to_string())
+        };
+        for (line, wanted) in [
+            ("", 40.0),
+            ("--node-monitor-grace-period=12s", 12.0),
+            ("--node-monitor-grace-period=2h", 40.0),
+            ("--node-lease-duration=10s", 10.0),
+            (
+                "--node-lease-duration=8s --node-monitor-grace-period=8s",
+                8.0,
+            ),
+        ] {
+            assert_eq!(lease(line), Ok(wanted), "{line}");
         }
-        if wish
-            .folders
-            .record()
-            .is_some_and(|record| record.pid == child.id())
-        {
-            print!(
-                "{}",
-                said().replace("Ctrl-C ends it.", "`skiff down` ends it.")
-            );
-            return Ok(());
+        for (line, named) in [
+            ("--node-lease-duration=1m", "is longer than"),
+            ("--node-lease-duration=500ms", "1s at least"),
+            (
+                "--node-lease-duration=-1s",
+                "--node-lease-duration must be greater than 0",
+            ),
+            (
+                "--node-monitor-period=0",
+                "--node-monitor-period must be greater than 0",
+            ),
+            (
+                "--node-monitor-grace-period=-3h",
+                "--node-monitor-grace-period must be",
+            ),
+        ] {
+            let error = lease(line).unwrap_err();
+            assert!(error.contains(named), "{line}: {error}");
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+
+    #[test]
+    fn durations_that_cannot_be() {
+        assert_eq!(period("a", 1.5).unwrap(), Duration::from_millis(1500));
+        for seconds in [0.0, -1.0, -1e300, 1e-12] {
+            let error = period("a", seconds).unwrap_err().to_string();
+            assert_eq!(error, "--a must be greater than 0");
+        }
+        assert_eq!(time("a", 0.0).unwrap(), Duration::ZERO);
+        assert!(time("a", -0.5).is_err());
+        // what no duration holds is for ever
+        assert_eq!(time("a", 1e300).unwrap(), Duration::MAX);
     }
 }

@@ -55,8 +55,8 @@ pub struct Wound {
 #[serde(rename_all = "camelCase")]
 pub struct Damage {
     pub wounds: Vec<Wound>,
-    /// Seconds from a till's deletion until nothing of it was left.
-    pub left: Vec<f64>,
+    /// Seconds from a till's deletion until nothing of it was left; nothing: something was, after all the time that it was waited for.
+    pub left: Vec<Option<f64>>,
     /// Seconds that the rolling update took; nothing: it was not through in time.
     pub update: Option<f64>,
     /// Acts that could not be done here.
@@ -166,14 +166,12 @@ impl<'a> Acts<'a> {
             self.omit("nobody-to-kill");
             return Ok(());
         };
+        let before = self.sight.borrow().ready();
         let (at, since) = (self.chronicle.now(), Instant::now());
-        self.ground.kill(&pod)?;
+        self.ground.kill(&pod).await?;
         let text = self.chronicle.words.say("kill", &[&pod]);
         self.chronicle.act("mark-kill", text);
-        let again = |sight: &Sight| {
-            let till = sight.tills.get(&pod);
-            till.is_none_or(|till| till.leaving || (till.restarts > 0 && till.ready))
-        };
+        let again = |sight: &Sight| is_healed_of(sight, &pod, before);
         self.heal(How::Killed, at, since, again).await;
         Ok(())
     }
@@ -193,9 +191,10 @@ impl<'a> Acts<'a> {
         let healed = |sight: &Sight| !staying(sight) && has(sight, before);
         self.heal(How::Deleted, at, since, healed).await;
         let gone = self.sight.wait_for(|sight| !sight.tills.contains_key(&pod));
-        if let Ok(Ok(_)) = tokio::time::timeout(HEALED, gone).await {
-            self.damage.left.push(since.elapsed().as_secs_f64());
-        }
+        let gone = tokio::time::timeout(HEALED, gone).await;
+        let took = since.elapsed().as_secs_f64();
+        let left = matches!(gone, Ok(Ok(_))).then_some(took);
+        self.damage.left.push(left);
         Ok(())
     }
 
@@ -230,10 +229,11 @@ impl<'a> Acts<'a> {
 
     /// Plugs in what is unplugged: to be called, too, when the day is broken off.
     pub async fn mend(&mut self) -> anyhow::Result<()> {
-        let Some(node) = self.unplugged.take() else {
+        let Some(node) = self.unplugged.clone() else {
             return Ok(());
         };
         self.ground.cable(&node, true).await?;
+        self.unplugged = None;
         let text = self.chronicle.words.say("mended", &[&node]);
         self.chronicle.act("mark-mended", text);
         Ok(())
@@ -292,6 +292,13 @@ fn has(sight: &Sight, before: usize) -> bool {
     sight.ready() >= before.min(wanted)
 }
 
+/// Whether a till that was killed is up again, or is not missed: it is not counted any more, and there are as many as before.
+fn is_healed_of(sight: &Sight, killed: &str, before: usize) -> bool {
+    let till = sight.tills.get(killed);
+    let known = till.is_none_or(|till| till.leaving || (till.restarts > 0 && till.ready));
+    known && has(sight, before)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -324,6 +331,41 @@ mod tests {
                 healed,
                 "{ready} of {wanted}, {before} before"
             );
+        }
+    }
+
+    #[test]
+    fn a_killed_till_is_up_again_or_not_missed() {
+        let till = |ready, leaving, restarts| Till {
+            ready,
+            leaving,
+            restarts,
+            ..Till::default()
+        };
+        let sight = |killed: Option<Till>, others: usize| {
+            let others = (0..others).map(|n| (format!("till-{n}"), till(true, false, 0)));
+            let killed = killed.map(|till| ("killed".to_owned(), till));
+            Sight {
+                tills: others.chain(killed).collect(),
+                wanted: 3,
+                ..Sight::default()
+            }
+        };
+        for (killed, others, healed) in [
+            // it is not known yet, or not up again
+            (Some(till(true, false, 0)), 2, false),
+            (Some(till(false, false, 1)), 2, false),
+            (Some(till(true, false, 1)), 2, true),
+            // up again, but another is missing now
+            (Some(till(true, false, 1)), 1, false),
+            (Some(till(true, true, 0)), 2, false),
+            (Some(till(true, true, 0)), 3, true),
+            (None, 2, false),
+            (None, 3, true),
+        ] {
+            let shown = format!("{killed:?}, {others} others");
+            let found = is_healed_of(&sight(killed, others), "killed", 3);
+            assert_eq!(found, healed, "{shown}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What happened when: shared by all who play a part in the day, and read by those who tell of it.
 //!
-//! Invariant: times are since the opening; what was written is not changed.
+//! Invariant: times are since the opening; what was written is not changed, and is one line that commands no terminal.
 
 use std::{
     fmt::Display,
@@ -14,6 +14,7 @@ use super::{
     measure::{Ended, Ledger},
     words::Words,
 };
+use crate::print::table::escape_terminal;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,8 +43,15 @@ pub struct Chronicle {
     counts: Mutex<Vec<Count>>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// What a mutex holds, also when somebody panicked with it.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The first line of a text, as a terminal may show it: others than this program write messages of events.
+fn tame(text: &str) -> String {
+    let first = escape_terminal(text.lines().next().unwrap_or_default());
+    first.replace(char::is_control, " ")
 }
 
 impl Chronicle {
@@ -98,12 +106,24 @@ impl Chronicle {
     }
 
     fn write(&self, text: String, mark: Option<String>) {
-        let at = self.now();
+        let (at, text) = (self.now(), tame(&text));
         lock(&self.entries).push(Entry { at, text, mark });
     }
 
     pub fn entries(&self) -> Vec<Entry> {
-        lock(&self.entries).clone()
+        self.entries_from(0)
+    }
+
+    /// Those after so many.
+    pub fn entries_from(&self, place: usize) -> Vec<Entry> {
+        let entries = lock(&self.entries);
+        entries.get(place..).unwrap_or_default().to_vec()
+    }
+
+    /// So many of the last.
+    pub fn last_entries(&self, count: usize) -> Vec<Entry> {
+        let entries = lock(&self.entries);
+        entries[entries.len().saturating_sub(count)..].to_vec()
     }
 
     /// So many tills there are now.
@@ -139,5 +159,35 @@ impl Chronicle {
     /// Looks at the ledger without copying it.
     pub fn with_ledger<T>(&self, look: impl FnOnce(&Ledger) -> T) -> T {
         look(&lock(&self.ledger))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_wrote_commands_no_terminal() {
+        let chronicle = Chronicle::new(Words::of("en").unwrap());
+        let message = "\x1b[2Jgone\r\u{9b}1m\u{7}\nand more";
+        chronicle.say("warning", &[&"a", &"Failed", &message]);
+        assert_eq!(chronicle.entries()[0].text, "a: Failed: ^[[2Jgone\\r 1m ");
+    }
+
+    #[test]
+    fn entries_are_found_from_either_end() {
+        let chronicle = Chronicle::new(Words::of("en").unwrap());
+        for pod in ["a", "b", "c"] {
+            chronicle.say("kill", &[&pod]);
+        }
+        let texts = |entries: Vec<Entry>| -> Vec<String> {
+            let names = entries.into_iter().map(|entry| entry.text[..1].to_owned());
+            names.collect()
+        };
+        assert_eq!(texts(chronicle.entries()), ["a", "b", "c"]);
+        assert_eq!(texts(chronicle.entries_from(2)), ["c"]);
+        assert!(chronicle.entries_from(4).is_empty());
+        assert_eq!(texts(chronicle.last_entries(2)), ["b", "c"]);
+        assert_eq!(texts(chronicle.last_entries(9)), ["a", "b", "c"]);
     }
 }

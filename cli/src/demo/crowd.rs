@@ -7,7 +7,7 @@ use std::{
     collections::VecDeque,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -33,12 +33,19 @@ use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    chronicle::Chronicle, day::Day, ground::NodeOf, measure::Ended, stage::HOST, watch::Sight,
+    chronicle::{Chronicle, lock},
+    day::Day,
+    ground::NodeOf,
+    measure::Ended,
+    stage::HOST,
+    watch::Sight,
 };
 
 const PORT: u16 = 443;
 /// A customer leaves who is not served within this time.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Those who are inside when the day is broken off have so long.
+const GRACE: Duration = Duration::from_secs(2);
 /// How long making a connection may take, and how long a node may leave unacknowledged what was sent.
 const REACH: Duration = Duration::from_secs(1);
 /// A connection that nobody has used for so long is closed from here, well before the other side would.
@@ -72,10 +79,6 @@ pub struct Crowd {
 
 /// Why a customer was not served, in few words.
 type Why = String;
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 impl Door {
     /// A connection that is still good. The last one first: those that too many were made of come to be idle.
@@ -181,13 +184,15 @@ impl Crowd {
         }
     }
 
-    /// Customers come by the day's rate until `stop`; those who are inside then are served.
+    /// Customers come by the day's rate until `closed`; those who are inside then are served, or leave when their patience is over. Once the day is
+    /// broken off (`told`), those who are not served soon are sent away, and counted nowhere.
     pub async fn come(
-        self: &Arc<Self>,
+        self: Arc<Self>,
         day: Day,
         seed: u64,
         sight: watch::Receiver<Sight>,
-        stop: &CancellationToken,
+        closed: CancellationToken,
+        told: CancellationToken,
     ) {
         let guards = self.doors.iter().map(|door| door.guard(&sight));
         let mut inside = tokio::task::JoinSet::new();
@@ -208,43 +213,57 @@ impl Crowd {
         tokio::select! {
             () = coming => {}
             _ = futures::future::join_all(guards) => {}
-            () = stop.cancelled() => {}
+            () = closed.cancelled() => {}
         }
-        while inside.join_next().await.is_some() {}
+        let served = async { while inside.join_next().await.is_some() {} };
+        let sent_away = async {
+            told.cancelled().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        tokio::select! {
+            () = served => {}
+            () = sent_away => {}
+        }
+        inside.shutdown().await;
     }
 
     async fn visit(&self, meant: Instant) {
+        let mut at = None;
+        let visit = self.served_somewhere(&mut at);
+        let visited = tokio::time::timeout_at((meant + PATIENCE).into(), visit).await;
+        let late = |_| Err(format!("no answer within {} s", PATIENCE.as_secs()));
+        match visited.unwrap_or_else(late) {
+            Ok(version) => {
+                let latency = meant.elapsed();
+                self.chronicle.note(Ended::Answered(latency), version);
+            }
+            Err(why) => {
+                let cut = at.is_some_and(|door: &Door| door.cut.load(Ordering::Relaxed));
+                self.chronicle.note(Ended::Failed { why, cut }, None);
+            }
+        }
+    }
+
+    /// Goes by the first door behind which a connection can be made; `at`: the last that was tried.
+    async fn served_somewhere<'a>(
+        &'a self,
+        at: &mut Option<&'a Door>,
+    ) -> Result<Option<String>, Why> {
         let count = self.doors.len();
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let mut ways: Vec<&Door> = (0..count)
             .map(|n| &self.doors[(first + n) % count])
             .collect();
         ways.sort_by_key(|door| !door.open.load(Ordering::Relaxed));
-        let mut last: Option<(&Door, Why)> = None;
+        let mut last = "no node".to_owned();
         for door in ways {
-            let (sender, kept) = match self.connected(door).await {
-                Ok(connected) => connected,
-                Err(why) => {
-                    last = Some((door, why));
-                    continue;
-                }
-            };
-            let asked = self.served(door, sender, kept);
-            let left = PATIENCE.saturating_sub(meant.elapsed());
-            match tokio::time::timeout(left, asked).await {
-                Ok(Ok(version)) => {
-                    let latency = meant.elapsed();
-                    return self.chronicle.note(Ended::Answered(latency), version);
-                }
-                Ok(Err(why)) => last = Some((door, why)),
-                Err(_) => last = Some((door, format!("no answer within {} s", PATIENCE.as_secs()))),
+            *at = Some(door);
+            match self.connected(door).await {
+                Ok((sender, kept)) => return self.served(door, sender, kept).await,
+                Err(why) => last = why,
             }
-            break;
         }
-        let (cut, why) = last.map_or((false, "no node".into()), |(door, why)| {
-            (door.cut.load(Ordering::Relaxed), why)
-        });
-        self.chronicle.note(Ended::Failed { why, cut }, None);
+        Err(last)
     }
 
     /// A connection, and whether it was kept.
@@ -255,27 +274,23 @@ impl Crowd {
         }
     }
 
+    /// A new connection. How long it takes once the node has let somebody in is for the caller to limit.
     async fn connect(&self, door: &Door) -> Result<Sender, Why> {
         let told = |error: std::io::Error| format!("cannot connect: {}", error.kind());
-        let made = async {
-            let stream = tokio::time::timeout(REACH, door.stream())
-                .await
-                .map_err(|_| "cannot connect: timed out".to_owned())?
-                .map_err(told)?;
-            let stream = self.tls.connect(self.name.clone(), stream).await;
-            let stream = TokioIo::new(stream.map_err(told)?);
-            let made = http1::handshake(stream).await;
-            let (sender, connection) = made.map_err(|error| format!("cannot connect: {error}"))?;
-            skiff_watching::task::spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "a customer's connection ended");
-                }
-            });
-            Ok(sender)
-        };
-        tokio::time::timeout(PATIENCE, made)
+        let stream = tokio::time::timeout(REACH, door.stream())
             .await
-            .unwrap_or_else(|_| Err("cannot connect: timed out".into()))
+            .map_err(|_| "cannot connect: timed out".to_owned())?
+            .map_err(told)?;
+        let stream = self.tls.connect(self.name.clone(), stream).await;
+        let stream = TokioIo::new(stream.map_err(told)?);
+        let made = http1::handshake(stream).await;
+        let (sender, connection) = made.map_err(|error| format!("cannot connect: {error}"))?;
+        skiff_watching::task::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a customer's connection ended");
+            }
+        });
+        Ok(sender)
     }
 
     /// One request over a new connection, as a customer would.
@@ -336,5 +351,71 @@ async fn read(response: Response<Incoming>) -> Result<Option<String>, Why> {
     match first {
         Some(version) => Ok(Some(version.to_owned())),
         None => Err("answered by somebody else".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::{stage::Certificate, words::Words};
+
+    /// A door that takes people in and says nothing, not even who it is.
+    async fn mute() -> (tokio::net::TcpListener, SocketAddr) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    fn crowd(address: SocketAddr) -> Arc<Crowd> {
+        let node = NodeOf {
+            name: "a".into(),
+            ip: address.ip(),
+        };
+        let chronicle = Arc::new(Chronicle::new(Words::of("en").unwrap()));
+        let certificate = Certificate::make().unwrap().certificate;
+        let mut crowd = Crowd::new(&[node], &certificate, chronicle).unwrap();
+        crowd.doors[0].address = address;
+        Arc::new(crowd)
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_longer_than_patience_lasts() {
+        let (_listener, address) = mute().await;
+        let crowd = crowd(address);
+        let begun = Instant::now();
+        let meant = begun
+            .checked_sub(PATIENCE - Duration::from_millis(300))
+            .unwrap();
+        crowd.is_cut("a", true);
+        crowd.visit(meant).await;
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        let ledger = crowd.chronicle.ledger();
+        assert_eq!(ledger.why["no answer within 30 s"], 1);
+        assert_eq!((ledger.whole.failed, ledger.whole.failed_by_cut), (0, 1));
+    }
+
+    #[tokio::test]
+    async fn who_is_inside_is_sent_away_when_the_day_is_broken_off() {
+        let (listener, address) = mute().await;
+        let crowd = crowd(address);
+        let day = Day {
+            length: Duration::from_secs(60),
+            peak: 1000.0,
+        };
+        let (closed, told) = (CancellationToken::new(), CancellationToken::new());
+        let (_sender, sight) = watch::channel(Sight::default());
+        let coming = crowd
+            .clone()
+            .come(day, 1, sight, closed.clone(), told.clone());
+        let broken_off = async {
+            let inside = listener.accept().await.unwrap();
+            told.cancel();
+            closed.cancel();
+            inside
+        };
+        let limit = PATIENCE / 2;
+        let both = async { tokio::join!(coming, broken_off) };
+        tokio::time::timeout(limit, both).await.unwrap();
+        assert_eq!(crowd.chronicle.ledger().whole.requests(), 0);
     }
 }

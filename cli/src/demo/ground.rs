@@ -3,11 +3,10 @@
 //! Invariant: a cluster that was started here ends with the demo, even when the demo is killed; one that was there is left as it was.
 
 use std::{
-    fs, io,
+    fs,
     net::IpAddr,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    process::Stdio,
     time::Duration,
 };
 
@@ -18,16 +17,17 @@ use nix::{
 };
 use serde_json::Value;
 use skiff_nodeagent::network::cluster::set_cable;
-use skiff_watching::{
-    api::Api,
-    client::{Client, Remote},
-};
-use tokio::process::{Child, Command};
+use skiff_watching::{api::Api, client::Client};
+use tokio::process::Child;
 
-use super::{Wish, view::progress, words::Words};
+use super::{Wish, both, tell::progress, words::Words};
 use crate::{
-    cluster::{folders::Folders, objects::read},
-    kubeconfig::{Config, Overrides, Resolved},
+    cluster::{
+        background::{self, Outlives},
+        folders::Folders,
+        objects::read,
+        remote,
+    },
     typed::Read,
 };
 
@@ -35,11 +35,6 @@ use crate::{
 const ANSWER: Duration = Duration::from_secs(3);
 const START: Duration = Duration::from_secs(60);
 const END: Duration = Duration::from_secs(20);
-const LOOK: Duration = Duration::from_millis(20);
-/// What the cluster writes, beside its data.
-const LOG: &str = "log";
-/// What `up` says when it is ready.
-const READY: &str = "Ctrl-C ends it.";
 
 /// A node that takes customers in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,13 +65,17 @@ struct Own {
 }
 
 impl Ground {
-    /// The cluster that the kubeconfig names, if it runs and serves Ingresses; else one that is started.
+    /// The cluster that the kubeconfig names, if it runs and serves Ingresses; else one that is started, unless the kubeconfig was asked for.
     /// That one is made so that it can outlive the demo, if it is to be kept.
     pub async fn find(wish: &Wish, words: &Words) -> anyhow::Result<Ground> {
         match running(wish, words).await {
-            Some(ground) => Ok(ground),
-            None => start(usize::try_from(wish.nodes)?, wish.keep, words).await,
+            Ok(Some(ground)) => return Ok(ground),
+            Ok(None) => {}
+            // who names a cluster wants no other
+            Err(error) if !wish.kubeconfig.is_empty() => return Err(error),
+            Err(error) => progress(&words.say("not-usable", &[&format!("{error:#}")])),
         }
+        start(usize::try_from(wish.nodes)?, wish.keep, words).await
     }
 
     /// Whether its nodes and containers can be got at from this machine.
@@ -91,36 +90,22 @@ impl Ground {
     }
 
     /// Kills the process of a pod's container, as the kernel would.
-    pub fn kill(&self, pod: &str) -> anyhow::Result<()> {
+    pub async fn kill(&self, pod: &str) -> anyhow::Result<()> {
         let here = self.here.as_ref().context("the containers are not here")?;
-        let pid = process_of(&here.instance, pod)
-            .with_context(|| format!("no process of the pod {pod} was found"))?;
+        let (instance, name) = (here.instance.clone(), pod.to_owned());
+        // it reads of every process of the machine
+        let found = tokio::task::spawn_blocking(move || process_of(&instance, &name)).await?;
+        let pid = found.with_context(|| format!("no process of the pod {pod} was found"))?;
         Ok(kill(pid, Signal::SIGKILL)?)
     }
 
     /// Ends a cluster that was started here, or leaves it running.
     pub async fn end(self, keep: bool) -> anyhow::Result<()> {
-        let Some(mut own) = self.own else {
-            return Ok(());
-        };
-        if keep {
-            // from here on it is nobody's child
-            return Ok(());
+        match self.own {
+            Some(own) if !keep => own.end(END).await,
+            // one that is kept is nobody's child from here on
+            _ => Ok(()),
         }
-        own.interrupt()?;
-        let ended = tokio::time::timeout(END, own.child.wait()).await;
-        if ended.is_err() {
-            own.child.kill().await?;
-        }
-        fs::remove_dir_all(&own.folder)
-            .with_context(|| format!("cannot remove {}", own.folder.display()))?;
-        if ended.is_err() {
-            bail!(
-                "the cluster did not end within {} s and was killed",
-                END.as_secs()
-            );
-        }
-        Ok(())
     }
 
     /// Where a cluster that was started here has its things.
@@ -130,8 +115,31 @@ impl Ground {
 }
 
 impl Own {
-    fn log(&self) -> PathBuf {
-        self.folder.join(LOG)
+    /// Ends it, by force if it has not within `limit`, and removes all of it; says all that went wrong.
+    async fn end(mut self, limit: Duration) -> anyhow::Result<()> {
+        let mut failed = Vec::new();
+        if let Err(error) = self.interrupt() {
+            failed.push(format!("cannot interrupt the cluster: {error}"));
+        }
+        match tokio::time::timeout(limit, self.child.wait()).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => failed.push(format!("cannot wait for the cluster: {error}")),
+            Err(_) => {
+                failed.push(format!(
+                    "the cluster did not end within {limit:?} and was killed"
+                ));
+                if let Err(error) = self.child.kill().await {
+                    failed.push(format!("cannot kill it: {error}"));
+                }
+            }
+        }
+        if let Err(error) = fs::remove_dir_all(&self.folder) {
+            failed.push(format!("cannot remove {}: {error}", self.folder.display()));
+        }
+        match failed.is_empty() {
+            true => Ok(()),
+            false => bail!("{}", failed.join("; ")),
+        }
     }
 
     fn interrupt(&self) -> anyhow::Result<()> {
@@ -161,67 +169,39 @@ fn process_of(instance: &str, pod: &str) -> Option<Pid> {
     pids.next().map(Pid::from_raw)
 }
 
-fn remote(resolved: &Resolved) -> anyhow::Result<Remote> {
-    let text = |bytes: &Vec<u8>| String::from_utf8(bytes.clone());
-    let credentials = &resolved.credentials;
-    if credentials.exec.is_some() || credentials.basic.is_some() {
-        bail!("only certificates and tokens are shown to a server here");
-    }
-    let identity = match &credentials.certificate {
-        Some((certificate, key)) => Some((text(certificate)?, text(key)?)),
-        None => None,
+/// The cluster that the kubeconfig names; nothing if it names none.
+///
+/// # Errors
+/// Why the day cannot be played on it.
+async fn running(wish: &Wish, words: &Words) -> anyhow::Result<Option<Ground>> {
+    let remote = match wish.kubeconfig.as_str() {
+        "" => remote::of_kubeconfig("")?,
+        path => Some(remote::of_file(Path::new(path))?),
     };
-    Ok(Remote {
-        server: resolved.server.clone(),
-        authority: resolved.authority.as_ref().map(text).transpose()?,
-        identity,
-        token: credentials.token.clone(),
-    })
-}
-
-fn connect(kubeconfig: &str) -> anyhow::Result<Option<(String, Api)>> {
-    let config = Config::load(kubeconfig)?;
-    if config.current_context.is_empty() {
+    let Some(remote) = remote else {
         return Ok(None);
-    }
-    let resolved = config.resolve(&Overrides::default())?;
-    let client = Client::remote(&remote(&resolved)?)?;
-    Ok(Some((resolved.server, Api::new(client, "skiff-demo"))))
-}
-
-/// The cluster that the kubeconfig names, unless the day cannot be played on it; then it is said why.
-async fn running(wish: &Wish, words: &Words) -> Option<Ground> {
-    let (server, api) = match connect(&wish.kubeconfig) {
-        Ok(found) => found?,
-        Err(error) => {
-            progress(&words.say("not-usable", &[&format!("{error:#}")]));
-            return None;
-        }
     };
-    let class = "/apis/networking.k8s.io/v1/ingressclasses/skiff";
-    match tokio::time::timeout(ANSWER, api.get_text(class)).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) => {
-            progress(&words.say("not-usable", &[&format!("{server}: {error}")]));
-            return None;
-        }
-        Err(_) => {
-            progress(&words.say("no-answer", &[&server]));
-            return None;
-        }
+    let api = Api::new(Client::remote(&remote)?, "skiff-demo");
+    let server = remote.server;
+    let late = |_| words.say("no-answer", &[&server]);
+    let class = api.get_text("/apis/networking.k8s.io/v1/ingressclasses/skiff");
+    let class = tokio::time::timeout(ANSWER, class).await.map_err(late);
+    class
+        .map_err(anyhow::Error::msg)?
+        .with_context(|| server.clone())?;
+    let found = tokio::time::timeout(ANSWER, nodes(&api)).await;
+    let found = found.map_err(late).map_err(anyhow::Error::msg)?;
+    let nodes = found.with_context(|| server.clone())?;
+    if nodes.is_empty() {
+        bail!("{}", words.say("no-nodes", &[&server]));
     }
-    let nodes = nodes(&api).await.ok().filter(|nodes| !nodes.is_empty());
-    let Some(nodes) = nodes else {
-        progress(&words.say("no-nodes", &[&server]));
-        return None;
-    };
     progress(&words.say("runs", &[&server]));
-    Some(Ground {
+    Ok(Some(Ground {
         here: here(&wish.data_dir, &server),
         api,
         nodes,
         own: None,
-    })
+    }))
 }
 
 /// Where the cluster of this address is on this machine, if it is the one of this folder and may be got at.
@@ -269,16 +249,30 @@ async fn start(count: usize, keep: bool, words: &Words) -> anyhow::Result<Ground
         .mode(0o700)
         .create(&folder)
         .with_context(|| format!("cannot make {}", folder.display()))?;
-    let (data, kubeconfig) = (folder.join("data"), folder.join("kubeconfig"));
-    let child = up(count, &folder, &data, &kubeconfig, keep)?;
+    let kubeconfig = folder.join("kubeconfig");
+    let started = async {
+        let folders = Folders::at(&folder.join("data").to_string_lossy())?;
+        let child = up(count, &folders, &kubeconfig, keep)?;
+        anyhow::Ok((folders, child))
+    };
+    let (folders, child) = match started.await {
+        Ok(started) => started,
+        Err(error) => {
+            let removed = fs::remove_dir_all(&folder)
+                .with_context(|| format!("cannot remove {}", folder.display()));
+            return both(Err(error), removed);
+        }
+    };
     let mut own = Own { child, folder };
     let connected = async {
-        wait_until_ready(&mut own).await?;
-        let found = connect(&kubeconfig.to_string_lossy())?;
-        let (_, api) = found.context("the cluster wrote no kubeconfig")?;
+        let ready = background::wait_until_ready(&folders, &mut own.child);
+        tokio::time::timeout(START, ready)
+            .await
+            .context("the cluster is not ready in time")??;
+        let remote = remote::of_file(&kubeconfig)?;
+        let api = Api::new(Client::remote(&remote)?, "skiff-demo");
         Ok((nodes(&api).await?, api))
     };
-    let folders = Folders::at(&data.to_string_lossy())?;
     match connected.await {
         Ok((nodes, api)) => Ok(Ground {
             here: Some(Here {
@@ -290,81 +284,29 @@ async fn start(count: usize, keep: bool, words: &Words) -> anyhow::Result<Ground
             own: Some(own),
         }),
         Err(error) => {
-            let log = fs::read_to_string(own.log()).unwrap_or_default();
-            own.interrupt()?;
-            let _ = tokio::time::timeout(END, own.child.wait()).await;
-            let _ = fs::remove_dir_all(&own.folder);
-            Err::<_, anyhow::Error>(error).context(log)
+            let error: anyhow::Error = error;
+            let error = error.context(background::said(&folders));
+            both(Err(error), own.end(END).await)
         }
     }
 }
 
-/// `skiff up` with what makes a node's loss known soon, in a group of its own so that the terminal's Ctrl-C is the demo's alone.
-///
-/// Unless it is to be kept, it ends when the demo does, whichever way.
-fn up(
-    count: usize,
-    folder: &Path,
-    data: &Path,
-    kubeconfig: &Path,
-    keep: bool,
-) -> anyhow::Result<Child> {
-    let log = fs::File::create(folder.join(LOG))?;
-    let mut command = Command::new("/proc/self/exe");
-    command
-        .arg0("skiff")
-        .args(["up", "--listen=127.0.0.1:0"])
-        .arg(format!("--nodes={count}"))
-        .arg(format!("--data-dir={}", data.display()))
-        .arg(format!("--kubeconfig={}", kubeconfig.display()))
-        .args([
-            "--node-monitor-period=500ms",
-            "--node-monitor-grace-period=8s",
-        ])
-        .args([
-            "--node-lease-duration=8s",
-            "--horizontal-pod-autoscaler-sync-period=5s",
-        ])
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .process_group(0);
-    if keep {
-        return command.spawn().context("cannot start a cluster");
-    }
-    let parent = std::process::id();
-    // SAFETY: between fork and exec it makes two system calls and allocates nothing
-    unsafe {
-        command.pre_exec(move || {
-            nix::sys::prctl::set_pdeathsig(Signal::SIGINT)?;
-            match std::os::unix::process::parent_id() == parent {
-                true => Ok(()),
-                // it died before it was asked for a signal
-                false => Err(io::Error::from(io::ErrorKind::BrokenPipe)),
-            }
-        });
-    }
-    command.spawn().context("cannot start a cluster")
-}
-
-/// Waits until `up` has written into its log that it is ready. It writes into a file, as it may outlive the demo.
-async fn wait_until_ready(own: &mut Own) -> anyhow::Result<()> {
-    let log = own.log();
-    let ready = async {
-        loop {
-            let said = fs::read_to_string(&log)?;
-            if said.lines().any(|line| line == READY) {
-                return Ok(());
-            }
-            if let Some(status) = own.child.try_wait()? {
-                bail!("the cluster did not start ({status})");
-            }
-            tokio::time::sleep(LOOK).await;
-        }
+/// `skiff up` with what makes a node's loss known soon. Unless it is to be kept, it ends when the demo does, whichever way.
+fn up(count: usize, folders: &Folders, kubeconfig: &Path, keep: bool) -> anyhow::Result<Child> {
+    let args = [
+        "--listen=127.0.0.1:0".to_owned(),
+        format!("--nodes={count}"),
+        format!("--data-dir={}", folders.data.display()),
+        format!("--kubeconfig={}", kubeconfig.display()),
+        "--node-monitor-period=500ms".to_owned(),
+        "--node-monitor-grace-period=8s".to_owned(),
+        "--horizontal-pod-autoscaler-sync-period=5s".to_owned(),
+    ];
+    let outlives = match keep {
+        true => Outlives::Us,
+        false => Outlives::Nobody,
     };
-    tokio::time::timeout(START, ready)
-        .await
-        .context("the cluster is not ready in time")?
+    background::start(folders, args, outlives)
 }
 
 #[cfg(test)]
@@ -394,14 +336,73 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_server_that_cannot_be_shown_who_asks() {
-        let mut resolved = Resolved {
-            server: "https://a".into(),
-            ..Resolved::default()
-        };
-        assert!(remote(&resolved).is_ok());
-        resolved.credentials.basic = Some(("a".into(), "b".into()));
-        assert!(remote(&resolved).is_err());
+    fn wish(kubeconfig: &Path) -> Wish {
+        let mut wish = crate::demo::tests::wish();
+        wish.kubeconfig = kubeconfig.display().to_string();
+        wish
+    }
+
+    #[tokio::test]
+    async fn a_kubeconfig_that_was_asked_for_must_be_usable() {
+        let words = Words::of("en").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config");
+        // nobody listens at a port that was let go of
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = closed.local_addr().unwrap();
+        drop(closed);
+        let config = format!(
+            "current-context: a\ncontexts: [{{name: a, context: {{cluster: a}}}}]\nclusters: [{{name: a, cluster: {{server: 'https://{address}', insecure-skip-tls-verify: true}}}}]"
+        );
+        for (text, named) in [
+            (None, "no such file"),
+            (Some("{"), "config"),
+            (Some("{}"), "no current context"),
+            (Some(config.as_str()), &address.to_string()),
+        ] {
+            if let Some(text) = text {
+                std::fs::write(&file, text).unwrap();
+            }
+            let found = Ground::find(&wish(&file), &words).await;
+            let error = format!("{:#}", found.err().unwrap());
+            assert!(error.contains(named), "{text:?}: {error}");
+        }
+    }
+
+    /// A cluster that is a shell.
+    async fn own(script: &str) -> (tempfile::TempDir, Own) {
+        use tokio::io::AsyncReadExt;
+        let around = tempfile::tempdir().unwrap();
+        let folder = around.path().join("folder");
+        fs::create_dir(&folder).unwrap();
+        let mut child = tokio::process::Command::new("sh")
+            .args(["-c", script])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = [0; 1];
+        let out = child.stdout.as_mut().unwrap();
+        out.read_exact(&mut said).await.unwrap();
+        (around, Own { child, folder })
+    }
+
+    #[tokio::test]
+    async fn a_cluster_is_ended_and_nothing_of_it_stays() {
+        let (_around, willing) = own("trap 'exit 0' INT; echo; while :; do sleep 0.01; done").await;
+        let folder = willing.folder.clone();
+        willing.end(END).await.unwrap();
+        assert!(!folder.exists());
+
+        let (_around, deaf) = own("trap '' INT; echo; exec sleep 600").await;
+        let (folder, pid) = (deaf.folder.clone(), deaf.child.id().unwrap());
+        fs::remove_dir(&folder).unwrap();
+        let error = deaf.end(Duration::from_millis(50)).await.unwrap_err();
+        let error = error.to_string();
+        assert!(
+            error.contains("was killed") && error.contains("cannot remove"),
+            "{error}"
+        );
+        let pid = Pid::from_raw(i32::try_from(pid).unwrap());
+        assert_eq!(kill(pid, None), Err(nix::errno::Errno::ESRCH));
     }
 }

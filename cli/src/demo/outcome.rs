@@ -32,7 +32,7 @@ pub struct Outcome {
     pub versions: BTreeMap<String, u64>,
     /// Tills before the crowd came, and the most that there were to be.
     pub tills: (usize, usize),
-    /// From when the crowd began to come to the first till that was opened for it, and to the last.
+    /// From when the crowd began to come to the first till that was opened for it, and to the last; a till is opened when it is wanted and ready.
     pub scale_up: Option<f64>,
     pub scale_up_whole: Option<f64>,
     /// From when the crowd had gone to when there were as many tills as in the morning.
@@ -46,18 +46,21 @@ pub struct Outcome {
     pub damage: Damage,
 }
 
+/// The longest of all times; nothing if one of them is not known, or there are none.
+fn longest(times: impl Iterator<Item = Option<f64>>) -> Option<f64> {
+    let known: Option<Vec<f64>> = times.collect();
+    known?.into_iter().reduce(f64::max)
+}
+
 impl Outcome {
     pub fn of(chronicle: &Chronicle, day: &Day, sight: &Sight, damage: Damage) -> Outcome {
         let ledger = chronicle.ledger();
-        let whole = ledger.whole();
+        let whole = &ledger.whole;
         let scaling = Scaling::of(&chronicle.counts(), day);
-        let longest = |cut: bool| {
+        let healed = |cut: bool| {
             let wounds = damage.wounds.iter();
-            let wounds: Vec<_> = wounds.filter(|w| (w.how == How::Cut) == cut).collect();
-            let healed = wounds.iter().filter_map(|wound| wound.healed);
-            // one that was not healed has no time, and so have all
-            let all = wounds.iter().all(|wound| wound.healed.is_some());
-            healed.reduce(f64::max).filter(|_| all)
+            let wounds = wounds.filter(|wound| (wound.how == How::Cut) == cut);
+            longest(wounds.map(|wound| wound.healed))
         };
         Outcome {
             seconds: chronicle.now().as_secs_f64(),
@@ -72,8 +75,8 @@ impl Outcome {
             scale_up: scaling.up,
             scale_up_whole: scaling.up_whole,
             scale_down: scaling.down,
-            heal: longest(false),
-            heal_cut: longest(true),
+            heal: healed(false),
+            heal_cut: healed(true),
             thief: sight.thief.clone(),
             vault: sight.vault.clone(),
             damage,
@@ -88,7 +91,7 @@ impl Outcome {
             None => none(),
         };
         let seconds = |value: Option<f64>| number(value, 1, "s");
-        let left = self.damage.left.iter().copied().reduce(f64::max);
+        let left = longest(self.damage.left.iter().copied());
         let tills = format!("{} → {}", self.tills.0, self.tills.1);
         let rows = [
             ("row-requests", self.requests.to_string()),
@@ -106,6 +109,7 @@ impl Outcome {
             ("row-update", seconds(self.damage.update)),
             ("row-thief", self.thief.attempts.to_string()),
             ("row-thief-in", self.thief.successes.to_string()),
+            ("row-thief-lost", self.thief.unknown.to_string()),
             ("row-vault", self.vault.deliveries.to_string()),
         ];
         let told = rows.into_iter();
@@ -150,8 +154,8 @@ impl Scaling {
             after.filter(|count| count.at < gone || count.ready > before)
         };
         let since = |at: Duration, from: Duration| at.saturating_sub(from).as_secs_f64();
-        let when = |ready: usize| {
-            let reached = crowded().find(|count| count.ready >= ready);
+        let when = |tills: usize| {
+            let reached = crowded().find(|count| count.ready.min(count.wanted as usize) >= tills);
             reached
                 .filter(|_| most > before)
                 .map(|count| since(count.at, comes))
@@ -159,7 +163,7 @@ impl Scaling {
         // the last time that there were more than in the morning
         let last = counts
             .iter()
-            .rposition(|count| count.wanted as usize > before);
+            .rposition(|count| count.ready.max(count.wanted as usize) > before);
         let down = last.and_then(|place| counts.get(place + 1));
         Scaling {
             tills: (before, most),
@@ -217,7 +221,7 @@ mod tests {
             tills: (2, 6),
             up: Some(8.0),
             up_whole: Some(14.0),
-            down: Some(16.0),
+            down: Some(18.0),
         };
         assert_eq!(Scaling::of(&seen, &day()), scaling);
         // nothing happened
@@ -226,6 +230,10 @@ mod tests {
             ..Scaling::default()
         };
         assert_eq!(Scaling::of(&counts(&[(0, 2, 2)]), &day()), scaling);
+        // a rolling update's surge is nothing that the autoscaler opened
+        let seen = counts(&[(0, 2, 2), (20, 4, 2), (22, 2, 2), (30, 2, 4), (33, 4, 4)]);
+        let scaling = Scaling::of(&seen, &day());
+        assert_eq!((scaling.up, scaling.up_whole), (Some(27.0), Some(27.0)));
         // it did not come down
         let seen = counts(&[(0, 2, 2), (12, 3, 4)]);
         assert_eq!(Scaling::of(&seen, &day()).down, None);
@@ -258,6 +266,10 @@ mod tests {
             wound(How::Deleted, None),
         ]);
         assert_eq!((one_not.heal, one_not.heal_cut), (None, None));
+        let left = |left: &[Option<f64>]| longest(left.iter().copied());
+        assert_eq!(left(&[Some(1.0), Some(3.0), Some(2.0)]), Some(3.0));
+        assert_eq!(left(&[Some(1.0), None]), None);
+        assert_eq!(left(&[]), None);
         let table = one_not.table(&words);
         assert!(table.contains('–') && !table.contains("row-"), "{table}");
     }

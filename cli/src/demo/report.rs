@@ -2,15 +2,19 @@
 //!
 //! Invariant: whatever is put into the page is text there, never markup.
 
-use std::{fmt::Write, time::Duration};
+use std::{fmt::Write, fs::File, io, time::Duration};
+
+use anyhow::Context;
 
 use super::{
     chronicle::{Count, Entry},
     measure::Ledger,
     outcome::Outcome,
+    tell::progress,
     view::clock,
     words::Words,
 };
+use crate::print::html::escape_html;
 
 const PAGE: &str = include_str!("page.html");
 /// Size of a plot, and what its axes take of it.
@@ -59,19 +63,50 @@ impl Place {
     }
 }
 
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => out += "&amp;",
-            '<' => out += "&lt;",
-            '>' => out += "&gt;",
-            '"' => out += "&quot;",
-            '\'' => out += "&#39;",
-            other => out.push(other),
+/// The file that the page is to be written into.
+#[derive(Debug)]
+pub struct Sheet {
+    path: String,
+    /// It was not there before.
+    made: bool,
+}
+
+impl Sheet {
+    /// Sees that it can be written, and leaves what is in it.
+    pub fn open(path: &str) -> anyhow::Result<Sheet> {
+        let open = |new: bool| {
+            let mut options = File::options();
+            options.append(true).create_new(new).open(path)
+        };
+        let opened = match open(true) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                open(false).map(|_| false)
+            }
+            made => made.map(|_| true),
+        };
+        Ok(Sheet {
+            made: opened.with_context(|| format!("cannot write {path}"))?,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Puts the page in, in place of what was there.
+    pub fn write(&mut self, page: &str) -> anyhow::Result<()> {
+        std::fs::write(&self.path, page).with_context(|| format!("cannot write {}", self.path))?;
+        self.made = false;
+        Ok(())
+    }
+}
+
+impl Drop for Sheet {
+    /// One that was made and has no page goes.
+    fn drop(&mut self) {
+        if self.made
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
+            progress(&format!("cannot remove {}: {error}", self.path));
         }
     }
-    out
 }
 
 impl Report<'_> {
@@ -80,11 +115,11 @@ impl Report<'_> {
         let words = self.words;
         let version = env!("CARGO_PKG_VERSION");
         let made_by = words.say("made-by", &[&version, &self.nodes, &self.peak]);
-        let text = |word: &str| escaped(&words.word(word));
+        let text = |word: &str| escape_html(&words.word(word));
         let parts = [
             ("language", words.language.to_owned()),
             ("title", text("title")),
-            ("made-by", escaped(&made_by)),
+            ("made-by", escape_html(&made_by)),
             ("what", text("what")),
             ("figure", text("figure")),
             ("happened", text("happened")),
@@ -109,8 +144,8 @@ impl Report<'_> {
         let row = |(what, it): &(String, String)| {
             format!(
                 "<tr><td>{}</td><td>{}</td></tr>\n",
-                escaped(what),
-                escaped(it)
+                escape_html(what),
+                escape_html(it)
             )
         };
         rows.iter().map(row).collect()
@@ -123,7 +158,7 @@ impl Report<'_> {
             } else {
                 ""
             };
-            let (at, text) = (clock(entry.at), escaped(&entry.text));
+            let (at, text) = (clock(entry.at), escape_html(&entry.text));
             format!("<tr{class}><td>{at}</td><td>{text}</td></tr>\n")
         };
         self.entries.iter().map(entry).collect()
@@ -198,7 +233,7 @@ impl Report<'_> {
                 .iter()
                 .map(|(at, value)| format!("{:.1},{:.1}", place.x(*at), place.y(*value)))
                 .collect();
-            let (class, points, name) = (line.class, points.join(" "), escaped(&line.name));
+            let (class, points, name) = (line.class, points.join(" "), escape_html(&line.name));
             put(
                 &mut svg,
                 format_args!("<polyline class=\"{class}\" points=\"{points}\"/>\n"),
@@ -208,7 +243,7 @@ impl Report<'_> {
                 format_args!("<span class=\"key\"><i class=\"{class}\"></i>{name}</span>"),
             );
         }
-        let name = escaped(&self.words.word(word));
+        let name = escape_html(&self.words.word(word));
         format!(
             "<h2>{name}</h2>\n<div>{keys}</div>\n<svg role=\"img\" aria-label=\"{name}\" viewBox=\"0 0 {WIDTH} {HEIGHT}\">\n{svg}</svg>\n"
         )
@@ -260,7 +295,7 @@ impl Report<'_> {
                 ),
             );
             if x - last >= APART {
-                let mark = escaped(mark);
+                let mark = escape_html(mark);
                 put(
                     &mut svg,
                     format_args!(
@@ -357,7 +392,7 @@ mod tests {
         // three plots have a line and a word for the one act
         assert_eq!(page.matches(">a&lt;b</text>").count(), 3);
         assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt; {{rows}}"));
-        assert!(page.contains("&lt;b&gt;&amp;&quot;"));
+        assert!(page.contains("&lt;b&gt;&amp;&#34;"));
         assert!(!page.contains("<script") && !page.contains("<b>"));
         // it asks for nothing
         for way in ["http:", "https:", "src=", "@import", "url("] {
@@ -372,5 +407,25 @@ mod tests {
         let page = page("fr");
         assert!(page.contains("<html lang=\"fr\">") && page.contains("Requêtes"));
         assert!(!page.contains("Requests"));
+    }
+
+    #[test]
+    fn a_file_that_was_there_is_left_until_there_is_a_page() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let (old, new) = (path("old"), path("new"));
+        std::fs::write(&old, "yesterday's").unwrap();
+        let read = |path: &str| std::fs::read_to_string(path).ok();
+        let open = |path: &str| Sheet::open(path).unwrap();
+        let (mut sheet, _) = (open(&old), open(&new));
+        assert_eq!(read(&old).as_deref(), Some("yesterday's"));
+        assert_eq!(read(&new), None, "it was made for nothing");
+        sheet.write("a").unwrap();
+        open(&new).write("b").unwrap();
+        drop(sheet);
+        assert_eq!(read(&old).as_deref(), Some("a"));
+        assert_eq!(read(&new).as_deref(), Some("b"));
+        let error = Sheet::open(&path("no/such")).err().unwrap().to_string();
+        assert!(error.contains("no/such"), "{error}");
     }
 }

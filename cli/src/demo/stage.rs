@@ -1,13 +1,13 @@
-//! Puts the shop up in a namespace of its own, and takes it down.
+//! Puts the shop up in its namespace, which `claim` makes and takes away.
 //!
 //! Invariant: the walls stand before there is anything behind them; the day begins when a customer is served by every node.
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
-use skiff_watching::api::{Api, Delete};
+use skiff_watching::api::Api;
 
 use super::ground::NodeOf;
 use crate::{
@@ -42,16 +42,10 @@ impl Certificate {
 
 /// Puts everything up; nothing is ready when this returns.
 pub async fn put_up(api: &Api, nodes: &[NodeOf], tls: &Certificate) -> anyhow::Result<()> {
-    take_down(api).await?;
-    let own = [namespace(), secret(tls), walls(nodes)];
-    for object in own {
+    for object in [secret(tls), walls(nodes)] {
         objects::apply(api, &object.to_string(), NAMESPACE).await?;
     }
     objects::apply(api, MANIFEST, NAMESPACE).await
-}
-
-fn namespace() -> Value {
-    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
 }
 
 fn secret(tls: &Certificate) -> Value {
@@ -70,28 +64,6 @@ fn walls(nodes: &[NodeOf]) -> Value {
     json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "till"},
         "spec": {"podSelector": {"matchLabels": {"app": "till"}}, "policyTypes": ["Ingress"],
             "ingress": [{"from": from, "ports": [{"port": "http"}]}]}})
-}
-
-/// Takes the shop down with all that is in its namespace, and waits until it is gone.
-pub async fn take_down(api: &Api) -> anyhow::Result<()> {
-    let path = format!("/api/v1/namespaces/{NAMESPACE}");
-    match api.delete_path(&path, &Delete::default()).await {
-        Err(error) if error.is_not_found() => return Ok(()),
-        // it is going already
-        Err(error) if error.is_conflict() => {}
-        deleted => deleted.with_context(|| format!("DELETE {path}"))?,
-    }
-    let gone = async {
-        loop {
-            match api.get_text(&path).await {
-                Err(error) if error.is_not_found() => return Ok(()),
-                Err(error) => bail!("GET {path}: {error}"),
-                Ok(_) => tokio::time::sleep(LOOK).await,
-            }
-        }
-    };
-    let limit = format!("the namespace {NAMESPACE} is not gone after {PATIENCE:?}");
-    tokio::time::timeout(PATIENCE, gone).await.context(limit)?
 }
 
 /// Waits until the tills, the vault and the thief are there, and the Ingress tells of every node.

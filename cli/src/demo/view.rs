@@ -1,36 +1,26 @@
-//! The day in the terminal: drawn anew some times a second, or told in lines where there is no terminal.
+//! A drawing of the day, as lines for a terminal.
 //!
-//! Invariant: the terminal is given back as it was, whichever way the day ends; a drawing is never larger than the terminal.
+//! Invariant: a drawing is never larger than the terminal.
 
-use std::{
-    collections::BTreeMap,
-    io::{IsTerminal, Write},
-    time::Duration,
-};
-
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    chronicle::{Chronicle, Entry},
+    chronicle::Entry,
     day::Day,
-    measure::{Ledger, Second},
+    measure::Second,
     watch::{Sight, Till},
     words::Words,
 };
 
-const DRAW: Duration = Duration::from_millis(250);
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 /// Columns of the words that lines begin with.
 const LABEL: usize = 12;
-/// A terminal that does not say how large it is.
-const USUAL: (usize, usize) = (80, 24);
 
 /// All that a drawing shows.
 pub struct Frame<'a> {
     pub now: Duration,
     pub day: &'a Day,
-    /// Of each second that is over.
+    /// Of the last seconds that are over, as many as there is room for.
     pub requests: Vec<f64>,
     pub p99: Vec<f64>,
     pub tills: Vec<f64>,
@@ -78,24 +68,64 @@ fn bars(values: &[f64], width: usize) -> String {
     values.iter().map(bar).collect()
 }
 
-/// Text cut off at a number of columns; what has colours is short enough by itself.
-fn cut(text: &str, width: usize) -> String {
-    text.chars().take(width).collect()
+/// Columns that a character takes, at most: those that are known to take one, and all others as two.
+fn columns(letter: char) -> usize {
+    let narrow =
+        matches!(letter, '\0'..='\u{10ff}' | '\u{2000}'..='\u{22ff}' | '\u{2500}'..='\u{25fc}');
+    if narrow { 1 } else { 2 }
 }
 
-fn number(words: &Words, value: Option<f64>) -> String {
+/// Text cut off at a number of columns.
+fn cut(text: &str, width: usize) -> String {
+    let mut taken = 0;
+    let fits = |letter: &char| {
+        taken += columns(*letter);
+        taken <= width
+    };
+    text.chars().take_while(fits).collect()
+}
+
+/// Plain text with the colour that it is to have.
+type Piece = (Option<Colour>, String);
+
+/// Pieces as one line: cut first, then painted, as what paints takes no columns.
+fn painted(pieces: impl IntoIterator<Item = Piece>, width: usize, paint: Paint) -> String {
+    let (mut line, mut left) = (String::new(), width);
+    for (colour, text) in pieces {
+        let shown = cut(&text, left);
+        // nothing comes after what is cut off
+        left = match shown == text {
+            true => left - shown.chars().map(columns).sum::<usize>(),
+            false => 0,
+        };
+        line += &match colour {
+            Some(colour) if !shown.is_empty() => paint.on(colour, &shown),
+            _ => shown,
+        };
+    }
+    line
+}
+
+/// Columns of a plot's bars.
+pub fn room(width: usize) -> usize {
+    width.saturating_sub(LABEL + 10).max(8)
+}
+
+/// A figure, with a decimal where it is small; nothing is a dash.
+pub fn number(words: &Words, value: Option<f64>) -> String {
     value.map_or("–".into(), |value| {
         words.number(value, usize::from(value < 10.0))
     })
 }
 
-fn till(of: &Till, paint: Paint) -> String {
-    match (of.leaving, of.ready) {
-        (true, _) => paint.on(Colour::Red, "×"),
-        (false, false) => paint.on(Colour::Yellow, "□"),
-        (false, true) if of.version == "v1" => paint.on(Colour::Green, "■"),
-        (false, true) => paint.on(Colour::Cyan, "◆"),
-    }
+fn till(of: &Till) -> Piece {
+    let (colour, sign) = match (of.leaving, of.ready) {
+        (true, _) => (Colour::Red, "×"),
+        (false, false) => (Colour::Yellow, "□"),
+        (false, true) if of.version == "v1" => (Colour::Green, "■"),
+        (false, true) => (Colour::Cyan, "◆"),
+    };
+    (Some(colour), sign.to_owned())
 }
 
 /// The drawing, a line after the other.
@@ -143,7 +173,7 @@ pub fn draw(frame: &Frame, (width, height): (usize, usize), paint: Paint) -> Vec
 
 /// What was asked, how long it took and how many tills there were, each as bars.
 fn plots(frame: &Frame, width: usize) -> Vec<String> {
-    let room = width.saturating_sub(LABEL + 10).max(8);
+    let room = room(width);
     let sight = frame.sight;
     let last = |values: &[f64]| values.last().map_or(String::new(), |v| format!("{v:.0}"));
     let ready: [&dyn std::fmt::Display; 2] = [&sight.ready(), &sight.wanted];
@@ -185,171 +215,24 @@ fn nodes(sight: &Sight, words: &Words, width: usize, paint: Paint) -> Vec<String
     }
     let line = |(node, tills): (&str, Vec<&Till>)| {
         let room = width.saturating_sub(30).max(2) / 2;
-        let shown: Vec<String> = tills.iter().take(room).map(|of| till(of, paint)).collect();
-        let lost = match sight.nodes.get(node) {
-            Some(false) => paint.on(Colour::Red, &words.word("cut-off")),
-            _ => String::new(),
-        };
-        let line = format!("{:<LABEL$} {} {lost}", cut(node, LABEL), shown.join(" "));
-        line.trim_end().to_owned()
+        let name = cut(node, LABEL);
+        let mut pieces: Vec<Piece> = Vec::new();
+        let plain = |text: String| (None, text);
+        let pad = LABEL - name.chars().count();
+        pieces.push(plain(name));
+        for (place, of) in tills.iter().take(room).enumerate() {
+            let space = if place == 0 { pad + 1 } else { 1 };
+            pieces.push(plain(" ".repeat(space)));
+            pieces.push(till(of));
+        }
+        if sight.nodes.get(node) == Some(&false) {
+            let space = if tills.is_empty() { pad + 2 } else { 1 };
+            pieces.push(plain(" ".repeat(space)));
+            pieces.push((Some(Colour::Red), words.word("cut-off")));
+        }
+        painted(pieces, width, paint)
     };
     tills.into_iter().map(line).collect()
-}
-
-/// Columns and lines of the terminal, each time anew, as it may be made larger.
-fn size() -> (usize, usize) {
-    let mut size = libc::winsize {
-        ws_row: 0,
-        ws_col: 0,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
-    // SAFETY: it writes into `size`, which is there for as long as the call takes
-    let known = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) } == 0;
-    match (known, size.ws_col, size.ws_row) {
-        (true, columns, rows) if columns > 0 && rows > 0 => (columns.into(), rows.into()),
-        _ => USUAL,
-    }
-}
-
-/// Writes into the terminal. One that is gone does not keep the day from being cleared away.
-fn write(bytes: &[u8]) {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(bytes).and_then(|()| out.flush());
-}
-
-/// A line about how it goes, beside what is printed; the same holds for it.
-pub fn progress(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
-}
-
-/// The terminal's other screen, for as long as this is there.
-struct Screen;
-
-impl Screen {
-    fn take() -> Screen {
-        write(b"\x1b[?1049h\x1b[?25l");
-        Screen
-    }
-
-    fn show(&self, lines: &[String]) {
-        let mut text = String::from("\x1b[H");
-        for line in lines {
-            text += line;
-            text += "\x1b[K\r\n";
-        }
-        text += "\x1b[J";
-        write(text.as_bytes());
-    }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        write(b"\x1b[?25h\x1b[?1049l");
-    }
-}
-
-/// Whether the day can be drawn.
-pub fn is_terminal() -> bool {
-    std::io::stdout().is_terminal() && std::env::var("TERM").is_ok_and(|term| term != "dumb")
-}
-
-/// Tells of the day until `stop`.
-pub async fn show(
-    drawn: bool,
-    day: &Day,
-    chronicle: &Chronicle,
-    sight: &watch::Receiver<Sight>,
-    stop: &CancellationToken,
-) {
-    let telling = async {
-        chronicle.wait_until_open().await;
-        if drawn {
-            draw_on(day, chronicle, sight).await;
-        } else {
-            tell(chronicle, sight).await;
-        }
-    };
-    tokio::select! {
-        () = telling => {}
-        () = stop.cancelled() => {}
-    }
-}
-
-async fn draw_on(day: &Day, chronicle: &Chronicle, sight: &watch::Receiver<Sight>) {
-    let screen = Screen::take();
-    let colours = std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
-    loop {
-        let now = chronicle.now();
-        let seen = sight.borrow().clone();
-        let (entries, counts) = (chronicle.entries(), chronicle.counts());
-        let over = now.as_secs() as usize;
-        let (requests, p99, sum) = chronicle.with_ledger(|ledger| {
-            let seconds = &ledger.seconds[..over.min(ledger.seconds.len())];
-            let requests: Vec<f64> = seconds.iter().map(|s| s.requests() as f64).collect();
-            let p99 = seconds.iter().map(|s| s.latencies.quantile(0.99));
-            let p99: Vec<f64> = p99.map(|value| value.unwrap_or(0.0)).collect();
-            (requests, p99, ledger.whole())
-        });
-        let at = |second: usize| {
-            let time = Duration::from_secs(second as u64);
-            let last = counts.iter().rfind(|count| count.at <= time);
-            last.map_or(0.0, |count| count.ready as f64)
-        };
-        let frame = Frame {
-            now,
-            day,
-            requests,
-            p99,
-            tills: (0..=over).map(at).collect(),
-            sum,
-            sight: &seen,
-            entries: &entries,
-            words: &chronicle.words,
-        };
-        screen.show(&draw(&frame, size(), Paint(colours)));
-        tokio::time::sleep(DRAW).await;
-    }
-}
-
-/// A line for each second, and one for all that happened in it.
-async fn tell(chronicle: &Chronicle, sight: &watch::Receiver<Sight>) {
-    let mut told = 0;
-    for second in 1.. {
-        tokio::time::sleep_until(chronicle.instant(Duration::from_secs(second)).into()).await;
-        let entries = chronicle.entries();
-        for entry in &entries[told..] {
-            progress(&format!("{:>5}  {}", clock(entry.at), entry.text));
-        }
-        told = entries.len();
-        let seen = sight.borrow().clone();
-        let place = second as usize - 1;
-        let told = chronicle.with_ledger(|ledger| line(place, ledger, &seen, &chronicle.words));
-        progress(&told);
-    }
-}
-
-fn line(place: usize, ledger: &Ledger, sight: &Sight, words: &Words) -> String {
-    let none = Second::default();
-    let second = ledger.seconds.get(place).unwrap_or(&none);
-    let quantile = |share| number(words, second.latencies.quantile(share));
-    let whole = ledger.whole();
-    let at = format!("{:>5}", clock(Duration::from_secs(place as u64 + 1)));
-    words.say(
-        "second",
-        &[
-            &at,
-            &second.requests(),
-            &quantile(0.5),
-            &quantile(0.99),
-            &sight.ready(),
-            &sight.wanted,
-            &whole.failed,
-            &whole.failed_by_cut,
-            &sight.thief.successes,
-            &sight.thief.attempts,
-        ],
-    )
 }
 
 #[cfg(test)]
@@ -435,19 +318,32 @@ mod tests {
         assert_eq!(found, std::fs::read_to_string(path).unwrap());
     }
 
+    /// What is seen of a line.
+    fn unpainted(line: &str) -> String {
+        let mut pieces = line.split('\x1b');
+        let first = pieces.next().unwrap_or_default().to_owned();
+        let rest = pieces.map(|piece| piece.split_once('m').unwrap().1);
+        rest.fold(first, |line, piece| line + piece)
+    }
+
     #[test]
     fn it_fits_whatever_the_terminal() {
-        for size in [(20, 5), (72, 10), (200, 60), (1, 1)] {
+        for size in [(20, 5), (72, 10), (14, 40), (200, 60), (20, 60), (1, 1)] {
             let lines = drawing(size, "en", Paint(false));
             assert!(lines.len() < size.1.max(1) + 1, "{size:?}");
-            let free = ["node-"];
-            let long = lines
-                .iter()
-                .filter(|line| !free.iter().any(|word| line.starts_with(word)));
-            for line in long {
+            for line in &lines {
                 assert!(line.chars().count() <= size.0, "{size:?} {line}");
             }
+            let coloured = drawing(size, "en", Paint(true));
+            let seen: Vec<String> = coloured.iter().map(|line| unpainted(line)).collect();
+            assert_eq!(seen, lines, "{size:?}");
         }
+        // some characters are wider than others
+        assert_eq!(cut("ab\u{4e2d}c", 3), "ab");
+        assert_eq!(cut("ab\u{4e2d}c", 4), "ab\u{4e2d}");
+        let pieces = [(None, "\u{1f600}\u{1f600}"), (Some(Colour::Red), "x")];
+        let pieces = pieces.map(|(colour, text)| (colour, text.to_owned()));
+        assert_eq!(painted(pieces, 3, Paint(true)), "\u{1f600}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use k8s_openapi::api::{
     core::v1::{Event, Node, Pod},
 };
 use serde::{Deserialize, Serialize};
+use skiff_podspec::conditions::is_ready;
 use skiff_watching::{
     api::Api,
     clock::Clock,
@@ -19,7 +20,7 @@ use skiff_watching::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{chronicle::Chronicle, stage};
+use super::{chronicle::Chronicle, ground::NodeOf, stage};
 use crate::cluster::shop::thief::Loot;
 
 const VAULT_LOOK: Duration = Duration::from_secs(1);
@@ -44,6 +45,30 @@ pub struct Vault {
     pub sales: u64,
 }
 
+/// What a vault says, whose sums begin anew when its process does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// By those who were before.
+    before: Vault,
+    last: Vault,
+}
+
+impl Said {
+    fn hear(&mut self, vault: Vault) {
+        if vault.deliveries < self.last.deliveries || vault.sales < self.last.sales {
+            self.before = self.sum();
+        }
+        self.last = vault;
+    }
+
+    fn sum(&self) -> Vault {
+        Vault {
+            deliveries: self.before.deliveries + self.last.deliveries,
+            sales: self.before.sales + self.last.sales,
+        }
+    }
+}
+
 /// All of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sight {
@@ -58,9 +83,37 @@ pub struct Sight {
     pub others_on: BTreeMap<String, String>,
     pub thief: Loot,
     pub vault: Vault,
+    /// By the vaults' pods, also those that are gone.
+    pub said: BTreeMap<String, Said>,
 }
 
 impl Sight {
+    /// What is missing of the shop and of the nodes that take its customers in; nothing when the day can begin.
+    pub fn lacks(&self, nodes: &[NodeOf]) -> Vec<String> {
+        let mut missing = Vec::new();
+        let ready = self.ready();
+        if !self.whole || ready == 0 || i32::try_from(ready) != Ok(self.wanted) {
+            missing.push(format!("{ready} of {} tills", self.wanted));
+        }
+        let silent = nodes
+            .iter()
+            .filter(|node| self.nodes.get(&node.name) != Some(&true));
+        missing.extend(silent.map(|node| format!("{} is not ready", node.name)));
+        if self.others_on.len() < 2 {
+            missing.push("the vault or the thief".to_owned());
+        }
+        missing
+    }
+
+    fn hear(&mut self, pod: &str, vault: Vault) {
+        self.said.entry(pod.to_owned()).or_default().hear(vault);
+        self.vault = Vault::default();
+        for said in self.said.values().map(Said::sum) {
+            self.vault.deliveries += said.deliveries;
+            self.vault.sales += said.sales;
+        }
+    }
+
     /// Tills that are ready and stay.
     pub fn ready(&self) -> usize {
         self.staying().filter(|(_, till)| till.ready).count()
@@ -74,7 +127,6 @@ impl Sight {
 
 fn till_of(pod: &Pod) -> Till {
     let status = pod.status.as_ref();
-    let conditions = status.and_then(|status| status.conditions.as_ref());
     let containers = status.and_then(|status| status.container_statuses.as_ref());
     let spec = pod.spec.as_ref();
     let image = spec.and_then(|spec| spec.containers.first()?.image.clone());
@@ -85,10 +137,7 @@ fn till_of(pod: &Pod) -> Till {
         version: image
             .and_then(|image| Some(image.rsplit_once(':')?.1.to_owned()))
             .unwrap_or_default(),
-        ready: conditions.is_some_and(|all| {
-            all.iter()
-                .any(|one| one.type_ == "Ready" && one.status == "True")
-        }),
+        ready: is_ready(pod),
         leaving: pod.metadata.deletion_timestamp.is_some(),
         restarts: containers
             .and_then(|all| all.first())
@@ -222,7 +271,7 @@ pub async fn listen(api: &Api, sight: &watch::Sender<Sight>) {
                 sight.send_modify(|sight| sight.thief = loot);
             }
         } else if let Ok(vault) = serde_json::from_value(said) {
-            sight.send_modify(|sight| sight.vault = vault);
+            sight.send_modify(|sight| sight.hear(&pod, vault));
         }
     }
 }
@@ -309,5 +358,48 @@ mod tests {
         assert_eq!((sight.wanted, sight.whole), (3, false));
         see_deployments(&mut sight, Seen::Applied(deployment(3)));
         assert!(sight.whole);
+    }
+
+    #[test]
+    fn a_vault_that_starts_anew_has_lost_nothing() {
+        let mut sight = Sight::default();
+        let vault = |deliveries, sales| Vault { deliveries, sales };
+        for (pod, said, sum) in [
+            ("a", (3, 30), (3, 30)),
+            ("a", (4, 40), (4, 40)),
+            // its process is another
+            ("a", (1, 5), (5, 45)),
+            ("a", (2, 9), (6, 49)),
+            // its pod is another
+            ("b", (1, 1), (7, 50)),
+            ("a", (2, 9), (7, 50)),
+        ] {
+            sight.hear(pod, vault(said.0, said.1));
+            assert_eq!(sight.vault, vault(sum.0, sum.1), "{pod} {said:?}");
+        }
+    }
+
+    #[test]
+    fn all_is_in_sight_before_the_day_begins() {
+        let node = |name: &str| NodeOf {
+            name: name.into(),
+            ip: [10, 0, 0, 1].into(),
+        };
+        let nodes = [node("n"), node("m")];
+        let mut sight = Sight::default();
+        assert_eq!(sight.lacks(&nodes).len(), 4);
+        let all = vec![
+            pod("a", "till", "True", false),
+            pod("thief", "thief", "True", false),
+            pod("vault", "vault", "True", false),
+        ];
+        see_pods(&mut sight, Seen::Listed(all));
+        sight.nodes = [("n".to_owned(), true), ("m".to_owned(), false)].into();
+        sight.wanted = 2;
+        sight.whole = true;
+        assert_eq!(sight.lacks(&nodes), ["1 of 2 tills", "m is not ready"]);
+        sight.nodes.insert("m".into(), true);
+        see_pods(&mut sight, Seen::Applied(pod("b", "till", "True", false)));
+        assert!(sight.lacks(&nodes).is_empty());
     }
 }

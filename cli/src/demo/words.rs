@@ -100,6 +100,7 @@ mod tests {
             include_str!("acts.rs"),
             include_str!("outcome.rs"),
             include_str!("report.rs"),
+            include_str!("tell.rs"),
             include_str!("view.rs"),
             include_str!("watch.rs"),
             include_str!("ground.rs"),

@@ -6,6 +6,7 @@ pub mod age;
 pub mod columns;
 pub mod go;
 pub mod gotemplate;
+pub mod html;
 pub mod json;
 pub mod kyaml;
 pub mod order;

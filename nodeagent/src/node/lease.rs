@@ -19,9 +19,10 @@ use crate::{
 };
 
 const NAMESPACE: &str = "kube-node-lease";
-/// How many seconds the node is taken for alive after it renewed its lease.
+/// How many seconds the Lease says that it holds: whole ones, and never none, which no Lease may say.
 pub fn seconds(config: &Config) -> i32 {
-    i32::try_from(4 * config.intervals.lease.as_secs()).unwrap_or(i32::MAX)
+    let holds = config.intervals.lease.saturating_mul(4).as_secs().max(1);
+    i32::try_from(holds).unwrap_or(i32::MAX)
 }
 
 /// Renews until the agent stops. `node_uid`: of the Node object, which owns the Lease.
@@ -72,4 +73,27 @@ async fn renew(node: &Context, node_uid: &str) -> Result<(), Error> {
         }),
     };
     node.api.create_quietly(&lease).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_lease_holds_for_four_heartbeats() {
+        for (millis, wanted) in [
+            (10_000, 40),
+            (2500, 10),
+            (2000, 8),
+            (400, 1),
+            (100, 1),
+            (u64::MAX, i32::MAX),
+        ] {
+            let mut config = Config::new("a", "/nowhere");
+            config.intervals.lease = Duration::from_millis(millis);
+            assert_eq!(seconds(&config), wanted, "{millis} ms");
+        }
+    }
 }

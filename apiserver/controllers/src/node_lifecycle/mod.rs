@@ -157,7 +157,9 @@ impl Controller {
             if let Err(error) = self.mark_for_eviction(&name).await {
                 tracing::debug!(node = name, %error, "cannot change taints, will try again");
                 if let Some(node) = self.nodes.get(&Key::cluster(&name)) {
-                    known.zones.give_back(&zones::of(&node), &name);
+                    known
+                        .zones
+                        .give_back(&zones::of(&node), &name, error.is_conflict());
                 }
             }
         }

@@ -3,7 +3,7 @@
 //! Invariant: a zone that is wholly lost evicts at full speed, unless every zone is: then nobody evicts.
 //! Follows pkg/controller/nodelifecycle/node_lifecycle_controller.go (handleDisruption) and scheduler/rate_limited_queue.go.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
@@ -33,7 +33,35 @@ struct Zone {
     rate: f64,
     tokens: f64,
     filled: Option<Timestamp>,
-    waiting: BTreeSet<String>,
+    waiting: Line,
+}
+
+/// Nodes in the order in which they came, each once.
+#[derive(Default)]
+struct Line {
+    order: VecDeque<String>,
+    there: HashSet<String>,
+}
+
+impl Line {
+    /// Behind the others, unless it waits already.
+    fn join(&mut self, node: &str) {
+        if self.there.insert(node.to_string()) {
+            self.order.push_back(node.to_string());
+        }
+    }
+
+    fn leave(&mut self, node: &str) {
+        if self.there.remove(node) {
+            self.order.retain(|waits| waits != node);
+        }
+    }
+
+    fn next(&mut self) -> Option<String> {
+        let node = self.order.pop_front()?;
+        self.there.remove(&node);
+        Some(node)
+    }
 }
 
 /// All zones, by name.
@@ -78,26 +106,29 @@ impl Zones {
             rate: RATE,
             tokens: 1.0,
             filled: None,
-            waiting: BTreeSet::new(),
+            waiting: Line::default(),
         })
     }
 
     /// A node is to be tainted when its zone's turn comes.
     pub fn queue(&mut self, zone: &str, node: &str) {
-        self.zone(zone).waiting.insert(node.to_string());
+        self.zone(zone).waiting.join(node);
     }
 
-    /// A node whose turn it was could not be tainted: it is its turn again.
-    pub fn give_back(&mut self, zone: &str, node: &str) {
+    /// A node whose turn it was could not be tainted: it waits behind the others. `unspent`: it was only that others wrote the node at the same time, and
+    /// the turn is the zone's again.
+    pub fn give_back(&mut self, zone: &str, node: &str, unspent: bool) {
         let zone = self.zone(zone);
-        zone.tokens = 1.0;
-        zone.waiting.insert(node.to_string());
+        if unspent {
+            zone.tokens = 1.0;
+        }
+        zone.waiting.join(node);
     }
 
     /// A node is not to be tainted after all.
     pub fn forget(&mut self, node: &str) {
         self.0.values_mut().for_each(|zone| {
-            zone.waiting.remove(node);
+            zone.waiting.leave(node);
         });
     }
 
@@ -108,8 +139,9 @@ impl Zones {
             let count = counts.entry(zone).or_default();
             if *ready { count.0 += 1 } else { count.1 += 1 }
         }
-        self.0
-            .retain(|name, zone| counts.contains_key(name.as_str()) || !zone.waiting.is_empty());
+        self.0.retain(|name, zone| {
+            counts.contains_key(name.as_str()) || !zone.waiting.order.is_empty()
+        });
         let all_lost = !counts.is_empty()
             && counts
                 .values()
@@ -144,7 +176,7 @@ impl Zones {
             }
             zone.filled = Some(now);
             while zone.tokens >= 1.0
-                && let Some(node) = zone.waiting.pop_first()
+                && let Some(node) = zone.waiting.next()
             {
                 zone.tokens -= 1.0;
                 due.push(node);
@@ -178,8 +210,29 @@ mod tests {
         assert_eq!(zones.due(at(0)), ["a"]);
         assert!(zones.due(at(9)).is_empty());
         assert_eq!(zones.due(at(11)), ["b"]);
-        zones.give_back("z", "b");
+        zones.give_back("z", "b", true);
         assert_eq!(zones.due(at(11)), ["b"], "its turn was for nothing");
+    }
+
+    #[test]
+    fn one_that_always_fails_keeps_nobody_waiting() {
+        let mut zones = Zones::default();
+        zones.judge(&nodes("z", 3, 3), at(0));
+        for node in ["a", "b", "c", "a"] {
+            zones.queue("z", node);
+        }
+        assert_eq!(zones.due(at(0)), ["a"]);
+        zones.give_back("z", "a", false);
+        assert!(zones.due(at(1)).is_empty(), "the turn is spent");
+        // each look finds it lost, and it does not come forward by that
+        zones.queue("z", "a");
+        assert_eq!(zones.due(at(11)), ["b"]);
+        // conflicts cost no turn, and no place in front of the others either
+        zones.give_back("z", "b", true);
+        assert_eq!(zones.due(at(11)), ["c"]);
+        zones.forget("a");
+        assert_eq!(zones.due(at(22)), ["b"]);
+        assert!(zones.due(at(33)).is_empty());
     }
 
     #[test]

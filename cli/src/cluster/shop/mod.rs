@@ -176,6 +176,9 @@ impl Shop {
                 }
                 std::thread::sleep(Duration::from_millis(20));
             }
+            if &*self.part == "till" {
+                till::bring_the_last();
+            }
             println!("shop: closed");
             std::process::exit(0);
         });

@@ -1,9 +1,14 @@
 //! A till, whose every sale costs some milliseconds of processor time, and the vault that all tills bring their takings to.
 //!
-//! Invariant: what did not arrive at the vault is brought again with the next; a sale never waits for the vault.
+//! Invariant: what did not arrive at the vault is brought again with the next, and once more when the till closes; a sale never waits for the vault. What
+//! arrived without the till's coming to know of it is brought again, too: takings come at least once, and most often exactly once.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    io,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -15,11 +20,42 @@ const PAUSE: Duration = Duration::from_secs(1);
 const SALE: u64 = 2000;
 const VAULT_PORT: u16 = 80;
 
-/// Sales whose takings are not in the vault yet.
-static TAKINGS: AtomicU64 = AtomicU64::new(0);
+static TAKINGS: Takings = Takings::new();
 /// How often somebody came to the vault, and how many sales that was in all.
 static DELIVERIES: AtomicU64 = AtomicU64::new(0);
 static RECEIVED: AtomicU64 = AtomicU64::new(0);
+
+/// Sales whose takings are not in the vault yet.
+struct Takings {
+    sales: AtomicU64,
+    /// Somebody is on the way to the vault.
+    under_way: Mutex<()>,
+}
+
+impl Takings {
+    const fn new() -> Takings {
+        Takings {
+            sales: AtomicU64::new(0),
+            under_way: Mutex::new(()),
+        }
+    }
+
+    fn add(&self, sales: u64) {
+        self.sales.fetch_add(sales, Ordering::Relaxed);
+    }
+
+    /// Brings all of it by `bring`, after whoever is under way has come back.
+    fn bring(&self, bring: impl FnOnce(u64) -> io::Result<()>) -> io::Result<()> {
+        let _under_way = self
+            .under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match self.sales.swap(0, Ordering::Relaxed) {
+            0 => Ok(()),
+            sum => bring(sum).inspect_err(|_| self.add(sum)),
+        }
+    }
+}
 
 /// Processor time that this thread has had.
 fn used() -> Duration {
@@ -52,13 +88,17 @@ fn burn(time: Duration) {
 pub fn sell() -> String {
     let cost = variable("SALE_MICROSECONDS").parse().unwrap_or(SALE);
     burn(Duration::from_micros(cost));
-    TAKINGS.fetch_add(1, Ordering::Relaxed);
+    TAKINGS.add(1);
     format!(
         "till {}\npod {}\nnode {}\n",
         variable("SHOP_VERSION"),
         variable("POD_NAME"),
         variable("NODE_NAME")
     )
+}
+
+fn bring_to(vault: &str) -> io::Result<()> {
+    TAKINGS.bring(|sum| ask(vault, VAULT_PORT, &format!("/{sum}")).map(drop))
 }
 
 /// Brings takings to the vault that `VAULT` names, again and again.
@@ -71,18 +111,25 @@ pub fn bring_takings() {
         let mut told = false;
         loop {
             std::thread::sleep(PAUSE);
-            let sum = TAKINGS.swap(0, Ordering::Relaxed);
-            if sum == 0 {
-                continue;
-            }
-            if let Err(error) = ask(&vault, VAULT_PORT, &format!("/{sum}")) {
-                TAKINGS.fetch_add(sum, Ordering::Relaxed);
-                if !std::mem::replace(&mut told, true) {
-                    println!("shop: the vault cannot be reached: {error}");
-                }
+            if let Err(error) = bring_to(&vault)
+                && !std::mem::replace(&mut told, true)
+            {
+                println!("shop: the vault cannot be reached: {error}");
             }
         }
     });
+}
+
+/// Brings what is left when the till closes.
+pub fn bring_the_last() {
+    let vault = variable("VAULT");
+    if vault.is_empty() {
+        return;
+    }
+    if let Err(error) = bring_to(&vault) {
+        let lost = TAKINGS.sales.load(Ordering::Relaxed);
+        println!("shop: the takings of {lost} sales did not reach the vault: {error}");
+    }
 }
 
 /// At the vault: somebody brings takings.
@@ -124,6 +171,26 @@ mod tests {
         let cost = used() - before;
         assert!(cost >= Duration::from_millis(3), "{cost:?}");
         assert!(sell().starts_with("till "));
+    }
+
+    #[test]
+    fn takings_that_did_not_arrive_are_brought_again() {
+        let takings = Takings::new();
+        let refused = || Err(io::Error::from(io::ErrorKind::ConnectionRefused));
+        takings.bring(|_| refused()).unwrap();
+        takings.add(3);
+        assert!(takings.bring(|_| refused()).is_err());
+        takings.add(2);
+        let mut brought = Vec::new();
+        for _ in 0..2 {
+            takings
+                .bring(|sum| {
+                    brought.push(sum);
+                    Ok(())
+                })
+                .unwrap();
+        }
+        assert_eq!(brought, [5]);
     }
 
     #[test]

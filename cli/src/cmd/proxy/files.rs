@@ -2,6 +2,7 @@
 //! Behaviour follows Go's `http.FileServer`, by which `staging/src/k8s.io/kubectl/pkg/proxy/proxy_server.go` serves them.
 
 use super::{Body, moved, not_found, plain};
+use crate::print::html::escape_html;
 use http::{Request, Response, StatusCode, header, uri::PathAndQuery};
 use http_body_util::BodyExt;
 use percent_encoding::{AsciiSet, percent_decode_str, utf8_percent_encode};
@@ -75,11 +76,7 @@ fn listed(folder: &Path) -> Response<Body> {
             .to_string();
     for name in names {
         let link = utf8_percent_encode(&name, IN_LINKS);
-        let shown = name
-            .replace('&', "&amp;")
-            .replace('<', "&lt;")
-            .replace('>', "&gt;");
-        let shown = shown.replace('"', "&#34;").replace('\'', "&#39;");
+        let shown = escape_html(&name);
         text += &format!("<a href=\"{link}\">{shown}</a>\n");
     }
     let mut response = plain(StatusCode::OK, &(text + "</pre>\n"));
