@@ -29,10 +29,10 @@ use super::{heard::Heard, sent::Sent};
 
 /// How long making a connection may take. The kernel knocks again after a second each: one whose queue was full for a moment hears a later knock.
 pub const CONNECT: Duration = Duration::from_millis(2500);
-/// From when on others go first meanwhile.
-const SLOW: Duration = Duration::from_secs(1);
 /// The same with TLS.
 const HANDSHAKE: Duration = Duration::from_secs(5);
+/// From when on others go first while a connection is being made.
+const SLOW: Duration = Duration::from_secs(1);
 /// For how long a connection is kept that nobody uses.
 const IDLE: Duration = Duration::from_secs(60);
 /// How many of them are kept.
