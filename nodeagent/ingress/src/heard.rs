@@ -8,7 +8,7 @@ use std::{
     io::{self, IoSlice},
     os::fd::AsRawFd,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -72,14 +72,12 @@ struct Watch {
 }
 
 impl Watch {
-    /// Something was sent.
-    fn sent(&mut self, now: Instant) {
-        if self.look.is_none() {
-            *self = Watch {
-                look: Some(now + LOOK),
-                waits_since: Some(now),
-            };
-        }
+    /// Something is sent, where nothing was under way.
+    fn begin(&mut self, now: Instant) {
+        *self = Watch {
+            look: Some(now + LOOK),
+            waits_since: Some(now),
+        };
     }
 
     /// Takes a look; whether it has been silent for too long.
@@ -96,6 +94,8 @@ pub struct Heard {
     stream: TcpStream,
     watch: Watch,
     sleep: Pin<Box<Sleep>>,
+    /// Whom `sleep` wakes: nearly always who asks again, so that nothing has to be done.
+    wakes: Option<Waker>,
 }
 
 impl Heard {
@@ -104,14 +104,21 @@ impl Heard {
             stream,
             watch: Watch::default(),
             sleep: Box::pin(tokio::time::sleep(LOOK)),
+            wakes: None,
         }
     }
 
     /// Ready when the other machine is silent.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         while let Some(look) = self.watch.look {
+            let again = (self.wakes.as_ref()).is_some_and(|waker| waker.will_wake(cx.waker()));
             if self.sleep.deadline() != look {
                 self.sleep.as_mut().reset(look);
+            } else if again && !self.sleep.is_elapsed() {
+                return Poll::Pending;
+            }
+            if !again {
+                self.wakes = Some(cx.waker().clone());
             }
             ready!(self.sleep.as_mut().poll(cx));
             match Sending::of(&self.stream) {
@@ -141,8 +148,9 @@ impl Heard {
         cx: &mut Context<'_>,
         polled: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        if matches!(polled, Poll::Ready(Ok(count)) if count > 0) {
-            self.watch.sent(Instant::now());
+        let sent = matches!(polled, Poll::Ready(Ok(count)) if count > 0);
+        if sent && self.watch.look.is_none() {
+            self.watch.begin(Instant::now());
         }
         self.or_silence(cx, polled)
     }
@@ -212,7 +220,7 @@ mod tests {
         for (what, looks) in stories {
             let begun = Instant::now();
             let mut watch = Watch::default();
-            watch.sent(begun);
+            watch.begin(begun);
             for &(at, waits, held, quiet, ends, again) in looks {
                 let sending = Sending {
                     waits,
