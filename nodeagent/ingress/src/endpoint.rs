@@ -4,7 +4,9 @@
 //! which nothing was sent is given back, so that it may be sent elsewhere.
 
 use std::{
+    io,
     net::SocketAddr,
+    pin::pin,
     sync::{
         Arc, LazyLock,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -18,26 +20,38 @@ use hyper::{
     client::conn::{http1, http2},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use nix::sys::socket::{setsockopt, sockopt};
 use parking_lot::Mutex;
 use rustls::{ClientConfig, pki_types::ServerName};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio_util::either::Either;
 
-use super::sent::Sent;
+use super::{heard::Heard, sent::Sent};
 
-/// How long making a connection may take, with TLS.
-pub const CONNECT: Duration = Duration::from_secs(5);
-/// For how long an endpoint's machine may leave unacknowledged what was sent to it: it is cut off then, however long its program may think.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(1);
+/// How long making a connection may take. The kernel knocks again after a second each: one whose queue was full for a moment hears a later knock.
+pub const CONNECT: Duration = Duration::from_millis(2500);
+/// The same with TLS.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// From when on others go first while a connection is being made.
+const SLOW: Duration = Duration::from_secs(1);
 /// For how long a connection is kept that nobody uses.
 const IDLE: Duration = Duration::from_secs(60);
 /// How many of them are kept.
 const MAX_IDLE: usize = 256;
-/// For how long an endpoint comes last that could not be reached.
-const AVOIDED: Duration = Duration::from_secs(1);
-/// The same of one whose machine is silent: each request that tries it waits for long.
-const AVOIDED_SILENT: Duration = Duration::from_secs(5);
+/// For how long an endpoint comes last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pauses {
+    /// One that could not be reached.
+    pub refused: Duration,
+    /// One whose machine is silent: each request that tries it waits for long.
+    pub silent: Duration,
+}
+
+/// What they are where nobody says otherwise.
+pub const PAUSES: Pauses = Pauses {
+    refused: Duration::from_secs(1),
+    silent: Duration::from_secs(5),
+};
+
 /// Windows of HTTP/2, in bytes: of a stream, and of a connection.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
@@ -68,7 +82,7 @@ impl Protocol {
 #[derive(thiserror::Error, Debug)]
 pub enum Cause {
     #[error("cannot connect: {0}")]
-    Connect(std::io::Error),
+    Connect(io::Error),
     #[error("cannot connect: no answer in time")]
     ConnectTimeout,
     #[error("{0}")]
@@ -78,7 +92,7 @@ pub enum Cause {
 impl Cause {
     /// Whether the endpoint's machine does not even acknowledge what is sent to it.
     fn is_silence(&self) -> bool {
-        use std::{error::Error, io};
+        use std::error::Error;
         let timed_out = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
         match self {
             Cause::ConnectTimeout => true,
@@ -167,19 +181,23 @@ impl Endpoint {
     }
 
     /// Lets others go first for a while after a failure that says something of the endpoint, not of one connection alone.
-    pub fn avoid_after(&self, cause: &Cause) {
+    pub fn avoid_after(&self, cause: &Cause, pauses: Pauses) {
         let pause = if cause.is_silence() {
             // all connections to it lead nowhere
             self.idle.lock().clear();
             self.forget_shared();
-            AVOIDED_SILENT
+            pauses.silent
         } else if matches!(cause, Cause::Http(_)) {
             return;
         } else {
-            AVOIDED
+            pauses.refused
         };
+        self.avoid(pause);
+    }
+
+    fn avoid(&self, pause: Duration) {
         let until = millis(Instant::now() + pause);
-        self.avoided_until.store(until, Ordering::Relaxed);
+        self.avoided_until.fetch_max(until, Ordering::Relaxed);
     }
 
     pub fn is_avoided(&self) -> bool {
@@ -324,33 +342,44 @@ impl Endpoint {
     }
 
     async fn connect(&self) -> Result<Stream, Cause> {
-        match tokio::time::timeout(CONNECT, self.stream()).await {
-            Ok(made) => made.map_err(Cause::Connect),
+        match tokio::time::timeout(HANDSHAKE, self.stream()).await {
+            Ok(made) => made,
             Err(_) => Err(Cause::ConnectTimeout),
         }
     }
 
-    async fn stream(&self) -> std::io::Result<Stream> {
-        let socket = match self.address {
-            SocketAddr::V4(_) => TcpSocket::new_v4()?,
-            SocketAddr::V6(_) => TcpSocket::new_v6()?,
-        };
-        socket.set_nodelay(true)?;
-        let millis = UNACKNOWLEDGED.as_millis() as u32;
-        setsockopt(&socket, sockopt::TcpUserTimeout, &millis)?;
-        let stream = socket.connect(self.address).await?;
+    async fn stream(&self) -> Result<Stream, Cause> {
+        let stream = Heard::new(self.reach().await?);
         if !self.protocol.is_tls() {
             return Ok(Either::Left(stream));
         }
-        let config = tls(self.protocol.is_http2()).map_err(std::io::Error::other)?;
+        let config = tls(self.protocol.is_http2());
+        let config = config.map_err(|error| Cause::Connect(io::Error::other(error)))?;
         let connector = tokio_rustls::TlsConnector::from(config);
         let name = ServerName::IpAddress(self.address.ip().into());
-        let stream = connector.connect(name, stream).await?;
-        Ok(Either::Right(Box::new(stream)))
+        let stream = connector.connect(name, stream).await;
+        Ok(Either::Right(Box::new(stream.map_err(Cause::Connect)?)))
+    }
+
+    /// A connection to the endpoint's machine.
+    async fn reach(&self) -> Result<TcpStream, Cause> {
+        let mut made = pin!(TcpStream::connect(self.address));
+        let soon = tokio::time::timeout(SLOW, &mut made).await;
+        let stream = match soon {
+            Ok(made) => made,
+            Err(_) => {
+                self.avoid(PAUSES.refused);
+                let late = tokio::time::timeout(CONNECT - SLOW, made).await;
+                late.map_err(|_| Cause::ConnectTimeout)?
+            }
+        };
+        let stream = stream.map_err(Cause::Connect)?;
+        stream.set_nodelay(true).map_err(Cause::Connect)?;
+        Ok(stream)
     }
 }
 
-type Stream = Either<TcpStream, Box<tokio_rustls::client::TlsStream<TcpStream>>>;
+type Stream = Either<Heard, Box<tokio_rustls::client::TlsStream<Heard>>>;
 
 /// Pods' certificates are their own affair: no authority that is known here signs them.
 fn tls(http2: bool) -> Result<Arc<ClientConfig>, rustls::Error> {

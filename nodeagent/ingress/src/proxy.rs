@@ -15,7 +15,7 @@ use skiff_watching::outcome;
 use super::{
     access::{AccessLog, Line},
     answer::Answer,
-    endpoint::{Cause, Endpoint, Failure, Open, Returned},
+    endpoint::{Cause, Endpoint, Failure, Open, PAUSES, Pauses, Returned},
     headers::{self, Origin},
     sent::{Progress, Sent},
     table::{Table, clean, host_of},
@@ -75,6 +75,7 @@ pub struct Proxy {
     pub log: Option<Arc<AccessLog>>,
     /// See [`ANSWER`].
     pub patience: Duration,
+    pub pauses: Pauses,
 }
 
 impl Proxy {
@@ -83,6 +84,7 @@ impl Proxy {
             routes: ArcSwap::default(),
             log,
             patience: ANSWER,
+            pauses: PAUSES,
         }
     }
 
@@ -206,7 +208,7 @@ impl Proxy {
             drop(open);
             let cause = &failure.cause;
             tracing::debug!(upstream = upstream.name, endpoint = %endpoint.address, %cause, "not answered");
-            endpoint.avoid_after(cause);
+            endpoint.avoid_after(cause, self.pauses);
             tried.push(endpoint.address);
             let refusal = refuse(status_of(cause));
             let again = again(failure, &spare).filter(|_| tried.len() < ATTEMPTS);

@@ -21,11 +21,7 @@ use super::{
     view::{PodView, annotation},
 };
 use crate::{
-    agent::context::Context,
-    events::Type,
-    image::Image,
-    runtime::{ContainerSpec, simulated},
-    time, volume,
+    agent::context::Context, events::Type, image::Image, runtime::ContainerSpec, time, volume,
 };
 
 /// Why a container cannot be configured, as its waiting state says it.
@@ -275,6 +271,7 @@ async fn configure(
         limits: resources::container_limits(pod, container, node.machine.memory)?,
         security,
         target,
+        ends: must_end_first(pod, container),
         annotations: annotations(pod, container, image, message),
     })
 }
@@ -358,7 +355,7 @@ fn annotations(
         .iter()
         .find(|tag| tag.ends_with(wanted) || tag.ends_with(&format!("{wanted}:latest")))
         .or(image.tags.first());
-    // What the pod's own annotations tell the runtime, above all the simulated one.
+    // What the pod's own annotations tell the runtime.
     let told = pod
         .metadata
         .annotations
@@ -368,12 +365,6 @@ fn annotations(
     let mut all: BTreeMap<String, String> = told
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
-    if must_end_first(pod, container) {
-        // what a pod says is about its containers: they wait until this one has ended well
-        for key in [simulated::RUN_FOR, simulated::EXIT_CODE] {
-            all.insert(key.into(), "0".into());
-        }
-    }
     all.extend([
         (annotation::HASH.to_owned(), names::hash(container)),
         (
@@ -414,7 +405,38 @@ fn annotations(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn init_containers_end_and_are_told_what_their_pod_says() {
+        let pod = json!({
+            "metadata": {"annotations": {"skiff.dev/exit-code": "3", "other": "x"}},
+            "spec": {
+                "initContainers": [{"name": "init"}, {"name": "sidecar", "restartPolicy": "Always"}],
+                "containers": [{"name": "main"}],
+            },
+        });
+        let pod: Pod = serde_json::from_value(pod).unwrap();
+        let image = Image {
+            id: "sha256:0".into(),
+            tags: Vec::new(),
+            digests: Vec::new(),
+            size: 0,
+            user: String::new(),
+        };
+        let inits = spec(&pod).init_containers.iter().flatten();
+        let mut ends = Vec::new();
+        for container in inits.chain(&spec(&pod).containers) {
+            let told = annotations(&pod, container, &image, None);
+            let own = ["skiff.dev/exit-code", "skiff.dev/run-for", "other"];
+            let own = own.map(|key| told.get(key).map(String::as_str));
+            assert_eq!(own, [Some("3"), None, None], "{}", container.name);
+            ends.push(must_end_first(&pod, container));
+        }
+        assert_eq!(ends, [true, false, false]);
+    }
 
     #[test]
     fn restarts_are_counted_on_from_the_logs() {

@@ -125,6 +125,9 @@ pub struct ContainerSpec {
     /// The container whose processes it is to see (its id): it joins that one's pid namespace.
     #[serde(default)]
     pub target: Option<String>,
+    /// It is there to come to its end: others of the pod wait for that.
+    #[serde(default)]
+    pub ends: bool,
     /// Kept and given back by [`Runtime::list`], uninterpreted (e.g. a hash of the spec).
     pub annotations: BTreeMap<String, String>,
 }

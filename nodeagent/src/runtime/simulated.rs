@@ -31,7 +31,7 @@ use load::Meters;
 
 /// Exit code of the container; 0 when absent. Only with `run-for`, or when it is stopped.
 pub const EXIT_CODE: &str = "skiff.dev/exit-code";
-/// How long the container runs (`10s`, `1m30s`, or seconds); for ever when absent.
+/// How long the container runs (`10s`, `1m30s`, or seconds); for ever when absent, but one that others wait for ends well at once then.
 pub const RUN_FOR: &str = "skiff.dev/run-for";
 /// How long starting it takes; no time when absent.
 pub const START_DELAY: &str = "skiff.dev/start-delay";
@@ -69,6 +69,17 @@ struct Behaviour {
     load: Load,
     /// Closed when the container is removed or has ended, so that its timer ends.
     gone: GoneSwitch,
+}
+
+impl Behaviour {
+    /// The same of a container for whose end others wait: where nothing is said of how long it runs, it makes way.
+    fn that_ends(mut self) -> Self {
+        if self.run_for.is_none() {
+            self.run_for = Some(Duration::ZERO);
+            self.exit_code = Some(0);
+        }
+        self
+    }
 }
 
 /// A switch that compares as equal, so that behaviours can be compared.
@@ -293,7 +304,10 @@ impl Runtime for SimulatedRuntime {
     }
 
     async fn create_container(&self, sandbox: &str, spec: ContainerSpec) -> Result<String, Error> {
-        let behaviour = behaviour(&spec.annotations)?;
+        let mut behaviour = behaviour(&spec.annotations)?;
+        if spec.ends {
+            behaviour = behaviour.that_ends();
+        }
         let id = uuid::Uuid::new_v4().simple().to_string();
         let mut state = self.inner.state.lock();
         let home = state
@@ -579,6 +593,39 @@ mod tests {
         );
         pool.used.remove(&"10.0.0.4".parse().unwrap());
         assert_eq!(pool.take().unwrap().to_string(), "10.0.0.4");
+    }
+
+    /// One that others wait for ends by itself; what its pod says of ends is said of it, too.
+    #[tokio::test]
+    async fn who_is_waited_for_makes_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let runtime = SimulatedRuntime::new("10.0.0.0/24".parse().unwrap());
+        let pod = runtime.run_sandbox(sandbox(folder.path())).await.unwrap();
+        for (annotations, wanted) in [
+            (&[][..], 0),
+            (&[(RUN_FOR, "1ms")], 0),
+            (&[(RUN_FOR, "1ms"), (EXIT_CODE, "3")], 3),
+            // how the others end when they are stopped
+            (&[(EXIT_CODE, "3")], 0),
+        ] {
+            let mut events = runtime.events();
+            let spec = ContainerSpec {
+                ends: true,
+                ..container(annotations)
+            };
+            let id = runtime.create_container(&pod, spec).await.unwrap();
+            runtime.start_container(&id).await.unwrap();
+            let ended = async {
+                while !matches!(
+                    events.recv().await.unwrap(),
+                    RuntimeEvent::ContainerExited { .. }
+                ) {}
+            };
+            let ended = tokio::time::timeout(Duration::from_secs(30), ended).await;
+            assert!(ended.is_ok(), "{annotations:?}");
+            let code = runtime.inner.state.lock().find(&id).unwrap().exit_code;
+            assert_eq!(code, Some(wanted), "{annotations:?}");
+        }
     }
 
     #[tokio::test]

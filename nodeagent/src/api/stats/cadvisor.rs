@@ -8,7 +8,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use jiff::Timestamp;
 
-use super::exposition::{Families, labels};
+use super::{
+    exposition::{Families, labels},
+    series::Series,
+};
 use crate::{
     disk::Room,
     node::machine::Machine,
@@ -149,9 +152,9 @@ fn machine(all: &mut Families, seen: &Seen<'_>) {
         .swap
         .and_then(|swap| swap.limit_bytes);
     for (name, value) in [
-        ("machine_cpu_cores", cores as f64),
-        ("machine_memory_bytes", seen.machine.memory as f64),
-        ("machine_swap_bytes", swap.unwrap_or(0) as f64),
+        (Series::machine_cpu_cores, cores as f64),
+        (Series::machine_memory_bytes, seen.machine.memory as f64),
+        (Series::machine_swap_bytes, swap.unwrap_or(0) as f64),
     ] {
         all.add(name, &of, value, None);
     }
@@ -162,7 +165,7 @@ fn machine(all: &mut Families, seen: &Seen<'_>) {
         ("cadvisorVersion", ""),
         ("cadvisorRevision", ""),
     ];
-    all.add("cadvisor_version_info", &labels(&version), 1.0, None);
+    all.add(Series::cadvisor_version_info, &labels(&version), 1.0, None);
 }
 
 fn count(of: Option<u64>) -> Option<f64> {
@@ -174,28 +177,37 @@ fn used(all: &mut Families, of: &Labels<'_>, usage: &Usage, limited: bool) {
     let (at, plain) = (Some(usage.at), of.with(&[]));
     let now = time::now();
     let seen = now.as_second() as f64;
-    all.add("container_last_seen", &plain, seen, Some(now));
+    all.add(Series::container_last_seen, &plain, seen, Some(now));
     let (total, cpu) = (of.with(&[("cpu", "total")]), seconds(usage.cpu_nanoseconds));
-    all.add("container_cpu_usage_seconds_total", &total, cpu, at);
+    all.add(Series::container_cpu_usage_seconds_total, &total, cpu, at);
     let memory = &usage.memory;
     let (active, inactive) = (memory.active_file_bytes, memory.inactive_file_bytes);
     let bytes = |of: u64| Some(of as f64);
     let figures = [
-        ("container_memory_cache", bytes(memory.cache_bytes)),
-        ("container_memory_rss", bytes(memory.rss_bytes)),
-        ("container_memory_mapped_file", bytes(memory.mapped_bytes)),
-        ("container_memory_usage_bytes", bytes(usage.memory_bytes)),
+        (Series::container_memory_cache, bytes(memory.cache_bytes)),
+        (Series::container_memory_rss, bytes(memory.rss_bytes)),
         (
-            "container_memory_working_set_bytes",
+            Series::container_memory_mapped_file,
+            bytes(memory.mapped_bytes),
+        ),
+        (
+            Series::container_memory_usage_bytes,
+            bytes(usage.memory_bytes),
+        ),
+        (
+            Series::container_memory_working_set_bytes,
             bytes(usage.working_set_bytes),
         ),
-        ("container_memory_total_active_file_bytes", bytes(active)),
         (
-            "container_memory_total_inactive_file_bytes",
+            Series::container_memory_total_active_file_bytes,
+            bytes(active),
+        ),
+        (
+            Series::container_memory_total_inactive_file_bytes,
             bytes(inactive),
         ),
         (
-            "container_memory_swap",
+            Series::container_memory_swap,
             usage.swap.map(|swap| swap.used_bytes as f64),
         ),
     ];
@@ -205,7 +217,12 @@ fn used(all: &mut Families, of: &Labels<'_>, usage: &Usage, limited: bool) {
         ("pgmajfault", memory.major_page_faults),
     ] {
         let of = of.with(&[("failure_type", kind), ("scope", "hierarchy")]);
-        all.add("container_memory_failures_total", &of, value as f64, at);
+        all.add(
+            Series::container_memory_failures_total,
+            &of,
+            value as f64,
+            at,
+        );
     }
     if let Some(more) = &usage.more {
         further(all, &plain, more, at, limited);
@@ -222,26 +239,35 @@ fn further(all: &mut Families, of: &str, more: &More, at: Option<Timestamp>, lim
         seconds(more.system_nanoseconds),
     );
     let figures = [
-        ("container_cpu_user_seconds_total", Some(user)),
-        ("container_cpu_system_seconds_total", Some(system)),
-        ("container_processes", count(more.processes)),
-        ("container_threads", count(more.threads)),
-        ("container_memory_failcnt", count(more.limit_hits)),
-        ("container_memory_max_usage_bytes", count(more.most_bytes)),
-        ("container_memory_kernel_usage", count(more.kernel_bytes)),
-        ("container_oom_events_total", count(more.oom_kills)),
+        (Series::container_cpu_user_seconds_total, Some(user)),
+        (Series::container_cpu_system_seconds_total, Some(system)),
+        (Series::container_processes, count(more.processes)),
+        (Series::container_threads, count(more.threads)),
+        (Series::container_memory_failcnt, count(more.limit_hits)),
+        (
+            Series::container_memory_max_usage_bytes,
+            count(more.most_bytes),
+        ),
+        (
+            Series::container_memory_kernel_usage,
+            count(more.kernel_bytes),
+        ),
+        (Series::container_oom_events_total, count(more.oom_kills)),
     ];
     all.add_all(of, figures, at);
     if let Some(kept) = more.throttling.filter(|_| limited) {
         let (periods, throttled) = (Some(kept.periods), Some(kept.throttled_periods));
         let waited = seconds(kept.throttled_nanoseconds);
         let figures = [
-            ("container_cpu_cfs_periods_total", count(periods)),
+            (Series::container_cpu_cfs_periods_total, count(periods)),
             (
-                "container_cpu_cfs_throttled_periods_total",
+                Series::container_cpu_cfs_throttled_periods_total,
                 count(throttled),
             ),
-            ("container_cpu_cfs_throttled_seconds_total", Some(waited)),
+            (
+                Series::container_cpu_cfs_throttled_seconds_total,
+                Some(waited),
+            ),
         ];
         all.add_all(of, figures, at);
     }
@@ -249,18 +275,30 @@ fn further(all: &mut Families, of: &str, more: &More, at: Option<Timestamp>, lim
     let waited = |of: Option<Pressure>| of.map(|of| of.some.total_microseconds as f64 / 1e6);
     let (cpu, memory, io) = (more.cpu_pressure, more.memory_pressure, more.io_pressure);
     let figures = [
-        ("container_pressure_cpu_stalled_seconds_total", stalled(cpu)),
-        ("container_pressure_cpu_waiting_seconds_total", waited(cpu)),
         (
-            "container_pressure_memory_stalled_seconds_total",
+            Series::container_pressure_cpu_stalled_seconds_total,
+            stalled(cpu),
+        ),
+        (
+            Series::container_pressure_cpu_waiting_seconds_total,
+            waited(cpu),
+        ),
+        (
+            Series::container_pressure_memory_stalled_seconds_total,
             stalled(memory),
         ),
         (
-            "container_pressure_memory_waiting_seconds_total",
+            Series::container_pressure_memory_waiting_seconds_total,
             waited(memory),
         ),
-        ("container_pressure_io_stalled_seconds_total", stalled(io)),
-        ("container_pressure_io_waiting_seconds_total", waited(io)),
+        (
+            Series::container_pressure_io_stalled_seconds_total,
+            stalled(io),
+        ),
+        (
+            Series::container_pressure_io_waiting_seconds_total,
+            waited(io),
+        ),
     ];
     all.add_all(of, figures, at);
 }
@@ -270,21 +308,24 @@ fn spec(all: &mut Families, of: &Labels<'_>, limits: &Limits, started: Option<Ti
     let quota = limits.cpu_quota_us.filter(|quota| *quota > 0);
     let figures = [
         (
-            "container_start_time_seconds",
+            Series::container_start_time_seconds,
             started.map(|at| at.as_second() as f64),
         ),
         (
-            "container_spec_cpu_period",
+            Series::container_spec_cpu_period,
             limits.cpu_period_us.map(|us| us as f64),
         ),
-        ("container_spec_cpu_quota", quota.map(|us| us as f64)),
+        (Series::container_spec_cpu_quota, quota.map(|us| us as f64)),
         (
-            "container_spec_cpu_shares",
+            Series::container_spec_cpu_shares,
             limits.cpu_shares.map(|shares| shares as f64),
         ),
-        ("container_spec_memory_limit_bytes", Some(memory)),
-        ("container_spec_memory_swap_limit_bytes", Some(memory)),
-        ("container_spec_memory_reservation_limit_bytes", Some(0.0)),
+        (Series::container_spec_memory_limit_bytes, Some(memory)),
+        (Series::container_spec_memory_swap_limit_bytes, Some(memory)),
+        (
+            Series::container_spec_memory_reservation_limit_bytes,
+            Some(0.0),
+        ),
     ];
     all.add_all(&of.with(&[]), figures, None);
 }
@@ -294,20 +335,32 @@ fn traffic(all: &mut Families, of: &Labels<'_>, interfaces: &[Interface], at: Ti
         let of = of.with(&[("interface", &interface.name)]);
         let (received, sent) = (&interface.received, &interface.sent);
         let figures = [
-            ("container_network_receive_bytes_total", received.bytes),
-            ("container_network_receive_packets_total", received.packets),
             (
-                "container_network_receive_packets_dropped_total",
+                Series::container_network_receive_bytes_total,
+                received.bytes,
+            ),
+            (
+                Series::container_network_receive_packets_total,
+                received.packets,
+            ),
+            (
+                Series::container_network_receive_packets_dropped_total,
                 received.dropped,
             ),
-            ("container_network_receive_errors_total", received.errors),
-            ("container_network_transmit_bytes_total", sent.bytes),
-            ("container_network_transmit_packets_total", sent.packets),
             (
-                "container_network_transmit_packets_dropped_total",
+                Series::container_network_receive_errors_total,
+                received.errors,
+            ),
+            (Series::container_network_transmit_bytes_total, sent.bytes),
+            (
+                Series::container_network_transmit_packets_total,
+                sent.packets,
+            ),
+            (
+                Series::container_network_transmit_packets_dropped_total,
                 sent.dropped,
             ),
-            ("container_network_transmit_errors_total", sent.errors),
+            (Series::container_network_transmit_errors_total, sent.errors),
         ];
         let figures = figures.map(|(name, value)| (name, Some(value as f64)));
         all.add_all(&of, figures, Some(at));
@@ -317,10 +370,10 @@ fn traffic(all: &mut Families, of: &Labels<'_>, interfaces: &[Interface], at: Ti
 /// The device has no name here: what is counted is on the file system of the node's folder.
 fn disk(all: &mut Families, of: &Labels<'_>, room: &Room, used: Option<u64>, at: Timestamp) {
     let figures = [
-        ("container_fs_inodes_free", Some(room.inodes_free)),
-        ("container_fs_inodes_total", Some(room.inodes)),
-        ("container_fs_limit_bytes", Some(room.capacity_bytes)),
-        ("container_fs_usage_bytes", used),
+        (Series::container_fs_inodes_free, Some(room.inodes_free)),
+        (Series::container_fs_inodes_total, Some(room.inodes)),
+        (Series::container_fs_limit_bytes, Some(room.capacity_bytes)),
+        (Series::container_fs_usage_bytes, used),
     ];
     let figures = figures.map(|(name, value)| (name, count(value)));
     all.add_all(&of.with(&[("device", "")]), figures, Some(at));

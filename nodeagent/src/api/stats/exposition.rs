@@ -6,28 +6,19 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
-    sync::LazyLock,
 };
 
 use jiff::Timestamp;
 use skiff_api::machinery::gonum::float_text;
 
-/// What series there are: name, kind and help, a line each.
-static SERIES: LazyLock<BTreeMap<&str, (&str, &str)>> = LazyLock::new(|| {
-    let lines = include_str!("series.txt").lines();
-    let read = |line: &'static str| {
-        let (name, rest) = line.split_once(' ')?;
-        Some((name, rest.split_once(' ')?))
-    };
-    lines.filter_map(read).collect()
-});
+use super::series::Series;
 
 /// Labels of each line, and the rest of it.
 type Lines = BTreeSet<(String, String)>;
 
-/// Families of series, by names that stand in `series.txt`.
+/// Families of series, by name.
 #[derive(Default)]
-pub struct Families(BTreeMap<&'static str, Lines>);
+pub struct Families(BTreeMap<&'static str, (Series, Lines)>);
 
 /// Labels in braces, by name; none are no braces.
 pub fn labels(pairs: &[(&str, &str)]) -> String {
@@ -52,13 +43,13 @@ fn escaped(value: &str) -> String {
 
 impl Families {
     /// Adds a line.
-    pub fn add(&mut self, name: &'static str, labels: &str, value: f64, at: Option<Timestamp>) {
-        debug_assert!(SERIES.contains_key(name), "{name} is not in series.txt");
+    pub fn add(&mut self, series: Series, labels: &str, value: f64, at: Option<Timestamp>) {
         let at = at
             .map(|at| format!(" {}", at.as_millisecond()))
             .unwrap_or_default();
         let rest = format!("{}{at}", float_text(value));
-        let lines = self.0.entry(name).or_default();
+        let family = self.0.entry(series.name());
+        let (_, lines) = family.or_insert_with(|| (series, Lines::new()));
         lines.insert((labels.to_owned(), rest));
     }
 
@@ -66,20 +57,20 @@ impl Families {
     pub fn add_all<const N: usize>(
         &mut self,
         labels: &str,
-        values: [(&'static str, Option<f64>); N],
+        values: [(Series, Option<f64>); N],
         at: Option<Timestamp>,
     ) {
-        for (name, value) in values {
+        for (series, value) in values {
             if let Some(value) = value {
-                self.add(name, labels, value, at);
+                self.add(series, labels, value, at);
             }
         }
     }
 
     pub fn text(&self) -> String {
         let mut out = String::new();
-        for (name, lines) in &self.0 {
-            let (kind, help) = SERIES.get(name).copied().unwrap_or_default();
+        for (name, (series, lines)) in &self.0 {
+            let (kind, help) = (series.kind().text(), series.help());
             // writing into a string cannot fail
             let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
             for (labels, rest) in lines {
@@ -98,7 +89,10 @@ mod tests {
     fn as_go_writes_it() {
         let mut families = Families::default();
         let at = Timestamp::from_millisecond(1500).unwrap();
-        let (cpu, memory) = ("machine_cpu_cores", "container_cpu_usage_seconds_total");
+        let (cpu, memory) = (
+            Series::machine_cpu_cores,
+            Series::container_cpu_usage_seconds_total,
+        );
         families.add(cpu, "", 4_194_304.0, Some(at));
         let odd = labels(&[("z", "1"), ("c", "a\"b")]);
         families.add(memory, &odd, 0.00001, None);
@@ -107,15 +101,5 @@ mod tests {
             container_cpu_usage_seconds_total{c=\"a\",z=\"0\"} 1.5\ncontainer_cpu_usage_seconds_total{c=\"a\\\"b\",z=\"1\"} 1e-05\n\
             # HELP machine_cpu_cores Processors of the machine.\n# TYPE machine_cpu_cores gauge\nmachine_cpu_cores 4.194304e+06 1500\n";
         assert_eq!(families.text(), wanted);
-    }
-
-    #[test]
-    fn each_line_of_the_table_is_a_series() {
-        let lines = include_str!("series.txt").lines();
-        assert_eq!(SERIES.len(), lines.count());
-        for (name, (kind, help)) in &*SERIES {
-            assert!(matches!(*kind, "counter" | "gauge"), "{name}");
-            assert!(help.ends_with('.'), "{name}");
-        }
     }
 }

@@ -6,6 +6,7 @@
 mod cadvisor;
 mod exposition;
 mod resource;
+mod series;
 mod summary;
 
 use std::{sync::Arc, time::Duration};

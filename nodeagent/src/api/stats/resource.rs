@@ -3,7 +3,10 @@
 //! Invariant: what could not be measured is told by `resource_scrape_error` alone, without figures.
 //! Follows `pkg/kubelet/metrics/collectors/resource_metrics.go`, from which names come.
 
-use super::exposition::{Families, labels};
+use super::{
+    exposition::{Families, labels},
+    series::Series,
+};
 use crate::{
     pod::names::{name, namespace},
     runtime::{Swap, Usage},
@@ -12,29 +15,29 @@ use crate::{
 
 /// The series of one kind of thing.
 struct Three {
-    cpu: &'static str,
-    memory: &'static str,
-    swap: &'static str,
+    cpu: Series,
+    memory: Series,
+    swap: Series,
 }
 
 const NODE: Three = Three {
-    cpu: "node_cpu_usage_seconds_total",
-    memory: "node_memory_working_set_bytes",
-    swap: "node_swap_usage_bytes",
+    cpu: Series::node_cpu_usage_seconds_total,
+    memory: Series::node_memory_working_set_bytes,
+    swap: Series::node_swap_usage_bytes,
 };
 const POD: Three = Three {
-    cpu: "pod_cpu_usage_seconds_total",
-    memory: "pod_memory_working_set_bytes",
-    swap: "pod_swap_usage_bytes",
+    cpu: Series::pod_cpu_usage_seconds_total,
+    memory: Series::pod_memory_working_set_bytes,
+    swap: Series::pod_swap_usage_bytes,
 };
 const CONTAINER: Three = Three {
-    cpu: "container_cpu_usage_seconds_total",
-    memory: "container_memory_working_set_bytes",
-    swap: "container_swap_usage_bytes",
+    cpu: Series::container_cpu_usage_seconds_total,
+    memory: Series::container_memory_working_set_bytes,
+    swap: Series::container_swap_usage_bytes,
 };
-const SWAP_LIMIT: &str = "container_swap_limit_bytes";
-const STARTED: &str = "container_start_time_seconds";
-const ERROR: &str = "resource_scrape_error";
+const SWAP_LIMIT: Series = Series::container_swap_limit_bytes;
+const STARTED: Series = Series::container_start_time_seconds;
+const ERROR: Series = Series::resource_scrape_error;
 
 /// The text; `None`: nothing could be measured.
 pub fn text(sample: Option<&Sample>) -> String {

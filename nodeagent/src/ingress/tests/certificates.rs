@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use k8s_openapi::{ByteString, api::core::v1::Secret};
-
+use rustls::pki_types::ServerName;
 use skiff_ingress::table::HostMatch;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::ingress::certificates::{ByHost, Certificate, Certificates};
 
@@ -95,4 +96,36 @@ fn who_is_shown_which() {
     }
     shown.set(ByHost::new());
     assert!(Arc::ptr_eq(&shown.find(Some("a.w.example")), &own.key));
+}
+
+/// What a client sees: the certificate of the name that it asks for, and the best protocol that both know.
+#[tokio::test]
+async fn tls_by_the_name_that_is_asked_for() {
+    let (certificate, key) = pem("a.example", None);
+    let own = Certificate::read(certificate.as_bytes(), key.as_bytes()).unwrap();
+    let shown = Certificates::new(&Certificate::own().unwrap());
+    let acceptor = TlsAcceptor::from(shown.server().unwrap());
+    shown.set(ByHost::from([(
+        HostMatch::parse("a.example"),
+        own.key.clone(),
+    )]));
+    for (name, protocols, trusted, wanted) in [
+        ("a.example", &["h2", "http/1.1"][..], true, "h2"),
+        ("a.example", &["http/1.1"], true, "http/1.1"),
+        ("b.example", &["h2"], false, "h2"),
+    ] {
+        let mut config = skiff_watching::tls::client(None)
+            .unwrap()
+            .with_no_client_auth();
+        config.alpn_protocols = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
+        let connector = TlsConnector::from(Arc::new(config));
+        let (client, server) = tokio::io::duplex(1 << 16);
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let joined = tokio::try_join!(connector.connect(name, client), acceptor.accept(server));
+        let (client, _server) = joined.unwrap();
+        let (_, session) = client.get_ref();
+        assert_eq!(session.alpn_protocol().unwrap(), wanted.as_bytes());
+        let certificates = session.peer_certificates().unwrap();
+        assert_eq!(certificates[0] == own.key.cert[0], trusted);
+    }
 }

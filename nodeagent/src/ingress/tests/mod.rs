@@ -1,11 +1,6 @@
-//! The proxy as a whole, with real connections, and the decisions it is made of as tables.
+//! What Ingresses make of the proxy: certificates, classes, plans, and what is told of it. The proxy's own tests are in its crate.
 
-mod bad;
 mod certificates;
 mod classes;
-mod lab;
-mod passing;
 mod plans;
-mod reload;
-mod routing;
 mod telling;

@@ -10,6 +10,10 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
 };
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -24,14 +28,13 @@ use skiff_ingress::{
     upstream::{PortOf, Upstream, Upstreams},
 };
 
-use crate::ingress::certificates::{Certificate, Certificates};
-
 pub const LIMIT: Duration = Duration::from_secs(60);
 pub type Body = BoxBody<Bytes, hyper::Error>;
 
 pub struct Lab {
     pub proxy: Arc<Proxy>,
-    pub certificates: Arc<Certificates>,
+    /// What is shown at the door with TLS.
+    pub certificate: CertificateDer<'static>,
     pub upstreams: Upstreams,
     pub http: SocketAddr,
     pub https: SocketAddr,
@@ -46,6 +49,21 @@ fn port_of(name: &str, protocol: Protocol) -> PortOf {
     }
 }
 
+/// TLS for HTTP/2 and HTTP/1.1, with a certificate that nobody signed.
+fn tls() -> (Arc<ServerConfig>, CertificateDer<'static>) {
+    let params = rcgen::CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let made = params.self_signed(&key).unwrap();
+    let certificate = CertificateDer::from_pem_slice(made.pem().as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
+    let mut config = skiff_watching::tls::server(None)
+        .unwrap()
+        .with_single_cert(vec![certificate.clone()], key)
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    (Arc::new(config), certificate)
+}
+
 impl Lab {
     pub async fn start() -> Lab {
         Self::with(Proxy::new(None)).await
@@ -53,18 +71,17 @@ impl Lab {
 
     pub async fn with(proxy: Proxy) -> Lab {
         let stop = CancellationToken::new();
-        let certificates = Certificates::new(&Certificate::own().unwrap());
+        let (tls, certificate) = tls();
         let proxy = Arc::new(proxy);
         let port = async || TcpListener::bind("0.0.0.0:0").await.unwrap();
         let http = Door::new(port().await, None).unwrap();
-        let tls = certificates.server().unwrap();
         let https = Door::new(port().await, Some(tls)).unwrap();
         let at = |door: &Door| SocketAddr::from(([127, 0, 0, 1], door.port()));
         let lab = Lab {
             http: at(&http),
             https: at(&https),
             proxy: proxy.clone(),
-            certificates,
+            certificate,
             upstreams: Upstreams::default(),
             _stop: stop.clone().drop_guard(),
         };

@@ -12,16 +12,28 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use skiff_ingress::{
-    endpoint::{CONNECT, Protocol},
+    endpoint::{CONNECT, PAUSES, Pauses, Protocol},
     proxy::Proxy,
 };
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-use super::lab::{self, Lab, backend, full, get, nobody, says};
+use super::lab::{self, LIMIT, Lab, backend, full, get, nobody, says};
 
 fn impatient() -> Proxy {
     Proxy {
         patience: Duration::from_millis(300),
+        ..Proxy::new(None)
+    }
+}
+
+/// Longer than any test.
+const FOR_EVER: Duration = Duration::from_secs(3600);
+
+/// A proxy that remembers for long who could not be reached, and who was silent.
+fn remembering(refused: Duration, silent: Duration) -> Proxy {
+    let pauses = Pauses { refused, silent };
+    Proxy {
+        pauses,
         ..Proxy::new(None)
     }
 }
@@ -225,7 +237,7 @@ async fn what_is_tried_again() {
 
 #[tokio::test]
 async fn who_was_not_reached_comes_last_for_a_while() {
-    let lab = Lab::start().await;
+    let lab = Lab::with(remembering(FOR_EVER, Duration::ZERO)).await;
     let (good, _guard) = backend(|_| async { Response::new(full("ok")) }).await;
     let bad = nobody().await;
     let upstream = lab.lead(&[bad, good], Protocol::Http1);
@@ -235,35 +247,167 @@ async fn who_was_not_reached_comes_last_for_a_while() {
     for _ in 0..6 {
         assert_eq!(upstream.pick(&[]).unwrap().address, good);
     }
+    assert!(PAUSES.refused < PAUSES.silent && PAUSES.silent < LIMIT);
 }
 
-/// An endpoint whose machine says nothing at all: its queue of connections is full, so that the kernel leaves all who knock unanswered.
-#[tokio::test]
-async fn who_is_silent_is_given_up_soon_and_comes_last_for_longer() {
-    let lab = Lab::start().await;
-    let (good, _guard) = backend(|_| async { Response::new(full("ok")) }).await;
+/// A listener whose queue of connections is full, so that the kernel leaves all who knock unanswered, as long as those are held that are in it.
+async fn full_queue() -> (TcpListener, Vec<TcpStream>) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
     let listener = socket.listen(1).unwrap();
-    let silent = listener.local_addr().unwrap();
+    let at = listener.local_addr().unwrap();
     let mut held = Vec::new();
-    let knock = || tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(silent));
+    let knock = || tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(at));
     while let Ok(connected) = knock().await {
         held.push(connected.unwrap());
     }
+    (listener, held)
+}
+
+/// An endpoint whose machine says nothing at all.
+#[tokio::test]
+async fn who_is_silent_is_given_up_soon_and_comes_last_for_longer() {
+    let lab = Lab::with(remembering(Duration::ZERO, FOR_EVER)).await;
+    let (good, _guard) = backend(|_| async { Response::new(full("ok")) }).await;
+    let (listener, _held) = full_queue().await;
+    let silent = listener.local_addr().unwrap();
     let upstream = lab.lead(&[silent, good], Protocol::Http1);
     let begun = Instant::now();
     for _ in 0..2 {
         assert_eq!(lab.ask(get("/")).await.0.status, StatusCode::OK);
     }
-    assert!(
-        begun.elapsed() > Duration::from_millis(500),
-        "nobody was at the silent one"
-    );
-    assert!(begun.elapsed() < CONNECT, "{:?}", begun.elapsed());
-    // longer than one that refused
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert!(begun.elapsed() >= CONNECT, "nobody was at the silent one");
+    assert!(begun.elapsed() < 2 * CONNECT, "{:?}", begun.elapsed());
     for _ in 0..6 {
         assert_eq!(upstream.pick(&[]).unwrap().address, good);
+    }
+}
+
+/// One that could not take connections for a moment is not taken for silent.
+#[tokio::test]
+async fn a_queue_that_is_full_for_a_moment() {
+    let lab = Lab::with(remembering(Duration::ZERO, FOR_EVER)).await;
+    let (listener, held) = full_queue().await;
+    let at = listener.local_addr().unwrap();
+    let upstream = lab.lead(&[at], Protocol::Http1);
+    let begun = Instant::now();
+    let serve = async {
+        tokio::time::sleep(Duration::from_millis(1200)).await;
+        drop(held);
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let service = hyper::service::service_fn(|_| async {
+                Ok::<_, std::convert::Infallible>(Response::new(full("ok")))
+            });
+            let io = hyper_util::rt::TokioIo::new(stream);
+            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(io, service));
+        }
+    };
+    let (head, body) = tokio::select! {
+        answer = lab.ask(get("/")) => answer,
+        () = serve => unreachable!("it serves until the end"),
+    };
+    assert_eq!((head.status, body.as_str()), (StatusCode::OK, "ok"));
+    assert!(begun.elapsed() < CONNECT, "{:?}", begun.elapsed());
+    let endpoint = upstream.pick(&[]).unwrap();
+    lab::until("it is not avoided as a silent one", || {
+        !endpoint.is_avoided()
+    })
+    .await;
+}
+
+/// A program that reads nothing for long: its machine says so, and is alive.
+#[tokio::test]
+async fn who_reads_nothing_for_long_is_not_given_up() {
+    const LARGE: usize = 10 << 20;
+    let lab = Lab::start().await;
+    let (at, _guard) = backend(|request| async move {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let body = http_body_util::BodyExt::collect(request.into_body()).await;
+        let length = body.map(|body| body.to_bytes().len());
+        Response::new(full(format!("{length:?}")))
+    })
+    .await;
+    for protocol in [Protocol::Http1, Protocol::H2c] {
+        lab.lead(&[at], protocol);
+        let body = Full::new(Bytes::from(vec![7; LARGE]));
+        let request = Request::post("/").header("host", "h").body(body).unwrap();
+        let (head, body) = lab.ask(request).await;
+        let wanted = format!("Ok({LARGE})");
+        assert_eq!(
+            (head.status, body),
+            (StatusCode::OK, wanted),
+            "{protocol:?}"
+        );
+    }
+}
+
+/// From now on its machine takes nothing more and acknowledges nothing, as one that is cut off.
+fn cut_off(stream: &TcpStream) {
+    use nix::libc;
+    use std::os::fd::AsRawFd;
+    // a filter that lets no byte of any packet through
+    let mut nothing = libc::sock_filter {
+        code: (libc::BPF_RET | libc::BPF_K) as u16,
+        jt: 0,
+        jf: 0,
+        k: 0,
+    };
+    let filter = libc::sock_fprog {
+        len: 1,
+        filter: &raw mut nothing,
+    };
+    // SAFETY: the kernel copies the filter, which outlives the call.
+    let set = unsafe {
+        libc::setsockopt(
+            stream.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const filter).cast(),
+            size_of_val(&filter) as libc::socklen_t,
+        )
+    };
+    assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// A machine that is cut off while a connection to it is kept: what may be repeated is answered by another one, soon.
+#[tokio::test]
+async fn who_falls_silent_is_given_up_soon() {
+    for protocol in [Protocol::Http1, Protocol::H2c] {
+        let lab = Lab::with(remembering(Duration::ZERO, FOR_EVER)).await;
+        let (good, _guard) = backend(|_| async { Response::new(full("good")) }).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let silent = listener.local_addr().unwrap();
+        let (tell, told) = tokio::sync::oneshot::channel();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            // the same socket once more, for later
+            let again = stream.into_std().unwrap();
+            let stream = TcpStream::from_std(again.try_clone().unwrap()).unwrap();
+            tell.send(TcpStream::from_std(again).unwrap()).unwrap();
+            let service = hyper::service::service_fn(|_| async {
+                Ok::<_, std::convert::Infallible>(Response::new(full("silent")))
+            });
+            let http =
+                hyper_util::server::conn::auto::Builder::new(hyper_util::rt::TokioExecutor::new());
+            // it ends with the test
+            let _ = http
+                .serve_connection(hyper_util::rt::TokioIo::new(stream), service)
+                .await;
+        });
+        let upstream = lab.lead(&[silent], protocol);
+        assert_eq!(lab.ask(get("/")).await.1, "silent");
+        cut_off(&told.await.unwrap());
+        upstream.set(&[silent, good], protocol);
+        let begun = Instant::now();
+        for _ in 0..2 {
+            assert_eq!(lab.ask(get("/")).await.1, "good", "{protocol:?}");
+        }
+        let took = begun.elapsed();
+        let soon = Duration::from_secs(1)..Duration::from_secs(10);
+        assert!(soon.contains(&took), "{protocol:?}: {took:?}");
+        for _ in 0..6 {
+            assert_eq!(upstream.pick(&[]).unwrap().address, good, "{protocol:?}");
+        }
     }
 }
