@@ -103,6 +103,11 @@ impl Outgoing {
         self.to.push((self.bytes.len(), to));
     }
 
+    /// No more may be written before what is there was sent.
+    pub fn is_full(&self) -> bool {
+        self.to.len() >= AT_ONCE
+    }
+
     /// Sends all, at most [`AT_ONCE`]; what the kernel has no room for is lost, as datagrams are.
     pub fn send(&mut self, socket: BorrowedFd) {
         let mut parts: [MaybeUninit<libc::iovec>; AT_ONCE] = [MaybeUninit::uninit(); AT_ONCE];

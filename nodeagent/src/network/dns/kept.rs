@@ -9,7 +9,8 @@ use std::collections::HashMap;
 const MOST: usize = 4096;
 /// Answers larger than this are rare.
 const LARGEST: usize = 1232;
-const HEADER: usize = 12;
+/// Length of a message's header.
+pub const HEADER: usize = 12;
 /// Of a question, after its name.
 const TYPE_AND_CLASS: usize = 4;
 /// An OPT record without options.
@@ -56,12 +57,20 @@ impl<'a> Question<'a> {
         bytes
     }
 
-    fn id(&self) -> &[u8] {
-        &self.message[..2]
+    /// All of it but its number, letters small: what an answer is kept by.
+    pub fn key(&self) -> Vec<u8> {
+        self.lower().split_off(2)
     }
 
-    fn name(&self) -> &[u8] {
-        &self.message[HEADER..self.name]
+    /// Makes an answer to [`Question::lower`] one to this: its number, and the name in its own letters.
+    pub fn adopt(&self, answer: &mut [u8]) {
+        answer[..2].copy_from_slice(&self.message[..2]);
+        let name = &self.message[HEADER..self.name];
+        if let Some(repeated) = answer.get_mut(HEADER..self.name)
+            && repeated.eq_ignore_ascii_case(name)
+        {
+            repeated.copy_from_slice(name);
+        }
     }
 }
 
@@ -128,11 +137,6 @@ impl Kept {
         if answer.len() > LARGEST || answer.get(HEADER..HEADER + asked.len()) != Some(asked) {
             return;
         }
-        // what was cut to fit was another piece of the whole each time
-        const CUT: u8 = 0x02;
-        if answer[2] & CUT != 0 {
-            return;
-        }
         let count = usize::from(u16::from_be_bytes([answer[6], answer[7]]));
         let turns = turns(answer, HEADER + asked.len(), count);
         if count > 1 && turns.is_none() {
@@ -165,9 +169,7 @@ impl Answer {
                 }
             }
         }
-        out[start..start + 2].copy_from_slice(question.id());
-        let name = question.name();
-        out[start + HEADER..start + HEADER + name.len()].copy_from_slice(name);
+        question.adopt(&mut out[start..]);
     }
 }
 
@@ -310,12 +312,40 @@ mod tests {
         kept.keep(&asked, 1, &message.to_vec().unwrap());
         let mut out = Vec::new();
         assert!(!kept.answer(&plain, 1, 0, &mut out));
-        let mut cut = answer(&asked, &[1]);
-        cut[2] |= 0x02;
-        kept.keep(&asked, 1, &cut);
-        assert!(!kept.answer(&plain, 1, 0, &mut out), "a part of an answer");
         kept.keep(&asked, 1, &[0; 12]);
         assert!(!kept.answer(&plain, 1, 0, &mut out), "no answer to that");
+    }
+
+    #[test]
+    fn what_was_cut_to_fit_is_kept_as_it_is() {
+        let mut kept = Kept::default();
+        let asked = question("a.example.", false).to_vec().unwrap();
+        let plain = Question::of(&asked).unwrap();
+        let mut cut = answer(&asked, &[1, 2]);
+        cut[2] |= 0x02;
+        kept.keep(&asked, 1, &cut);
+        for turn in 0..2 {
+            let mut out = Vec::new();
+            assert!(kept.answer(&plain, 1, turn, &mut out));
+            let message = Message::from_vec(&out).unwrap();
+            assert!(message.metadata.truncation && message.answers.len() == 2);
+        }
+    }
+
+    #[test]
+    fn an_answer_is_made_that_of_another_who_asked_the_same() {
+        let asked = question("Web.example.", false).to_vec().unwrap();
+        let plain = Question::of(&asked).unwrap();
+        let mut given = answer(&plain.lower(), &[1]);
+        given[..2].copy_from_slice(&[0, 0]);
+        plain.adopt(&mut given);
+        let message = Message::from_vec(&given).unwrap();
+        assert_eq!(message.metadata.id, 7);
+        assert_eq!(message.queries[0].name().to_string(), "Web.example.");
+        // a failure that repeats no question
+        let mut short = vec![0; HEADER];
+        plain.adopt(&mut short);
+        assert_eq!(short[..3], [0, 7, 0]);
     }
 
     #[test]

@@ -28,7 +28,7 @@ use hickory_server::{
         rr::{Name, Record, RecordType},
     },
     server::{Request, RequestHandler, RequestInfo, ResponseHandler, ResponseInfo},
-    zone_handler::MessageResponseBuilder,
+    zone_handler::{MessageResponse, MessageResponseBuilder},
 };
 use parking_lot::RwLock;
 use rand::seq::SliceRandom;
@@ -293,6 +293,9 @@ impl Handler {
 
 /// What is asked, or why that is not answered.
 fn question(request: &Request) -> Result<RequestInfo<'_>, ResponseCode> {
+    if request.edns.as_ref().is_some_and(|edns| edns.version() > 0) {
+        return Err(ResponseCode::BADVERS);
+    }
     match (request.metadata.message_type, request.metadata.op_code) {
         (MessageType::Query, OpCode::Query) => {
             request.request_info().map_err(|_| ResponseCode::FormErr)
@@ -302,18 +305,38 @@ fn question(request: &Request) -> Result<RequestInfo<'_>, ResponseCode> {
     }
 }
 
-/// The head of a reply, and what it says of EDNS.
-fn head(request: &Request, reply: &Reply) -> (Metadata, Option<Edns>) {
+/// What a reply says of EDNS, where the client spoke of it.
+fn edns(request: &Request, reply: &Reply) -> Option<Edns> {
+    request.edns.as_ref().map(|asked| {
+        let mut edns = Edns::new();
+        edns.set_max_payload(asked.max_payload().clamp(512, MAX_UDP_PAYLOAD));
+        edns.set_rcode_high(reply.code.high());
+        edns
+    })
+}
+
+/// A reply as a message; `edns` is what [`edns`] says.
+fn message<'a>(
+    request: &'a Request,
+    reply: &'a Reply,
+    edns: Option<&'a Edns>,
+) -> MessageResponse<
+    'a,
+    'a,
+    impl Iterator<Item = &'a Record> + Send + 'a,
+    impl Iterator<Item = &'a Record> + Send + 'a,
+    impl Iterator<Item = &'a Record> + Send + 'a,
+    impl Iterator<Item = &'a Record> + Send + 'a,
+> {
     let mut metadata = Metadata::response_from_request(&request.metadata);
     metadata.response_code = reply.code;
     metadata.authoritative = reply.authoritative;
     metadata.recursion_available = true;
-    let edns = request.edns.as_ref().map(|asked| {
-        let mut edns = Edns::new();
-        edns.set_max_payload(asked.max_payload().clamp(512, MAX_UDP_PAYLOAD));
-        edns
-    });
-    (metadata, edns)
+    let mut builder = MessageResponseBuilder::from_message_request(request);
+    if let Some(edns) = edns {
+        builder.edns(edns);
+    }
+    builder.build(metadata, &reply.answers, [], &reply.soa, &reply.additionals)
 }
 
 #[async_trait::async_trait]
@@ -324,12 +347,8 @@ impl RequestHandler for ByTcp {
         mut response: R,
     ) -> ResponseInfo {
         let reply = self.0.reply(request).await;
-        let (metadata, edns) = head(request, &reply);
-        let mut builder = MessageResponseBuilder::from_message_request(request);
-        if let Some(edns) = &edns {
-            builder.edns(edns);
-        }
-        let message = builder.build(metadata, &reply.answers, [], &reply.soa, &reply.additionals);
+        let edns = edns(request, &reply);
+        let message = message(request, &reply, edns.as_ref());
         match response.send_response(message).await {
             Ok(info) => info,
             Err(e) => {

@@ -1,30 +1,36 @@
-//! Questions by UDP: what was answered before is answered at once, what the cluster's own names say is made and kept, and all else waits for others by itself.
+//! Questions by UDP: what was answered before is answered at once, what the cluster's own names say is made once for all who ask for it, and all else waits for
+//! others by itself.
 //!
-//! Invariant: nobody's question holds up another's; a response is never answered, so that two servers cannot be set at each other.
+//! Invariant: nobody's question holds up another's: whoever receives them makes no answers. A response is never answered, so that two servers cannot be set at
+//! each other. Who asks after a change waits for an answer that was begun after it.
 
 use std::{
+    collections::HashMap,
+    io,
     os::fd::AsFd,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
-use hickory_server::{
-    net::xfer::Protocol, proto::serialize::binary::BinEncoder, server::Request,
-    zone_handler::MessageResponseBuilder,
+use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use hickory_server::{net::xfer::Protocol, proto::serialize::binary::BinEncoder, server::Request};
+use tokio::{
+    io::Interest,
+    net::UdpSocket,
+    sync::{OwnedSemaphorePermit, Semaphore},
 };
-use tokio::{io::Interest, net::UdpSocket, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Handler, Reply,
     datagrams::{Datagrams, From, Outgoing},
-    head,
-    kept::{Kept, Question},
+    edns,
+    kept::{HEADER, Kept, Question},
+    message,
 };
 
-/// How many questions may wait for others; more are lost, as datagrams are.
+/// How many questions may wait; more are lost, as datagrams are.
 const WAITING: usize = 1024;
-/// Length of a message's header.
-const HEADER: usize = 12;
 /// What answers are made for whoever they are for: nobody looks at it.
 const ANYONE: std::net::SocketAddr =
     std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
@@ -32,79 +38,195 @@ const ANYONE: std::net::SocketAddr =
 /// Answers at a socket until `stop`.
 pub async fn serve(handler: Arc<Handler>, socket: UdpSocket, stop: CancellationToken) {
     let socket = Arc::new(socket);
-    let waiting = Arc::new(Semaphore::new(WAITING));
-    let (mut kept, mut datagrams) = (Kept::default(), Datagrams::default());
-    let (mut outgoing, mut turn) = (Outgoing::default(), 0_usize);
+    let mut desk = Desk::new(handler, socket.clone());
+    let (mut datagrams, mut errors) = (Datagrams::default(), 0);
     loop {
         let ready = tokio::select! {
             () = stop.cancelled() => return,
+            Some(made) = desk.being_made.next() => {
+                desk.made(made);
+                continue;
+            }
             ready = socket.readable() => ready,
         };
         let received = ready
             .and_then(|()| socket.try_io(Interest::READABLE, || datagrams.receive(socket.as_fd())));
-        let count = match received {
-            Ok(count) => count,
-            // it is for one datagram that went where nobody is
+        match received {
+            Ok(count) => {
+                errors = 0;
+                for number in 0..count {
+                    let (bytes, from) = datagrams.get(number);
+                    if from.has_port() {
+                        desk.take(bytes, from);
+                    }
+                }
+                desk.send();
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
             Err(e) => {
-                tracing::trace!("DNS by UDP: {e}");
-                continue;
+                errors += 1;
+                if errors == TOLD {
+                    tracing::warn!("DNS by UDP: nothing can be received: {e}");
+                }
+                tokio::time::sleep(pause(errors)).await;
             }
-        };
-        for number in 0..count {
-            let (bytes, from) = datagrams.get(number);
-            if !from.has_port() {
-                continue;
-            }
-            turn = turn.wrapping_add(1);
-            if at_once(&handler, &mut kept, bytes, turn, &mut outgoing.bytes) {
-                outgoing.end(from);
-                continue;
-            }
-            let Ok(place) = waiting.clone().try_acquire_owned() else {
-                continue;
-            };
-            let (handler, socket, bytes) = (handler.clone(), socket.clone(), bytes.to_vec());
-            skiff_watching::task::spawn(async move {
-                later(&handler, &socket, bytes, from).await;
-                drop(place);
-            });
         }
-        outgoing.send(socket.as_fd());
     }
 }
 
-/// Writes the answer to a plain question about the cluster's own names.
-fn at_once(
-    handler: &Handler,
-    kept: &mut Kept,
-    bytes: &[u8],
+/// After so many errors one behind the other they are told of: fewer may be about datagrams that went where nobody is.
+const TOLD: u32 = 3;
+
+/// What is waited after so many errors one behind the other.
+fn pause(errors: u32) -> Duration {
+    const LONGEST: Duration = Duration::from_secs(1);
+    match errors {
+        0 | 1 => Duration::ZERO,
+        more => Duration::from_millis(10 << more.min(10)).min(LONGEST),
+    }
+}
+
+/// What an answer is made from, and to what: the generation, and [`Question::key`].
+type Wanted = (u64, Vec<u8>);
+
+/// A question as it came, from whom, and its place among those that wait.
+struct Waiting {
+    message: Vec<u8>,
+    from: From,
+    place: OwnedSemaphorePermit,
+}
+
+/// An answer to a question in small letters; `None`: others have to be asked.
+struct Made {
+    wanted: Wanted,
+    lower: Vec<u8>,
+    answer: Option<Vec<u8>>,
+}
+
+/// Where questions come in and answers go out.
+struct Desk {
+    handler: Arc<Handler>,
+    socket: Arc<UdpSocket>,
+    places: Arc<Semaphore>,
+    kept: Kept,
+    waiting: HashMap<Wanted, Vec<Waiting>>,
+    being_made: FuturesUnordered<BoxFuture<'static, Made>>,
+    outgoing: Outgoing,
     turn: usize,
-    out: &mut Vec<u8>,
-) -> bool {
-    let Some(question) = Question::of(bytes) else {
-        return false;
-    };
-    // What changes while the answer is made makes it one of before.
-    let generation = handler.generation.load(Ordering::Acquire);
-    if kept.answer(&question, generation, turn, out) {
-        return true;
+}
+
+impl Desk {
+    fn new(handler: Arc<Handler>, socket: Arc<UdpSocket>) -> Self {
+        Desk {
+            handler,
+            socket,
+            places: Arc::new(Semaphore::new(WAITING)),
+            kept: Kept::default(),
+            waiting: HashMap::new(),
+            being_made: FuturesUnordered::new(),
+            outgoing: Outgoing::default(),
+            turn: 0,
+        }
     }
-    let lower = question.lower();
-    let Ok(request) = Request::from_bytes(lower.clone(), ANYONE, Protocol::Udp) else {
-        return false;
-    };
-    let Some(reply) = handler.own_reply(&request) else {
-        return false;
-    };
-    kept.keep(&lower, generation, &encoded(&request, &reply));
-    // Where it was not kept, it is made once more, in the client's own letters.
-    kept.answer(&question, generation, turn, out) || {
-        let request = Request::from_bytes(bytes.to_vec(), ANYONE, Protocol::Udp);
-        request.is_ok_and(|request| {
-            out.extend(encoded(&request, &reply));
-            true
-        })
+
+    /// Takes a question; the answer goes out with [`Desk::send`] if there is one, and else by itself.
+    fn take(&mut self, bytes: &[u8], from: From) {
+        // What changes while an answer is made makes it one of before.
+        let generation = self.handler.generation.load(Ordering::Acquire);
+        let question = Question::of(bytes);
+        self.turn = self.turn.wrapping_add(1);
+        if let Some(question) = &question
+            && (self.kept).answer(question, generation, self.turn, &mut self.outgoing.bytes)
+        {
+            return self.end(from);
+        }
+        let Ok(place) = self.places.clone().try_acquire_owned() else {
+            return;
+        };
+        let waiting = Waiting {
+            message: bytes.to_vec(),
+            from,
+            place,
+        };
+        match question {
+            Some(question) => self.wait(generation, &question, waiting),
+            None => self.ask_others(waiting),
+        }
     }
+
+    /// Has somebody wait for an answer, which is made if nobody makes it yet.
+    fn wait(&mut self, generation: u64, question: &Question, who: Waiting) {
+        let (wanted, lower) = ((generation, question.key()), question.lower());
+        let all = self.waiting.entry(wanted.clone()).or_default();
+        all.push(who);
+        if all.len() > 1 {
+            return;
+        }
+        let (handler, asked) = (self.handler.clone(), lower.clone());
+        let making = skiff_watching::task::spawn(async move { own(&handler, asked) });
+        let made = async move {
+            // one that was broken off is tried once more by everybody
+            let answer = making.await.unwrap_or(None);
+            Made {
+                wanted,
+                lower,
+                answer,
+            }
+        };
+        self.being_made.push(Box::pin(made));
+    }
+
+    /// Gives an answer to all who wait for it.
+    fn made(&mut self, made: Made) {
+        let waiting = self.waiting.remove(&made.wanted).unwrap_or_default();
+        let Some(answer) = made.answer else {
+            return waiting.into_iter().for_each(|one| self.ask_others(one));
+        };
+        let (generation, _) = made.wanted;
+        self.kept.keep(&made.lower, generation, &answer);
+        for one in waiting {
+            let Some(question) = Question::of(&one.message) else {
+                continue;
+            };
+            self.turn = self.turn.wrapping_add(1);
+            let out = &mut self.outgoing.bytes;
+            let start = out.len();
+            if !self.kept.answer(&question, generation, self.turn, out) {
+                out.extend(&answer);
+                question.adopt(&mut out[start..]);
+            }
+            self.end(one.from);
+        }
+        self.send();
+    }
+
+    /// What was written is for this one.
+    fn end(&mut self, to: From) {
+        self.outgoing.end(to);
+        if self.outgoing.is_full() {
+            self.send();
+        }
+    }
+
+    fn send(&mut self) {
+        self.outgoing.send(self.socket.as_fd());
+    }
+
+    /// Has a question answered by itself, however long that takes.
+    fn ask_others(&self, one: Waiting) {
+        let (handler, socket) = (self.handler.clone(), self.socket.clone());
+        skiff_watching::task::spawn(async move {
+            later(&handler, &socket, one.message, one.from).await;
+            drop(one.place);
+        });
+    }
+}
+
+/// The answer to a plain question in small letters, if it is about the cluster's own names.
+fn own(handler: &Handler, lower: Vec<u8>) -> Option<Vec<u8>> {
+    let request = Request::from_bytes(lower, ANYONE, Protocol::Udp).ok()?;
+    let reply = handler.own_reply(&request)?;
+    Some(encoded(&request, &reply))
 }
 
 /// Answers whatever takes its time.
@@ -135,12 +257,8 @@ fn malformed([high, low, flags, _]: [u8; 4]) -> Vec<u8> {
 /// A reply as bytes, cut to what the client takes.
 fn encoded(request: &Request, reply: &Reply) -> Vec<u8> {
     const WITHOUT_EDNS: u16 = 512;
-    let (metadata, edns) = head(request, reply);
-    let mut builder = MessageResponseBuilder::from_message_request(request);
-    if let Some(edns) = &edns {
-        builder.edns(edns);
-    }
-    let message = builder.build(metadata, &reply.answers, [], &reply.soa, &reply.additionals);
+    let edns = edns(request, reply);
+    let message = message(request, reply, edns.as_ref());
     let mut bytes = Vec::with_capacity(usize::from(WITHOUT_EDNS));
     let mut encoder = BinEncoder::new(&mut bytes);
     encoder.set_max_size(
@@ -157,5 +275,18 @@ fn encoded(request: &Request, reply: &Reply) -> Vec<u8> {
             bytes.resize(HEADER, 0);
             bytes
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lasting_errors_are_not_asked_for_again_at_once() {
+        assert_eq!(pause(1), Duration::ZERO, "one may be about one datagram");
+        assert!((2..100).all(|errors| pause(errors) >= Duration::from_millis(10)));
+        assert!((2..100).is_sorted_by_key(pause));
+        assert_eq!(pause(u32::MAX), Duration::from_secs(1));
     }
 }

@@ -4,7 +4,12 @@
 //! Follows Kubernetes' DNS specification 1.1.0 and the `kubernetes` plugin of CoreDNS, whose answers kubeadm clusters give (time to live 30 s,
 //! pods by address without a look at whether they exist).
 
-use std::{collections::BTreeSet, net::IpAddr, str::FromStr};
+use std::{
+    collections::{BTreeSet, HashSet},
+    hash::Hash,
+    net::IpAddr,
+    str::FromStr,
+};
 
 use hickory_server::proto::{
     ProtoError,
@@ -330,20 +335,18 @@ impl Question<'_> {
         let srv = |(host, port)| self.record(RData::SRV(SRV::new(0, weight, port, host)));
         Answer::Records {
             answers: unique.into_iter().map(srv).collect(),
-            additionals: each_once(hosts.map(|(h, ip)| Record::from_rdata(h, TTL, address(ip)))),
+            additionals: each_once(hosts)
+                .into_iter()
+                .map(|(host, ip)| Record::from_rdata(host, TTL, address(ip)))
+                .collect(),
         }
     }
 }
 
 /// In the order in which they first come.
-fn each_once<T: PartialEq>(all: impl Iterator<Item = T>) -> Vec<T> {
-    let mut unique = Vec::new();
-    for one in all {
-        if !unique.contains(&one) {
-            unique.push(one);
-        }
-    }
-    unique
+fn each_once<T: Clone + Eq + Hash>(all: impl Iterator<Item = T>) -> Vec<T> {
+    let mut seen = HashSet::new();
+    all.filter(|one| seen.insert(one.clone())).collect()
 }
 
 fn address(ip: IpAddr) -> RData {
@@ -543,6 +546,13 @@ mod tests {
             matches!(circle, Answer::Records { answers, .. } if answers.len() == MAX_ALIASES),
             "a circle ends"
         );
+    }
+
+    #[test]
+    fn what_comes_twice_stands_where_it_came_first() {
+        let all = ["b", "a", "b", "c", "a"].map(|name| Name::from_ascii(name).unwrap());
+        let once = each_once(all.iter().cloned());
+        assert_eq!(once, [&all[0], &all[1], &all[3]].map(Clone::clone));
     }
 
     #[test]
