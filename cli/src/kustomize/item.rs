@@ -228,7 +228,7 @@ impl Item {
             format!("map[{}]", pairs.join(" "))
         };
         format!(
-            "{{{{{} {}}} {{{} {}}} {} {}}}",
+            "{{{{{} {}}} {{{{{} {}}} {} {}}}}}",
             word(self.object.at("apiVersion")),
             self.object.text("kind"),
             word(meta.at("name")),

@@ -379,7 +379,7 @@ impl Target {
                     ..Spec::default()
                 }];
                 let marked = |value: &mut Value| match value {
-                    Value::Object(_) => Ok(()),
+                    Value::Null | Value::Object(_) => Ok(()),
                     other => Err(super::item::no_map(other)),
                 };
                 visit_all(&annotations, &mut object, Some(a_map), marked)
