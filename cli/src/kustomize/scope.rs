@@ -31,15 +31,22 @@ const NEWER: &[(&str, &[&str])] = &[
     ("resource.k8s.io", &["DeviceClass", "ResourceSlice"]),
     ("storage.k8s.io", &["VolumeAttributesClass"]),
 ];
+/// Kinds in no namespace that it knows, and that have no row.
+const OTHERS: &[(&str, &str, &str)] = &[
+    ("", "v1", "NodeProxyOptions"),
+    ("policy", "v1beta1", "PodSecurityPolicy"),
+];
 /// The group whose kinds had not come to `v1`.
 const BETA_ONLY: &str = "flowcontrol.apiserver.k8s.io";
 
 /// Whether objects of a kind are in no namespace.
 pub fn is_cluster_wide(group: &str, version: &str, kind: &str) -> bool {
     let newer = |(g, kinds): &(&str, &[&str])| *g == group && kinds.contains(&kind);
+    if OTHERS.contains(&(group, version, kind)) {
+        return true;
+    }
     match version {
         "v1" if group == BETA_ONLY => return false,
-        "v1beta1" if (group, kind) == ("policy", "PodSecurityPolicy") => return true,
         // All that was `v1` had been `v1beta1` before, but for the kinds without a group.
         "v1beta1" if group.is_empty() => return false,
         "v1" | "v1beta1" => {}
@@ -72,6 +79,7 @@ mod tests {
             ),
             ("flowcontrol.apiserver.k8s.io", "v1", "FlowSchema", false),
             ("policy", "v1beta1", "PodSecurityPolicy", true),
+            ("", "v1", "NodeProxyOptions", true),
         ] {
             assert_eq!(
                 is_cluster_wide(group, version, kind),
