@@ -37,8 +37,24 @@ pub const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
 /// Keeps the command line in an object, if that is asked for.
 pub fn record(ctx: &Ctx, object: &mut Value) {
     if let Some(cause) = ctx.change_cause() {
-        object["metadata"]["annotations"][CHANGE_CAUSE] = json!(cause);
+        annotate(object, CHANGE_CAUSE, &cause);
     }
+}
+
+/// Adds an annotation. Annotations that are no texts by name are none; metadata that are no map stay as they are.
+fn annotate(object: &mut Value, name: &str, value: &str) {
+    let meta = object
+        .as_object_mut()
+        .map(|object| object.entry("metadata").or_insert_with(|| json!({})));
+    let Some(meta) = meta.and_then(Value::as_object_mut) else {
+        return;
+    };
+    let annotations = meta.entry("annotations").or_insert_with(|| json!({}));
+    let texts = annotations.as_object();
+    if !texts.is_some_and(|map| map.values().all(Value::is_string)) {
+        *annotations = json!({});
+    }
+    annotations[name] = json!(value);
 }
 
 /// The flag that names who writes; each verb has its own default.
@@ -233,4 +249,33 @@ pub fn env(pairs: &[String]) -> Result<Vec<Value>> {
             }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn annotations_of_any_form_are_no_obstacle() {
+        for (metadata, want) in [
+            (json!({}), json!({"annotations": {"a": "b"}})),
+            (
+                json!({"annotations": {"x": "y"}}),
+                json!({"annotations": {"a": "b", "x": "y"}}),
+            ),
+            (
+                json!({"annotations": "x"}),
+                json!({"annotations": {"a": "b"}}),
+            ),
+            (
+                json!({"annotations": ["x"]}),
+                json!({"annotations": {"a": "b"}}),
+            ),
+            (json!("x"), json!("x")),
+        ] {
+            let mut object = json!({"metadata": metadata});
+            annotate(&mut object, "a", "b");
+            assert_eq!(object["metadata"], want);
+        }
+    }
 }

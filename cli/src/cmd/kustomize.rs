@@ -4,6 +4,7 @@
 
 use crate::command::{Command, verb};
 use crate::context::With;
+use crate::discovery::split_api_version;
 use crate::error::{Result, bail, message};
 use crate::flags::Refused;
 use crate::print;
@@ -97,7 +98,8 @@ fn write(path: &Path, text: &str) -> Result<()> {
 /// A file's name for each object; with that of the namespace where there are several.
 fn files(objects: &[Value]) -> Vec<(String, &Value)> {
     let namespace = |o: &Value| {
-        let inside = !crate::kustomize::is_cluster_wide(o.text("kind"));
+        let (group, version) = split_api_version(o.text("apiVersion"));
+        let inside = !crate::kustomize::is_cluster_wide(group, version, o.text("kind"));
         inside.then(|| {
             o.at("metadata")
                 .text_ptr("namespace")

@@ -50,7 +50,7 @@ pub fn one(dir: &Path, g: &Value, kind: &str, general: &Value) -> Result<Item> {
             object["immutable"] = json!(true);
         }
     }
-    let mut item = Item::new(object);
+    let mut item = Item::new(object)?;
     item.behavior = Behavior::of(g.text("behavior"));
     item.hashed =
         !general.flag("disableNameSuffixHash") && !g.at("options").flag("disableNameSuffixHash");
@@ -146,4 +146,81 @@ fn env(text: &[u8]) -> Result<Vec<(String, Vec<u8>)>, Problem> {
         out.push((key.into(), value.into()));
     }
     Ok(out)
+}
+
+/// Adds what a generator made: as another object, or to one of that name, as its behaviour says.
+pub fn absorb(items: &mut Vec<Item>, mut item: Item) -> Result<()> {
+    let id = item.id();
+    let shown = format!(
+        "resid.ResId{{Gvk:resid.Gvk{{Group:{:?}, Version:{:?}, Kind:{:?}, isClusterScoped:false}}, Name:{:?}, Namespace:{:?}}}",
+        id.group, id.version, id.kind, id.name, id.namespace
+    );
+    let matches: Vec<usize> = (0..items.len())
+        .filter(|at| items[*at].has_id(&id))
+        .collect();
+    let merges = matches!(item.behavior, Behavior::Merge | Behavior::Replace);
+    match matches.as_slice() {
+        [] if merges => {
+            bail!("merging from generator: id {shown} does not exist; cannot merge or replace")
+        }
+        [] => {
+            items.push(item);
+            Ok(())
+        }
+        [at] if merges => {
+            let old = &items[*at];
+            take_over(old, &mut item);
+            items[*at] = item;
+            Ok(())
+        }
+        [_] => bail!(
+            "merging from generator: id {shown} exists; can not use behavior: '{}', behavior must be merge or replace",
+            item.behavior.word()
+        ),
+        _ => {
+            bail!("merging from generator: found multiple objects that could accept merge of {id}")
+        }
+    }
+}
+
+/// A generated object takes the place of another, whose name and marks it keeps; one that merges keeps its data, too.
+fn take_over(old: &Item, new: &mut Item) {
+    for field in ["labels", "annotations"] {
+        let mut merged = old
+            .object
+            .at("metadata")
+            .map(field)
+            .cloned()
+            .unwrap_or_default();
+        merged.extend(
+            new.object
+                .at("metadata")
+                .map(field)
+                .cloned()
+                .unwrap_or_default(),
+        );
+        if !merged.is_empty() {
+            new.object["metadata"][field] = Value::Object(merged);
+        }
+    }
+    let was = old.id();
+    new.rename(&was.name);
+    if !was.namespace.is_empty() {
+        new.object["metadata"]["namespace"] = json!(was.namespace);
+    }
+    if new.behavior == Behavior::Merge {
+        for field in ["data", "binaryData"] {
+            let mut merged = old.object.map(field).cloned().unwrap_or_default();
+            merged.extend(new.object.map(field).cloned().unwrap_or_default());
+            if !merged.is_empty() {
+                new.object[field] = Value::Object(merged);
+            }
+        }
+        new.origin = old.origin.clone();
+    }
+    new.previous = old.previous.clone();
+    new.prefixes = old.prefixes.clone();
+    new.suffixes = old.suffixes.clone();
+    new.hashed |= old.hashed;
+    new.variables = old.variables.clone();
 }

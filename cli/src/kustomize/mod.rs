@@ -2,12 +2,17 @@
 //! Invariant: a field that is not supported is refused by name; nothing is built half.
 //! Behaviour follows `sigs.k8s.io/kustomize/api`.
 
+mod builtin;
+mod fields;
 mod generate;
 mod item;
+mod load;
 mod names;
 mod patches;
+mod plugins;
 mod replace;
 mod schema;
+mod scope;
 mod specs;
 mod strategic;
 mod target;
@@ -18,39 +23,11 @@ use crate::error::{Error, Problem, Result, go_io, message};
 use crate::resource::Manifest;
 use crate::typed::Read;
 use item::Item;
+pub use scope::is_cluster_wide;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use target::Target;
-
-/// Kinds that are in no namespace, as far as kustomize knows.
-const CLUSTER: &[&str] = &[
-    "Namespace",
-    "Node",
-    "PersistentVolume",
-    "ClusterRole",
-    "ClusterRoleBinding",
-    "StorageClass",
-    "PriorityClass",
-    "IngressClass",
-    "RuntimeClass",
-    "CustomResourceDefinition",
-    "APIService",
-    "CSIDriver",
-    "CSINode",
-    "MutatingWebhookConfiguration",
-    "ValidatingWebhookConfiguration",
-    "ValidatingAdmissionPolicy",
-    "ValidatingAdmissionPolicyBinding",
-    "CertificateSigningRequest",
-    "FlowSchema",
-    "PriorityLevelConfiguration",
-];
-
-/// Whether objects of this kind are in no namespace, as far as kustomize knows.
-pub fn is_cluster_wide(kind: &str) -> bool {
-    CLUSTER.contains(&kind)
-}
 
 /// The version that `managedByLabel` tells.
 const VERSION: &str = "kustomize-v5.8.1";
@@ -67,6 +44,7 @@ pub fn manifests(dir: &str) -> Result<Vec<Result<Manifest>>> {
     vars::resolve(&mut all)?;
     let mut items = all.items;
     items.retain(|item| !is_local(&item.object));
+    items.iter().try_for_each(Item::named)?;
     sort(&mut items, target.map.get("sortOptions"))?;
     if target.tells("managedByLabel") {
         let mut label = Map::new();
@@ -103,16 +81,24 @@ fn sort(items: &mut [Item], options: Option<&Value>) -> Result<()> {
     let options = options.filter(|options| options.is_object());
     let order = options.map_or("", |options| options.text("order"));
     match (options, order) {
-        (Some(_), "fifo") => return Ok(()),
-        (None, _) | (Some(_), "legacy") => {}
+        (None, _) | (Some(_), "fifo" | "legacy") => {}
         (Some(_), _) => {
             return Err(Error::msg(
                 "the field 'sortOptions.order' must be one of [fifo, legacy]",
             ));
         }
     }
+    let legacy = options.and_then(|options| options.some("legacySortOptions"));
+    if order == "fifo" && legacy.is_some() {
+        return Err(Error::msg(
+            "the field 'sortOptions.legacySortOptions' is set but the selected sort order is 'fifo', not 'legacy'",
+        ));
+    }
+    if order == "fifo" {
+        return Ok(());
+    }
     let list = |field: &str| -> Option<Vec<String>> {
-        let given = options?.at("legacySortOptions").some(field)?;
+        let given = legacy?.some(field)?;
         let texts = given.as_array()?.iter().filter_map(Value::as_str);
         Some(texts.map(String::from).collect())
     };
@@ -126,7 +112,7 @@ fn sort(items: &mut [Item], options: Option<&Value>) -> Result<()> {
             .or_else(|| in_last().map(|at| MIDDLE + 1 + at))
             .unwrap_or(MIDDLE)
     };
-    items.sort_by_key(|item| (rank(item.kind()), sort_key(item)));
+    items.sort_by_cached_key(|item| (rank(item.kind()), sort_key(item)));
     Ok(())
 }
 

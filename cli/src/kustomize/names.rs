@@ -7,6 +7,7 @@ use super::specs::{Config, References, Spec};
 use crate::error::{Result, bail, message};
 use crate::typed::Read;
 use serde_json::{Value, json};
+use std::collections::{BTreeSet, HashMap};
 
 /// Puts hashes of data onto names.
 pub fn hash(items: &mut [Item]) {
@@ -21,18 +22,69 @@ pub fn hash(items: &mut [Item]) {
 /// One that may be referred to.
 struct Candidate {
     id: Id,
+    cluster_wide: bool,
     previous: Vec<Id>,
     prefixes: Vec<String>,
     suffixes: Vec<String>,
 }
 
+impl Candidate {
+    fn of(item: &Item) -> Candidate {
+        let id = item.id();
+        Candidate {
+            cluster_wide: id.is_cluster_wide(),
+            id,
+            previous: item.previous.clone(),
+            prefixes: item.prefixes.clone(),
+            suffixes: item.suffixes.clone(),
+        }
+    }
+
+    fn first(&self) -> &Id {
+        self.previous.first().unwrap_or(&self.id)
+    }
+}
+
+/// All of them, by what they were called and by the namespaces that they were in first.
+#[derive(Default)]
+struct Candidates<'a> {
+    by_name: HashMap<&'a str, Vec<&'a Candidate>>,
+    by_first_space: HashMap<&'a str, Vec<&'a Candidate>>,
+}
+
+impl<'a> Candidates<'a> {
+    fn of(all: &'a [Candidate]) -> Candidates<'a> {
+        let mut out = Candidates::default();
+        for one in all {
+            let names: BTreeSet<&str> = one.previous.iter().map(|id| id.name.as_str()).collect();
+            for name in names {
+                out.by_name.entry(name).or_default().push(one);
+            }
+            if !one.cluster_wide {
+                let space = space(one.first());
+                out.by_first_space.entry(space).or_default().push(one);
+            }
+        }
+        out
+    }
+}
+
+fn space(id: &Id) -> &str {
+    match id.namespace.as_str() {
+        "" => "default",
+        named => named,
+    }
+}
+
 /// What refers, and to what.
 struct Reference<'a> {
     referrer: &'a Candidate,
+    /// The namespaces of accounts that it names.
+    spaces: &'a [String],
     to: &'a References,
     /// Of a binding: the kind that its `roleRef` names.
     role: Option<(String, String)>,
-    candidates: Vec<&'a Candidate>,
+    candidates: &'a Candidates<'a>,
 }
 
 /// Brings all references up to date.
@@ -40,37 +92,22 @@ struct Reference<'a> {
 /// # Errors
 /// A name that several objects had.
 pub fn refer(items: &mut [Item], config: &Config) -> Result<()> {
-    let all: Vec<Candidate> = items
-        .iter()
-        .map(|item| Candidate {
-            id: item.id(),
-            previous: item.previous.clone(),
-            prefixes: item.prefixes.clone(),
-            suffixes: item.suffixes.clone(),
-        })
-        .collect();
+    let all: Vec<Candidate> = items.iter().map(Candidate::of).collect();
+    let candidates = Candidates::of(&all);
     for (item, referrer) in items.iter_mut().zip(&all) {
         let spaces = bound_namespaces(&item.object);
-        let reachable = |c: &&Candidate| {
-            referrer.id.is_cluster_wide()
-                || c.id.is_cluster_wide()
-                || c.id.same_namespace(&referrer.id)
-                || spaces.contains(&c.id.namespace)
-        };
         let original = item.original();
         for to in &config.name_reference {
             for field in to.fields.iter().filter(|field| field.selects(&original)) {
                 let reference = Reference {
                     referrer,
+                    spaces: &spaces,
                     to,
                     role: role_of(&item.object, field),
-                    candidates: all.iter().filter(reachable).collect(),
+                    candidates: &candidates,
                 };
-                let at = Spec {
-                    path: field.path.clone(),
-                    ..Spec::default()
-                };
-                at.visit(&mut item.object, None, &mut |value| reference.set(value))
+                field
+                    .reach(&mut item.object, None, &mut |value| reference.set(value))
                     .map_err(|why| {
                         message!(
                             "updating name reference in '{}' field of '{}': {why}",
@@ -115,7 +152,7 @@ impl Reference<'_> {
             Value::Object(_) => self.set_map(value),
             _ => {
                 let name = value.as_str().unwrap_or_default().to_string();
-                if let Some(target) = self.select(&name, &self.candidates, false)? {
+                if let Some(target) = self.select(&name, None, false)? {
                     *value = json!(target.id.name);
                 }
                 Ok(())
@@ -127,11 +164,8 @@ impl Reference<'_> {
         let Some(name) = value.some("name").and_then(Value::as_str) else {
             bail!("path config error; no 'name' field in node");
         };
-        let candidates: Vec<&Candidate> = match value.some("namespace").and_then(Value::as_str) {
-            None => self.candidates.clone(),
-            Some(namespace) => self.in_namespace(namespace),
-        };
-        let Some(target) = self.select(name, &candidates, true)? else {
+        let namespace = value.some("namespace").and_then(Value::as_str);
+        let Some(target) = self.select(name, namespace, true)? else {
             return Ok(());
         };
         let (name, namespace) = (target.id.name.clone(), target.id.namespace.clone());
@@ -142,37 +176,42 @@ impl Reference<'_> {
         Ok(())
     }
 
-    /// Those that were in a namespace first, or are there now if none was.
-    fn in_namespace(&self, namespace: &str) -> Vec<&Candidate> {
-        let space = |id: &Id| match id.namespace.as_str() {
-            "" => "default".to_string(),
-            named => named.into(),
-        };
-        let by = |of: fn(&Candidate) -> &Id| {
-            let all = self.candidates.iter().copied();
-            all.filter(|c| !c.id.is_cluster_wide() && space(of(c)) == namespace)
-                .collect::<Vec<_>>()
-        };
-        let first = by(|c| c.previous.first().unwrap_or(&c.id));
-        if first.is_empty() {
-            by(|c| &c.id)
-        } else {
-            first
+    fn is_reachable(&self, c: &Candidate) -> bool {
+        self.referrer.cluster_wide
+            || c.cluster_wide
+            || c.id.same_namespace(&self.referrer.id)
+            || self.spaces.contains(&c.id.namespace)
+    }
+
+    /// Whether one is of those that were in a namespace first, or are there now if none was.
+    fn in_namespace(&self, namespace: &str) -> impl Fn(&Candidate) -> bool {
+        let first = self.candidates.by_first_space.get(namespace);
+        let was = first.is_some_and(|all| all.iter().any(|c| self.is_reachable(c)));
+        move |c| {
+            let id = if was { c.first() } else { &c.id };
+            !c.cluster_wide && space(id) == namespace
         }
     }
 
     /// The one that a name meant.
-    fn select<'c>(
+    fn select(
         &self,
         name: &str,
-        candidates: &[&'c Candidate],
+        namespace: Option<&str>,
         with_namespaces: bool,
-    ) -> Result<Option<&'c Candidate>> {
+    ) -> Result<Option<&Candidate>> {
+        let named = self.candidates.by_name.get(name);
+        let named = named.map_or(&[][..], Vec::as_slice);
+        if named.is_empty() {
+            return Ok(None);
+        }
+        let inside = namespace.map(|namespace| self.in_namespace(namespace));
         let to = self.to;
-        let mut left: Vec<&Candidate> = candidates
+        let mut left: Vec<&Candidate> = named
             .iter()
             .copied()
-            .filter(|c| c.previous.iter().any(|id| id.name == name))
+            .filter(|c| self.is_reachable(c))
+            .filter(|c| inside.as_ref().is_none_or(|inside| inside(c)))
             .filter(|c| {
                 let mut ids = c.previous.iter();
                 ids.any(|id| id.is_selected(&to.group, &to.version, &to.kind))
@@ -183,8 +222,8 @@ impl Reference<'_> {
                 })
             })
             .filter(|c| {
-                self.referrer.id.is_cluster_wide()
-                    || c.id.is_cluster_wide()
+                self.referrer.cluster_wide
+                    || c.cluster_wide
                     || c.id.kind == "ServiceAccount"
                     || c.id.same_namespace(&self.referrer.id)
             })

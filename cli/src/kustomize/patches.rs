@@ -8,6 +8,7 @@ use crate::error::{Problem, Result, bail, go_io, message};
 use crate::typed::Read;
 use serde_json::Value;
 use skiff_api::machinery::patch::json::JsonPatch;
+use skiff_api::machinery::selector::{Selector as Labels, SelectorError};
 use std::path::Path;
 
 /// The entries of `patches`.
@@ -16,28 +17,52 @@ use std::path::Path;
 /// A patch that cannot be read, or that fits nothing.
 pub fn all(dir: &Path, entries: &[Value], items: &mut Vec<Item>) -> Result<()> {
     for entry in entries {
+        Patch::read(dir, entry)
+            .map_err(|why| trouble("PatchTransformer", entry, &why))?
+            .apply(items)?;
+    }
+    Ok(())
+}
+
+/// Why a part of a kustomization cannot be used.
+pub fn trouble(plugin: &str, entry: &Value, why: &Problem) -> crate::error::Error {
+    let config = crate::yaml::write(entry);
+    message!("trouble configuring builtin {plugin} with config: `\n{config}`: {why}")
+}
+
+/// A patch with what it is for.
+pub struct Patch<'a> {
+    entry: &'a Value,
+    source: String,
+    changes: Changes,
+}
+
+enum Changes {
+    Json(JsonPatch),
+    Strategic(Vec<Value>),
+}
+
+impl Patch<'_> {
+    /// Reads an entry and its patch.
+    ///
+    /// # Errors
+    /// A patch that cannot be read.
+    pub fn read<'a>(dir: &Path, entry: &'a Value) -> Result<Patch<'a>, Problem> {
         let (patch, path) = (entry.text("patch").trim(), entry.text("path"));
         let (text, source) = match (patch.is_empty(), path.is_empty()) {
             (true, true) => {
                 let config = crate::yaml::write(entry);
-                let why = format!("must specify one of patch and path in\n{config}");
-                return Err(trouble(entry, why));
+                return Err(format!("must specify one of patch and path in\n{config}").into());
             }
             (false, false) => {
                 let config = crate::yaml::write(entry);
                 let why = format!("patch and path can't be set at the same time\n{config}");
-                return Err(trouble(entry, why));
+                return Err(why.into());
             }
             (false, true) => (patch.to_string(), format!("[patch: {patch:?}]")),
-            (true, false) => {
-                let text = load(dir, path).map_err(|why| trouble(entry, why.to_string()))?;
-                (text, format!("[path: {path:?}]"))
-            }
+            (true, false) => (load(dir, path)?, format!("[path: {path:?}]")),
         };
-        let unreadable = || {
-            let why = format!("unable to parse SM or JSON patch from {source}");
-            trouble(entry, why)
-        };
+        let unreadable = || Problem(format!("unable to parse SM or JSON patch from {source}"));
         // What begins as JSON does is read as JSON alone.
         if text.trim_start().starts_with('[') && serde_json::from_str::<Value>(&text).is_err() {
             return Err(unreadable());
@@ -48,29 +73,37 @@ pub fn all(dir: &Path, entries: &[Value], items: &mut Vec<Item>) -> Result<()> {
             .map(|d| d.value)
             .filter(|v| !v.is_null())
             .collect();
-        let target = entry.some("target").filter(|t| t.is_object());
-        match documents.as_slice() {
+        let changes = match documents.as_slice() {
             [one] if one.is_array() => {
-                let Some(target) = target else {
-                    bail!("must specify a target for JSON patch {source}");
-                };
-                let patch = JsonPatch::decode(one, false).map_err(|_| unreadable())?;
-                by_json(&patch, target, items)?;
+                Changes::Json(JsonPatch::decode(one, false).map_err(|_| unreadable())?)
             }
-            several if several.iter().all(names_object) => {
-                let options = entry.at("options");
-                strategic_patches(several, target, options, &source, items)?;
-            }
+            several if several.iter().all(names_object) => Changes::Strategic(documents),
             _ => return Err(unreadable()),
+        };
+        Ok(Patch {
+            entry,
+            source,
+            changes,
+        })
+    }
+
+    /// Changes the objects that it is for.
+    ///
+    /// # Errors
+    /// A patch that does not fit, or that fits nothing.
+    pub fn apply(&self, items: &mut Vec<Item>) -> Result<()> {
+        let target = self.entry.some("target").filter(|t| t.is_object());
+        match (&self.changes, target) {
+            (Changes::Json(patch), Some(target)) => by_json(patch, target, items),
+            (Changes::Json(_), None) => {
+                bail!("must specify a target for JSON patch {}", self.source)
+            }
+            (Changes::Strategic(several), target) => {
+                let options = self.entry.at("options");
+                strategic_patches(several, target, options, &self.source, items)
+            }
         }
     }
-    Ok(())
-}
-
-/// Why an entry cannot be used.
-fn trouble(entry: &Value, why: String) -> crate::error::Error {
-    let config = crate::yaml::write(entry);
-    message!("trouble configuring builtin PatchTransformer with config: `\n{config}`: {why}")
 }
 
 /// Whether a document says which object it is of.
@@ -104,8 +137,9 @@ fn strategic_patches(
             "Multiple Strategic-Merge Patches in one `patches` entry is not allowed to set `patches.target` field: {source}"
         );
     };
+    let selector = Selector::of(target)?;
     for item in items.iter_mut() {
-        if chosen(item, target)? {
+        if selector.chooses(item) {
             merge(item, patch, options)?;
         }
     }
@@ -119,16 +153,20 @@ fn drop_empty(items: &mut Vec<Item>) {
 
 /// Merges a patch into an object, which keeps its name and kind unless the options let them change.
 fn merge(item: &mut Item, patch: &Value, options: &Value) -> Result<()> {
-    let allowed = |what: &str| options.flag(what) || options.text(what) == "true";
-    let (name, kind) = (allowed("allowNameChange"), allowed("allowKindChange"));
+    let (name, kind) = (
+        options.flag("allowNameChange"),
+        options.flag("allowKindChange"),
+    );
     let before = item.object.clone();
     if name || kind {
         item.remember();
     }
-    if !strategic::merge(&mut item.object, patch, crate::typed::schema(&before)) {
+    let schema = crate::typed::schema(&before);
+    if !strategic::merge(&mut item.object, patch, schema).map_err(|why| message!("{why}"))? {
         item.object = Value::Object(Default::default());
         return Ok(());
     }
+    item.formed()?;
     if !kind {
         item.object["kind"] = before.at("kind").clone();
     }
@@ -218,70 +256,46 @@ pub fn json(dir: &Path, entries: &[Value], items: &mut [Item]) -> Result<()> {
 }
 
 fn by_json(patch: &JsonPatch, target: &Value, items: &mut [Item]) -> Result<()> {
+    let selector = Selector::of(target)?;
     for item in items.iter_mut() {
-        if chosen(item, target)? {
+        if selector.chooses(item) {
             item.remember();
             patch
                 .apply(&mut item.object)
                 .map_err(|why| message!("{why}"))?;
+            if !item.object.is_object() {
+                let kind = skiff_api::machinery::read::go_kind(&item.object);
+                bail!(
+                    "json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"
+                );
+            }
+            item.formed()?;
         }
     }
     Ok(())
 }
 
-fn load(dir: &Path, path: &str) -> Result<String> {
-    let fail = |why: Problem| message!("failed to get the patch file from path({path}): {why}");
+fn load(dir: &Path, path: &str) -> Result<String, Problem> {
+    let fail = |why: Problem| {
+        Problem(format!(
+            "failed to get the patch file from path({path}): {why}"
+        ))
+    };
     let file = super::inside(dir, path).map_err(fail)?;
     std::fs::read_to_string(&file)
         .map_err(|e| fail(format!("open {}: {}", file.display(), go_io(&e)).into()))
 }
 
-/// Whether a selector chooses an object, by what it is called or was called first.
-///
-/// # Errors
-/// A selector that cannot be read.
-pub fn chosen(item: &Item, selector: &Value) -> Result<bool> {
-    let (now, first) = (item.id(), item.original());
-    let space = |id: &Id| match id.namespace.as_str() {
-        "" if !id.is_cluster_wide() => "default".to_string(),
-        other => other.into(),
-    };
-    let pattern = Selector::of(selector)?;
-    Ok(
-        (pattern.namespace(&space(&first)) || pattern.namespace(&space(&now)))
-            && (pattern.name(&first.name) || pattern.name(&now.name))
-            && pattern.kind(&now)
-            && marked(item, selector)?,
-    )
+/// Which objects are meant: patterns for group, version, kind, name and namespace, and selectors of labels and annotations. What is empty fits all.
+pub struct Selector {
+    patterns: [Option<regex::Regex>; 5],
+    labels: Option<Labels>,
+    annotations: Option<Labels>,
 }
-
-/// Whether labels and annotations are those that a selector asks for.
-///
-/// # Errors
-/// As `chosen`.
-pub fn marked(item: &Item, selector: &Value) -> Result<bool> {
-    for (asked, field) in [
-        ("labelSelector", "labels"),
-        ("annotationSelector", "annotations"),
-    ] {
-        let asked = selector.text(asked);
-        let marks = item.object.at("metadata").at(field);
-        let fits = || {
-            crate::resource::helper::matches_selector(asked, marks).map_err(|why| message!("{why}"))
-        };
-        if !asked.is_empty() && !fits()? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-/// Patterns for group, version, kind, name and namespace; an empty one fits all.
-pub struct Selector([Option<regex::Regex>; 5]);
 
 impl Selector {
     /// # Errors
-    /// A pattern that cannot be read.
+    /// A pattern or a selector that cannot be read.
     pub fn of(selector: &Value) -> Result<Selector> {
         let read = |field: &str| match selector.text(field) {
             "" => Ok(None),
@@ -289,28 +303,78 @@ impl Selector {
                 .map(Some)
                 .map_err(|why| message!("error parsing regexp: {why}")),
         };
-        Ok(Selector([
-            read("group")?,
-            read("version")?,
-            read("kind")?,
-            read("name")?,
-            read("namespace")?,
-        ]))
+        let labels = |field: &str| match selector.text(field) {
+            "" => Ok(None),
+            text => text
+                .parse()
+                .map(Some)
+                .map_err(|why: SelectorError| message!("{why}")),
+        };
+        Ok(Selector {
+            patterns: [
+                read("group")?,
+                read("version")?,
+                read("kind")?,
+                read("name")?,
+                read("namespace")?,
+            ],
+            labels: labels("labelSelector")?,
+            annotations: labels("annotationSelector")?,
+        })
+    }
+
+    /// Whether it is of an object, by what that is called or was called first.
+    fn chooses(&self, item: &Item) -> bool {
+        let now = item.id();
+        let first = item.previous.first().unwrap_or(&now);
+        let space = |id: &Id| match id.namespace.as_str() {
+            "" if !id.is_cluster_wide() => self.namespace("default"),
+            other => self.namespace(other),
+        };
+        (space(first) || space(&now))
+            && (self.name(&first.name) || self.name(&now.name))
+            && self.kind(&now)
+            && self.marks(item)
+    }
+
+    /// Whether it is of something that is called so.
+    pub fn names(&self, id: &Id) -> bool {
+        self.kind(id) && self.name(&id.name) && self.namespace(&id.namespace)
+    }
+
+    /// Whether labels and annotations are those that it asks for.
+    pub fn marks(&self, item: &Item) -> bool {
+        let meta = item.object.at("metadata");
+        let fits = |asked: &Option<Labels>, field: &str| {
+            asked
+                .as_ref()
+                .is_none_or(|asked| asked.matches(meta.at(field)))
+        };
+        fits(&self.labels, "labels") && fits(&self.annotations, "annotations")
+    }
+
+    /// Whether it asks for names, and whether for labels or annotations.
+    pub fn asks_names(&self) -> bool {
+        self.patterns.iter().any(Option::is_some)
+    }
+
+    pub fn asks_marks(&self) -> bool {
+        self.labels.is_some() || self.annotations.is_some()
     }
 
     fn fits(&self, at: usize, text: &str) -> bool {
-        self.0[at].as_ref().is_none_or(|p| p.is_match(text))
+        self.patterns[at].as_ref().is_none_or(|p| p.is_match(text))
     }
 
-    pub fn kind(&self, id: &Id) -> bool {
+    fn kind(&self, id: &Id) -> bool {
         self.fits(0, &id.group) && self.fits(1, &id.version) && self.fits(2, &id.kind)
     }
 
-    pub fn name(&self, name: &str) -> bool {
+    fn name(&self, name: &str) -> bool {
         self.fits(3, name)
     }
 
-    pub fn namespace(&self, namespace: &str) -> bool {
+    fn namespace(&self, namespace: &str) -> bool {
         self.fits(4, namespace)
     }
 }

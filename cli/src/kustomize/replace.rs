@@ -2,9 +2,11 @@
 //! Invariant: a field that is not there is an error unless it may be made.
 //! Behaviour follows `sigs.k8s.io/kustomize/api/filters/replacement`.
 
+use super::fields::{PLUGIN, REPLACEMENT};
 use super::item::{Id, Item};
-use super::patches::{Selector, marked};
-use crate::error::{Result, bail, message};
+use super::patches::{Selector, trouble};
+use super::plugins::DECODING;
+use crate::error::{Problem, Result, bail, message};
 use crate::typed::Read;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -25,13 +27,24 @@ pub fn run(dir: &Path, entries: &[Value], items: &mut [Item]) -> Result<()> {
         let file = super::inside(dir, entry.text("path")).map_err(|why| message!("{why}"))?;
         let documents = crate::yaml::read(&super::text(&file)?).map_err(|why| message!("{why}"))?;
         for document in documents {
-            match &document.value {
-                Value::Array(list) => list.iter().try_for_each(|entry| one(entry, items))?,
-                entry => one(entry, items)?,
+            for replacement in read(&document.value).map_err(|why| {
+                let entries = json!({"Replacements": entries});
+                trouble("ReplacementTransformer", &entries, &why)
+            })? {
+                one(&replacement, items)?;
             }
         }
     }
     Ok(())
+}
+
+/// What a file holds: one replacement, or a list of them.
+fn read(document: &Value) -> Result<Vec<Value>, Problem> {
+    let read = match document {
+        Value::Array(list) => PLUGIN.list(list, REPLACEMENT),
+        one => PLUGIN.read(one, REPLACEMENT).map(|one| vec![one]),
+    };
+    read.map_err(|why| Problem(format!("{DECODING}: {why}")))
 }
 
 fn one(entry: &Value, items: &mut [Item]) -> Result<()> {
@@ -48,20 +61,17 @@ fn one(entry: &Value, items: &mut [Item]) -> Result<()> {
         let Some(select) = target.some("select") else {
             bail!("target must specify resources to select");
         };
+        let select = Selector::of(select)?;
+        let reject = target.list("reject").iter().map(Selector::of);
+        let reject: Vec<Selector> = reject.collect::<Result<_>>()?;
         for item in items.iter_mut() {
-            if meant(item, select, target.list("reject"))? {
+            if meant(item, &select, &reject) {
                 set(&mut item.object, &value, target)?;
+                item.formed()?;
             }
         }
     }
     Ok(())
-}
-
-/// All names that an object has or had.
-fn ids(item: &Item) -> Vec<Id> {
-    let mut all = vec![item.id()];
-    all.extend(item.previous.iter().cloned());
-    all
 }
 
 /// As Go shows what was asked for.
@@ -97,7 +107,7 @@ fn value_of(source: &Value, items: &[Item]) -> Result<Value> {
             false => format!("{id}:{path}"),
         }
     };
-    let mut found = items.iter().filter(|item| ids(item).iter().any(fits));
+    let mut found = items.iter().filter(|item| item.any_id(fits));
     let Some(item) = found.next() else {
         bail!("nothing selected by {}", shown_source());
     };
@@ -144,28 +154,16 @@ fn scalar(value: &Value) -> Result<String> {
     }
 }
 
-fn meant(item: &Item, select: &Value, reject: &[Value]) -> Result<bool> {
-    if !marked(item, select)? {
-        return Ok(false);
+fn meant(item: &Item, select: &Selector, reject: &[Selector]) -> bool {
+    if !select.marks(item) {
+        return false;
     }
-    let by_id = |selector: &Value| -> Result<bool> {
-        let pattern = Selector::of(selector)?;
-        let mut ids = ids(item).into_iter();
-        Ok(ids.any(|id| {
-            pattern.kind(&id) && pattern.name(&id.name) && pattern.namespace(&id.namespace)
-        }))
+    let by_id = |selector: &Selector| item.any_id(|id| selector.names(id));
+    let rejected = |rejected: &Selector| {
+        (rejected.asks_marks() && rejected.marks(item))
+            || (rejected.asks_names() && by_id(rejected))
     };
-    for rejected in reject {
-        let marks = ["labelSelector", "annotationSelector"];
-        if marks.iter().any(|m| !rejected.text(m).is_empty()) && marked(item, rejected)? {
-            return Ok(false);
-        }
-        let names = ["group", "version", "kind", "name", "namespace"];
-        if names.iter().any(|n| !rejected.text(n).is_empty()) && by_id(rejected)? {
-            return Ok(false);
-        }
-    }
-    by_id(select)
+    !reject.iter().any(rejected) && by_id(select)
 }
 
 fn set(object: &mut Value, value: &Value, target: &Value) -> Result<()> {

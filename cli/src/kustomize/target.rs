@@ -2,21 +2,44 @@
 //! Invariant: a field that is not supported is refused by name; nothing is built half.
 //! Behaviour follows `sigs.k8s.io/kustomize/api/internal/target/kusttarget.go`.
 
-use super::item::{Behavior, Item, append};
-use super::specs::Config;
+use super::fields::{CONFIGURATION, CONFIGURATION_FIELDS};
+use super::item::{Adding, Item};
+use super::plugins::{DECODING, Plugin};
+use super::specs::{Config, Spec, a_map, visit_all};
 use super::vars::{self, Variable};
-use super::{generate, patches, replace, schema, transform};
-use crate::error::{Error, Result, bail, go_io, message};
+use super::{generate, load, patches, replace, transform};
+use crate::error::{Error, Result, bail, message};
 use crate::typed::Read;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What was gathered.
-#[derive(Default)]
 pub struct Gathered {
     pub items: Vec<Item>,
-    pub config: Config,
+    /// What is built in, until a kustomization adds to it.
+    pub config: Arc<Config>,
     pub variables: Vec<Variable>,
+}
+
+impl Default for Gathered {
+    fn default() -> Gathered {
+        Gathered {
+            items: Vec::new(),
+            config: Config::builtin(),
+            variables: Vec::new(),
+        }
+    }
+}
+
+impl Gathered {
+    /// Takes what another knows.
+    fn know(&mut self, config: Arc<Config>, variables: Vec<Variable>) {
+        if !Arc::ptr_eq(&self.config, &config) {
+            Arc::make_mut(&mut self.config).merge(&config);
+        }
+        self.variables.extend(variables);
+    }
 }
 
 /// A kustomization that was read.
@@ -85,10 +108,10 @@ impl Target {
     }
 
     fn load(&mut self) -> Result<()> {
-        let (map, file) = read(&self.dir)?;
+        let (map, file) = load::kustomization(&self.dir)?;
         self.map = map;
         self.file = file;
-        warn_of_old(&self.map);
+        load::warn_of_old(&self.map);
         let moved = |map: &mut Map<String, Value>, old: &str, new: &str| {
             if let Some(Value::Array(more)) = map.remove(old) {
                 let list = map.entry(new).or_insert_with(|| json!([]));
@@ -193,17 +216,15 @@ impl Target {
     /// # Errors
     /// Whatever cannot be read or done.
     pub fn gather(&self, mut all: Gathered) -> Result<Gathered> {
-        for path in self.texts("resources") {
-            self.resource(&path, &mut all)
-                .map_err(|why| message!("accumulating resources: {why}"))?;
-        }
-        let mut config = Config::builtin();
+        self.resources(&self.texts("resources"), &mut all)
+            .map_err(|why| message!("accumulating resources: {why}"))?;
         for path in self.texts("configurations") {
             for document in self.documents(&path)? {
-                config.add(&document);
+                let read = CONFIGURATION.read(&document, CONFIGURATION_FIELDS);
+                let read = read.map_err(|why| message!("{DECODING}: {why}"))?;
+                Arc::make_mut(&mut all.config).merge(&Config::read(&read));
             }
         }
-        all.config.merge(config);
         self.generate(&mut all)?;
         for path in self.texts("components") {
             all = self
@@ -230,24 +251,16 @@ impl Target {
             for entry in self.list(field) {
                 let mut item = generate::one(&self.dir, entry, kind, general)?;
                 item.origin = origin(&format!("{kind}Generator"));
-                absorb(&mut all.items, item)?;
+                generate::absorb(&mut all.items, item)?;
             }
         }
-        let plugins = self
-            .plugins("generators")
-            .map_err(|why| message!("loading generator plugins: {why}"))?;
-        for entry in plugins {
-            let kind = match entry.text("kind") {
-                "ConfigMapGenerator" => "ConfigMap",
-                "SecretGenerator" => "Secret",
-                other => bail!("generators of the kind {other:?} are not supported"),
-            };
-            let mut args = entry.clone();
-            args["name"] = entry.at("metadata").at("name").clone();
-            args["namespace"] = entry.at("metadata").at("namespace").clone();
-            let mut item = generate::one(&self.dir, &args, kind, &Value::Null)?;
-            item.origin = origin(entry.text("kind"));
-            absorb(&mut all.items, item)?;
+        let failed = |why| message!("loading generator plugins: {why}");
+        for object in self.plugins("generators").map_err(failed)? {
+            let plugin = Plugin::read(&object)
+                .map_err(|why| failed(message!("failed to load generator: {why}")))?;
+            let mut item = plugin.generate(&self.dir)?;
+            item.origin = origin(plugin.kind());
+            generate::absorb(&mut all.items, item)?;
         }
         Ok(())
     }
@@ -263,8 +276,10 @@ impl Target {
         patches::json(&self.dir, self.list("patchesJson6902"), &mut all.items)?;
         transform::run_late(self, all)?;
         replace::run(&self.dir, self.list("replacements"), &mut all.items)?;
-        for plugin in self.plugins("transformers")? {
-            transform::plugin(&self.dir, &plugin, all)?;
+        let plugins = self.plugins("transformers")?;
+        let plugins: Vec<Plugin> = plugins.iter().map(Plugin::read).collect::<Result<_>>()?;
+        for plugin in plugins {
+            plugin.transform(&self.dir, all)?;
         }
         match self.texts("validators").first() {
             Some(path) => bail!("the validator {path:?} is not supported"),
@@ -288,16 +303,10 @@ impl Target {
                 continue;
             }
             let mut found = Gathered::default();
-            self.resource(&entry, &mut found)?;
+            self.resources(&[entry], &mut found)?;
             out.extend(found.items.into_iter().map(|item| item.object));
         }
-        match out.iter().find(|o| o.text("apiVersion") != "builtin") {
-            Some(other) => bail!(
-                "external plugins disabled; unable to load external plugin '{}'",
-                other.text("kind")
-            ),
-            None => Ok(out),
-        }
+        Ok(out)
     }
 
     /// The documents of a file that it names.
@@ -308,26 +317,30 @@ impl Target {
         Ok(documents.into_iter().map(|d| d.value).collect())
     }
 
-    /// One entry of `resources`: a file, or the folder of another kustomization.
-    fn resource(&self, entry: &str, all: &mut Gathered) -> Result<()> {
+    /// The entries of `resources`.
+    fn resources(&self, entries: &[String], all: &mut Gathered) -> Result<()> {
+        let mut items = std::mem::take(&mut all.items);
+        let mut adding = Adding::to(&mut items);
+        for entry in entries {
+            self.resource(entry, &mut adding, all)?;
+        }
+        all.items = items;
+        Ok(())
+    }
+
+    /// One of them: a file, or the folder of another kustomization.
+    fn resource(&self, entry: &str, adding: &mut Adding<'_>, all: &mut Gathered) -> Result<()> {
         if entry.contains("://") {
             bail!("the remote resource {entry:?} is not supported; fetch it first");
         }
-        let failed = match super::inside(&self.dir, entry)
-            .map_err(|why| Error::msg(why.to_string()))
-        {
-            Ok(file) => match super::text(&file).and_then(|text| objects(&file, &text)) {
-                Ok(objects) => {
-                    for object in objects {
-                        let mut item = Item::new(object);
-                        item.origin = format!("path: {}\n", join(&self.origin, entry));
-                        append(&mut all.items, item)
-                            .map_err(|why| message!("merging resources from '{entry}': {why}"))?;
-                    }
-                    return Ok(());
-                }
-                Err(why) => why,
-            },
+        let failed = match self.items(entry) {
+            Ok(items) => {
+                return items.into_iter().try_for_each(|item| {
+                    adding
+                        .append(item)
+                        .map_err(|why| message!("merging resources from '{entry}': {why}"))
+                });
+            }
             Err(why) => why,
         };
         let malformed = failed.to_string().contains("MalformedYAMLError")
@@ -340,10 +353,9 @@ impl Target {
         };
         self.folder(below, None)
             .and_then(|found| {
-                all.config.merge(found.config);
-                all.variables.extend(found.variables);
+                all.know(found.config, found.variables);
                 found.items.into_iter().try_for_each(|item| {
-                    append(&mut all.items, item).map_err(|why| {
+                    adding.append(item).map_err(|why| {
                         message!(
                             "recursed merging from path '{}': {why}",
                             super::clean(&self.dir.join(entry)).display()
@@ -352,6 +364,32 @@ impl Target {
                 })
             })
             .map_err(|why| message!("accumulation err='{failed}': {why}"))
+    }
+
+    /// The objects of a file that it names.
+    fn items(&self, entry: &str) -> Result<Vec<Item>> {
+        let file = super::inside(&self.dir, entry).map_err(|why| Error::msg(why.to_string()))?;
+        let objects = load::objects(&file, &super::text(&file)?)?;
+        let tells = self.tells("originAnnotations");
+        let path = format!("path: {}\n", join(&self.origin, entry));
+        let item = |mut object: Value| {
+            if tells && object.at("metadata").is_object() {
+                let annotations = [Spec {
+                    path: "metadata/annotations".into(),
+                    ..Spec::default()
+                }];
+                let marked = |value: &mut Value| match value {
+                    Value::Null | Value::Object(_) => Ok(()),
+                    other => Err(super::item::no_map(other)),
+                };
+                visit_all(&annotations, &mut object, Some(a_map), marked)
+                    .map_err(|why| message!("cannot add path annotation for '{entry}': {why}"))?;
+            }
+            let mut item = Item::new(object)?;
+            item.origin = path.clone();
+            Ok(item)
+        };
+        objects.into_iter().map(item).collect()
     }
 
     fn component(&self, path: &str, all: Gathered) -> Result<Gathered> {
@@ -396,170 +434,4 @@ fn join(folder: &str, path: &str) -> String {
         }
     }
     parts.join("/")
-}
-
-const FILES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
-
-fn read(dir: &Path) -> Result<(Map<String, Value>, String)> {
-    let found: Vec<&str> = FILES
-        .into_iter()
-        .filter(|file| dir.join(file).is_file())
-        .collect();
-    let file = match found.as_slice() {
-        [one] => *one,
-        [] => bail!(
-            "unable to find one of 'kustomization.yaml', 'kustomization.yml' or 'Kustomization' in directory '{}'",
-            dir.display()
-        ),
-        _ => bail!(
-            "Found multiple kustomization files under: {}\n",
-            dir.display()
-        ),
-    };
-    let text = std::fs::read_to_string(dir.join(file))
-        .map_err(|e| message!("{}: {}", dir.join(file).display(), go_io(&e)))?;
-    let documents = crate::yaml::read(&text).map_err(|e| message!("invalid Kustomization: {e}"))?;
-    match documents.into_iter().next().map(|d| d.value) {
-        None | Some(Value::Null) => Ok((Map::new(), file.into())),
-        Some(Value::Object(map)) => {
-            let value = Value::Object(map);
-            schema::check(&value, schema::KUSTOMIZATION, "")?;
-            match schema::renamed(value, schema::KUSTOMIZATION) {
-                Value::Object(map) => Ok((map, file.into())),
-                _ => Ok((Map::new(), file.into())),
-            }
-        }
-        Some(other) => bail!(
-            "invalid Kustomization: json: cannot unmarshal {} into Go value of type types.Kustomization",
-            skiff_api::machinery::read::go_kind(&other)
-        ),
-    }
-}
-
-/// Old fields that still work, with what to use instead.
-fn warn_of_old(map: &Map<String, Value>) {
-    for (old, new, how) in [
-        ("bases", "resources", ""),
-        ("commonLabels", "labels", ""),
-        ("imageTags", "images", ""),
-        ("patchesJson6902", "patches", ""),
-        ("patchesStrategicMerge", "patches", ""),
-        ("vars", "replacements", "[EXPERIMENTAL] "),
-    ] {
-        if map.get(old).is_some_and(|value| !value.is_null()) {
-            eprintln!(
-                "# Warning: '{old}' is deprecated. Please use '{new}' instead. {how}Run 'kustomize edit fix' to update your Kustomization automatically."
-            );
-        }
-    }
-}
-
-/// The documents of a file, with booleans as kustomize reads them.
-fn documents(source: &str, text: &str) -> Vec<Result<crate::resource::Manifest>> {
-    if text.trim_start().starts_with('{') {
-        return crate::resource::files::documents(source, text);
-    }
-    match crate::yaml::read_new(text) {
-        Ok(list) => {
-            let real = list.into_iter().filter(|d| !d.value.is_null());
-            real.map(|d| {
-                Ok(crate::resource::Manifest {
-                    source: source.into(),
-                    object: d.value,
-                    lines: std::rc::Rc::new(d.lines),
-                })
-            })
-            .collect()
-        }
-        Err(why) => vec![Err(message!("MalformedYAMLError: {why} in File: {source}"))],
-    }
-}
-
-/// The objects of a file.
-fn objects(file: &Path, text: &str) -> Result<Vec<Value>> {
-    let shown = file.display().to_string();
-    let mut out = Vec::new();
-    for m in documents(&shown, text) {
-        let m = m.and_then(|m| crate::resource::files::decodes(&m).map(|()| m));
-        out.extend(
-            crate::resource::files::flatten(m?)
-                .into_iter()
-                .map(|m| m.object),
-        );
-    }
-    Ok(out)
-}
-
-/// Adds what a generator made: as another object, or to one of that name, as its behaviour says.
-fn absorb(items: &mut Vec<Item>, mut item: Item) -> Result<()> {
-    let id = item.id();
-    let shown = format!(
-        "resid.ResId{{Gvk:resid.Gvk{{Group:{:?}, Version:{:?}, Kind:{:?}, isClusterScoped:false}}, Name:{:?}, Namespace:{:?}}}",
-        id.group, id.version, id.kind, id.name, id.namespace
-    );
-    let matches: Vec<usize> = (0..items.len())
-        .filter(|at| items[*at].any_id(|other| other.same(&id)))
-        .collect();
-    let merges = matches!(item.behavior, Behavior::Merge | Behavior::Replace);
-    match matches.as_slice() {
-        [] if merges => {
-            bail!("merging from generator: id {shown} does not exist; cannot merge or replace")
-        }
-        [] => append(items, item),
-        [at] if merges => {
-            let old = &items[*at];
-            take_over(old, &mut item);
-            items[*at] = item;
-            Ok(())
-        }
-        [_] => bail!(
-            "merging from generator: id {shown} exists; can not use behavior: '{}', behavior must be merge or replace",
-            item.behavior.word()
-        ),
-        _ => {
-            bail!("merging from generator: found multiple objects that could accept merge of {id}")
-        }
-    }
-}
-
-/// A generated object takes the place of another, whose name and marks it keeps; one that merges keeps its data, too.
-fn take_over(old: &Item, new: &mut Item) {
-    for field in ["labels", "annotations"] {
-        let mut merged = old
-            .object
-            .at("metadata")
-            .map(field)
-            .cloned()
-            .unwrap_or_default();
-        merged.extend(
-            new.object
-                .at("metadata")
-                .map(field)
-                .cloned()
-                .unwrap_or_default(),
-        );
-        if !merged.is_empty() {
-            new.object["metadata"][field] = Value::Object(merged);
-        }
-    }
-    let was = old.id();
-    new.rename(&was.name);
-    if !was.namespace.is_empty() {
-        new.object["metadata"]["namespace"] = json!(was.namespace);
-    }
-    if new.behavior == Behavior::Merge {
-        for field in ["data", "binaryData"] {
-            let mut merged = old.object.map(field).cloned().unwrap_or_default();
-            merged.extend(new.object.map(field).cloned().unwrap_or_default());
-            if !merged.is_empty() {
-                new.object[field] = Value::Object(merged);
-            }
-        }
-        new.origin = old.origin.clone();
-    }
-    new.previous = old.previous.clone();
-    new.prefixes = old.prefixes.clone();
-    new.suffixes = old.suffixes.clone();
-    new.hashed |= old.hashed;
-    new.variables = old.variables.clone();
 }

@@ -2,21 +2,20 @@
 //! Invariant: each changes the fields that the configuration of fields names, and no others.
 //! Behaviour follows `sigs.k8s.io/kustomize/api/internal/builtins` and `api/filters`.
 
-use super::item::{Id, Item};
+use super::item::{Id, Item, no_map, word};
 use super::specs::{Spec, a_map, a_scalar, merge, visit_all};
 use super::target::{Gathered, Target};
-use super::{patches, replace};
 use crate::error::{Result, bail, message};
 use crate::typed::Read;
 use serde_json::{Map, Value, json};
-use std::path::Path;
+use std::collections::HashMap;
 
 /// What comes before patches of the old kind.
 ///
 /// # Errors
 /// Objects that would be called alike, fields of another form.
 pub fn run(target: &Target, all: &mut Gathered) -> Result<()> {
-    let config = all.config.clone();
+    let config = &all.config;
     let items = &mut all.items;
     namespace(
         target.text("namespace"),
@@ -29,14 +28,14 @@ pub fn run(target: &Target, all: &mut Gathered) -> Result<()> {
     affix(target.text("nameSuffix"), false, &config.name_suffix, items)?;
     for entry in target.list("labels") {
         let mut fields: Vec<Spec> = entry.list("fields").iter().map(Spec::read).collect();
-        merge(&mut fields, config.labels.clone());
+        merge(&mut fields, &config.labels);
         if entry.flag("includeSelectors") {
-            merge(&mut fields, config.common_labels.clone());
+            merge(&mut fields, &config.common_labels);
         } else {
             if entry.flag("includeTemplates") {
-                merge(&mut fields, config.template_labels.clone());
+                merge(&mut fields, &config.template_labels);
             }
-            merge(&mut fields, vec![metadata_labels()]);
+            merge(&mut fields, &[metadata_labels()]);
         }
         marks(entry.map("pairs"), &fields, items)?;
     }
@@ -50,7 +49,7 @@ pub fn run(target: &Target, all: &mut Gathered) -> Result<()> {
 /// # Errors
 /// A count for an object that is not there.
 pub fn run_late(target: &Target, all: &mut Gathered) -> Result<()> {
-    let config = all.config.clone();
+    let config = &all.config;
     for entry in target.list("replicas") {
         replicas(entry, &config.replicas, &mut all.items)?;
     }
@@ -58,43 +57,6 @@ pub fn run_late(target: &Target, all: &mut Gathered) -> Result<()> {
         images(entry, &config.images, &mut all.items)?;
     }
     Ok(())
-}
-
-/// A transformer that stands in a file of its own.
-///
-/// # Errors
-/// As it does, and kinds that are not supported.
-pub fn plugin(dir: &Path, plugin: &Value, all: &mut Gathered) -> Result<()> {
-    let fields: Vec<Spec> = plugin.list("fieldSpecs").iter().map(Spec::read).collect();
-    let items = &mut all.items;
-    match plugin.text("kind") {
-        "NamespaceTransformer" => namespace(
-            plugin.at("metadata").text("namespace"),
-            &fields,
-            plugin.text("setRoleBindingSubjects"),
-            plugin.flag("unsetOnly"),
-            items,
-        ),
-        "PrefixTransformer" => affix(plugin.text("prefix"), true, &fields, items),
-        "SuffixTransformer" => affix(plugin.text("suffix"), false, &fields, items),
-        "LabelTransformer" => marks(plugin.map("labels"), &fields, items),
-        "AnnotationsTransformer" => marks(plugin.map("annotations"), &fields, items),
-        "ReplicaCountTransformer" => replicas(plugin.at("replica"), &fields, items),
-        "ImageTagTransformer" => images(plugin.at("imageTag"), &fields, items),
-        "PatchTransformer" => patches::all(dir, std::slice::from_ref(plugin), items),
-        "PatchJson6902Transformer" => {
-            let mut args = plugin.clone();
-            args["patch"] = plugin.at("jsonOp").clone();
-            patches::json(dir, &[args], items)
-        }
-        "PatchStrategicMergeTransformer" => {
-            let mut texts = plugin.list("paths").to_vec();
-            texts.extend(plugin.some("patches").cloned());
-            patches::strategic(dir, &texts, items)
-        }
-        "ReplacementTransformer" => replace::run(dir, plugin.list("replacements"), items),
-        other => bail!("transformers of the kind {other:?} are not supported"),
-    }
 }
 
 /// The field in which all objects have their labels.
@@ -106,7 +68,11 @@ pub fn metadata_labels() -> Spec {
     }
 }
 
-fn namespace(
+/// Puts objects into a namespace.
+///
+/// # Errors
+/// Two that would be called alike.
+pub fn namespace(
     name: &str,
     fields: &[Spec],
     subjects: &str,
@@ -127,10 +93,16 @@ fn namespace(
         create: true,
         ..Spec::default()
     };
-    for at in 0..items.len() {
-        let item = &mut items[at];
+    let mut called: HashMap<Id, usize> = HashMap::new();
+    for item in items.iter() {
+        *called.entry(item.id().key()).or_default() += 1;
+    }
+    for item in items.iter_mut() {
         item.remember();
         let id = item.id();
+        called
+            .entry(id.clone().key())
+            .and_modify(|count| *count -= 1);
         if !id.is_cluster_wide() {
             visit_all(
                 std::slice::from_ref(&here),
@@ -151,8 +123,10 @@ fn namespace(
             .cloned()
             .collect();
         visit_all(&fields, &mut item.object, Some(a_scalar), set)?;
-        let id = items[at].id();
-        if items.iter().filter(|other| other.id().same(&id)).count() != 1 {
+        let id = item.id();
+        let count = called.entry(id.clone().key()).or_default();
+        *count += 1;
+        if *count != 1 {
             bail!("namespace transformation produces ID conflict: {id}");
         }
     }
@@ -173,7 +147,10 @@ fn bound(object: &mut Value, subjects: &str, set: impl Fn(&mut Value) -> Result<
 }
 
 /// Puts a text before names or behind them.
-fn affix(text: &str, before: bool, fields: &[Spec], items: &mut [Item]) -> Result<()> {
+///
+/// # Errors
+/// As `Spec::visit`.
+pub fn affix(text: &str, before: bool, fields: &[Spec], items: &mut [Item]) -> Result<()> {
     if text.is_empty() {
         return Ok(());
     }
@@ -192,7 +169,7 @@ fn affix(text: &str, before: bool, fields: &[Spec], items: &mut [Item]) -> Resul
                 item.remember();
             }
             field.visit(&mut item.object, Some(a_scalar), &mut |value| {
-                let name = value.as_str().unwrap_or_default();
+                let name = word(value);
                 *value = json!(match before {
                     true => format!("{text}{name}"),
                     false => format!("{name}{text}"),
@@ -205,6 +182,9 @@ fn affix(text: &str, before: bool, fields: &[Spec], items: &mut [Item]) -> Resul
 }
 
 /// Labels or annotations.
+///
+/// # Errors
+/// A field that holds something else.
 pub fn marks(
     pairs: Option<&Map<String, Value>>,
     fields: &[Spec],
@@ -220,7 +200,7 @@ pub fn marks(
             }
             match value.as_object_mut() {
                 Some(map) => map.extend(pairs.clone()),
-                None => bail!("wrong node kind: expected MappingNode but got ScalarNode"),
+                None => return Err(no_map(value)),
             }
             Ok(())
         })?;
@@ -228,7 +208,11 @@ pub fn marks(
     Ok(())
 }
 
-fn replicas(entry: &Value, fields: &[Spec], items: &mut [Item]) -> Result<()> {
+/// How many of something there are.
+///
+/// # Errors
+/// An object that is not there.
+pub fn replicas(entry: &Value, fields: &[Spec], items: &mut [Item]) -> Result<()> {
     let name = entry.text("name");
     let mut found = false;
     for field in fields {
@@ -254,7 +238,11 @@ fn replicas(entry: &Value, fields: &[Spec], items: &mut [Item]) -> Result<()> {
     )
 }
 
-fn images(rule: &Value, fields: &[Spec], items: &mut [Item]) -> Result<()> {
+/// Images under other names.
+///
+/// # Errors
+/// A name that is no pattern.
+pub fn images(rule: &Value, fields: &[Spec], items: &mut [Item]) -> Result<()> {
     let name = rule.text("name");
     let pattern = format!("^{name}(:[a-zA-Z0-9_.{{}}-]*)?(@sha256:[a-zA-Z0-9_.{{}}-]*)?$");
     let pattern = regex::Regex::new(&pattern)

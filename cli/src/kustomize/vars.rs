@@ -27,11 +27,16 @@ pub struct Variable {
 pub fn merge(vars: &[Value], all: &mut Gathered) -> Result<()> {
     for var in vars {
         let object = var.at("objref");
+        let api_version = match (object.text("apiVersion"), object.text("group")) {
+            ("", "") => object.text("version").to_string(),
+            ("", group) => format!("{group}/{}", object.text("version")),
+            (given, _) => given.to_string(),
+        };
         let id = Id::of(&json!({
-            "apiVersion": object.at("apiVersion"), "kind": object.at("kind"),
+            "apiVersion": api_version, "kind": object.at("kind"),
             "metadata": {"name": object.at("name"), "namespace": object.at("namespace")},
         }));
-        let path = match var.at("fieldref").text("fieldpath") {
+        let path = match var.at("fieldref").text("fieldPath") {
             "" => "metadata.name",
             path => path,
         };

@@ -10,7 +10,6 @@ use crate::error::{Error, Result};
 use crate::typed::Read;
 use http::Method;
 use serde_json::{Value, json};
-use skiff_api::machinery::selector::{Selector, SelectorError};
 
 /// Refuses an object without a name: its path would be that of all of them.
 ///
@@ -265,14 +264,6 @@ pub async fn absent(client: &Client, namespace: &str, error: Error) -> Error {
         Err(absent) if absent.is_not_found() => absent,
         _ => error,
     }
-}
-
-/// Whether an object with these labels fits the selector.
-///
-/// # Errors
-/// A selector that cannot be read.
-pub fn matches_selector(selector: &str, labels: &Value) -> Result<bool, SelectorError> {
-    Ok(selector.parse::<Selector>()?.matches(labels))
 }
 
 #[cfg(test)]
