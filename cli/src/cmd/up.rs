@@ -79,6 +79,9 @@ struct Flags {
     /// How often autoscalers are looked at
     #[arg(long, default_value = "15s")]
     horizontal_pod_autoscaler_sync_period: f64,
+    /// How long events are kept after they were written last; 0 for ever
+    #[arg(long, default_value = "1h0m0s")]
+    event_ttl: f64,
     #[command(flatten)]
     ingress: IngressFlags,
     /// Deploy a small shop and wait until it answers
@@ -180,6 +183,7 @@ async fn up(flags: Flags) -> anyhow::Result<()> {
     );
     let mut plan = Plan::new(&wish.folders);
     plan.server.listen = vec![wish.listen];
+    plan.server.event_ttl = crate::flags::seconds(flags.event_ttl);
     plan.controllers.node_monitor_period = Duration::from_secs_f64(flags.node_monitor_period);
     plan.controllers.node_monitor_grace_period =
         Duration::from_secs_f64(flags.node_monitor_grace_period);
