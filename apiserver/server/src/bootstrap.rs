@@ -64,17 +64,13 @@ pub async fn run(
     fairness_acts: bool,
 ) -> Result<(), Status> {
     let own = &Own::new(writer);
-    let namespaces = NAMESPACES.map(|name| {
-        let namespace = json!({"metadata": {"name": name}});
-        own.ensure("namespaces", namespace)
-    });
-    try_join_all(namespaces).await?;
+    namespaces(own).await?;
     let steps = tokio::join!(
         default_policy(own),
         priority_classes(own),
         fairness::begin(writer, fairness_acts),
         register::builtin(own),
-        authentication(own, pki),
+        own.put("configmaps", authentication(pki)),
         legacy_tokens::track(own),
         addresses::default_network(own),
     );
@@ -106,6 +102,15 @@ pub async fn metrics_reader(writer: &Arc<Writer>) -> Result<(), Status> {
     done(own, own.ensure(ROLES, role).await)
 }
 
+/// The namespaces that every cluster has.
+pub async fn namespaces(own: &Own) -> Result<(), Status> {
+    let namespaces = NAMESPACES.map(|name| {
+        let namespace = json!({"metadata": {"name": name}});
+        own.ensure("namespaces", namespace)
+    });
+    try_join_all(namespaces).await.map(drop)
+}
+
 async fn default_policy(own: &Own) -> Result<(), Status> {
     stream::iter(bootstrap_objects())
         // their namespaces stand in them
@@ -125,19 +130,18 @@ async fn priority_classes(own: &Own) -> Result<(), Status> {
     try_join_all(classes).await.map(drop)
 }
 
-/// How API servers behind this one know whom it speaks for. Follows `pkg/controlplane/controller/clusterauthenticationtrust`.
-async fn authentication(own: &Own, pki: &Pki) -> Result<(), Status> {
+/// The ConfigMap by which API servers behind this one know whom it speaks for. Follows `pkg/controlplane/controller/clusterauthenticationtrust`.
+pub fn authentication(pki: &Pki) -> Value {
     let list = |text: &str| json!([text]).to_string();
     let [user, uid, group, extra] = front::NAMES.map(list);
     let data = json!({"client-ca-file": String::from_utf8_lossy(&pki.client_ca), "requestheader-client-ca-file": pki.front_proxy_ca,
         "requestheader-allowed-names": list(FRONT_PROXY_CLIENT), "requestheader-username-headers": user, "requestheader-uid-headers": uid,
         "requestheader-group-headers": group, "requestheader-extra-headers-prefix": extra});
-    let map = json!({"metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"}, "data": data});
-    own.put("configmaps", map).await
+    json!({"metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"}, "data": data})
 }
 
 /// The service `kubernetes` and where it leads.
-async fn kubernetes_service(own: &Own, advertised: &[SocketAddr]) -> Result<(), Status> {
+pub async fn kubernetes_service(own: &Own, advertised: &[SocketAddr]) -> Result<(), Status> {
     let labels = json!({"component": "apiserver", "provider": "kubernetes"});
     let ip = own.writer.allocator.first().to_string();
     let Some(first) = advertised.first() else {

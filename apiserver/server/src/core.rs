@@ -11,11 +11,14 @@ use parking_lot::RwLock;
 use serde_json::Value;
 use skiff_api::{
     kinds::{Kind, Registry},
-    machinery::{clock::SharedClock, status::Status},
+    machinery::status::Status,
 };
 use skiff_storage::{Error, Expect, Key, Object, Store, Write};
 
-use skiff_watching::tally::{Histogram, SECONDS};
+use skiff_watching::{
+    clock::Clock,
+    tally::{Histogram, SECONDS},
+};
 
 use crate::{
     auth::{Follow, Objects, authorize::Authorizers},
@@ -28,7 +31,7 @@ pub struct Core {
     /// Those of them that no definition brings.
     pub own_kinds: &'static Arc<Registry>,
     pub store: Arc<dyn Store>,
-    pub clock: SharedClock,
+    pub clock: Clock,
     pub authorizers: Authorizers,
     pub converter: Box<dyn Converter>,
     pub commits: Commits,

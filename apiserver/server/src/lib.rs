@@ -7,10 +7,10 @@
 //! 1. `auth`: who asks, and may they; knows objects, not requests. `request`, `limits`, `groups`, `names`, `dial`, `config_file`, `spent`, `encoding` and, which
 //!    says who wants which, `negotiate`: readings of HTTP and of the kinds that need no state. `flowcontrol`: which place a request has among all.
 //! 2. `following`: what happens to a resource; `core`: the kinds that are served, the store, the clock, the authorizers; `stored`: objects as
-//!    bytes; `encryption`: as they are on disk; `services`: where they are reached; `webhook`: how webhooks are asked; `conversion`: objects whose
+//!    bytes; `expiry`: those that go by themselves; `encryption`: as they are on disk; `services`: where they are reached; `webhook`: how webhooks are asked; `conversion`: objects whose
 //!    versions one of them converts; `access`: who asks and who may, as others say it; `audit`: what is told of requests, and to whom.
 //! 3. `admission`, `allocate`, then `write`: what a write is (`write::Call`: who asks, with which options), and the one way to do it.
-//! 4. `own`: the server's own writes, and on it `addresses`, `definitions`, `aggregation`, `legacy_tokens`, `fairness`, `measured`, `bootstrap`. Nothing up to here knows of
+//! 4. `own`: the server's own writes, and on it `addresses`, `definitions`, `aggregation`, `legacy_tokens`, `fairness`, `measured`, `bootstrap`, `standing`. Nothing up to here knows of
 //!    requests.
 //! 5. `metrics`, `health`, `openapi`, and `app`: the state that requests share.
 //! 6. `context`: one request; `body` and `respond`: what it brought, what it is sent.
@@ -38,6 +38,7 @@ mod dial;
 mod discovery;
 mod encoding;
 pub mod encryption;
+mod expiry;
 mod fairness;
 mod flowcontrol;
 mod following;
@@ -58,6 +59,7 @@ mod reviews;
 mod serve;
 mod services;
 mod spent;
+mod standing;
 mod start;
 mod stored;
 mod subresources;

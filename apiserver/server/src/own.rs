@@ -111,18 +111,24 @@ impl Own {
         }
     }
 
-    /// Creates what is absent, else replaces all but metadata.
+    /// Creates what is absent, else replaces all but metadata. What is there as it should be is left alone.
     pub async fn put(&self, resource: &str, value: Value) -> Result<(), Status> {
         let row = self.row(resource)?;
         let (namespace, name) = (value.namespace().to_string(), value.name().to_string());
-        if self.stored(row, &namespace, &name)?.is_none() {
+        let Some(live) = self.stored(row, &namespace, &name)? else {
             return self.ensure(resource, value).await;
-        }
+        };
         let value = ready(row, value)?;
-        self.update(row, (&namespace, &name), Part::Whole, &mut |live| {
+        let over = |live: &Value| {
             let mut new = value.clone();
-            new["metadata"] = live.unwrap_or(&value).at("metadata").clone();
-            Ok(new)
+            new["metadata"] = live.at("metadata").clone();
+            new
+        };
+        if over(&live) == live {
+            return Ok(());
+        }
+        self.update(row, (&namespace, &name), Part::Whole, &mut |live| {
+            Ok(over(live.unwrap_or(&value)))
         })
         .await
     }

@@ -2,13 +2,14 @@
 //!
 //! Invariant: a connection that dawdles (in its handshake, in a request's head, in taking an answer, or idle) holds nothing but itself, and for a
 //! bounded time; one that is closed with something unread is closed so that its client still gets the answer; stopping lets running answers
-//! end, for a time that is bounded.
+//! end, for a time that is bounded; a HEAD is answered with headers alone.
 //! Follows `staging/src/k8s.io/apiserver/pkg/server/secure_serving.go` for times and limits.
 
 use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::body::Body;
-use http::{Request, Response, StatusCode, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http_body::Body as _;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -142,6 +143,7 @@ async fn answer(
 ) -> Result<Response<Counted>, std::convert::Infallible> {
     let begun = state.begin();
     let http2 = request.version() == Version::HTTP_2;
+    let head = request.method() == Method::HEAD;
     request.extensions_mut().insert(Peer(from));
     if let Some(peer) = peer {
         request.extensions_mut().insert(peer);
@@ -161,7 +163,21 @@ async fn answer(
         // HTTP/2 is dear: who is nobody gets one answer a connection, as with HTTP/1.1 without keep-alive
         state.end();
     }
+    if head && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response = without_body(response);
+    }
     Ok(response.map(|body| Counted::new(body, begun, Until::Dropped)))
+}
+
+/// The answer to a HEAD: what a GET would have been told of its body, and nothing of that. HTTP/1.1 leaves a body out by itself, HTTP/2 does not.
+fn without_body(response: Response<Body>) -> Response<Body> {
+    let (mut parts, body) = response.into_parts();
+    let length = body.size_hint().exact().filter(|length| *length > 0);
+    if let Some(length) = length {
+        let told = parts.headers.entry(header::CONTENT_LENGTH);
+        told.or_insert_with(|| HeaderValue::from(length));
+    }
+    Response::from_parts(parts, Body::empty())
 }
 
 /// Binds `address`; the error says who to ask when the port is taken.

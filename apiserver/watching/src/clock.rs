@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-pub use skiff_api::machinery::clock::{Clock as Now, SystemClock};
+pub use skiff_api::machinery::clock::{Clock as Now, SharedClock, SystemClock};
 
 /// A source of time that can also wake a sleeper.
 pub trait TimeSource: Now {
@@ -30,6 +30,11 @@ impl Clock {
         Self(Arc::new(source))
     }
 
+    /// The same time for those who only ask what it is.
+    pub fn shared(&self) -> SharedClock {
+        Arc::new(self.clone())
+    }
+
     /// The present moment.
     pub fn now(&self) -> Timestamp {
         self.0.now()
@@ -48,6 +53,12 @@ impl Clock {
     /// Waits for `duration`.
     pub async fn sleep(&self, duration: Duration) {
         self.sleep_until(after(self.now(), duration)).await
+    }
+}
+
+impl Now for Clock {
+    fn now(&self) -> Timestamp {
+        self.0.now()
     }
 }
 

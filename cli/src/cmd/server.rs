@@ -117,6 +117,9 @@ struct Flags {
     /// How long a request may take that is no watch and no stream
     #[arg(long, default_value = "1m0s")]
     request_timeout: f64,
+    /// How long events are kept after they were written last; 0 for ever
+    #[arg(long, default_value = "1h0m0s")]
+    event_ttl: f64,
     /// Allow privileged containers
     #[arg(long, default_value = "true")]
     allow_privileged: bool,
@@ -237,6 +240,7 @@ fn plan(flags: &Flags, folders: &Folders) -> anyhow::Result<Plan> {
         flags.allow_privileged,
         "--allow-privileged=false is not supported: pods are not refused for what their containers may do"
     );
+    server.event_ttl = time("event-ttl", flags.event_ttl)?;
     server.audit = flags.audit.options()?;
     server.encryption = skiff_server::encryption::Options {
         file: path(&flags.encryption_provider_config),
@@ -275,7 +279,7 @@ fn controllers(flags: &Flags, plan: &mut Plan) -> anyhow::Result<()> {
         let read = |path: &str| {
             std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))
         };
-        let authority = Authority::signing(&read(cert)?, &read(key)?, plan.server.clock.clone())
+        let authority = Authority::signing(&read(cert)?, &read(key)?, plan.server.clock.shared())
             .with_context(|| format!("cannot sign with {cert}"))?;
         options.cluster_signing = Some(control_plane::signer(Arc::new(authority)));
     }

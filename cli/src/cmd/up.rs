@@ -86,6 +86,9 @@ struct Flags {
     /// How often autoscalers are looked at
     #[arg(long, default_value = "15s")]
     horizontal_pod_autoscaler_sync_period: f64,
+    /// How long events are kept after they were written last; 0 for ever
+    #[arg(long, default_value = "1h0m0s")]
+    event_ttl: f64,
     #[command(flatten)]
     ingress: IngressFlags,
     /// Deploy a small shop and wait until it answers
@@ -176,6 +179,7 @@ struct Wish {
     ingress: IngressFlags,
     heartbeats: Heartbeats,
     autoscalers: Duration,
+    event_ttl: Duration,
     demo: bool,
 }
 
@@ -207,6 +211,7 @@ fn wish(flags: &Flags) -> anyhow::Result<Wish> {
             "horizontal-pod-autoscaler-sync-period",
             flags.horizontal_pod_autoscaler_sync_period,
         )?,
+        event_ttl: time("event-ttl", flags.event_ttl)?,
         demo: flags.demo,
     })
 }
@@ -239,6 +244,7 @@ async fn up(flags: Flags) -> anyhow::Result<()> {
     );
     let mut plan = Plan::new(&wish.folders);
     plan.server.listen = vec![wish.listen];
+    plan.server.event_ttl = wish.event_ttl;
     plan.controllers.node_monitor_period = wish.heartbeats.look;
     plan.controllers.node_monitor_grace_period = wish.heartbeats.grace;
     plan.controllers.horizontal_pod_autoscaler.sync_period = wish.autoscalers;

@@ -49,6 +49,8 @@ pub struct Flags {
     pub beyond: Beyond,
     /// A deletion answers with the object, not with a Status.
     pub returns_deleted: bool,
+    /// Objects go a while after they were written last (events).
+    pub expires: bool,
     /// Upstream answers lists of whatever revision (`resourceVersion=0`) from a cache, which takes no notice of their limit; of this kind it has none.
     pub has_no_cache: bool,
     /// Upstream has no Go type for its objects, which shows: lists tell what each of their items is and of their continuation where there is none, too;
@@ -87,6 +89,7 @@ impl Default for Flags {
             only_mapped_fields: false,
             beyond: Beyond::Nothing,
             returns_deleted: false,
+            expires: false,
             has_no_cache: false,
             untyped: false,
             takes_addresses: false,

@@ -185,6 +185,7 @@ fn say(kind: &mut Kind, word: &'static str) -> Option<()> {
             };
         }
         "returns-deleted" => flags.returns_deleted = true,
+        "expires" => flags.expires = true,
         "no-cache" => flags.has_no_cache = true,
         "takes-addresses" => flags.takes_addresses = true,
         "source" => flags.source = Source::read(value)?,

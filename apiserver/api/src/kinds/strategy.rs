@@ -41,6 +41,8 @@ pub struct Strategy {
     pub warnings: fn(&Value, Option<&Value>) -> Warnings,
     /// Of a new status.
     pub status_warnings: fn(&Value) -> Warnings,
+    /// Why the object of a name is not deleted by whoever names it; a deletion of many asks nobody.
+    pub stays: fn(&str) -> Option<&'static str>,
     /// Seconds of grace that a deletion gives when it says nothing; `None`: objects go at once.
     pub default_grace: Option<fn(&Value) -> i64>,
     /// Objects that go at once whatever grace is given (pods that no node has, or that have ended).
@@ -73,6 +75,7 @@ impl Strategy {
         early_warnings: |_| Vec::new(),
         warnings: |_, _| Vec::new(),
         status_warnings: |_| Vec::new(),
+        stays: |_| None,
         default_grace: None,
         skips_grace: |_| false,
         held: |_| false,

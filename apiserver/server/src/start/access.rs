@@ -63,7 +63,7 @@ fn authenticator(
     let here = authentication::Surroundings {
         audiences: issuers.clone(),
         issuers: issuers.clone(),
-        clock: config.clock.clone(),
+        clock: config.clock.shared(),
         behind: config.behind.clone(),
     };
     let others = authentication::open(&config.authentication, &here, stop)?;
@@ -88,6 +88,6 @@ fn authenticator(
         anonymous: anonymous(wanted, all_allowed),
         remote: others.remote,
     };
-    let authenticator = Authenticator::new(authentication, objects, config.clock.clone())?;
+    let authenticator = Authenticator::new(authentication, objects, config.clock.shared())?;
     Ok((authenticator, issuer))
 }

@@ -1,9 +1,10 @@
 //! How a server is to run, and what can keep it from beginning.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
-use skiff_api::machinery::{clock::SharedClock, status::Status};
+use skiff_api::machinery::status::Status;
+use skiff_watching::clock::Clock;
 
 use crate::{
     access::{authentication, authorization},
@@ -51,12 +52,14 @@ pub struct Config {
     pub service_account_issuer: String,
     /// `--enable-admission-plugins` and `--disable-admission-plugins`.
     pub admission: admission::Selection,
-    pub clock: SharedClock,
+    pub clock: Clock,
     pub limits: Limits,
     /// `--enable-priority-and-fairness`: the limits are shared out among levels; else they are counted alone.
     pub priority_and_fairness: bool,
     /// `--request-timeout`.
-    pub request_timeout: std::time::Duration,
+    pub request_timeout: Duration,
+    /// `--event-ttl`: how long an event is kept after it was written last; none goes by itself when this is zero.
+    pub event_ttl: Duration,
     /// `--enable-bootstrap-token-auth`.
     pub bootstrap_tokens: bool,
     /// `--audit-…`.
@@ -87,10 +90,11 @@ impl Config {
             service_account_signing_key_file: None,
             service_account_issuer: "https://kubernetes.default.svc.cluster.local".into(),
             admission: admission::Selection::default(),
-            clock: skiff_api::machinery::clock::system(),
+            clock: Clock::system(),
             limits: Limits::default(),
             priority_and_fairness: true,
             request_timeout: deadline::LONGEST,
+            event_ttl: Duration::from_secs(60 * 60),
             bootstrap_tokens: true,
             audit: audit::Options::default(),
             encryption: encryption::Options::default(),

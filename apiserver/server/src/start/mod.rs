@@ -92,7 +92,7 @@ pub fn start(config: Config) -> LocalBoxFuture<'static, Result<Running, StartErr
 }
 
 async fn started(config: Config) -> Result<Running, StartError> {
-    let audit = audit::Audit::open(&config.audit, config.clock.clone())?;
+    let audit = audit::Audit::open(&config.audit, config.clock.shared())?;
     let stopping = CancellationToken::new();
     let store = open_store(&config, &stopping)?;
     let (listeners, addresses) = addresses::listen(&config.listen).await?;
@@ -101,7 +101,7 @@ async fn started(config: Config) -> Result<Running, StartError> {
         &config.cert_dir,
         &addresses::serving_names(&config, &allocator, &addresses),
         &config.given,
-        config.clock.clone(),
+        config.clock.shared(),
     )?;
     let objects = Arc::new(StoredObjects(store.clone()));
     let (authenticator, issuer, authorizers) = access::open(&config, &pki, objects, &stopping)?;
@@ -146,6 +146,8 @@ async fn started(config: Config) -> Result<Running, StartError> {
         health: &health,
         stopping: &stopping,
     };
+    tasks.stand(advertised.clone(), bootstrap::authentication(&pki));
+    tasks.expire(config.event_ttl);
     tasks.share_places(&places);
     tasks.know_webhooks(&webhooks, config.behind.as_ref());
     let aggregation = tasks.aggregate(&transports);

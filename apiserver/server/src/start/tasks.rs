@@ -2,8 +2,9 @@
 //!
 //! Invariant: checks bear the names of upstream's hooks that do the same.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
+use serde_json::Value;
 use skiff_watching::task;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -14,11 +15,12 @@ use crate::{
     auth::authenticate::service_account::Used,
     definitions::Definitions,
     dial::{Behind, Transports},
-    fairness,
+    expiry, fairness,
     flowcontrol::Places,
     health::Health,
     legacy_tokens,
     measured::{Follower, Measured},
+    standing,
     write::Writer,
 };
 
@@ -93,6 +95,36 @@ impl Tasks<'_> {
         let name = "poststarthook/resource-metrics";
         self.run(&[name], follower.run(self.stopping.clone()));
         measured
+    }
+
+    /// Has come back what a cluster cannot be without.
+    pub fn stand(&self, advertised: Vec<SocketAddr>, trust: Value) {
+        let (writer, stopping) = (self.writer, self.stopping);
+        self.run(
+            &["poststarthook/bootstrap-controller"],
+            standing::kubernetes(writer.clone(), advertised, stopping.clone()),
+        );
+        self.run(
+            &["poststarthook/start-system-namespaces-controller"],
+            standing::namespaces(writer.clone(), stopping.clone()),
+        );
+        self.run(
+            &["poststarthook/start-cluster-authentication-info-controller"],
+            standing::trust(writer.clone(), trust, stopping.clone()),
+        );
+        self.run(
+            &["poststarthook/start-legacy-token-tracking-controller"],
+            standing::tracking(writer.clone(), stopping.clone()),
+        );
+    }
+
+    /// Removes what was written last so long ago; nothing goes by itself when that is no time.
+    pub fn expire(&self, ttl: Duration) {
+        for kind in expiry::kinds().filter(|_| !ttl.is_zero()) {
+            let core = self.writer.core.clone();
+            let name = "poststarthook/expire-objects";
+            self.run(&[name], expiry::run(core, kind, ttl, self.stopping.clone()));
+        }
     }
 
     /// Serves what definitions bring; looks after tokens that are used as they were long ago, and after the network of services.

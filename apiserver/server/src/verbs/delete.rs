@@ -19,9 +19,8 @@ use super::list::{self, ListOptions};
 use crate::{
     body,
     context::{Answer, Context},
-    conversion,
     negotiate::{self, Accept, Offers},
-    respond,
+    respond, stored,
     write::{self, DeleteOptions, Deleted},
 };
 
@@ -98,6 +97,9 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let options = read(ctx, &text)?;
     warn(ctx, kind, &options);
     let name = ctx.info.name_in_path();
+    if let Some(why) = (kind.strategy.stays)(name) {
+        return Err(Status::forbidden(kind.group, kind.plural, name, why));
+    }
     let call = ctx.call_with(write::Options::default());
     match write::delete(&call, kind, &ctx.info.namespace, name, &options).await? {
         Deleted::Marked(value) => {
@@ -128,21 +130,20 @@ fn success(ctx: &Context, accept: &Accept, kind: &Kind, value: &Value) -> Answer
     ctx.value(200, accept, &status)
 }
 
-/// DELETE of a collection.
+/// DELETE of a collection, or of the page of it that `limit` and `continue` ask for. Answered as they were before.
 pub async fn collection(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::objects(kind))?;
     let text = body::read(body).await?;
-    let (options_of_list, selection) = ListOptions::of(ctx, kind)?;
+    let (page, selection) = ListOptions::of(ctx, kind)?;
     let options = read(ctx, &text)?;
     warn(ctx, kind, &options);
-    let snapshot = list::snapshot(ctx, kind, &options_of_list).await?;
-    let mut all: Vec<_> = snapshot.range(list::within(ctx, kind), None).collect();
-    if !selection.is_everything() {
-        all = conversion::all_shown(&ctx.app.core, kind, all).await?;
-    }
-    all.retain(|object| selection.matches(object));
+    let (metadata, objects) = list::page(ctx, kind, &accept, &page, &selection).await?;
+    // nothing goes of what cannot be listed
+    objects
+        .iter()
+        .try_for_each(|object| stored::sealed_in_list(object))?;
     let call = ctx.call_with(write::Options::default());
-    for object in &all {
+    for object in &objects {
         let key = &object.key;
         match write::delete(&call, kind, &key.namespace, &key.name, &options).await {
             Ok(_) => {}
@@ -150,7 +151,5 @@ pub async fn collection(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
             Err(status) => return Err(status),
         }
     }
-    // as they were before
-    let metadata = list::metadata(kind, &accept, &snapshot);
-    list::answer(ctx, &accept, kind, metadata, all).await
+    list::answer(ctx, &accept, kind, metadata, objects).await
 }

@@ -30,15 +30,15 @@ use crate::{
 
 /// The parameters of a list.
 pub struct ListOptions {
-    pub limit: usize,
+    limit: usize,
     /// Namespace and name of the object after which the list goes on.
-    pub start: Option<(String, String)>,
-    pub revision: Revision,
+    start: Option<(String, String)>,
+    revision: Revision,
 }
 
 /// Which revision a list is to show.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Revision {
+enum Revision {
     Newest,
     NotOlderThan(u64),
     Exact(u64),
@@ -218,11 +218,7 @@ fn inconsistent(namespace: &str, name: &str) -> Status {
 }
 
 /// The snapshot that the options ask for.
-pub async fn snapshot(
-    ctx: &Context,
-    kind: &Kind,
-    options: &ListOptions,
-) -> Result<Snapshot, Status> {
+async fn snapshot(ctx: &Context, kind: &Kind, options: &ListOptions) -> Result<Snapshot, Status> {
     let resource = stored::resource_of(kind);
     let store = &ctx.app.core.store;
     match options.revision {
@@ -333,7 +329,7 @@ impl Page {
 }
 
 /// The namespace in which a request looks; `None`: all of them.
-pub fn within<'c>(ctx: &'c Context, kind: &Kind) -> Option<&'c str> {
+fn within<'c>(ctx: &'c Context, kind: &Kind) -> Option<&'c str> {
     Some(ctx.info.namespace.as_str()).filter(|namespace| kind.namespaced && !namespace.is_empty())
 }
 
@@ -347,25 +343,34 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
         Source::Stored | Source::Answered(_) => {}
     }
     let (options, selection) = ListOptions::of(ctx, kind)?;
-    let snapshot = snapshot(ctx, kind, &options).await?;
-    let page = Page::of(ctx, kind, &snapshot, &options, &selection).await?;
-    let mut metadata = metadata(kind, &accept, &snapshot);
+    let (metadata, objects) = page(ctx, kind, &accept, &options, &selection).await?;
+    answer(ctx, &accept, kind, metadata, objects).await
+}
+
+/// What the options ask for, and the metadata of a list of that.
+///
+/// # Errors
+/// The revision that they name is not to be had, or an object cannot be read.
+pub async fn page(
+    ctx: &Context,
+    kind: &Kind,
+    accept: &Accept,
+    options: &ListOptions,
+    selection: &Selection,
+) -> Result<(Value, Vec<Arc<Object>>), Status> {
+    let snapshot = snapshot(ctx, kind, options).await?;
+    let page = Page::of(ctx, kind, &snapshot, options, selection).await?;
+    let mut metadata = json!({"resourceVersion": snapshot.revision().to_string()});
+    if kind.flags.untyped && accept.form == Form::Object {
+        metadata["continue"] = "".into();
+    }
     if let Some(token) = page.token {
         metadata["continue"] = token.into();
     }
     if let Some(remaining) = page.remaining {
         metadata["remainingItemCount"] = remaining.into();
     }
-    answer(ctx, &accept, kind, metadata, page.objects).await
-}
-
-/// The metadata of a list that is whole.
-pub fn metadata(kind: &Kind, accept: &Accept, snapshot: &Snapshot) -> Value {
-    let mut metadata = json!({"resourceVersion": snapshot.revision().to_string()});
-    if kind.flags.untyped && accept.form == Form::Object {
-        metadata["continue"] = "".into();
-    }
-    metadata
+    Ok((metadata, page.objects))
 }
 
 /// A list of these objects, in the form that is asked for.

@@ -419,9 +419,16 @@ impl Stream {
     }
 }
 
-/// Under which number watchers of the same version share what they are sent in the same encoding.
-fn slot(kind: &Kind, encoding: Encoding) -> u32 {
+/// Under which number watchers of the same version share what they are sent in the same encoding and form. A row of a table tells how old an object is at
+/// that moment, which is each watcher's own.
+fn slot(kind: &Kind, encoding: Encoding, form: Form) -> Option<u32> {
     let and = |sum: u32, next: u32| sum.wrapping_mul(31).wrapping_add(next);
+    let form = match form {
+        Form::Object => 0,
+        Form::Metadata("v1") | Form::MetadataList("v1") => 1,
+        Form::Metadata(_) | Form::MetadataList(_) => 2,
+        Form::Table(_) => return None,
+    };
     let version = match kind.stored_as {
         None => 0,
         Some(_) => kind
@@ -429,7 +436,7 @@ fn slot(kind: &Kind, encoding: Encoding) -> u32 {
             .bytes()
             .fold(1, |sum, byte| and(sum, byte.into())),
     };
-    and(version, encoding as u32)
+    Some(and(and(version, form), encoding as u32))
 }
 
 fn event_word(kind: EventKind) -> &'static str {
@@ -559,7 +566,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
         Err(error) => return Err(Status::internal(error)),
     };
     let now = tokio::time::Instant::now();
-    let shared_slot = matches!(accept.form, Form::Object).then(|| slot(kind, accept.encoding));
+    let shared_slot = slot(kind, accept.encoding, accept.form);
     let stream = Stream {
         rendering,
         selection,

@@ -210,3 +210,101 @@ async fn what_is_answered_to_a_deletion() {
         "object is being deleted: configmaps \"m\" already exists"
     );
 }
+
+fn names(list: &Value) -> Vec<&str> {
+    let items = list["items"].as_array().unwrap();
+    let names = items
+        .iter()
+        .filter_map(|item| item["metadata"]["name"].as_str());
+    names.filter(|name| *name != "kube-root-ca.crt").collect()
+}
+
+/// `limit` and `continue` say which page of a collection goes, and its answer is that page.
+#[tokio::test]
+async fn a_collection_goes_page_by_page() {
+    let server = Server::start().await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    for number in 0..9 {
+        let parity = if number % 2 == 0 { "even" } else { "odd" };
+        let map = json!({"metadata": {"name": format!("m{number}"), "labels": {"parity": parity}}});
+        server.make(maps, &map).await;
+    }
+    let left = async || {
+        let list = server.get(maps).await.is(200).json();
+        names(&list).join(" ")
+    };
+    // a rehearsal tells the same and does nothing
+    for dry in [true, false] {
+        let dry_run = if dry { "&dryRun=All" } else { "" };
+        let page = server
+            .delete(&format!("{maps}?limit=2{dry_run}"))
+            .await
+            .is(200)
+            .json();
+        assert_eq!(names(&page), ["m0", "m1"]);
+        assert_eq!(page["metadata"]["remainingItemCount"], 7);
+        let token = page["metadata"]["continue"].as_str().unwrap();
+        assert!(!token.is_empty());
+        if dry {
+            assert_eq!(left().await, "m0 m1 m2 m3 m4 m5 m6 m7 m8");
+            continue;
+        }
+        assert_eq!(left().await, "m2 m3 m4 m5 m6 m7 m8");
+        // the page after that one
+        let page = server
+            .delete(&format!("{maps}?limit=2&continue={token}"))
+            .await
+            .is(200)
+            .json();
+        assert_eq!(names(&page), ["m2", "m3"]);
+        assert_eq!(left().await, "m4 m5 m6 m7 m8");
+    }
+    let page = server
+        .delete(&format!("{maps}?labelSelector=parity%3Deven&limit=2"))
+        .await
+        .is(200)
+        .json();
+    assert_eq!(names(&page), ["m4", "m6"]);
+    assert!(page["metadata"]["continue"].is_string());
+    assert_eq!(page["metadata"].get("remainingItemCount"), None);
+    assert_eq!(left().await, "m5 m7 m8");
+    // what is left of the rest, without a limit
+    let first = server.get(&format!("{maps}?limit=1")).await.is(200).json();
+    let token = first["metadata"]["continue"].as_str().unwrap();
+    let rest = server
+        .delete(&format!("{maps}?continue={token}"))
+        .await
+        .is(200)
+        .json();
+    assert_eq!(names(&rest), ["m7", "m8"]);
+    assert_eq!(rest["metadata"].get("continue"), None);
+    assert_eq!(left().await, "m5");
+    server
+        .delete(&format!("{maps}?continue=nonsense"))
+        .await
+        .is(400);
+    assert_eq!(left().await, "m5");
+}
+
+/// The classes that the system brings along are not deleted by their names.
+#[tokio::test]
+async fn system_priority_classes_stay() {
+    let server = Server::start().await;
+    let classes = "/apis/scheduling.k8s.io/v1/priorityclasses";
+    for name in ["system-node-critical", "system-cluster-critical"] {
+        let refused = server.delete(&format!("{classes}/{name}")).await.is(403);
+        let said = format!(
+            "priorityclasses.scheduling.k8s.io \"{name}\" is forbidden: this is a system priority class and cannot be deleted"
+        );
+        assert_eq!(refused.message(), said);
+        assert_eq!(refused.json()["reason"], "Forbidden");
+        server.get(&format!("{classes}/{name}")).await.is(200);
+    }
+    let mine = json!({"metadata": {"name": "mine"}, "value": 1});
+    server.make(classes, &mine).await;
+    server.delete(&format!("{classes}/mine")).await.is(200);
+    // upstream's guard is of the single deletion alone
+    server.delete(classes).await.is(200);
+    let list = server.get(classes).await.is(200).json();
+    assert!(names(&list).is_empty());
+}

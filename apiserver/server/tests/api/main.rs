@@ -1,5 +1,6 @@
 //! What the API server does, asked in process: a server with its state in memory, one file a subject.
 
+mod hands;
 mod https_server;
 mod server;
 
@@ -18,6 +19,7 @@ mod deletion;
 mod differences;
 mod encryption;
 mod eviction;
+mod expiry;
 mod health;
 mod lists;
 #[path = "../support/mask.rs"]
@@ -31,6 +33,7 @@ mod protobuf_client;
 mod read_typed;
 mod registry;
 mod resource_metrics;
+mod standing;
 mod told;
 #[path = "../support/typed.rs"]
 mod typed;

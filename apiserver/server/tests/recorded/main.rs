@@ -21,13 +21,14 @@ use std::{
 
 use axum::body::Body;
 use differences::{differences, ordered};
+use futures::future::BoxFuture;
 use http::Request;
 use http_body_util::BodyExt;
 use jiff::Timestamp;
 use mask::Masks;
 use serde_json::{Value, json};
-use skiff_api::machinery::clock::{Clock, SystemClock};
 use skiff_server::{App, Config, Data};
+use skiff_watching::clock::{Clock, Now, SystemClock, TimeSource, until};
 
 const LIST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recorded/failing.txt");
 
@@ -37,9 +38,15 @@ const DAY: &str = "2026-11-23T12:00:00Z";
 /// Time that goes on from that day.
 struct Then(jiff::SignedDuration);
 
-impl Clock for Then {
+impl Now for Then {
     fn now(&self) -> Timestamp {
         SystemClock.now() - self.0
+    }
+}
+
+impl TimeSource for Then {
+    fn sleep_until(&self, deadline: Timestamp) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(until(self.now(), deadline)))
     }
 }
 
@@ -64,7 +71,7 @@ async fn answers_as_upstream() {
     std::fs::write(&tokens, "admin-token,admin,u-admin,system:masters\nalice-token,alice,u-alice,dev\nbob-token,bob,u-bob,\"dev,ops\"\n").unwrap();
     let mut config = Config::new(Data::Memory, certs.path().join("pki"));
     config.token_file = Some(tokens);
-    config.clock = Arc::new(Then::begin());
+    config.clock = Clock::from_source(Then::begin());
     config.service_account_issuer = "https://kubernetes.default.svc".into();
     let running = skiff_server::start(config).await.unwrap();
 

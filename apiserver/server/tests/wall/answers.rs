@@ -144,6 +144,63 @@ async fn over_http2() {
     }
 }
 
+/// By HTTP/2 nobody but the server itself keeps the body of such an answer back.
+#[tokio::test]
+async fn a_head_is_answered_without_a_body() {
+    let server = Server::start(&[]).await;
+    for protocol in [&b"h2"[..], b"http/1.1"] {
+        for (path, code) in [
+            ("/version", 405),
+            ("/healthz", 200),
+            ("/openapi/v2", 200),
+            ("/api/v1/namespaces/default", 405),
+            ("/nowhere", 404),
+        ] {
+            let got = server.get(ADMIN, path).await;
+            let request = Request::builder()
+                .method("HEAD")
+                .uri(match protocol {
+                    b"h2" => format!("https://localhost{path}"),
+                    _ => path.to_string(),
+                })
+                .header("host", "localhost")
+                .header("authorization", format!("Bearer {ADMIN}"))
+                .body(Full::new(Bytes::new()))
+                .unwrap();
+            let io = TokioIo::new(server.connect_as(&[protocol]).await);
+            let response = match protocol {
+                b"h2" => {
+                    use hyper::client::conn::http2::handshake;
+                    let (mut sender, connection) =
+                        handshake(TokioExecutor::new(), io).await.unwrap();
+                    tokio::spawn(connection);
+                    sender.send_request(request).await
+                }
+                _ => {
+                    use hyper::client::conn::http1::handshake;
+                    let (mut sender, connection) = handshake(io).await.unwrap();
+                    tokio::spawn(connection);
+                    sender.send_request(request).await
+                }
+            };
+            let response =
+                response.unwrap_or_else(|error| panic!("no answer to {path}: {error:?}"));
+            assert_eq!(response.status(), code, "{path}");
+            let (parts, body) = response.into_parts();
+            let body = body.collect().await;
+            let body = body.unwrap_or_else(|error| panic!("{path}: {error:?}"));
+            assert!(body.to_bytes().is_empty(), "{path}");
+            // of what is refused another answer is told than a GET has
+            if code != 405 {
+                let length = parts.headers.get("content-length");
+                let length = length.and_then(|length| length.to_str().ok()).unwrap_or("");
+                assert_eq!(length, got.bytes.len().to_string(), "{path}");
+                assert_eq!(parts.headers["content-type"], got.header("content-type"));
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_connection_goes_on_after_a_refusal() {
     let server = Server::start(&[]).await;

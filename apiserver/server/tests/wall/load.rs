@@ -294,3 +294,48 @@ async fn who_watches_and_does_not_read_costs_little() {
         (102, "small-0", "small-99", "large", "last")
     );
 }
+
+/// Metadata is written once for all who watch it, in each version of it by itself.
+#[tokio::test]
+async fn watchers_of_metadata_share_what_they_are_sent() {
+    let server = Server::start(&[]).await;
+    let watch = async |version: &str| {
+        let accept = format!("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v={version}");
+        let request = http::Request::get(format!("{MAPS}?watch=1&resourceVersion=1"))
+            .header("authorization", format!("Bearer {ADMIN}"))
+            .header("accept", accept);
+        server
+            .running
+            .app
+            .clone()
+            .handle(request.body(axum::body::Body::empty()).unwrap())
+            .await
+            .unwrap()
+            .into_body()
+    };
+    let watchers = ["v1", "v1", "v1beta1", "v1beta1"];
+    let mut bodies = Vec::new();
+    for version in watchers {
+        bodies.push(watch(version).await);
+    }
+    // a line of this size goes out as it is shared
+    let note = "y".repeat(20_000);
+    let map = json!({"metadata": {"name": "m", "annotations": {"note": note}}, "data": {"x": "y"}});
+    server.make(MAPS, &map).await;
+    let mut frames = Vec::new();
+    for (body, version) in bodies.iter_mut().zip(watchers) {
+        let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        let event: serde_json::Value = serde_json::from_slice(&frame).unwrap();
+        let object = &event["object"];
+        assert_eq!(event["type"], "ADDED");
+        assert_eq!(object["kind"], "PartialObjectMetadata");
+        assert_eq!(object["apiVersion"], format!("meta.k8s.io/{version}"));
+        assert_eq!(object["metadata"]["annotations"]["note"], note);
+        assert_eq!(object.get("data"), None);
+        frames.push(frame);
+    }
+    for (one, other, shared) in [(0, 1, true), (2, 3, true), (1, 2, false)] {
+        let same = frames[one].as_ptr() == frames[other].as_ptr();
+        assert_eq!(same, shared, "{one} and {other}");
+    }
+}

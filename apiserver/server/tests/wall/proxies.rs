@@ -281,7 +281,7 @@ async fn what_goes_through_and_what_does_not() {
 
 /// An authority that the cluster does not know, and a certificate of it.
 fn stranger(server: &Server) -> (Authority, skiff_server::auth::pki::Issued) {
-    let (authority, _) = Authority::generate(server.running.app.core.clock.clone()).unwrap();
+    let (authority, _) = Authority::generate(server.running.app.core.clock.shared()).unwrap();
     let issued = authority
         .serving("stranger", &[], &[San::of("stranger.example.com")])
         .unwrap();

@@ -1,6 +1,7 @@
 //! PriorityClasses: the largest numbers are the system's, and a class stays what it is.
 //!
-//! Follows `pkg/apis/scheduling/validation/validation.go` and `pkg/apis/scheduling/v1/{defaults,helpers}.go`.
+//! Follows `pkg/apis/scheduling/validation/validation.go` and `pkg/apis/scheduling/v1/{defaults,helpers}.go`; for
+//! deletions `pkg/registry/scheduling/priorityclass/storage/storage.go`.
 
 use crate::kinds::prelude::*;
 use crate::kinds::validation::checks::{IMMUTABLE, invalid_or_null, required_one_of};
@@ -9,6 +10,7 @@ pub const STRATEGY: Strategy = Strategy {
     defaults,
     validate,
     validate_update,
+    stays,
     ..Strategy::DEFAULT
 };
 
@@ -18,6 +20,11 @@ const SYSTEM: [(&str, i64); 2] = [
     ("system-node-critical", 2 * HIGHEST_OF_USERS + 1000),
     ("system-cluster-critical", 2 * HIGHEST_OF_USERS),
 ];
+
+fn stays(name: &str) -> Option<&'static str> {
+    let is_system = SYSTEM.iter().any(|(known, _)| *known == name);
+    is_system.then_some("this is a system priority class and cannot be deleted")
+}
 
 fn defaults(class: &mut Value) {
     if let Some(map) = class.as_object_mut() {
