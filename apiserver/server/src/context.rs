@@ -123,7 +123,7 @@ impl Context {
     }
 
     /// Whether a person asked (curl, a browser, `?pretty`): indented JSON.
-    fn wants_pretty(&self, accept: &Accept) -> bool {
+    pub fn wants_pretty(&self, accept: &Accept) -> bool {
         if accept.pretty {
             return true;
         }
@@ -155,6 +155,11 @@ impl Context {
     pub fn value(&self, code: u16, accept: &Accept, value: &Value) -> Answer {
         let encoded = accept.encoding.document(value, self.wants_pretty(accept))?;
         Ok(self.encoded(code, accept, Body::from(encoded)))
+    }
+
+    /// A document that is encoded already.
+    pub fn written(&self, accept: &Accept, document: Vec<u8>) -> Response<Body> {
+        self.encoded(200, accept, Body::from(document))
     }
 
     pub fn failure(&self, status: &Status) -> Response<Body> {

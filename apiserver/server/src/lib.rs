@@ -56,6 +56,7 @@ mod own;
 mod request;
 mod respond;
 mod reviews;
+mod rows;
 mod serve;
 mod services;
 mod spent;

@@ -98,9 +98,12 @@ pub fn value(object: &Object) -> Result<Value, Status> {
     if let Some(why) = object.sealed() {
         return Err(Status::internal(why));
     }
-    serde_json::from_slice(&object.bytes.read()).map_err(|error| {
-        Status::internal(format!("cannot read the stored {:?}: {error}", object.key))
-    })
+    serde_json::from_slice(&object.bytes.read()).map_err(|error| unreadable(object, &error))
+}
+
+/// That an object cannot be read.
+pub fn unreadable(object: &Object, why: &serde_json::Error) -> Status {
+    Status::internal(format!("cannot read the stored {:?}: {why}", object.key))
 }
 
 /// The object is stored in the version of `kind`.

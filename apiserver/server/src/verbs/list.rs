@@ -25,7 +25,8 @@ use crate::{
     conversion, encoding,
     limits::{heavy, room},
     negotiate::{self, Accept, Form, Offers},
-    respond, stored,
+    respond::{self, IncludeObject},
+    rows, stored,
 };
 
 /// The parameters of a list.
@@ -416,6 +417,19 @@ fn rendered(
     metadata: Value,
     objects: &[Arc<Object>],
 ) -> Answer {
+    if let Form::Table(version) = accept.form
+        && rows::fit(
+            accept,
+            ctx.wants_pretty(accept),
+            IncludeObject::of(ctx)?,
+            kind,
+            objects,
+        )
+    {
+        let now = ctx.app.core.clock.now();
+        let table = rows::written(kind, version, metadata, objects, now)?;
+        return Ok(ctx.written(accept, table));
+    }
     let values = objects
         .iter()
         .map(|object| stored::decoded(kind, object))

@@ -172,3 +172,74 @@ async fn a_limit_counts_for_nothing_where_any_revision_will_do() {
         );
     }
 }
+
+/// Text of JSON without the spaces that are for people.
+fn compact(pretty: &str) -> String {
+    let (mut in_string, mut escaped) = (false, false);
+    let keep = |c: &char| {
+        let ends = *c == '"' && !escaped;
+        escaped = in_string && *c == '\\' && !escaped;
+        in_string ^= ends;
+        in_string || ends || !c.is_ascii_whitespace()
+    };
+    pretty.chars().filter(keep).collect()
+}
+
+/// Rows are written from the stored bytes where that can be, and come out as they do where they are made of objects.
+#[tokio::test]
+async fn tables_of_stored_bytes_are_those_of_objects() {
+    let server = Server::start().await;
+    let metadata = |name: &str| {
+        json!({"name": name, "labels": {"b": "c", "a": "d"}, "annotations": {"note": "<&> é a \"quoted\" \\ word\n  and a line"},
+            "finalizers": ["example.com/stay"], "ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "u"}]})
+    };
+    let account = json!({"metadata": {"name": "default"}});
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    server.make(accounts, &account).await;
+    let containers = json!([{"name": "c", "image": "i"}]);
+    let pods = "/api/v1/namespaces/default/pods";
+    for name in ["waits", "ended", "failed"] {
+        let pod = json!({"metadata": metadata(name), "spec": {"containers": containers}});
+        server.make(pods, &pod).await;
+    }
+    for (name, phase) in [("ended", "Succeeded"), ("failed", "Failed")] {
+        let status = json!({"status": {"phase": phase}});
+        let path = format!("{pods}/{name}/status");
+        server.patch(&path, "merge", &status).await.is(200);
+    }
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let map = json!({"metadata": metadata("m"), "data": {"managedFields": "metadata"}});
+    server.make(maps, &map).await;
+    let deployments = "/apis/apps/v1/namespaces/default/deployments";
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": containers}});
+    let spec = json!({"selector": {"matchLabels": {"a": "b"}}, "template": template});
+    let deployment = json!({"metadata": metadata("d"), "spec": spec});
+    server.make(deployments, &deployment).await;
+    for version in ["v1", "v1beta1"] {
+        let form = format!("application/json;as=Table;g=meta.k8s.io;v={version}");
+        let text = async |path: String| {
+            let accept = [("accept", form.as_str())];
+            server.send("GET", &path, &accept, "").await.is(200).text()
+        };
+        for path in [
+            pods,
+            maps,
+            deployments,
+            "/api/v1/pods",
+            "/api/v1/namespaces",
+        ] {
+            for query in ["limit=2", "labelSelector=b", "labelSelector=none"] {
+                let written = text(format!("{path}?{query}")).await;
+                let made = text(format!("{path}?{query}&pretty=1")).await;
+                // the ages of what was made a moment ago are those of the moment
+                let ages = |text: &str| {
+                    let age = |second: u32| text.contains(&format!("\"{second}s\""));
+                    (0..60).find(|second| age(*second))
+                };
+                if ages(&written) == ages(&made) {
+                    assert_eq!(written.trim_end(), compact(&made), "{path}?{query}");
+                }
+            }
+        }
+    }
+}

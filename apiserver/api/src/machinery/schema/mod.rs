@@ -307,6 +307,11 @@ impl Schema {
         let (group, version) = api_version
             .rsplit_once('/')
             .unwrap_or(("core", api_version));
+        // tables and metadata alone are the same types in both versions
+        let version = match (group, version) {
+            ("meta.k8s.io", "v1beta1") => "v1",
+            _ => version,
+        };
         let package = group.split('.').next().unwrap_or(group);
         // what all groups share is of the legacy group, too
         let shared = || {
