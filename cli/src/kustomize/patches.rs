@@ -8,6 +8,7 @@ use crate::error::{Problem, Result, bail, go_io, message};
 use crate::typed::Read;
 use serde_json::Value;
 use skiff_api::machinery::patch::json::JsonPatch;
+use skiff_api::machinery::quote::GoQuoted;
 use std::path::Path;
 
 /// The entries of `patches`.
@@ -28,10 +29,13 @@ pub fn all(dir: &Path, entries: &[Value], items: &mut Vec<Item>) -> Result<()> {
                 let why = format!("patch and path can't be set at the same time\n{config}");
                 return Err(trouble(entry, why));
             }
-            (false, true) => (patch.to_string(), format!("[patch: {patch:?}]")),
+            (false, true) => (
+                patch.to_string(),
+                format!("[patch: {patch}]", patch = GoQuoted(&patch)),
+            ),
             (true, false) => {
                 let text = load(dir, path).map_err(|why| trouble(entry, why.to_string()))?;
-                (text, format!("[path: {path:?}]"))
+                (text, format!("[path: {path}]", path = GoQuoted(&path)))
             }
         };
         let unreadable = || {
@@ -90,8 +94,8 @@ fn strategic_patches(
             let id = Id::of(patch);
             let at = find(items, &id).map_err(|why| {
                 message!(
-                    "no resource matches strategic merge patch {:?}: {why}",
-                    id.to_string()
+                    "no resource matches strategic merge patch {}: {why}",
+                    GoQuoted(&id.to_string())
                 )
             })?;
             merge(&mut items[at], patch, options)?;

@@ -4,6 +4,7 @@
 
 use crate::error::{Result, bail};
 use serde_json::Value;
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::read::go_kind;
 
 /// The type of a field.
@@ -151,7 +152,10 @@ pub fn check(value: &Value, fields: Fields, path: &str) -> Result<()> {
             .iter()
             .find(|(field, _)| field.eq_ignore_ascii_case(name));
         let Some((name, of)) = known else {
-            bail!("invalid Kustomization: json: unknown field {name:?}");
+            bail!(
+                "invalid Kustomization: json: unknown field {name}",
+                name = GoQuoted(&name)
+            );
         };
         check_type(value, of, &format!("{path}.{name}"))?;
     }

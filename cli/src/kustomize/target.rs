@@ -9,6 +9,7 @@ use super::{generate, patches, replace, schema, transform};
 use crate::error::{Error, Result, bail, go_io, message};
 use crate::typed::Read;
 use serde_json::{Map, Value, json};
+use skiff_api::machinery::quote::GoQuoted;
 use std::path::{Path, PathBuf};
 
 /// What was gathered.
@@ -55,7 +56,10 @@ impl Target {
             .iter()
             .find(|option| !["originAnnotations", "managedByLabel"].contains(&option.as_str()))
         {
-            bail!("the buildMetadata option {unknown:?} is not supported");
+            bail!(
+                "the buildMetadata option {unknown} is not supported",
+                unknown = GoQuoted(&unknown)
+            );
         }
         Ok(target)
     }
@@ -157,9 +161,10 @@ impl Target {
         ];
         match unsupported.iter().find(|(_, given)| *given) {
             Some((field, _)) => bail!(
-                "the field {field:?} of {}/{} is not supported; build it with kustomize and pass the result with -f",
+                "the field {field} of {}/{} is not supported; build it with kustomize and pass the result with -f",
                 self.dir.display(),
-                self.file
+                self.file,
+                field = GoQuoted(&field)
             ),
             None => Ok(()),
         }
@@ -240,7 +245,10 @@ impl Target {
             let kind = match entry.text("kind") {
                 "ConfigMapGenerator" => "ConfigMap",
                 "SecretGenerator" => "Secret",
-                other => bail!("generators of the kind {other:?} are not supported"),
+                other => bail!(
+                    "generators of the kind {other} are not supported",
+                    other = GoQuoted(&other)
+                ),
             };
             let mut args = entry.clone();
             args["name"] = entry.at("metadata").at("name").clone();
@@ -267,7 +275,10 @@ impl Target {
             transform::plugin(&self.dir, &plugin, all)?;
         }
         match self.texts("validators").first() {
-            Some(path) => bail!("the validator {path:?} is not supported"),
+            Some(path) => bail!(
+                "the validator {path} is not supported",
+                path = GoQuoted(&path)
+            ),
             None => Ok(()),
         }
     }
@@ -311,7 +322,10 @@ impl Target {
     /// One entry of `resources`: a file, or the folder of another kustomization.
     fn resource(&self, entry: &str, all: &mut Gathered) -> Result<()> {
         if entry.contains("://") {
-            bail!("the remote resource {entry:?} is not supported; fetch it first");
+            bail!(
+                "the remote resource {entry} is not supported; fetch it first",
+                entry = GoQuoted(&entry)
+            );
         }
         let failed = match super::inside(&self.dir, entry)
             .map_err(|why| Error::msg(why.to_string()))
@@ -357,9 +371,9 @@ impl Target {
     fn component(&self, path: &str, all: Gathered) -> Result<Gathered> {
         let below = self
             .below(path)
-            .map_err(|why| message!("loader.New {:?}", why.to_string()))?;
+            .map_err(|why| message!("loader.New {}", GoQuoted(&why.to_string())))?;
         self.folder(below, Some(all))
-            .map_err(|why| message!("accumulateDirectory: {:?}", why.to_string()))
+            .map_err(|why| message!("accumulateDirectory: {}", GoQuoted(&why.to_string())))
     }
 
     /// What the kustomization of a folder comes to; one that is a component goes on with `all`.
@@ -494,8 +508,12 @@ fn objects(file: &Path, text: &str) -> Result<Vec<Value>> {
 fn absorb(items: &mut Vec<Item>, mut item: Item) -> Result<()> {
     let id = item.id();
     let shown = format!(
-        "resid.ResId{{Gvk:resid.Gvk{{Group:{:?}, Version:{:?}, Kind:{:?}, isClusterScoped:false}}, Name:{:?}, Namespace:{:?}}}",
-        id.group, id.version, id.kind, id.name, id.namespace
+        "resid.ResId{{Gvk:resid.Gvk{{Group:{}, Version:{}, Kind:{}, isClusterScoped:false}}, Name:{}, Namespace:{}}}",
+        GoQuoted(&id.group),
+        GoQuoted(&id.version),
+        GoQuoted(&id.kind),
+        GoQuoted(&id.name),
+        GoQuoted(&id.namespace)
     );
     let matches: Vec<usize> = (0..items.len())
         .filter(|at| items[*at].any_id(|other| other.same(&id)))

@@ -9,6 +9,7 @@ use super::{patches, replace};
 use crate::error::{Result, bail, message};
 use crate::typed::Read;
 use serde_json::{Map, Value, json};
+use skiff_api::machinery::quote::GoQuoted;
 use std::path::Path;
 
 /// What comes before patches of the old kind.
@@ -93,7 +94,10 @@ pub fn plugin(dir: &Path, plugin: &Value, all: &mut Gathered) -> Result<()> {
             patches::strategic(dir, &texts, items)
         }
         "ReplacementTransformer" => replace::run(dir, plugin.list("replacements"), items),
-        other => bail!("transformers of the kind {other:?} are not supported"),
+        other => bail!(
+            "transformers of the kind {other} are not supported",
+            other = GoQuoted(&other)
+        ),
     }
 }
 
@@ -257,8 +261,12 @@ fn replicas(entry: &Value, fields: &[Spec], items: &mut [Item]) -> Result<()> {
 fn images(rule: &Value, fields: &[Spec], items: &mut [Item]) -> Result<()> {
     let name = rule.text("name");
     let pattern = format!("^{name}(:[a-zA-Z0-9_.{{}}-]*)?(@sha256:[a-zA-Z0-9_.{{}}-]*)?$");
-    let pattern = regex::Regex::new(&pattern)
-        .map_err(|why| message!("the image name {name:?} is no pattern: {why}"))?;
+    let pattern = regex::Regex::new(&pattern).map_err(|why| {
+        message!(
+            "the image name {name} is no pattern: {why}",
+            name = GoQuoted(&name)
+        )
+    })?;
     let set = |value: &mut Value| {
         if let Some(image) = value.as_str().filter(|image| pattern.is_match(image)) {
             *value = json!(renamed(image, rule));
