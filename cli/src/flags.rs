@@ -504,12 +504,16 @@ fn unknown(shown: &str, command: &Command, words: &[String]) -> String {
                 _ => None,
             });
             let tail = tail.unwrap_or(shown.trim_start_matches('-'));
-            // Go takes a byte for the letter.
-            let letter = tail.bytes().next().unwrap_or_default();
-            let letter = GoQuotedChar(char::from(letter));
+            let letter = GoQuotedChar(blamed(tail));
             format!("unknown shorthand flag: {letter} in -{tail}")
         }
     }
+}
+
+/// The letter that is told to be unknown: the first byte is taken for one, and of that one's text the first byte once more.
+fn blamed(tail: &str) -> char {
+    let first = |text: &str| char::from(text.bytes().next().unwrap_or_default());
+    first(first(tail).encode_utf8(&mut [0; 4]))
 }
 
 #[cfg(test)]

@@ -26,6 +26,20 @@ impl Display for GoQuotedChar {
     }
 }
 
+/// A single character by its number, and beside it as it is where it can be printed: `U+0078 'x'`, Go's `%#U`.
+#[derive(Clone, Copy, Debug)]
+pub struct GoNumbered(pub char);
+
+impl Display for GoNumbered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "U+{:04X}", u32::from(self.0))?;
+        match is_printable(self.0) {
+            true => write!(f, " '{}'", self.0),
+            false => Ok(()),
+        }
+    }
+}
+
 /// Bytes that ought to be a text, shown in quotation marks; those that are not UTF-8 show as `\xff`.
 #[derive(Clone, Copy, Debug)]
 pub struct GoQuotedBytes<'a>(pub &'a [u8]);

@@ -104,6 +104,13 @@ fn times_show_byte_by_byte() {
 }
 
 #[test]
+fn numbers_stand_alone_where_nothing_shows() {
+    assert_eq!(GoNumbered('{').to_string(), "U+007B '{'");
+    assert_eq!(GoNumbered('\u{1f600}').to_string(), "U+1F600 '\u{1f600}'");
+    assert_eq!(GoNumbered('\u{a0}').to_string(), "U+00A0");
+}
+
+#[test]
 fn as_many_are_printable_as_in_go() {
     let all = ('\0'..=char::MAX).filter(|c| is_printable(*c)).count();
     assert_eq!(all, 148_998);
