@@ -5,6 +5,8 @@
 use crate::typed::Read;
 use serde_json::Value;
 pub use skiff_api::machinery::problem::Problem;
+use skiff_api::machinery::quote::GoQuoted;
+pub use skiff_api::machinery::quote::go_quote as quote;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -44,7 +46,7 @@ pub enum Error {
     #[error("invalid configuration: {}", .0.join(", "))]
     Config(Vec<String>),
     /// Nothing could be sent to the server.
-    #[error("{verb} {url:?}: {cause}")]
+    #[error("{verb} {url}: {cause}", url = GoQuoted(.url))]
     Connection {
         verb: String,
         url: String,
@@ -164,12 +166,18 @@ impl Error {
                 s["message"] = Value::String(if source.is_empty() {
                     message
                 } else {
-                    format!("error when {verb} {source:?}: {message}")
+                    format!(
+                        "error when {verb} {source}: {message}",
+                        source = GoQuoted(&source)
+                    )
                 });
                 Error::Status(s)
             }
             e if source.is_empty() => e,
-            e => Error::Message(format!("error when {verb} {source:?}: {e}")),
+            e => Error::Message(format!(
+                "error when {verb} {source}: {e}",
+                source = GoQuoted(&source)
+            )),
         }
     }
 }
@@ -201,27 +209,6 @@ pub fn go_io(e: &std::io::Error) -> String {
         std::io::ErrorKind::ConnectionRefused => "connect: connection refused".into(),
         _ => e.to_string(),
     }
-}
-
-/// Quotes as Go's `%q` does.
-pub fn quote(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\t' => out.push_str("\\t"),
-            '\r' => out.push_str("\\r"),
-            c if (c as u32) < 0x20 || c as u32 == 0x7f => {
-                out.push_str(&format!("\\x{:02x}", c as u32))
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }
 
 /// One error inside a list of several.

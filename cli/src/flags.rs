@@ -12,6 +12,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use skiff_api::machinery::gonum;
 pub use skiff_api::machinery::problem::Problem;
+use skiff_api::machinery::quote::{GoQuoted, GoQuotedChar};
 
 /// Declares the flags of one struct.
 pub type Group = fn(Command) -> Command;
@@ -122,7 +123,8 @@ pub fn parse_bool(value: &str) -> Result<bool, Problem> {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
         _ => Err(Problem(format!(
-            "strconv.ParseBool: parsing {value:?}: invalid syntax"
+            "strconv.ParseBool: parsing {value}: invalid syntax",
+            value = GoQuoted(&value)
         ))),
     }
 }
@@ -468,15 +470,18 @@ fn told(mistake: &clap::Error, command: &Command, words: &[String]) -> String {
             let letter = named(command, name).and_then(Arg::get_short);
             let letter = letter.map_or_else(String::new, |letter| format!("-{letter}, "));
             format!(
-                "invalid argument {:?} for \"{letter}--{name}\" flag: {why}",
-                text(ContextKind::InvalidValue)
+                "invalid argument {} for \"{letter}--{name}\" flag: {why}",
+                GoQuoted(&text(ContextKind::InvalidValue))
             )
         }
         // Only the last flag of a line can lack its value.
         (ErrorKind::InvalidValue, _) => match words.last().filter(|word| !word.starts_with("--")) {
             Some(letters) => {
                 let letter = letters.chars().last().unwrap_or_default();
-                format!("flag needs an argument: {letter:?} in -{letter}")
+                format!(
+                    "flag needs an argument: {} in -{letter}",
+                    GoQuotedChar(letter)
+                )
             }
             None => format!("flag needs an argument: --{name}"),
         },
@@ -499,10 +504,16 @@ fn unknown(shown: &str, command: &Command, words: &[String]) -> String {
                 _ => None,
             });
             let tail = tail.unwrap_or(shown.trim_start_matches('-'));
-            let letter = tail.chars().next().unwrap_or_default();
-            format!("unknown shorthand flag: {letter:?} in -{tail}")
+            let letter = GoQuotedChar(blamed(tail));
+            format!("unknown shorthand flag: {letter} in -{tail}")
         }
     }
+}
+
+/// The letter that is told to be unknown: the first byte is taken for one, and of that one's text the first byte once more.
+fn blamed(tail: &str) -> char {
+    let first = |text: &str| char::from(text.bytes().next().unwrap_or_default());
+    first(first(tail).encode_utf8(&mut [0; 4]))
 }
 
 #[cfg(test)]

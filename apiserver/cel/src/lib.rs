@@ -31,6 +31,7 @@ pub mod function;
 pub mod library;
 mod parse;
 mod plan;
+pub mod quote;
 pub mod regex;
 mod source;
 mod types;

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use crate::error::Error;
+use skiff_api::machinery::quote::GoQuoted;
 
 #[derive(Clone, Debug, PartialEq)]
 enum Requirement {
@@ -52,7 +53,10 @@ impl Selector {
                 "Exists" => Requirement::Exists(key),
                 "DoesNotExist" => Requirement::DoesNotExist(key),
                 other => {
-                    return Err(failed!("{other:?} is not a valid label selector operator"));
+                    return Err(failed!(
+                        "{other} is not a valid label selector operator",
+                        other = GoQuoted(&other)
+                    ));
                 }
             });
         }

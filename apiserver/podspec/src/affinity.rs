@@ -10,6 +10,7 @@ use crate::{parts::Meta, pod::AnySpec};
 use k8s_openapi::api::core::v1::{
     Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm,
 };
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::selector::{Operator, Requirement, aggregate};
 
 /// A requirement on a field; the name is the only one that nodes have.
@@ -65,8 +66,8 @@ fn field(requirement: &NodeSelectorRequirement) -> Result<Field, Vec<String>> {
 
 fn unsupported(requirement: &NodeSelectorRequirement, supported: &str) -> String {
     format!(
-        "operator: Unsupported value: {:?}: supported values: {supported}",
-        requirement.operator
+        "operator: Unsupported value: {}: supported values: {supported}",
+        GoQuoted(&requirement.operator)
     )
 }
 

@@ -10,6 +10,7 @@ use k8s_openapi::{
     apimachinery::pkg::api::resource::Quantity as ApiQuantity,
 };
 use skiff_api::machinery::quantity::Quantity;
+use skiff_api::machinery::quote::GoQuoted;
 
 use crate::{
     conditions::condition,
@@ -25,7 +26,7 @@ pub type Amounts = BTreeMap<String, Quantity>;
 
 /// A quantity in an object that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the quantity {quantity:?} of {resource} cannot be read")]
+#[error("the quantity {quantity} of {resource} cannot be read", quantity = GoQuoted(.quantity))]
 pub struct Unreadable {
     pub resource: String,
     pub quantity: String,

@@ -2,6 +2,7 @@
 //!
 //! Invariant: the words are those of upstream's events (`SchedulerError`). Follows `pkg/scheduler/framework/runtime/framework.go`.
 
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_podspec::affinity::UnreadableTerms;
 use skiff_watching::Error;
 
@@ -9,7 +10,7 @@ use skiff_watching::Error;
 #[derive(Debug, thiserror::Error)]
 pub enum Broken {
     /// A plugin could not look at the pod before nodes were compared.
-    #[error("running PreScore plugin {plugin:?}: {source}")]
+    #[error("running PreScore plugin {plugin}: {source}", plugin = GoQuoted(.plugin))]
     PreScore {
         plugin: &'static str,
         #[source]

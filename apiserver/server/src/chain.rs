@@ -8,7 +8,8 @@ use std::{convert::Infallible, net::Ipv4Addr, sync::Arc, time::Duration};
 use axum::body::Body;
 use http::{HeaderValue, Request, Response, header};
 use http_body::Body as _;
-use skiff_api::machinery::{field::go_quoted, status::Status};
+use skiff_api::machinery::quote::go_quote;
+use skiff_api::machinery::status::Status;
 use tokio::time::Instant;
 
 use crate::{
@@ -341,7 +342,7 @@ fn note_verdict(trail: &Trail, verdict: &auth::Verdict) {
 
 fn internal(ctx: &Context, parts: &http::request::Parts, why: &str) -> Response<Body> {
     let uri = &parts.uri;
-    let uri = go_quoted(uri.path_and_query().map_or(uri.path(), |uri| uri.as_str()));
+    let uri = go_quote(uri.path_and_query().map_or(uri.path(), |uri| uri.as_str()));
     ctx.text(500, format!("Internal Server Error: {uri}: {why}\n"))
 }
 

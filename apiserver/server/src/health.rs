@@ -7,6 +7,7 @@
 use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 
 use parking_lot::Mutex;
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_storage::Store;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
@@ -183,7 +184,10 @@ impl Health {
         unknown.sort_unstable();
         unknown.dedup();
         if !unknown.is_empty() {
-            let quoted: Vec<String> = unknown.iter().map(|name| format!("{name:?}")).collect();
+            let quoted: Vec<String> = unknown
+                .iter()
+                .map(|name| format!("{name}", name = GoQuoted(&name)))
+                .collect();
             let names = quoted.join(",");
             lines +=
                 &format!("warn: some health checks cannot be excluded: no matches for {names}\n");

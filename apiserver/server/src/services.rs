@@ -5,6 +5,7 @@
 
 use rand::RngExt;
 use serde_json::Value;
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::{read::Read, status::Status};
 use skiff_storage::{Key, Object};
 
@@ -17,15 +18,15 @@ const SERVICE_OF_SLICE: &str = "kubernetes.io/service-name";
 /// Why a service cannot be reached, in upstream's words.
 #[derive(thiserror::Error, Debug, PartialEq)]
 pub enum Unresolved {
-    #[error("service {0:?} not found")]
+    #[error("service {} not found", GoQuoted(.0))]
     NotFound(String),
     #[error("cannot route to service with ClusterIP \"None\"")]
     Headless,
-    #[error("unsupported service type {0:?}")]
+    #[error("unsupported service type {}", GoQuoted(.0))]
     Type(String),
-    #[error("no service port {port} found for service {name:?}")]
+    #[error("no service port {port} found for service {name}", name = GoQuoted(.name))]
     NoPort { port: u16, name: String },
-    #[error("no endpoints available for service {0:?}")]
+    #[error("no endpoints available for service {}", GoQuoted(.0))]
     NoEndpoints(String),
     #[error("{0}")]
     Unreadable(String),

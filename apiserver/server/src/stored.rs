@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::read::Read;
 use skiff_api::{
     kinds::{Kind, Registry},
@@ -88,7 +89,10 @@ pub fn is_shown_as_stored(kind: &Kind, object: &Object) -> bool {
 pub fn sealed_in_list(object: &Object) -> Result<(), Status> {
     object.sealed().map_or(Ok(()), |why| {
         let place = etcd_place(&object.key, false);
-        let said = format!("unable to transform key {place:?}: {why}");
+        let said = format!(
+            "unable to transform key {place}: {why}",
+            place = GoQuoted(&place)
+        );
         Err(Status::internal(said))
     })
 }

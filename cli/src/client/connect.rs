@@ -10,6 +10,7 @@ use crate::kubeconfig::Resolved;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_watching::tls;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -41,7 +42,12 @@ impl Target {
     /// # Errors
     /// An address that is none, certificates that cannot be read.
     pub fn new(r: &Resolved, certificate: Option<&(Vec<u8>, Vec<u8>)>) -> Result<Target> {
-        let bad = || Error::msg(format!("the server's address {:?} is not a URL", r.server));
+        let bad = || {
+            Error::msg(format!(
+                "the server's address {} is not a URL",
+                GoQuoted(&r.server)
+            ))
+        };
         let (scheme, rest) = r.server.split_once("://").ok_or_else(bad)?;
         if scheme != "http" && scheme != "https" {
             return Err(bad());
@@ -51,8 +57,12 @@ impl Target {
         let port = port.unwrap_or(if scheme == "https" { 443 } else { 80 });
         let tls = if scheme == "https" {
             let name = r.tls_server_name.clone().unwrap_or_else(|| host.clone());
-            let name = ServerName::try_from(name.clone())
-                .map_err(|_| Error::msg(format!("{name:?} is not a server's name")))?;
+            let name = ServerName::try_from(name.clone()).map_err(|_| {
+                Error::msg(format!(
+                    "{name} is not a server's name",
+                    name = GoQuoted(&name)
+                ))
+            })?;
             Some((
                 TlsConnector::from(Arc::new(tls_config(r, certificate)?)),
                 name,
@@ -158,8 +168,12 @@ pub async fn encrypted(tcp: TcpStream, host: &str) -> Result<Box<dyn Stream>, Pr
     let roots = roots(None).map_err(|e| Problem(e.to_string()))?;
     let config = tls::client(Some(roots)).map_err(|e| Problem(e.to_string()))?;
     let config = config.with_no_client_auth();
-    let name = ServerName::try_from(host.to_string())
-        .map_err(|_| Problem(format!("{host:?} is not a server's name")))?;
+    let name = ServerName::try_from(host.to_string()).map_err(|_| {
+        Problem(format!(
+            "{host} is not a server's name",
+            host = GoQuoted(&host)
+        ))
+    })?;
     let connector = TlsConnector::from(Arc::new(config));
     match connector.connect(name, tcp).await {
         Ok(stream) => Ok(Box::new(stream)),

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::kubeconfig::{Credentials, Resolved};
 use base64::Engine;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use skiff_api::machinery::quote::GoQuoted;
 
 /// What credentials come to.
 pub struct Made {
@@ -55,8 +56,9 @@ pub fn headers(c: &Credentials, resolved: &Resolved, options: &Options) -> Resul
         made.headers.insert(http::header::AUTHORIZATION, value);
     }
     for (name, value) in &c.impersonate {
-        let name = HeaderName::from_bytes(name.as_bytes())
-            .map_err(|_| Error::msg(format!("{name:?} cannot be a header")))?;
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
+            Error::msg(format!("{name} cannot be a header", name = GoQuoted(&name)))
+        })?;
         made.headers.append(name, super::header(value)?);
     }
     Ok(made)

@@ -8,6 +8,7 @@ use crate::kubeconfig::Resolved;
 use crate::typed::Read;
 use serde_json::{Value, json};
 use skiff_api::machinery::gojson::syntax_error;
+use skiff_api::machinery::quote::GoQuoted;
 use std::io::IsTerminal;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -30,7 +31,8 @@ pub fn run(exec: &Value, resolved: &Resolved, options: &Options) -> Result<Given
         "client.authentication.k8s.io/v1" | "client.authentication.k8s.io/v1beta1"
     ) {
         return Err(Error::msg(format!(
-            "exec plugin: invalid apiVersion {version:?}"
+            "exec plugin: invalid apiVersion {version}",
+            version = GoQuoted(&version)
         )));
     }
     let hint = match exec.text("installHint") {

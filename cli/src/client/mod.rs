@@ -28,6 +28,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, utf8_percent_encode};
 use serde_json::{Value, json};
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::{
     status::unrecognized,
     url::{UNRESERVED, query_value},
@@ -407,15 +408,18 @@ impl Client {
                     'I',
                     "helper.go:246",
                     &format!(
-                        "\"Request Body\" body={:?}",
-                        String::from_utf8_lossy(&call.body)
+                        "\"Request Body\" body={}",
+                        GoQuoted(&String::from_utf8_lossy(&call.body))
                     ),
                 );
             }
             klog(
                 'I',
                 "helper.go:246",
-                &format!("\"Response Body\" body={:?}", String::from_utf8_lossy(body)),
+                &format!(
+                    "\"Response Body\" body={}",
+                    GoQuoted(&String::from_utf8_lossy(body))
+                ),
             );
         }
     }
@@ -442,8 +446,12 @@ pub async fn not_accepted(why: &std::io::Error) {
 }
 
 fn header(text: &str) -> Result<HeaderValue> {
-    HeaderValue::from_str(text)
-        .map_err(|_| Error::msg(format!("{text:?} cannot be sent in a header")))
+    HeaderValue::from_str(text).map_err(|_| {
+        Error::msg(format!(
+            "{text} cannot be sent in a header",
+            text = GoQuoted(&text)
+        ))
+    })
 }
 
 fn verb_of(method: &Method) -> String {

@@ -6,6 +6,7 @@ use super::connect::{self, Stream};
 use crate::error::Problem;
 use base64::Engine;
 use ipnet::IpNet;
+use skiff_api::machinery::quote::GoQuoted;
 use std::net::IpAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -43,7 +44,8 @@ impl Proxy {
             "socks5" | "socks5h" => (Scheme::Socks, 1080),
             other => {
                 return Err(Problem(format!(
-                    "unsupported scheme {other:?}, must be http, https, or socks5"
+                    "unsupported scheme {other}, must be http, https, or socks5",
+                    other = GoQuoted(&other)
                 )));
             }
         };
@@ -60,8 +62,12 @@ impl Proxy {
             let (name, password) = user.split_once(':').unwrap_or((user, ""));
             (decode(name), decode(password))
         });
-        let (host, own) = connect::split_host(address)
-            .ok_or_else(|| Problem(format!("invalid address {address:?}")))?;
+        let (host, own) = connect::split_host(address).ok_or_else(|| {
+            Problem(format!(
+                "invalid address {address}",
+                address = GoQuoted(&address)
+            ))
+        })?;
         Ok(Proxy {
             scheme,
             host,
@@ -91,9 +97,12 @@ impl Proxy {
             return Ok(None);
         }
         let proxy = Proxy::parse(&url);
-        proxy
-            .map(Some)
-            .map_err(|why| Problem(format!("invalid proxy address {url:?}: {why}")))
+        proxy.map(Some).map_err(|why| {
+            Problem(format!(
+                "invalid proxy address {url}: {why}",
+                url = GoQuoted(&url)
+            ))
+        })
     }
 
     /// A connection to `host:port` through it.

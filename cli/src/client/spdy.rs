@@ -6,6 +6,7 @@ use super::{Call, Client};
 use crate::error::{Error, Result};
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use hyper_util::rt::TokioIo;
+use skiff_api::machinery::quote::{GoQuoted, GoQuotedBytes};
 use skiff_nodeagent::stream::spdy::Opener;
 use skiff_nodeagent::stream::ws::tunnelled;
 
@@ -54,7 +55,9 @@ impl Client {
         let spoken = response.headers().get(&PROTOCOL);
         if let Some(other) = spoken.filter(|spoken| spoken.as_bytes() != protocol.as_bytes()) {
             return Err(Error::msg(format!(
-                "unable to negotiate protocol: client supports {protocol:?}, server returned {other:?}"
+                "unable to negotiate protocol: client supports {protocol}, server returned {other}",
+                protocol = GoQuoted(&protocol),
+                other = GoQuotedBytes(other.as_bytes())
             )));
         }
         let io = hyper::upgrade::on(response).await;

@@ -11,6 +11,7 @@ use crate::print::without_managed_fields;
 use crate::resource::{Builder, FILE_FLAGS, Info, SELECTOR, helper};
 use crate::typed::{APPLY, Read};
 use serde_json::{Value, json};
+use skiff_api::machinery::quote::GoQuoted;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
@@ -268,7 +269,10 @@ fn run_diff(live: &Path, merged: &Path) -> Result<()> {
             std::io::ErrorKind::NotFound => "executable file not found in $PATH".to_string(),
             _ => e.to_string(),
         };
-        message!("failed to run {:?}: {why}", command.get_program())
+        message!(
+            "failed to run {}: {why}",
+            GoQuoted(command.get_program().to_string_lossy())
+        )
     })?;
     match status.code() {
         Some(0) => Ok(()),

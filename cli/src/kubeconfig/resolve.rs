@@ -8,6 +8,7 @@ use crate::error::{Error, Result, quote};
 use crate::typed::Read;
 use base64::Engine;
 use serde_json::Value;
+use skiff_api::machinery::quote::GoQuoted;
 use std::path::{Path, PathBuf};
 
 /// What the command line says instead of the kubeconfig.
@@ -165,14 +166,22 @@ impl Config {
             missing.push(if over.user.is_some() {
                 format!("auth info {} does not exist", quote(&user_name))
             } else {
-                format!("user {user_name:?} was not found for context {name:?}")
+                format!(
+                    "user {user_name} was not found for context {name}",
+                    user_name = GoQuoted(&user_name),
+                    name = GoQuoted(&name)
+                )
             });
         }
         if !cluster_name.is_empty() && cluster.is_none() {
             missing.push(if over.cluster.is_some() {
                 format!("cluster {} does not exist", quote(&cluster_name))
             } else {
-                format!("cluster {cluster_name:?} was not found for context {name:?}")
+                format!(
+                    "cluster {cluster_name} was not found for context {name}",
+                    cluster_name = GoQuoted(&cluster_name),
+                    name = GoQuoted(&name)
+                )
             });
         }
         if !missing.is_empty() {
@@ -343,9 +352,12 @@ fn impersonation(user: &Value, over: &Overrides) -> Result<Vec<(String, String)>
     };
     let mut extra: Vec<(String, String)> = Vec::new();
     for pair in &over.as_extra {
-        let (k, v) = pair
-            .split_once('=')
-            .ok_or_else(|| Error::msg(format!("--as-user-extra {pair:?} must be KEY=VALUE")))?;
+        let (k, v) = pair.split_once('=').ok_or_else(|| {
+            Error::msg(format!(
+                "--as-user-extra {pair} must be KEY=VALUE",
+                pair = GoQuoted(&pair)
+            ))
+        })?;
         extra.push((k.into(), v.into()));
     }
     if extra.is_empty() {

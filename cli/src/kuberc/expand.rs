@@ -76,10 +76,10 @@ fn alias(
     let found = command::find(root, program, &words(&alias.command));
     if std::ptr::eq(found.command, root) {
         return Err(message!(
-            "command {} not found to set alias {}: {:?}",
+            "command {} not found to set alias {}: [{}]",
             quote(&alias.command),
             quote(&alias.name),
-            words(&alias.command)
+            words(&alias.command).join(" ")
         ));
     }
     let named = Named {
@@ -209,7 +209,7 @@ mod tests {
                 setx -n y          | set image -n y pod/p c=i
                 set image pod/p c=i | set image pod/p c=i
                 nosuch a           | nosuch a
-                bad                | error: command "nosuch" not found to set alias "bad": ["nosuch"]
+                bad                | error: command "nosuch" not found to set alias "bad": [nosuch]
                 worse              | error: invalid alias flag nosuch in alias kubectl
                 worst              | error: could not apply value 1x to flag watch in alias kubectl err: strconv.ParseBool: parsing "1x": invalid syntax
             "#,

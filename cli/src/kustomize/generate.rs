@@ -7,6 +7,7 @@ use crate::error::{Problem, Result, bail, go_io, message};
 use crate::typed::Read;
 use base64::Engine;
 use serde_json::{Value, json};
+use skiff_api::machinery::quote::GoQuoted;
 use std::path::Path;
 
 /// The object of one generator; `general` are the options of all.
@@ -116,15 +117,23 @@ fn named(source: &str) -> Result<(String, String), Problem> {
             let base = Path::new(source).file_name().and_then(|name| name.to_str());
             Ok((base.unwrap_or(source).into(), source.into()))
         }
-        Some(("", path)) => {
-            Err(format!("missing key name for file path {path:?} in source {source:?}").into())
-        }
-        Some((key, "")) => {
-            Err(format!("missing file path for key name {key:?} in source {source:?}").into())
-        }
-        Some((_, path)) if path.contains('=') => {
-            Err(format!("key names or file paths cannot contain '=' in source {source:?}").into())
-        }
+        Some(("", path)) => Err(format!(
+            "missing key name for file path {path} in source {source}",
+            path = GoQuoted(&path),
+            source = GoQuoted(&source)
+        )
+        .into()),
+        Some((key, "")) => Err(format!(
+            "missing file path for key name {key} in source {source}",
+            key = GoQuoted(&key),
+            source = GoQuoted(&source)
+        )
+        .into()),
+        Some((_, path)) if path.contains('=') => Err(format!(
+            "key names or file paths cannot contain '=' in source {source}",
+            source = GoQuoted(&source)
+        )
+        .into()),
         Some((key, path)) => Ok((key.into(), path.into())),
     }
 }
@@ -138,7 +147,11 @@ fn load(dir: &Path, path: &str) -> Result<Vec<u8>, Problem> {
 fn env(text: &[u8]) -> Result<Vec<(String, Vec<u8>)>, Problem> {
     let mut out = Vec::new();
     for (_, line) in crate::variables::lines(text) {
-        let line = line.map_err(|line| Problem(format!("line {line:?} has invalid utf8 bytes")))?;
+        let line = line.map_err(|line| {
+            let bytes: Vec<String> = line.iter().map(u8::to_string).collect();
+            let (bytes, text) = (bytes.join(" "), String::from_utf8_lossy(line));
+            Problem(format!("line [{bytes}] has invalid utf8 bytes : {text}"))
+        })?;
         let (key, value) = line.split_once('=').unwrap_or((line, ""));
         if key.is_empty() {
             continue;

@@ -8,6 +8,7 @@ use crate::error::{Problem, Result, bail, go_io, message};
 use crate::typed::Read;
 use serde_json::Value;
 use skiff_api::machinery::patch::json::JsonPatch;
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::selector::{Selector as Labels, SelectorError};
 use std::path::Path;
 
@@ -59,8 +60,8 @@ impl Patch<'_> {
                 let why = format!("patch and path can't be set at the same time\n{config}");
                 return Err(why.into());
             }
-            (false, true) => (patch.to_string(), format!("[patch: {patch:?}]")),
-            (true, false) => (load(dir, path)?, format!("[path: {path:?}]")),
+            (false, true) => (patch.to_string(), format!("[patch: {}]", GoQuoted(patch))),
+            (true, false) => (load(dir, path)?, format!("[path: {}]", GoQuoted(path))),
         };
         let unreadable = || Problem(format!("unable to parse SM or JSON patch from {source}"));
         // What begins as JSON does is read as JSON alone.
@@ -123,8 +124,8 @@ fn strategic_patches(
             let id = Id::of(patch);
             let at = find(items, &id).map_err(|why| {
                 message!(
-                    "no resource matches strategic merge patch {:?}: {why}",
-                    id.to_string()
+                    "no resource matches strategic merge patch {}: {why}",
+                    GoQuoted(&id.to_string())
                 )
             })?;
             merge(&mut items[at], patch, options)?;

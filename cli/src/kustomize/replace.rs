@@ -9,6 +9,7 @@ use super::plugins::DECODING;
 use crate::error::{Problem, Result, bail, message};
 use crate::typed::Read;
 use serde_json::{Value, json};
+use skiff_api::machinery::quote::GoQuoted;
 use std::path::Path;
 
 /// The entries of `replacements`, of which some stand in files.
@@ -186,7 +187,10 @@ fn set(object: &mut Value, value: &Value, target: &Value) -> Result<()> {
         }
         if places.is_empty() {
             let how = if create { "find or create" } else { "find" };
-            bail!("unable to {how} field {path:?} in replacement target");
+            bail!(
+                "unable to {how} field {path} in replacement target",
+                path = GoQuoted(&path)
+            );
         }
         for place in places {
             if let Some(field) = object.pointer_mut(&place) {

@@ -4,6 +4,7 @@
 
 use crate::error::Problem;
 use serde_json::{Map, Value, json};
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::read::go_kind;
 
 /// The type of a field.
@@ -86,7 +87,7 @@ impl Reader {
                     out.insert((*name).into(), value);
                 }
                 None if self.strict => {
-                    return Err(format!("json: unknown field {name:?}").into());
+                    return Err(format!("json: unknown field {}", GoQuoted(name)).into());
                 }
                 None => {}
             }

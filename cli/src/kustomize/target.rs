@@ -11,6 +11,7 @@ use super::{generate, load, patches, replace, transform};
 use crate::error::{Error, Result, bail, message};
 use crate::typed::Read;
 use serde_json::{Map, Value, json};
+use skiff_api::machinery::quote::GoQuoted;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -395,9 +396,9 @@ impl Target {
     fn component(&self, path: &str, all: Gathered) -> Result<Gathered> {
         let below = self
             .below(path)
-            .map_err(|why| message!("loader.New {:?}", why.to_string()))?;
+            .map_err(|why| message!("loader.New {}", GoQuoted(&why.to_string())))?;
         self.folder(below, Some(all))
-            .map_err(|why| message!("accumulateDirectory: {:?}", why.to_string()))
+            .map_err(|why| message!("accumulateDirectory: {}", GoQuoted(&why.to_string())))
     }
 
     /// What the kustomization of a folder comes to; one that is a component goes on with `all`.

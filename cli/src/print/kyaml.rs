@@ -4,6 +4,7 @@
 
 use super::order::{Order, Place};
 use serde_json::Value;
+use skiff_api::machinery::quote::is_printable;
 
 /// One document.
 pub fn write(value: &Value, order: Order) -> String {
@@ -120,11 +121,6 @@ fn escaped(out: &mut String, c: char) {
             code => format!("\\U{code:08x}"),
         });
     }
-}
-
-fn is_printable(c: char) -> bool {
-    // A mark is printable where it has something to stand on.
-    c == '\'' || format!("a{c}").escape_debug().last() == Some(c)
 }
 
 fn indent(out: &mut String, depth: usize) {

@@ -32,6 +32,7 @@ use crate::{
     runtime::ContainerPhase,
     time,
 };
+use skiff_api::machinery::quote::GoQuoted;
 
 /// Why a request's parameters cannot be read.
 #[derive(thiserror::Error, Debug)]
@@ -175,12 +176,19 @@ pub async fn container(
         Err(refusal) => return refusal,
     };
     let Some(handle) = shared.node.pod_named(&namespace, &pod) else {
-        return refuse(StatusCode::NOT_FOUND, format!("pod {pod:?} does not exist"));
+        return refuse(
+            StatusCode::NOT_FOUND,
+            format!("pod {pod} does not exist", pod = GoQuoted(&pod)),
+        );
     };
     if find_container(&handle.pod(), &container).is_none() {
         return refuse(
             StatusCode::NOT_FOUND,
-            format!("container {container:?} not found in pod {pod:?}"),
+            format!(
+                "container {container} not found in pod {pod}",
+                container = GoQuoted(&container),
+                pod = GoQuoted(&pod)
+            ),
         );
     }
     let log = match log_of(&handle, &container, previous) {
@@ -236,7 +244,13 @@ fn container_id<'a>(
     container: &str,
     previous: bool,
 ) -> Result<&'a str, NoLog> {
-    let whose = || format!("container {container:?} in pod {pod:?}");
+    let whose = || {
+        format!(
+            "container {container} in pod {pod}",
+            container = GoQuoted(&container),
+            pod = GoQuoted(&pod)
+        )
+    };
     let all = [
         &status.container_statuses,
         &status.init_container_statuses,

@@ -24,6 +24,7 @@ use crate::{
         upgrade::{self, Kind},
     },
 };
+use skiff_api::machinery::quote::GoQuoted;
 
 fn refuse(status: StatusCode, text: impl Into<String>) -> Response {
     (status, text.into()).into_response()
@@ -102,7 +103,7 @@ impl Place {
                 ),
                 false => refuse(
                     StatusCode::INTERNAL_SERVER_ERROR,
-                    format!("container not found ({:?})", self.container),
+                    format!("container not found ({})", GoQuoted(&self.container)),
                 ),
             }));
         }
@@ -143,7 +144,10 @@ fn wanted(
     let handle = place.found(&shared.node)?;
     let (namespace, pod, container) = (&place.namespace, &place.pod, &place.container);
     let missing = match way {
-        Way::Exec => format!("container not found ({container:?})"),
+        Way::Exec => format!(
+            "container not found ({container})",
+            container = GoQuoted(&container)
+        ),
         Way::Attach => format!("container {container} not found in pod {pod}_{namespace}"),
     };
     let id = running(&handle, container)
@@ -253,7 +257,7 @@ fn target(handle: &Arc<Handle>) -> Result<Target, Box<Response>> {
         ),
         Some((false, id, _)) => refuse(
             StatusCode::INTERNAL_SERVER_ERROR,
-            format!("sandbox container {id:?} is not running"),
+            format!("sandbox container {id} is not running", id = GoQuoted(&id)),
         ),
         Some((true, _, None)) if !names::is_host_network(&pod) => refuse(
             StatusCode::NOT_IMPLEMENTED,
@@ -341,7 +345,10 @@ pub async fn run(
     let Some(id) = running(&handle, container) else {
         return refuse(
             StatusCode::INTERNAL_SERVER_ERROR,
-            format!("container not found ({container:?})"),
+            format!(
+                "container not found ({container})",
+                container = GoQuoted(&container)
+            ),
         );
     };
     let command: Vec<String> = values(&request, "cmd")

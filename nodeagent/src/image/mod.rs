@@ -3,6 +3,7 @@
 //! Invariant: a layer folder that exists is whole (it is made beside its place and renamed).
 
 use async_trait::async_trait;
+use skiff_api::machinery::quote::GoQuoted;
 
 mod archive;
 mod builtin;
@@ -45,13 +46,13 @@ pub struct Image {
 #[derive(thiserror::Error, Debug)]
 pub enum Error {
     /// `InvalidImageName`.
-    #[error("couldn't parse image name {reference:?}: {source}")]
+    #[error("couldn't parse image name {reference}: {source}", reference = GoQuoted(.reference))]
     InvalidName {
         reference: String,
         source: reference::Invalid,
     },
     /// `ErrImagePull`.
-    #[error("failed to pull image {reference:?}: {reason}")]
+    #[error("failed to pull image {reference}: {reason}", reference = GoQuoted(.reference))]
     Pull { reference: String, reason: String },
     #[error("image {0} not found")]
     NotFound(String),

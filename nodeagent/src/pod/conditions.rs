@@ -4,6 +4,7 @@
 //! Follows `pkg/kubelet/status/generate.go`.
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition, PodStatus};
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_podspec::containers::staying;
 
 use super::{
@@ -112,12 +113,13 @@ pub fn pod_ready(
                 .find(|condition| condition.type_ == gate.condition_type)
             {
                 None => Some(format!(
-                    "corresponding condition of pod readiness gate {:?} does not exist.",
-                    gate.condition_type
+                    "corresponding condition of pod readiness gate {} does not exist.",
+                    GoQuoted(&gate.condition_type)
                 )),
                 Some(condition) if condition.status != "True" => Some(format!(
-                    "the status of pod readiness gate {:?} is not \"True\", but {}",
-                    gate.condition_type, condition.status
+                    "the status of pod readiness gate {} is not \"True\", but {}",
+                    GoQuoted(&gate.condition_type),
+                    condition.status
                 )),
                 Some(_) => None,
             }

@@ -18,6 +18,7 @@ use super::{
     names::{namespace, spec},
 };
 use crate::agent::objects::{self, Kind, Objects};
+use skiff_api::machinery::quote::GoQuoted;
 
 /// Why a container has no environment.
 #[derive(thiserror::Error, Debug)]
@@ -35,11 +36,11 @@ pub enum Error {
         name: String,
         key: String,
     },
-    #[error("cannot find the volume {0:?} referenced by FileKeyRef")]
+    #[error("cannot find the volume {} referenced by FileKeyRef", GoQuoted(.0))]
     NoVolume(String),
     #[error("couldn't parse env file")]
     BadFile,
-    #[error("environment variable key {key:?} not found in file {file:?}")]
+    #[error("environment variable key {key} not found in file {file}", key = GoQuoted(.key), file = GoQuoted(.file))]
     NotInFile { key: String, file: String },
 }
 

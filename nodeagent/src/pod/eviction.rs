@@ -7,6 +7,7 @@ use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use k8s_openapi::api::core::v1::{Pod, Volume};
 use skiff_api::machinery::quantity::{Format, Quantity};
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_podspec::resources::{Unreadable, get, read_one};
 
 use super::{
@@ -180,9 +181,9 @@ fn judge(pod: &Pod, used: &Used) -> Result<Option<String>, Unreadable> {
             .is_some_and(|used| bytes(*used) > limit)
         {
             return Ok(Some(format!(
-                "Usage of EmptyDir volume {:?} exceeds the limit {:?}. ",
-                volume.name,
-                limit.to_string()
+                "Usage of EmptyDir volume {} exceeds the limit {}. ",
+                GoQuoted(&volume.name),
+                GoQuoted(&limit.to_string())
             )));
         }
     }
@@ -213,9 +214,9 @@ fn judge(pod: &Pod, used: &Used) -> Result<Option<String>, Unreadable> {
             .is_some_and(|used| limit < bytes(*used))
         {
             return Ok(Some(format!(
-                "Container {} exceeded its local ephemeral storage limit {:?}. ",
+                "Container {} exceeded its local ephemeral storage limit {}. ",
                 container.name,
-                limit.to_string()
+                GoQuoted(&limit.to_string())
             )));
         }
     }

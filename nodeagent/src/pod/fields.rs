@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceFieldSelector};
 use skiff_api::machinery::quantity::Quantity;
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_podspec::resources::{List, Unreadable, get, read_one};
 
 use super::names::{self, spec};
@@ -14,7 +15,7 @@ use super::names::{self, spec};
 /// Why a field has no value.
 #[derive(thiserror::Error, Debug)]
 pub enum Error {
-    #[error("fieldPath {0:?} does not support subscript")]
+    #[error("fieldPath {} does not support subscript", GoQuoted(.0))]
     Subscript(String),
     #[error("unsupported fieldPath: {0}")]
     Path(String),
@@ -24,7 +25,7 @@ pub enum Error {
     NoContainer,
     #[error("unsupported container resource : {0}")]
     Resource(String),
-    #[error("no source for the file {0:?}")]
+    #[error("no source for the file {}", GoQuoted(.0))]
     NoSource(String),
     #[error(transparent)]
     Quantity(#[from] Unreadable),
@@ -86,31 +87,9 @@ pub fn metadata(pod: &Pod, path: &str) -> Result<String, Error> {
 
 fn listed(map: &BTreeMap<String, String>) -> String {
     map.iter()
-        .map(|(key, value)| format!("{key}={}", quoted(value)))
+        .map(|(key, value)| format!("{key}={}", GoQuoted(value)))
         .collect::<Vec<_>>()
         .join("\n")
-}
-
-/// `text` in quotation marks, escaped as Go does it.
-fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\x07' => out.push_str("\\a"),
-            '\x08' => out.push_str("\\b"),
-            '\x0b' => out.push_str("\\v"),
-            '\x0c' => out.push_str("\\f"),
-            c if c.is_ascii_control() => out.push_str(&format!("\\x{:02x}", c as u32)),
-            c if c.is_control() => out.push_str(&format!("\\u{:04x}", c as u32)),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }
 
 /// The value of a `resourceFieldRef` for `container`, or for the one that it names.

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use k8s_openapi::api::core::v1::{HostAlias, Pod};
 
 use super::names::{is_host_network, name, namespace, spec};
+use skiff_api::machinery::quote::GoQuoted;
 
 /// The pod's full name does not fit into its UTS namespace.
 #[derive(thiserror::Error, Debug)]
@@ -195,7 +196,7 @@ pub fn resolver(
                     .to_string();
             warnings.push((
                 "MissingClusterDNS",
-                format!("pod: {:?}. {text}", super::names::describe(pod)),
+                format!("pod: {}. {text}", GoQuoted(&super::names::describe(pod))),
             ));
             node.clone()
         }

@@ -14,12 +14,14 @@ use crate::{
     runtime::{self, ExecSpec},
     time,
 };
+use skiff_api::machinery::quote::GoQuoted;
 
 /// Why a hook failed, as the container's status says it.
 #[derive(thiserror::Error, Debug)]
 pub enum Error {
     #[error(
-        "Exec lifecycle hook ([{command}]) for {whose} failed - error: {source}, message: {output:?}"
+        "Exec lifecycle hook ([{command}]) for {whose} failed - error: {source}, message: {output}",
+        output = GoQuoted(.output)
     )]
     Exec {
         command: String,
@@ -96,7 +98,13 @@ pub async fn run(
     if node.config.simulated {
         return Ok(());
     }
-    let whose = || format!("Container {:?} in Pod {:?}", container.name, describe(pod));
+    let whose = || {
+        format!(
+            "Container {} in Pod {}",
+            GoQuoted(&container.name),
+            GoQuoted(&describe(pod))
+        )
+    };
     if let Some(exec) = &handler.exec {
         let words = exec.command.as_deref().unwrap_or_default();
         let command = words.join(" ");

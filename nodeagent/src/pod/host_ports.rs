@@ -11,6 +11,7 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::Pod;
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_podspec::containers::staying;
 use tokio::{
     io::copy_bidirectional,
@@ -25,7 +26,7 @@ use crate::{outcome, time};
 /// Why a port of the node does not lead to the pod.
 #[derive(thiserror::Error, Debug)]
 pub enum Error {
-    #[error("hostIP {ip:?}: {source}")]
+    #[error("hostIP {ip}: {source}", ip = GoQuoted(.ip))]
     Address {
         ip: String,
         source: std::net::AddrParseError,

@@ -18,17 +18,18 @@ use crate::{
     runtime::{ImageMount, Mount},
     volume::{self, During, subpath},
 };
+use skiff_api::machinery::quote::GoQuoted;
 
 /// Why a container cannot have its mounts.
 #[derive(thiserror::Error, Debug)]
 pub enum Error {
-    #[error("cannot find volume {volume:?} to mount into container {container:?}")]
+    #[error("cannot find volume {volume} to mount into container {container}", volume = GoQuoted(.volume), container = GoQuoted(.container))]
     NoVolume { volume: String, container: String },
     #[error(
         "failed to resolve recursive read-only mode: recursive read-only mount is not supported by this node"
     )]
     RecursiveReadOnly,
-    #[error("failed to prepare subPath for volumeMount {volume:?} of container {container:?}")]
+    #[error("failed to prepare subPath for volumeMount {volume} of container {container}", volume = GoQuoted(.volume), container = GoQuoted(.container))]
     SubPath { volume: String, container: String },
     #[error("missing value for {0}")]
     MissingValue(String),

@@ -20,6 +20,7 @@ use crate::{
     image::{self, Credentials, Image, ImageStore, Reference},
     time,
 };
+use skiff_api::machinery::quote::GoQuoted;
 
 /// Why an image is not there: the waiting reason and message, and what the event says.
 pub type Failure = Waiting;
@@ -74,7 +75,10 @@ pub async fn ensure(node: &Context, pod: &Pod, wanted: &Wanted<'_>) -> Result<Im
             .record(wanted.about.clone(), type_, reason, message)
     };
     if let Err(error) = Reference::parse(image) {
-        let message = format!("Failed to apply default image tag {image:?}: {error}");
+        let message = format!(
+            "Failed to apply default image tag {image}: {error}",
+            image = GoQuoted(&image)
+        );
         event(Type::Warning, "InspectFailed", message.clone());
         return Err(Waiting::new("InvalidImageName", message));
     }
@@ -85,20 +89,26 @@ pub async fn ensure(node: &Context, pod: &Pod, wanted: &Wanted<'_>) -> Result<Im
                     Type::Normal,
                     "Pulled",
                     format!(
-                        "Container image {image:?} already present on machine and can be accessed by the pod"
+                        "Container image {image} already present on machine and can be accessed by the pod",
+                        image = GoQuoted(&image)
                     ),
                 );
                 return Ok(found);
             }
             Ok(None) if policy == "Never" => {
-                let message =
-                    format!("Container image {image:?} is not present with pull policy of Never");
+                let message = format!(
+                    "Container image {image} is not present with pull policy of Never",
+                    image = GoQuoted(&image)
+                );
                 event(Type::Warning, "ErrImageNeverPull", message.clone());
                 return Err(Waiting::new("ErrImageNeverPull", message));
             }
             Ok(None) => {}
             Err(error) => {
-                let message = format!("Failed to inspect image {image:?}: {error}");
+                let message = format!(
+                    "Failed to inspect image {image}: {error}",
+                    image = GoQuoted(&image)
+                );
                 event(Type::Warning, "InspectFailed", message.clone());
                 return Err(Waiting::new("ImageInspectError", message));
             }
@@ -119,7 +129,7 @@ async fn pull(
     {
         let memory = node.puller.memory.lock();
         if memory.backoff.waits(&key, time::now()).is_some() {
-            let mut message = format!("Back-off pulling image {image:?}");
+            let mut message = format!("Back-off pulling image {image}", image = GoQuoted(&image));
             event(Type::Normal, "BackOff", message.clone());
             if let Some(error) = memory.errors.get(&key) {
                 message.push_str(&format!(": {error}"));
@@ -128,7 +138,11 @@ async fn pull(
         }
     }
     let secrets = secrets(node, pod).await;
-    event(Type::Normal, "Pulling", format!("Pulling image {image:?}"));
+    event(
+        Type::Normal,
+        "Pulling",
+        format!("Pulling image {image}", image = GoQuoted(&image)),
+    );
     let began = time::Instant::now();
     let pulled = node
         .puller
@@ -141,8 +155,9 @@ async fn pull(
                 Type::Normal,
                 "Pulled",
                 format!(
-                    "Successfully pulled image {image:?} in {took} ({took} including waiting). Image size: {} bytes.",
-                    pulled.size
+                    "Successfully pulled image {image} in {took} ({took} including waiting). Image size: {} bytes.",
+                    pulled.size,
+                    image = GoQuoted(&image)
                 ),
             );
             let mut memory = node.puller.memory.lock();
@@ -152,7 +167,10 @@ async fn pull(
         }
         Err(error) => {
             let error = words(&error);
-            let message = format!("Failed to pull image {image:?}: {error}");
+            let message = format!(
+                "Failed to pull image {image}: {error}",
+                image = GoQuoted(&image)
+            );
             event(Type::Warning, "Failed", message);
             let mut memory = node.puller.memory.lock();
             memory.backoff.next(&key, time::now());

@@ -18,6 +18,7 @@ use crate::{
     network,
     runtime::{self, SandboxSpec},
 };
+use skiff_api::machinery::quote::GoQuoted;
 
 /// Why a pod has no sandbox, as the event `FailedCreatePodSandBox` says it.
 #[derive(thiserror::Error, Debug)]
@@ -39,9 +40,9 @@ pub enum Error {
     UserNamespace,
     #[error("resourceClaims are not supported by this node")]
     ResourceClaims,
-    #[error("failed to get sandbox runtime: no runtime for {0:?} is configured")]
+    #[error("failed to get sandbox runtime: no runtime for {} is configured", GoQuoted(.0))]
     NoHandler(String),
-    #[error("runtimeclass.node.k8s.io {0:?} not found")]
+    #[error("runtimeclass.node.k8s.io {} not found", GoQuoted(.0))]
     NoRuntimeClass(String),
     #[error("failed to lookup RuntimeClass {class}: {source}")]
     RuntimeClass {

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{
 
 use super::names::{describe, spec};
 use crate::runtime::Security;
+use skiff_api::machinery::quote::GoQuoted;
 
 /// Why a container's process may not be what it asks to be.
 #[derive(thiserror::Error, Debug)]
@@ -25,7 +26,7 @@ pub enum Error {
         "container has runAsNonRoot and image has an invalid user id ({id}). (Must be 1-({max})): must be between 0 and {max}, inclusive {place}", max = i32::MAX
     )]
     InvalidUser { id: i64, place: String },
-    #[error("AppArmor profile {0:?} cannot be loaded: AppArmor is not supported by this node")]
+    #[error("AppArmor profile {} cannot be loaded: AppArmor is not supported by this node", GoQuoted(.0))]
     AppArmor(String),
     #[error("windowsOptions cannot be used on a Linux node")]
     Windows,
@@ -70,7 +71,11 @@ pub fn verify_non_root(
     if wanted != Some(true) {
         return Ok(());
     }
-    let place = format!("(pod: {:?}, container: {})", describe(pod), container.name);
+    let place = format!(
+        "(pod: {}, container: {})",
+        GoQuoted(&describe(pod)),
+        container.name
+    );
     match own
         .and_then(|own| own.run_as_user)
         .or_else(|| of_pod.and_then(|pod| pod.run_as_user))

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     agent::context::Context, events::Type, image::Image, runtime::ContainerSpec, time, volume,
 };
+use skiff_api::machinery::quote::GoQuoted;
 
 /// Why a container cannot be configured, as its waiting state says it.
 #[derive(thiserror::Error, Debug)]
@@ -34,7 +35,7 @@ enum ConfigError {
     },
     #[error("unable to find target container {0}")]
     NoTarget(String),
-    #[error("cannot find volume {volume:?} to pass into container {container:?}")]
+    #[error("cannot find volume {volume} to pass into container {container}", volume = GoQuoted(.volume), container = GoQuoted(.container))]
     NoDevice { volume: String, container: String },
     #[error(transparent)]
     Security(#[from] security::Error),

@@ -8,6 +8,7 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::{Container, Pod};
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_podspec::containers::staying;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -118,7 +119,7 @@ pub async fn open_host_ports(node: &Context, handle: &Handle, pod: &Pod, own: &O
 
 /// A volume is not there, as the event `FailedMount` says it.
 #[derive(thiserror::Error, Debug)]
-#[error("MountVolume.SetUp failed for volume {volume:?} : {source}")]
+#[error("MountVolume.SetUp failed for volume {volume} : {source}", volume = GoQuoted(.volume))]
 pub struct NotMounted {
     volume: String,
     source: volume::Error,

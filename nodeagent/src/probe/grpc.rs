@@ -8,6 +8,7 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use super::http::{NoConnection, connect};
+use skiff_api::machinery::quote::GoQuoted;
 
 /// `grpc.health.v1.HealthCheckResponse.ServingStatus`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub enum Health {
 /// Why there is no answer, as the probe's output says it.
 #[derive(thiserror::Error, Debug)]
 pub enum Error {
-    #[error("failed to connect service {target:?} within the timeout: {source}")]
+    #[error("failed to connect service {target} within the timeout: {source}", target = GoQuoted(.target))]
     Connect {
         target: String,
         source: NoConnection,

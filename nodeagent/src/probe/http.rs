@@ -16,6 +16,9 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 use rustls::{ClientConfig, pki_types::ServerName};
+use skiff_api::machinery::gonum::atoi;
+use skiff_api::machinery::problem::Problem;
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_watching::tls;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -30,17 +33,18 @@ pub enum Error {
     #[error(transparent)]
     Invalid(#[from] Invalid),
     /// No answer, in the words of Go's client.
-    #[error("Get {url:?}: {source}")]
+    #[error("Get {url}: {source}", url = GoQuoted(.url))]
     NoAnswer { url: String, source: NoAnswer },
 }
 
 #[derive(thiserror::Error, Debug)]
 pub enum Invalid {
-    #[error("couldn't find port: {0:?}")]
-    NoPort(String),
-    #[error("invalid port number: {0:?}")]
-    Port(IntOrString),
-    #[error("parse {url:?}: {source}")]
+    /// The name of no port, and no number.
+    #[error(transparent)]
+    NoPort(#[from] Problem),
+    #[error("invalid port number: {0}")]
+    Port(i64),
+    #[error("parse {url}: {source}", url = GoQuoted(.url))]
     Url {
         url: String,
         source: http::uri::InvalidUri,
@@ -88,18 +92,15 @@ const MAX_REDIRECTS: usize = 10;
 /// The number of a port that is given as such or by the name of one of the container's ports.
 pub fn port(port: &IntOrString, container: &Container) -> Result<u16, Invalid> {
     let number = match port {
-        IntOrString::Int(number) => *number,
+        IntOrString::Int(number) => i64::from(*number),
         IntOrString::String(name) => {
             let mut ports = container.ports.iter().flatten();
             let named = ports.find(|port| port.name.as_deref() == Some(name));
-            named
-                .map(|port| port.container_port)
-                .or_else(|| name.parse().ok())
-                .ok_or_else(|| Invalid::NoPort(name.clone()))?
+            named.map_or_else(|| atoi(name), |port| Ok(port.container_port.into()))?
         }
     };
-    let number = u16::try_from(number).ok().filter(|number| *number > 0);
-    number.ok_or_else(|| Invalid::Port(port.clone()))
+    let fits = u16::try_from(number).ok().filter(|number| *number > 0);
+    fits.ok_or(Invalid::Port(number))
 }
 
 /// Sends the request that `action` describes, to `pod_ip` when it names no host.

@@ -12,6 +12,7 @@ use crate::{
     pod::{expand::expand, hooks::run_in_container, names::describe},
     time,
 };
+use skiff_api::machinery::quote::GoQuoted;
 
 /// What a run came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,8 +93,8 @@ pub async fn run(
             }
             Some(Err(error)) => Outcome::Failure(error.to_string()),
             None => Outcome::Failure(format!(
-                "timeout: failed to connect service {:?} within {}s: context deadline exceeded",
-                format!("{pod_ip}:{port}"),
+                "timeout: failed to connect service {} within {}s: context deadline exceeded",
+                GoQuoted(&format!("{pod_ip}:{port}")),
                 limit.as_secs()
             )),
         };

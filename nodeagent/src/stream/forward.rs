@@ -14,6 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use nix::sched::{CloneFlags, setns};
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_watching::task::boxed;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -47,7 +48,7 @@ pub struct Target {
 /// Why a port is not forwarded, or no longer.
 #[derive(thiserror::Error, Debug)]
 enum Error {
-    #[error("failed to connect to localhost:{port} inside namespace {namespace:?}, {source}")]
+    #[error("failed to connect to localhost:{port} inside namespace {namespace}, {source}", namespace = GoQuoted(.namespace))]
     Dial {
         port: u16,
         namespace: String,

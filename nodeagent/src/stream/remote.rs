@@ -22,6 +22,7 @@ use crate::{
     runtime::{self, ExecSpec, Streams},
     time,
 };
+use skiff_api::machinery::quote::GoQuoted;
 
 /// The versions of the protocol, by name; the newest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,7 +183,7 @@ async fn forward_size(data: &[u8], sizes: &mpsc::Sender<(u16, u16)>) {
 pub enum NotOpen {
     #[error("the client left before its streams were open")]
     Left,
-    #[error("invalid stream type {0:?}")]
+    #[error("invalid stream type {}", GoQuoted(.0.as_deref().unwrap_or_default()))]
     StreamType(Option<String>),
     #[error("timed out waiting for client to create streams")]
     TimedOut,

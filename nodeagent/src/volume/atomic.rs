@@ -11,6 +11,7 @@ use std::{
 };
 
 use crate::outcome::IfThere;
+use skiff_api::machinery::quote::GoQuoted;
 
 use super::{During, Error, File, Files};
 
@@ -52,7 +53,8 @@ fn check(path: &str) -> Result<(), Error> {
         .all(|component| matches!(component, Component::Normal(_)));
     if path.is_empty() || !plain || path.starts_with("..") {
         return Err(Error::Refused(format!(
-            "invalid path {path:?}: must be relative and must not contain or start with '..'"
+            "invalid path {path}: must be relative and must not contain or start with '..'",
+            path = GoQuoted(&path)
         )));
     }
     Ok(())

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use crate::machinery::names;
+use crate::machinery::quote::GoQuoted;
 
 /// As a kind has it whose line says nothing: [`Flags::default`].
 #[derive(Debug, Clone)]
@@ -236,7 +237,12 @@ impl UpdateChecks {
 pub(super) fn unknown_field(words: &str) -> Option<fn(&str) -> String> {
     Some(match words {
         "unsupported" => |field| format!("field label not supported: {field}"),
-        "job" => |field| format!("field label {field:?} not supported for Job"),
+        "job" => |field| {
+            format!(
+                "field label {field} not supported for Job",
+                field = GoQuoted(&field)
+            )
+        },
         "slice" => |field| {
             format!("field label not supported for resource.k8s.io/v1, Kind=ResourceSlice: {field}")
         },
@@ -246,7 +252,8 @@ pub(super) fn unknown_field(words: &str) -> Option<fn(&str) -> String> {
 
 fn unknown(field: &str) -> String {
     format!(
-        "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+        "{field} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"",
+        field = GoQuoted(&field)
     )
 }
 

@@ -3,6 +3,7 @@
 //! Invariant: pure; when both day fields are limited either may fit, else both must; an hour that the clocks leave out is skipped. Follows
 //! github.com/robfig/cron v3, by what it answers (parser.go, spec.go).
 
+use crate::machinery::quote::{GoQuoted, GoTimeQuoted};
 use jiff::{SignedDuration, Timestamp, ToSpan, Zoned, tz::TimeZone};
 
 /// Why a schedule cannot be read.
@@ -88,7 +89,8 @@ impl Schedule {
         if let Some(period) = text.strip_prefix("@every ") {
             let period = duration(period).ok_or_else(|| {
                 ScheduleError::Field(format!(
-                    "failed to parse duration {text}: time: invalid duration {period:?}"
+                    "failed to parse duration {text}: time: invalid duration {}",
+                    GoTimeQuoted(period)
                 ))
             })?;
             return Ok(Self::Every(period));
@@ -249,7 +251,8 @@ fn number(text: &str, min: u32, names: &[&str]) -> Result<u32, ScheduleError> {
         ))),
         Ok(number) => Ok(u32::try_from(number).unwrap_or(u32::MAX)),
         Err(_) => Err(ScheduleError::Field(format!(
-            "failed to parse int from {text}: strconv.Atoi: parsing {text:?}: invalid syntax"
+            "failed to parse int from {text}: strconv.Atoi: parsing {quoted}: invalid syntax",
+            quoted = GoQuoted(&text)
         ))),
     }
 }

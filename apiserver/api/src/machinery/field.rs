@@ -12,6 +12,7 @@ use super::{
     problem::Problem,
     schema::{Schema, to_json},
 };
+use crate::machinery::quote::go_quote;
 
 /// Where a value stands. Lives on the stack; costs nothing until an error is written.
 #[derive(Clone, Copy)]
@@ -160,7 +161,7 @@ impl Error {
         {
             out.push_str(": ");
             match value {
-                Value::String(text) => out.push_str(&go_quoted(text)),
+                Value::String(text) => out.push_str(&go_quote(text)),
                 Value::Number(_) => out.push_str(&GoValue(value).to_string()),
                 other => out.push_str(&String::from_utf8_lossy(&to_json(other, None))),
             }
@@ -182,31 +183,6 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.field, self.body())
     }
-}
-
-/// Go's `%q`.
-pub fn go_quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{7}' => out.push_str("\\a"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{b}' => out.push_str("\\v"),
-            '\u{c}' => out.push_str("\\f"),
-            c if (c as u32) < 0x20 || c as u32 == 0x7f => {
-                out.push_str(&format!("\\x{:02x}", c as u32));
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }
 
 /// What a validation found. Empty means valid.
@@ -312,7 +288,7 @@ impl Errors {
     pub fn not_supported(&mut self, path: &Path, value: impl Into<Value>, supported: &[&str]) {
         let mut sorted = supported.to_vec();
         sorted.sort_unstable();
-        let quoted: Vec<String> = sorted.iter().map(|s| go_quoted(s)).collect();
+        let quoted: Vec<String> = sorted.iter().map(|s| go_quote(s)).collect();
         let detail = if quoted.is_empty() {
             String::new()
         } else {
@@ -327,7 +303,7 @@ impl Errors {
         value: impl Into<Value>,
         supported: &[&str],
     ) {
-        let quoted: Vec<String> = supported.iter().map(|s| go_quoted(s)).collect();
+        let quoted: Vec<String> = supported.iter().map(|s| go_quote(s)).collect();
         self.push(
             Kind::NotSupported,
             path,

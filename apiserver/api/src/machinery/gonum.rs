@@ -4,6 +4,7 @@
 //! `time.ParseDuration`.
 
 use crate::machinery::problem::{Problem, problem};
+use crate::machinery::quote::{GoQuoted, GoTimeQuoted};
 use std::num::{IntErrorKind, ParseIntError};
 use std::str::FromStr;
 
@@ -16,14 +17,24 @@ fn why(error: &ParseIntError) -> &'static str {
 
 /// `strconv.Atoi`.
 pub fn atoi(text: &str) -> Result<i64, Problem> {
-    text.parse()
-        .map_err(|error| problem!("strconv.Atoi: parsing {text:?}: {}", why(&error)))
+    text.parse().map_err(|error| {
+        problem!(
+            "strconv.Atoi: parsing {text}: {}",
+            why(&error),
+            text = GoQuoted(&text)
+        )
+    })
 }
 
 /// `strconv.ParseInt(text, 10, 64)`.
 pub fn int64(text: &str) -> Result<i64, Problem> {
-    text.parse()
-        .map_err(|error| problem!("strconv.ParseInt: parsing {text:?}: {}", why(&error)))
+    text.parse().map_err(|error| {
+        problem!(
+            "strconv.ParseInt: parsing {text}: {}",
+            why(&error),
+            text = GoQuoted(&text)
+        )
+    })
 }
 
 /// `strconv.ParseUint(text, 10, 64)`, which takes no sign.
@@ -42,7 +53,10 @@ fn uint<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, Problem> {
         Ok(_) => "invalid syntax",
         Err(error) => why(&error),
     };
-    Err(problem!("strconv.ParseUint: parsing {text:?}: {why}"))
+    Err(problem!(
+        "strconv.ParseUint: parsing {text}: {why}",
+        text = GoQuoted(&text)
+    ))
 }
 
 const UNITS: [(&str, u64); 8] = [
@@ -58,7 +72,7 @@ const UNITS: [(&str, u64); 8] = [
 
 /// `time.ParseDuration`: nanoseconds of `300ms`, `-1.5h`, `2h45m`.
 pub fn duration(text: &str) -> Result<i64, Problem> {
-    let invalid = || problem!("time: invalid duration {text:?}");
+    let invalid = || problem!("time: invalid duration {}", GoTimeQuoted(text));
     let (negative, mut rest) = match text.as_bytes().first() {
         Some(b'-') => (true, &text[1..]),
         Some(b'+') => (false, &text[1..]),
@@ -86,12 +100,21 @@ pub fn duration(text: &str) -> Result<i64, Problem> {
             .unwrap_or(rest.len());
         let unit = &rest[..end];
         if unit.is_empty() {
-            return Err(problem!("time: missing unit in duration {text:?}"));
+            return Err(problem!(
+                "time: missing unit in duration {}",
+                GoTimeQuoted(text)
+            ));
         }
         let (_, scale) = UNITS
             .iter()
             .find(|(name, _)| *name == unit)
-            .ok_or_else(|| problem!("time: unknown unit {unit:?} in duration {text:?}"))?;
+            .ok_or_else(|| {
+                problem!(
+                    "time: unknown unit {} in duration {}",
+                    GoTimeQuoted(unit),
+                    GoTimeQuoted(text)
+                )
+            })?;
         rest = &rest[end..];
         let whole: u64 = if whole.is_empty() {
             0

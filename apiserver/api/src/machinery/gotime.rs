@@ -6,6 +6,7 @@
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
 use super::problem::Problem;
+use crate::machinery::quote::GoTimeQuoted;
 
 /// What a text must look like.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,13 +55,19 @@ fn within(number: i64, range: std::ops::Range<i64>, name: &'static str) -> Read<
 
 impl<'t> Reader<'t> {
     fn said(&self, message: &str) -> Problem {
-        Problem(format!("parsing time {:?}{message}", self.whole))
+        Problem(format!(
+            "parsing time {}{message}",
+            GoTimeQuoted(self.whole)
+        ))
     }
 
     fn unlike(&self, rest: &str, element: &str) -> Problem {
         let layout = self.layout.text();
         self.said(&format!(
-            " as {layout:?}: cannot parse {rest:?} as {element:?}"
+            " as {}: cannot parse {} as {}",
+            GoTimeQuoted(layout),
+            GoTimeQuoted(rest),
+            GoTimeQuoted(element)
         ))
     }
 
@@ -205,7 +212,7 @@ pub fn parse_civil(text: &str, layout: Layout) -> Result<DateTime, Problem> {
     }
     let offset = reader.element("Z07:00", Reader::zone)?;
     if !reader.rest.is_empty() {
-        return Err(reader.said(&format!(": extra text: {:?}", reader.rest)));
+        return Err(reader.said(&format!(": extra text: {}", GoTimeQuoted(reader.rest))));
     }
     let small = |number: i64| i8::try_from(number).unwrap_or(i8::MAX);
     let of_day = (small(hour), small(minute), small(second));
@@ -239,6 +246,7 @@ mod tests {
         let unlike = |text: &str, layout: Layout, rest: &str, element: &str| {
             let layout = layout.text();
             format!("parsing time {text:?} as {layout:?}: cannot parse {rest:?} as {element:?}")
+                .replace('é', r"\xc3\xa9")
         };
         use Layout::{Micros, Seconds};
         for (text, layout, wanted) in [

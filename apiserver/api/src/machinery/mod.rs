@@ -15,6 +15,7 @@ pub mod object_meta;
 pub mod patch;
 pub mod problem;
 pub mod quantity;
+pub use skiff_cel::quote;
 pub mod read;
 pub mod room;
 pub mod schema;

@@ -290,7 +290,7 @@ fn common_update(new: &Value, old: &Value, errors: &mut Errors) {
         if !added.is_empty() {
             let found: Vec<String> = added
                 .iter()
-                .map(|name| super::field::go_quoted(name))
+                .map(|name| super::quote::go_quote(name))
                 .collect();
             errors.forbidden(
                 &path.child("finalizers"),

@@ -5,6 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use super::field::Errors;
+use crate::machinery::quote::GoQuoted;
 
 /// A failure as a client sees it. `message` is what people read.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -142,7 +143,11 @@ impl Status {
         Status::new(
             404,
             "NotFound",
-            format!("{} {name:?} not found", qualified(group, resource)),
+            format!(
+                "{} {name} not found",
+                qualified(group, resource),
+                name = GoQuoted(&name)
+            ),
         )
         .of(group, resource, name)
     }
@@ -150,7 +155,11 @@ impl Status {
         Status::new(
             409,
             "AlreadyExists",
-            format!("{} {name:?} already exists", qualified(group, resource)),
+            format!(
+                "{} {name} already exists",
+                qualified(group, resource),
+                name = GoQuoted(&name)
+            ),
         )
         .of(group, resource, name)
     }
@@ -159,8 +168,9 @@ impl Status {
             409,
             "Conflict",
             format!(
-                "Operation cannot be fulfilled on {} {name:?}: {why}",
-                qualified(group, resource)
+                "Operation cannot be fulfilled on {} {name}: {why}",
+                qualified(group, resource),
+                name = GoQuoted(&name)
             ),
         )
         .of(group, resource, name)
@@ -179,7 +189,7 @@ impl Status {
         let message = match (what.is_empty(), name.is_empty()) {
             (true, _) => format!("forbidden: {why}"),
             (_, true) => format!("{what} is forbidden: {why}"),
-            _ => format!("{what} {name:?} is forbidden: {why}"),
+            _ => format!("{what} {name} is forbidden: {why}", name = GoQuoted(&name)),
         };
         Status::new(403, "Forbidden", message).of(group, resource, name)
     }
@@ -192,7 +202,11 @@ impl Status {
         let mut status = Status::new(
             422,
             "Invalid",
-            format!("{qualified_kind} {name:?} is invalid: {}", errors.message()),
+            format!(
+                "{qualified_kind} {name} is invalid: {}",
+                errors.message(),
+                name = GoQuoted(&name)
+            ),
         )
         .of(group, kind, name);
         if let Some(details) = &mut status.details {
@@ -247,7 +261,10 @@ impl Status {
     /// The same, told by a kind that was brought along.
     pub fn method_not_supported(group: &str, resource: &str, verb: &str) -> Status {
         let of = qualified(group, resource);
-        let message = format!("{verb} is not supported on resources of kind {of:?}");
+        let message = format!(
+            "{verb} is not supported on resources of kind {of}",
+            of = GoQuoted(&of)
+        );
         Status {
             details: Some(Details {
                 group: group.into(),

@@ -7,6 +7,7 @@ use super::{Activation, run};
 use crate::error::EvalError;
 use crate::escape::unescape;
 use crate::plan::Plan;
+use crate::quote::GoQuoted;
 use crate::value::{Outcome, Value};
 use std::cell::{Cell, RefCell};
 
@@ -70,7 +71,8 @@ impl<'a> Activation<'a> {
             Known::Value(outcome) => return outcome.clone().map(Some),
             Known::Asked => {
                 return Err(EvalError::new(format!(
-                    "composited variable {name:?} fails to evaluate: it asks for itself"
+                    "composited variable {name} fails to evaluate: it asks for itself",
+                    name = GoQuoted(&name)
                 )));
             }
             Known::NotYet => {}
@@ -81,11 +83,17 @@ impl<'a> Activation<'a> {
                 let (outcome, cost) = run(plan, self, lazy.limit);
                 let before = self.lazy.cost.get();
                 self.lazy.cost.set(before.saturating_add(cost));
-                let failed = |why| format!("composited variable {name:?} fails to evaluate: {why}");
+                let failed = |why| {
+                    format!(
+                        "composited variable {name} fails to evaluate: {why}",
+                        name = GoQuoted(&name)
+                    )
+                };
                 outcome.map_err(|why| EvalError::new(failed(why)))
             }
             Err(why) => Err(EvalError::new(format!(
-                "composited variable {name:?} fails to compile: {why}"
+                "composited variable {name} fails to compile: {why}",
+                name = GoQuoted(&name)
             ))),
         };
         lazy.known.replace(Known::Value(outcome.clone()));

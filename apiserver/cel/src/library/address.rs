@@ -1,18 +1,19 @@
 //! Addresses and prefixes as Go's `net/netip` reads them, and its words for what it does not.
 
+use crate::quote::GoQuoted;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Why a text is no address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    #[error("ParseAddr({text:?}): {why}{}", at.as_ref().map_or(String::new(), |at| format!(" (at {at:?})")))]
+    #[error("ParseAddr({text}): {why}{}", at.as_ref().map_or(String::new(), |at| format!(" (at {at})", at = GoQuoted(&at))), text = GoQuoted(.text))]
     Address {
         text: String,
         why: &'static str,
         /// What was left of the text.
         at: Option<String>,
     },
-    #[error("netip.ParsePrefix({text:?}): {why}")]
+    #[error("netip.ParsePrefix({text}): {why}", text = GoQuoted(.text))]
     Prefix { text: String, why: String },
 }
 
@@ -181,7 +182,10 @@ pub fn parse_prefix(text: &str) -> Result<(IpAddr, u8), AddressError> {
     let number = bits.parse::<u64>().ok().filter(|_| plain);
     let most = if address.is_ipv4() { 32 } else { 128 };
     match number {
-        None => fault(format!("bad bits after slash: {bits:?}")),
+        None => fault(format!(
+            "bad bits after slash: {bits}",
+            bits = GoQuoted(&bits)
+        )),
         Some(bits) if bits > most => fault("prefix length out of range".into()),
         Some(bits) => Ok((address, bits as u8)),
     }

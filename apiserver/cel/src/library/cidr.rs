@@ -5,6 +5,7 @@ use super::ip::{self, Ip};
 use super::{text, value};
 use crate::error::EvalError;
 use crate::function::{Function, Library};
+use crate::quote::GoQuoted;
 use crate::types::Type;
 use crate::value::{Opaque, Value};
 use std::any::Any;
@@ -62,7 +63,7 @@ impl Opaque for Cidr {
 pub enum CidrError {
     #[error("network address parse error during conversion from string: {0}")]
     Prefix(address::AddressError),
-    #[error("IPv4-mapped IPv6 address {0:?} is not allowed")]
+    #[error("IPv4-mapped IPv6 address {} is not allowed", GoQuoted(.0))]
     Mapped(String),
 }
 

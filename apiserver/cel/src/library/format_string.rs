@@ -4,6 +4,7 @@
 //! `vendor/github.com/google/cel-go/ext/formatting.go`.
 
 use crate::error::EvalError;
+use crate::quote::GoQuoted;
 use crate::value::{List, Map, Value, convert, number};
 
 /// What a clause asks for.
@@ -102,8 +103,8 @@ fn parse(text: &str) -> Result<(Clause, &str), EvalError> {
                 Ok(precision) => (precision, &rest[count..]),
                 Err(_) => {
                     return wrong(format!(
-                        "error while parsing precision: error while converting precision to integer: strconv.Atoi: parsing {:?}: invalid syntax",
-                        &rest[..count]
+                        "error while parsing precision: error while converting precision to integer: strconv.Atoi: parsing {}: invalid syntax",
+                        GoQuoted(&rest[..count])
                     ));
                 }
             }
@@ -337,17 +338,17 @@ fn shown_within(arg: &Value<'_>) -> Result<String, EvalError> {
     Ok(match arg {
         Value::List(list) => shown_list(list)?,
         Value::Map(map) => shown_map(map)?,
-        Value::Timestamp(at) => format!("timestamp({:?})", at.text()),
-        Value::Duration(_) => format!("duration({:?})", shown(arg, Clause::String)?),
+        Value::Timestamp(at) => format!("timestamp({})", GoQuoted(&at.text())),
+        Value::Duration(_) => format!("duration({})", GoQuoted(&shown(arg, Clause::String)?)),
         Value::Double(value) => match special(*value) {
             Some(_) => {
                 let text = number::shortest(*value);
-                format!("{text:?}")
+                format!("{text}", text = GoQuoted(&text))
             }
             None => format!("{value:.6}"),
         },
-        Value::String(text) => format!("{:?}", text.as_str()),
-        Value::Bytes(_) => format!("b{:?}", shown(arg, Clause::String)?),
+        Value::String(text) => format!("{}", GoQuoted(&text.as_str())),
+        Value::Bytes(_) => format!("b{}", GoQuoted(&shown(arg, Clause::String)?)),
         Value::Bool(_) | Value::Null | Value::Type(_) | Value::Int(_) | Value::Uint(_) => {
             shown(arg, Clause::String)?
         }

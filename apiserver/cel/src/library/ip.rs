@@ -4,6 +4,7 @@ use super::address::{self, AddressError};
 use super::{text, value};
 use crate::error::EvalError;
 use crate::function::{Function, Library};
+use crate::quote::GoQuoted;
 use crate::types::Type;
 use crate::value::Outcome;
 use crate::value::{Opaque, Value};
@@ -44,11 +45,11 @@ impl Opaque for Ip {
 /// Why a text is no address that may be used.
 #[derive(Debug, thiserror::Error)]
 pub enum IpError {
-    #[error("IP Address {0:?} parse error during conversion from string: {1}")]
+    #[error("IP Address {quoted} parse error during conversion from string: {1}", quoted = GoQuoted(.0))]
     Address(String, AddressError),
-    #[error("IP address {0:?} with zone value is not allowed")]
+    #[error("IP address {} with zone value is not allowed", GoQuoted(.0))]
     Zone(String),
-    #[error("IPv4-mapped IPv6 address {0:?} is not allowed")]
+    #[error("IPv4-mapped IPv6 address {} is not allowed", GoQuoted(.0))]
     Mapped(String),
 }
 

@@ -3,6 +3,7 @@
 use super::{text, value};
 use crate::error::EvalError;
 use crate::function::{Function, Library};
+use crate::quote::GoQuoted;
 use crate::types::Type;
 use crate::value::Outcome;
 use crate::value::{Opaque, Value};
@@ -57,21 +58,21 @@ pub enum SemverError {
     Empty,
     #[error("No Major.Minor.Patch elements found")]
     Elements,
-    #[error("Invalid character(s) found in {0} number {1:?}")]
+    #[error("Invalid character(s) found in {0} number {quoted}", quoted = GoQuoted(.1))]
     Characters(&'static str, String),
-    #[error("{0} number must not contain leading zeroes {1:?}")]
+    #[error("{0} number must not contain leading zeroes {quoted}", quoted = GoQuoted(.1))]
     Zeroes(&'static str, String),
-    #[error("strconv.ParseUint: parsing {0:?}: {1}")]
+    #[error("strconv.ParseUint: parsing {quoted}: {1}", quoted = GoQuoted(.0))]
     Number(String, &'static str),
     #[error("Prerelease is empty")]
     PrereleaseEmpty,
-    #[error("Numeric PreRelease version must not contain leading zeroes {0:?}")]
+    #[error("Numeric PreRelease version must not contain leading zeroes {}", GoQuoted(.0))]
     PrereleaseZeroes(String),
-    #[error("Invalid character(s) found in prerelease {0:?}")]
+    #[error("Invalid character(s) found in prerelease {}", GoQuoted(.0))]
     Prerelease(String),
     #[error("Build meta data is empty")]
     BuildEmpty,
-    #[error("Invalid character(s) found in build meta data {0:?}")]
+    #[error("Invalid character(s) found in build meta data {}", GoQuoted(.0))]
     Build(String),
     #[error("short version cannot contain PreRelease/Build meta data")]
     Short,

@@ -3,6 +3,7 @@
 use super::{text, value};
 use crate::error::EvalError;
 use crate::function::{Function, Library};
+use crate::quote::GoQuoted;
 use crate::types::Type;
 use crate::value::{Key, Map, Opaque, Text, Value};
 use std::any::Any;
@@ -43,7 +44,7 @@ impl Opaque for Url {
 
 /// Why a text is no URL. The texts are Go's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("parse {text:?}: {why}")]
+#[error("parse {text}: {why}", text = GoQuoted(.text))]
 pub struct UrlError {
     text: String,
     why: String,
@@ -95,7 +96,10 @@ fn bad_escape(text: &str) -> Option<String> {
         let fits = escape.len() >= 3 && escape[1..3].iter().all(u8::is_ascii_hexdigit);
         if !fits {
             let shown: String = rest[at..].chars().take(3).collect();
-            return Some(format!("invalid URL escape {shown:?}"));
+            return Some(format!(
+                "invalid URL escape {shown}",
+                shown = GoQuoted(&shown)
+            ));
         }
         rest = &rest[at + 3..];
     }
@@ -177,7 +181,10 @@ fn set_authority(url: &mut Url, authority: &str) -> Result<(), String> {
         None => port.is_empty(),
     };
     if !valid_port {
-        return Err(format!("invalid port {port:?} after host"));
+        return Err(format!(
+            "invalid port {port} after host",
+            port = GoQuoted(&port)
+        ));
     }
     if let Some(why) = bad_escape(host) {
         return Err(why);
@@ -187,8 +194,8 @@ fn set_authority(url: &mut Url, authority: &str) -> Result<(), String> {
     };
     if let Some(c) = host.chars().find(|c| !allowed(*c)) {
         return Err(format!(
-            "invalid character {:?} in host name",
-            c.to_string()
+            "invalid character {} in host name",
+            GoQuoted(&c.to_string())
         ));
     }
     url.user = user.to_owned();

@@ -7,6 +7,7 @@ use super::{List, Map, Text, Timestamp, Value, convert, time};
 use crate::declared::{Declared, ListKind, Shape};
 use crate::error::EvalError;
 use crate::escape;
+use crate::quote::GoTimeQuoted;
 use serde_json::Value as Json;
 use std::borrow::Cow;
 
@@ -111,7 +112,8 @@ fn text_as<'a>(shape: &Shape, text: &'a str) -> Result<Value<'a>, EvalError> {
         Shape::Date => match Timestamp::parse_date(text) {
             Some(at) => Ok(Value::Timestamp(at)),
             None => wrong(format!(
-                "Invalid date formatted string {text}: parsing time {text:?} as \"2006-01-02\""
+                "Invalid date formatted string {text}: parsing time {} as \"2006-01-02\"",
+                GoTimeQuoted(text)
             )),
         },
         Shape::DateTime => match Timestamp::parse_loosely(text) {

@@ -4,6 +4,7 @@
 //! Follows upstream's `vendor/github.com/google/cel-go/common/types/{timestamp,duration,overflow}.go`.
 
 use super::number;
+use crate::quote::GoQuoted;
 use jiff::tz::TimeZone;
 
 /// Seconds since 1970 of the first and last moments.
@@ -43,7 +44,7 @@ pub struct Civil {
 pub enum ZoneError {
     #[error("unknown time zone {0}")]
     Unknown(String),
-    #[error("strconv.Atoi: parsing {0:?}: invalid syntax")]
+    #[error("strconv.Atoi: parsing {}: invalid syntax", GoQuoted(.0))]
     Offset(String),
 }
 

@@ -19,6 +19,7 @@ use super::{
     with_condition,
 };
 use crate::prelude::*;
+use skiff_api::machinery::quote::GoQuoted;
 
 /// The permissions by which client certificates are approved, in order: for the requester itself, and for any node.
 const PERMISSIONS: [(&str, &str); 2] = [
@@ -267,7 +268,7 @@ impl Reconcile<Key> for Controller {
             return Ok(Next::DONE);
         }
         let parsed = Request::parse(&request.spec.request.0)
-            .map_err(|error| failed!("unable to parse csr {:?}: {error}", key.name()))?;
+            .map_err(|error| failed!("unable to parse csr {}: {error}", GoQuoted(&key.name())))?;
         if let Some(node) = serving_node(&request, &parsed) {
             return match only_own_names(node, &parsed, &self.nodes.list(), &self.services.list()) {
                 true => self.approve(&request, SERVING_MESSAGE).await,
@@ -288,8 +289,8 @@ impl Reconcile<Key> for Controller {
             .map(|(permission, _)| *permission)
             .collect();
         Err(failed!(
-            "recognized csr {:?} as [{}] but subject access review was not approved",
-            key.name(),
+            "recognized csr {} as [{}] but subject access review was not approved",
+            GoQuoted(&key.name()),
             tried.join(" ")
         ))
     }

@@ -15,6 +15,7 @@ use super::{
     with_condition,
 };
 use crate::{options::Signer, prelude::*};
+use skiff_api::machinery::quote::GoQuoted;
 
 /// Nothing is signed for less than this.
 const SHORTEST: Duration = Duration::from_secs(10 * 60);
@@ -81,8 +82,12 @@ fn decide(request: &CertificateSigningRequest) -> Result<Decision, Error> {
         return Ok(Decision::Nothing);
     }
     let name = request.metadata.name();
-    let parsed =
-        Request::parse(&pem.0).map_err(|error| failed!("unable to parse csr {name:?}: {error}"))?;
+    let parsed = Request::parse(&pem.0).map_err(|error| {
+        failed!(
+            "unable to parse csr {name}: {error}",
+            name = GoQuoted(&name)
+        )
+    })?;
     Ok(
         match checks::check(signer_name, &parsed, usages.as_deref().unwrap_or(&[])) {
             None => Decision::Nothing,

@@ -18,6 +18,7 @@ use k8s_openapi::{
 };
 
 use skiff_api::machinery::cron::{self, Schedule};
+use skiff_api::machinery::quote::GoQuoted;
 
 use self::{
     decide::{Told, active, drop_active, is_active, job_name},
@@ -105,7 +106,10 @@ impl Controller {
         }
         let zone_name = cron.spec.time_zone.clone().unwrap_or_default();
         if let Err(error) = cron::zone(&zone_name) {
-            let message = format!("invalid timeZone: {zone_name:?}: {error}");
+            let message = format!(
+                "invalid timeZone: {zone_name}: {error}",
+                zone_name = GoQuoted(&zone_name)
+            );
             self.recorder.warning(cron, "UnknownTimeZone", message);
             return Ok(None);
         }
@@ -116,14 +120,18 @@ impl Controller {
         if text.contains("TZ") {
             let hint = "see https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details";
             let message = format!(
-                "CRON_TZ or TZ used in schedule {text:?} is not officially supported, {hint}"
+                "CRON_TZ or TZ used in schedule {text} is not officially supported, {hint}",
+                text = GoQuoted(&text)
             );
             self.recorder.warning(cron, "UnsupportedSchedule", message);
         }
         let schedule = match Schedule::parse(&text, &zone_name) {
             Ok(schedule) => schedule,
             Err(error) => {
-                let message = format!("unparseable schedule: {text:?} : {error}");
+                let message = format!(
+                    "unparseable schedule: {text} : {error}",
+                    text = GoQuoted(&text)
+                );
                 self.recorder.warning(cron, "UnparseableSchedule", message);
                 return Ok(None);
             }

@@ -17,6 +17,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 use serde_json::json;
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_podspec::pod::Pod;
 
 use self::count::{allow, disrupted};
@@ -117,7 +118,10 @@ impl Controller {
         if let (2.., Some(first)) = (count, first) {
             let (namespace, pod_name) = (pod.metadata.namespace(), pod.metadata.name());
             let message = format!(
-                "Pod {namespace:?}/{pod_name:?} matches multiple PodDisruptionBudgets.  Chose {first:?} arbitrarily."
+                "Pod {namespace}/{pod_name} matches multiple PodDisruptionBudgets.  Chose {first} arbitrarily.",
+                namespace = GoQuoted(&namespace),
+                pod_name = GoQuoted(&pod_name),
+                first = GoQuoted(&first)
             );
             self.recorder
                 .warning(pod, "MultiplePodDisruptionBudgets", message);
@@ -218,8 +222,12 @@ impl Controller {
                 continue;
             }
             let scale = self.scale(owner, pod.metadata.namespace()).await?;
-            let (uid, replicas) = scale
-                .ok_or_else(|| failed!("found no controllers for pod {:?}", pod.metadata.name()))?;
+            let (uid, replicas) = scale.ok_or_else(|| {
+                failed!(
+                    "found no controllers for pod {}",
+                    GoQuoted(&pod.metadata.name())
+                )
+            })?;
             scales.insert(uid, replicas);
         }
         Ok((total(scales.into_values()), unmanaged))

@@ -21,6 +21,7 @@ use self::{
     monitors::Monitors,
 };
 use crate::{discovery::ApiResource, prelude::*};
+use skiff_api::machinery::quote::GoQuoted;
 
 const NAME: &str = "garbage-collector-controller";
 const WORKERS: usize = 20;
@@ -45,8 +46,8 @@ impl Shared {
         todo.orphan.into_iter().for_each(|uid| self.orphan.add(uid));
         for (object, owner) in todo.misplaced {
             let message = format!(
-                "ownerRef {owner} does not exist in namespace {:?}",
-                object.namespace
+                "ownerRef {owner} does not exist in namespace {}",
+                GoQuoted(&object.namespace)
             );
             let about = ObjectReference {
                 api_version: Some(object.api_version.to_string()),

@@ -9,6 +9,7 @@ use k8s_openapi::{
     api::autoscaling::v2::CrossVersionObjectReference, apimachinery::pkg::apis::meta::v1::Time,
 };
 use serde::Deserialize;
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::{quantity::Quantity, selector::Selector, url::query_value};
 
 use super::{
@@ -63,7 +64,7 @@ struct Value {
 fn milli(text: &str) -> Result<i64, Why> {
     text.parse::<Quantity>()
         .map(|quantity| quantity.milli_value())
-        .map_err(|error| format!("quantity {text:?}: {error}").into())
+        .map_err(|error| format!("quantity {text}: {error}", text = GoQuoted(&text)).into())
 }
 
 /// `1m30s`, `30.5s`: the durations of Go that a window is written in.
@@ -107,7 +108,7 @@ fn words(error: Error, resource: &str) -> String {
         503 => "the server is currently unable to handle the request".to_string(),
         504 => "the server was unable to return a response in the time allotted, but may still be processing the request".to_string(),
         429 => "the server has received too many requests and has asked us to try again later".to_string(),
-        code if code >= 500 => format!("an error on the server ({:?}) has prevented the request from succeeding", status.message.trim()),
+        code if code >= 500 => format!("an error on the server ({}) has prevented the request from succeeding", GoQuoted(&status.message.trim())),
         code => format!("the server responded with the status code {code} but did not return more information"),
     };
     format!("{text} (get {resource})")
@@ -171,7 +172,7 @@ impl Client<'_> {
             }
             if !missing {
                 let window = duration(&pod.window)
-                    .ok_or_else(|| format!("window {:?} is no duration", pod.window))?;
+                    .ok_or_else(|| format!("window {} is no duration", GoQuoted(&pod.window)))?;
                 metrics.insert(
                     pod.metadata.name,
                     PodMetric {
@@ -281,7 +282,11 @@ impl Client<'_> {
                 } else {
                     format!("{}.{group}", object.kind)
                 };
-                let why = format!("no matches for kind {:?} in group {group:?}", object.kind);
+                let why = format!(
+                    "no matches for kind {} in group {group}",
+                    GoQuoted(&object.kind),
+                    group = GoQuoted(&group)
+                );
                 return Err(Why::from(format!(
                     "unable to fetch metrics from custom metrics API: unable to map kind {kind} to resource: {why}"
                 )));

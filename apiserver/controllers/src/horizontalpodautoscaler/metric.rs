@@ -12,6 +12,7 @@ use k8s_openapi::{
     },
     apimachinery::pkg::{api::resource::Quantity as ApiQuantity, apis::meta::v1::LabelSelector},
 };
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::{
     quantity::{Format, Quantity},
     selector::Selector,
@@ -79,7 +80,7 @@ fn target_milli(quantity: Option<&ApiQuantity>) -> Result<Option<i64>, Why> {
             .0
             .parse::<Quantity>()
             .map(|q| q.milli_value())
-            .map_err(|e| format!("quantity {:?}: {e}", quantity.0).into())
+            .map_err(|e| format!("quantity {}: {e}", GoQuoted(&quantity.0)).into())
     };
     quantity.map(read).transpose()
 }
@@ -145,7 +146,7 @@ impl Asked<'_> {
                 what,
             )
         } else {
-            let why = format!("unknown metric source type {kind:?}");
+            let why = format!("unknown metric source type {kind}", kind = GoQuoted(&kind));
             return Err(Failure {
                 reason: "InvalidMetricSourceType",
                 error: why.clone(),

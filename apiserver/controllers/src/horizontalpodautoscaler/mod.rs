@@ -16,6 +16,7 @@ mod why;
 use std::collections::HashMap;
 
 use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscaler, MetricStatus};
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::{quantity::Quantity, selector::Selector};
 use skiff_podspec::pod::Pod;
 
@@ -94,7 +95,7 @@ impl Controller {
                 .0
                 .parse::<Quantity>()
                 .map(|q| q.as_f64())
-                .map_err(|e| failed!("tolerance {:?}: {e}", given.0)),
+                .map_err(|e| failed!("tolerance {}: {e}", GoQuoted(&given.0))),
         };
         Ok(Tolerances {
             down: of(behavior.and_then(|b| b.scale_down.as_ref()))?,

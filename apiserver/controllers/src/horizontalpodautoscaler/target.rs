@@ -8,6 +8,7 @@ use crate::{
     discovery::{ApiResource, Found},
     prelude::*,
 };
+use skiff_api::machinery::quote::GoQuoted;
 
 /// How often a write that met another is tried.
 const TRIES: usize = 5;
@@ -38,8 +39,9 @@ fn resource<'a>(
         .find(|r| r.group == group && r.kind == reference.kind && !r.resource.contains('/'));
     of_kind.ok_or_else(|| {
         failed!(
-            "no matches for kind {:?} in group {group:?}",
-            reference.kind
+            "no matches for kind {} in group {group}",
+            GoQuoted(&reference.kind),
+            group = GoQuoted(&group)
         )
     })
 }

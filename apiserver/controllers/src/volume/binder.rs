@@ -10,6 +10,7 @@ use k8s_openapi::api::{
     },
     storage::v1::StorageClass,
 };
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_podspec::pod::Pod;
 
 use super::{
@@ -209,8 +210,8 @@ impl Binder {
             ),
             "Delete" if !others => {
                 let message = format!(
-                    "error getting deleter volume plugin for volume {:?}: no volume plugin matched",
-                    volume.metadata.name()
+                    "error getting deleter volume plugin for volume {}: no volume plugin matched",
+                    GoQuoted(&volume.metadata.name())
                 );
                 ("VolumeFailedDelete", message)
             }

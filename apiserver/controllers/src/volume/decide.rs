@@ -8,6 +8,7 @@ use k8s_openapi::{
     apimachinery::pkg::api::resource::Quantity as ApiQuantity,
 };
 use skiff_api::machinery::quantity::Quantity;
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_podspec::parts::{HasSpec, HasStatus};
 
 use crate::prelude::*;
@@ -35,7 +36,10 @@ fn class_of(volume: &PersistentVolume) -> &str {
 
 fn amount(quantity: Option<&ApiQuantity>) -> Result<Option<Quantity>, Error> {
     quantity
-        .map(|q| q.0.parse().map_err(|e| failed!("quantity {:?}: {e}", q.0)))
+        .map(|q| {
+            q.0.parse()
+                .map_err(|e| failed!("quantity {}: {e}", GoQuoted(&q.0)))
+        })
         .transpose()
 }
 

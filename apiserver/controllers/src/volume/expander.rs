@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 
 use super::decide;
 use crate::prelude::*;
+use skiff_api::machinery::quote::GoQuoted;
 
 struct Controller {
     recorder: Recorder,
@@ -50,10 +51,12 @@ impl Reconcile<Key> for Controller {
             return Ok(Next::DONE);
         };
         let volume = claim.spec().volume_name.as_deref().unwrap_or("");
-        let volume = self
-            .volumes
-            .get(&Key::cluster(volume))
-            .ok_or_else(|| failed!("the volume {volume:?} of {key} is not known"))?;
+        let volume = self.volumes.get(&Key::cluster(volume)).ok_or_else(|| {
+            failed!(
+                "the volume {volume} of {key} is not known",
+                volume = GoQuoted(&volume)
+            )
+        })?;
         let bound_to = volume.spec().claim_ref.as_ref();
         if bound_to
             .is_none_or(|r| r.namespace != claim.metadata.namespace || r.uid != claim.metadata.uid)

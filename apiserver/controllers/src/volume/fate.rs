@@ -10,6 +10,7 @@ use k8s_openapi::api::{
 
 use super::decide;
 use crate::prelude::*;
+use skiff_api::machinery::quote::GoQuoted;
 
 pub const COMPLETED: &str = "pv.kubernetes.io/bind-completed";
 pub const BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
@@ -109,7 +110,10 @@ fn naming(claim: &PersistentVolumeClaim, wanted: &str, known: &Known) -> Result<
         return Ok(match decide::mismatch(volume, claim)? {
             None => Fate::Bind(volume.clone()),
             Some(why) => {
-                let message = format!("Cannot bind to requested volume {wanted:?}: {why}");
+                let message = format!(
+                    "Cannot bind to requested volume {wanted}: {why}",
+                    wanted = GoQuoted(&wanted)
+                );
                 Fate::Wait(Some(warning("VolumeMismatch", message)))
             }
         });
@@ -120,10 +124,15 @@ fn naming(claim: &PersistentVolumeClaim, wanted: &str, known: &Known) -> Result<
     if claim.metadata.annotation(BY_CONTROLLER).is_some() {
         let (name, other) = (claim.metadata.name(), decide::key_of(reference));
         return Err(failed!(
-            "invalid binding of claim {name:?} to volume {wanted:?}: volume already claimed by {other}"
+            "invalid binding of claim {name} to volume {wanted}: volume already claimed by {other}",
+            name = GoQuoted(&name),
+            wanted = GoQuoted(&wanted)
         ));
     }
-    let message = format!("volume {wanted:?} already bound to a different claim.");
+    let message = format!(
+        "volume {wanted} already bound to a different claim.",
+        wanted = GoQuoted(&wanted)
+    );
     Ok(Fate::Wait(Some(warning("FailedBinding", message))))
 }
 
@@ -147,7 +156,10 @@ fn searching(claim: &PersistentVolumeClaim, known: &Known) -> Result<Fate, Error
             Fate::Wait(Some(normal("FailedBinding", message)))
         }
         (None, name) => {
-            let message = format!("storageclass.storage.k8s.io {name:?} not found");
+            let message = format!(
+                "storageclass.storage.k8s.io {name} not found",
+                name = GoQuoted(&name)
+            );
             Fate::Wait(Some(warning("ProvisioningFailed", message)))
         }
         (Some(class), _) if class.provisioner == NO_PROVISIONER => Fate::Wait(None),

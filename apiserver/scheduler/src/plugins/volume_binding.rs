@@ -11,6 +11,7 @@ use k8s_openapi::api::{
     storage::v1::StorageClass,
 };
 use serde_json::{Value, json};
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::{quantity::Quantity, selector::Selector};
 use skiff_podspec::parts::{HasSpec, HasStatus, Meta};
 use skiff_podspec::{
@@ -177,20 +178,26 @@ fn claims(pod: &PodInfo, known: &Volumes) -> Result<Claims, Rejection> {
         let Some(claim) = known.claims.get(&pod.namespace, &claim_name) else {
             return Err(Rejection::unresolvable(match is_own {
                 true => format!(
-                    "waiting for ephemeral volume controller to create the persistentvolumeclaim {claim_name:?}"
+                    "waiting for ephemeral volume controller to create the persistentvolumeclaim {claim_name}",
+                    claim_name = GoQuoted(&claim_name)
                 ),
-                false => format!("persistentvolumeclaim {claim_name:?} not found"),
+                false => format!(
+                    "persistentvolumeclaim {claim_name} not found",
+                    claim_name = GoQuoted(&claim_name)
+                ),
             }));
         };
         if claim.status().phase.as_deref() == Some("Lost") {
             return Err(Rejection::unresolvable(format!(
-                "persistentvolumeclaim {claim_name:?} bound to non-existent persistentvolume {:?}",
-                volume_name(claim)
+                "persistentvolumeclaim {claim_name} bound to non-existent persistentvolume {}",
+                GoQuoted(&volume_name(claim)),
+                claim_name = GoQuoted(&claim_name)
             )));
         }
         if claim.metadata.deletion_timestamp.is_some() {
             return Err(Rejection::unresolvable(format!(
-                "persistentvolumeclaim {claim_name:?} is being deleted"
+                "persistentvolumeclaim {claim_name} is being deleted",
+                claim_name = GoQuoted(&claim_name)
             )));
         }
         let owned = claim

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::Volume;
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_podspec::parts::HasSpec;
 
 use crate::{
@@ -69,7 +70,8 @@ impl Plugin<Attempt> for VolumeRestrictions {
         for name in pod.claims() {
             let Some(claim) = view.volumes.claims.get(&pod.namespace, name) else {
                 return First::No(Rejection::unresolvable(format!(
-                    "persistentvolumeclaim {name:?} not found"
+                    "persistentvolumeclaim {name} not found",
+                    name = GoQuoted(&name)
                 )));
             };
             let modes = claim.spec().access_modes.as_ref().into_iter().flatten();

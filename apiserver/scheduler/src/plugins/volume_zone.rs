@@ -11,6 +11,7 @@ use crate::{
     plugins::State as Attempt,
     pod::PodInfo,
 };
+use skiff_api::machinery::quote::GoQuoted;
 
 pub struct VolumeZone;
 
@@ -59,7 +60,10 @@ fn of_pod(view: View, pod: &PodInfo) -> Result<State, Rejection> {
             .claims
             .get(&pod.namespace, name)
             .ok_or_else(|| {
-                Rejection::unresolvable(format!("persistentvolumeclaim {name:?} not found"))
+                Rejection::unresolvable(format!(
+                    "persistentvolumeclaim {name} not found",
+                    name = GoQuoted(&name)
+                ))
             })?;
         let volume = volume_name(claim);
         if volume.is_empty() {
@@ -74,7 +78,10 @@ fn of_pod(view: View, pod: &PodInfo) -> Result<State, Rejection> {
             }
         }
         let volume = view.volumes.volumes.get("", volume).ok_or_else(|| {
-            Rejection::unresolvable(format!("persistentvolume {volume:?} not found"))
+            Rejection::unresolvable(format!(
+                "persistentvolume {volume} not found",
+                volume = GoQuoted(&volume)
+            ))
         })?;
         found.extend(labels(volume));
     }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Uri, header};
 use http_body_util::Full;
 use rustls::{ClientConfig, pki_types::ServerName};
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::url::clean;
 
 use crate::{
@@ -22,9 +23,9 @@ const USER_AGENT: &str = "kube-apiserver";
 /// A server of which no client can be made.
 #[derive(thiserror::Error, Debug)]
 pub enum ClientError {
-    #[error("{0:?} is no https URL")]
+    #[error("{} is no https URL", GoQuoted(.0))]
     Url(String),
-    #[error("{0:?} is no name of a server: {1}")]
+    #[error("{quoted} is no name of a server: {1}", quoted = GoQuoted(.0))]
     Name(String, String),
 }
 

@@ -9,6 +9,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::HeaderValue;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use serde_json::Value;
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::read::Read;
 
 use super::client::{Client, ClientError, Credentials};
@@ -19,7 +20,7 @@ use crate::{
 
 #[derive(thiserror::Error, Debug)]
 pub enum KubeconfigError {
-    #[error("error loading config file {:?}: {error}", path.display())]
+    #[error("error loading config file {}: {error}", GoQuoted(&path.to_string_lossy()))]
     File { path: PathBuf, error: FileError },
     #[error("invalid configuration: {0}")]
     Invalid(String),
@@ -88,9 +89,12 @@ fn named<'v>(
 ) -> Result<&'v Value, KubeconfigError> {
     let mut entries = config.list(list).iter();
     let found = entries.find(|entry| entry.text("name") == name);
-    found
-        .and_then(|entry| entry.some(field))
-        .ok_or_else(|| invalid(format!("{field} {name:?} does not exist")))
+    found.and_then(|entry| entry.some(field)).ok_or_else(|| {
+        invalid(format!(
+            "{field} {name} does not exist",
+            name = GoQuoted(&name)
+        ))
+    })
 }
 
 /// What `field-data` holds in base64, or the file that `field` names, from the folder of the kubeconfig.

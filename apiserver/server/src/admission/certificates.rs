@@ -4,6 +4,7 @@
 
 use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::{read::Read, status::Status};
 
 use super::plugin::{Attributes, Operation, Plugin};
@@ -61,7 +62,8 @@ impl Plugin for CertificateApproval {
         match may(attributes, "approve", signer).await {
             true => Ok(()),
             false => Err(attributes.forbidden(format_args!(
-                "user not permitted to approve requests with signerName {signer:?}"
+                "user not permitted to approve requests with signerName {signer}",
+                signer = GoQuoted(&signer)
             ))),
         }
     }
@@ -93,7 +95,8 @@ impl Plugin for CertificateSigning {
         match may(attributes, "sign", signer).await {
             true => Ok(()),
             false => Err(attributes.forbidden(format_args!(
-                "user not permitted to sign requests with signerName {signer:?}"
+                "user not permitted to sign requests with signerName {signer}",
+                signer = GoQuoted(&signer)
             ))),
         }
     }

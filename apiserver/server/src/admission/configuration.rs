@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::pod_security;
 use crate::config_file::{self as file, FileError};
+use skiff_api::machinery::quote::GoQuoted;
 
 const KIND: file::Kind = file::Kind {
     group: file::SERVER,
@@ -20,13 +21,13 @@ const KIND: file::Kind = file::Kind {
 /// Why plugins cannot be configured so.
 #[derive(thiserror::Error, Debug)]
 pub enum ConfigurationError {
-    #[error("unable to read admission control configuration from {path:?} [{why}]")]
+    #[error("unable to read admission control configuration from {path} [{why}]", path = GoQuoted(.path.to_string_lossy()))]
     File { path: PathBuf, why: FileError },
     #[error("failed to read plugin config: {0}")]
     Content(FileError),
-    #[error("couldn't init admission plugin {plugin:?}: {why}")]
+    #[error("couldn't init admission plugin {plugin}: {why}", plugin = GoQuoted(.plugin))]
     Plugin { plugin: String, why: String },
-    #[error("admission plugin {0:?} takes no configuration here")]
+    #[error("admission plugin {} takes no configuration here", GoQuoted(.0))]
     Plain(String),
 }
 

@@ -39,6 +39,7 @@ mod webhooks;
 
 use std::{sync::Arc, time::Instant};
 
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::status::Status;
 
 use self::{
@@ -136,13 +137,13 @@ pub struct Selection {
 
 #[derive(thiserror::Error, Debug)]
 pub enum SelectionError {
-    #[error("enable-admission-plugins plugin {0:?} is unknown")]
+    #[error("enable-admission-plugins plugin {} is unknown", GoQuoted(.0))]
     UnknownEnabled(String),
-    #[error("disable-admission-plugins plugin {0:?} is unknown")]
+    #[error("disable-admission-plugins plugin {} is unknown", GoQuoted(.0))]
     UnknownDisabled(String),
     #[error(transparent)]
     Configuration(#[from] ConfigurationError),
-    #[error("{0:?} in enable-admission-plugins and disable-admission-plugins overlapped")]
+    #[error("{} in enable-admission-plugins and disable-admission-plugins overlapped", GoQuoted(.0))]
     Both(String),
 }
 

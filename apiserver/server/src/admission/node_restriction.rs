@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::{meta::Meta, read::Read, status::Status};
 
 use super::plugin::{Attributes, Operation, Plugin, Problem};
@@ -48,8 +49,8 @@ impl Plugin for NodeRestriction {
         };
         if node.is_empty() {
             return Err(attributes.forbidden(format_args!(
-                "could not determine node from user {:?}",
-                attributes.user.name
+                "could not determine node from user {}",
+                GoQuoted(&attributes.user.name)
             )));
         }
         let checked = match (attributes.kind.group, attributes.kind.plural) {
@@ -90,13 +91,22 @@ fn pod(node: &str, attributes: &Attributes<'_>) -> Result<Checked, Status> {
         ("", Operation::Create) => return create_pod(node, attributes),
         ("", Operation::Delete) if bound_here(attributes.old) => Ok(()),
         ("", Operation::Delete) => Err(format!(
-            "node {node:?} can only delete pods with spec.nodeName set to itself"
-        ).into()),
+            "node {node} can only delete pods with spec.nodeName set to itself",
+            node = GoQuoted(&node)
+        )
+        .into()),
         ("", _) => Err(format!(
-            "unexpected operation {operation:?}, node {node:?} can only create and delete mirror pods"
-        ).into()),
+            "unexpected operation {operation}, node {node} can only create and delete mirror pods",
+            operation = GoQuoted(&operation),
+            node = GoQuoted(&node)
+        )
+        .into()),
         ("status", Operation::Update) => pod_status(node, attributes, bound_here(attributes.old)),
-        ("status", _) => Err(format!("unexpected operation {operation:?}").into()),
+        ("status", _) => Err(format!(
+            "unexpected operation {operation}",
+            operation = GoQuoted(&operation)
+        )
+        .into()),
         ("eviction", Operation::Create)
             if bound_here(
                 attributes
@@ -106,13 +116,15 @@ fn pod(node: &str, attributes: &Attributes<'_>) -> Result<Checked, Status> {
         {
             Ok(())
         }
-        ("eviction", Operation::Create) => Err(format!(
-            "node {node} can only evict pods with spec.nodeName set to itself"
-        ).into()),
+        ("eviction", Operation::Create) => {
+            Err(format!("node {node} can only evict pods with spec.nodeName set to itself").into())
+        }
         ("eviction", _) => Err(format!("unexpected operation {operation}").into()),
         (other, _) => Err(format!(
-            "unexpected pod subresource {other:?}, only 'status' and 'eviction' are allowed"
-        ).into()),
+            "unexpected pod subresource {other}, only 'status' and 'eviction' are allowed",
+            other = GoQuoted(&other)
+        )
+        .into()),
     })
 }
 
@@ -122,19 +134,32 @@ fn pod_status(node: &str, attributes: &Attributes<'_>, bound_here: bool) -> Chec
     };
     if !bound_here {
         return Err(format!(
-            "node {node:?} can only update pod status for pods with spec.nodeName set to itself"
+            "node {node} can only update pod status for pods with spec.nodeName set to itself",
+            node = GoQuoted(&node)
         )
         .into());
     }
     let differ = |path: [&str; 2]| new[path[0]][path[1]] != old[path[0]][path[1]];
     if differ(["metadata", "labels"]) {
-        return Err(format!("node {node:?} cannot update labels through pod status").into());
+        return Err(format!(
+            "node {node} cannot update labels through pod status",
+            node = GoQuoted(&node)
+        )
+        .into());
     }
     if differ(["status", "resourceClaimStatuses"]) {
-        return Err(format!("node {node:?} cannot update resource claim statues").into());
+        return Err(format!(
+            "node {node} cannot update resource claim statues",
+            node = GoQuoted(&node)
+        )
+        .into());
     }
     if differ(["status", "extendedResourceClaimStatus"]) {
-        return Err(format!("node {node:?} cannot update extended resource claim status").into());
+        return Err(format!(
+            "node {node} cannot update extended resource claim status",
+            node = GoQuoted(&node)
+        )
+        .into());
     }
     Ok(())
 }
@@ -145,13 +170,15 @@ fn create_pod(node: &str, attributes: &Attributes<'_>) -> Result<Checked, Status
     };
     if pod.at("metadata").at("annotations").get(MIRROR).is_none() {
         return Ok(Err(format!(
-            "pod does not have {MIRROR:?} annotation, node {node:?} can only create mirror pods"
+            "pod does not have {MIRROR:?} annotation, node {node} can only create mirror pods",
+            node = GoQuoted(&node)
         )
         .into()));
     }
     if pod.at("spec").at("nodeName") != node {
         return Ok(Err(format!(
-            "node {node:?} can only create pods with spec.nodeName set to itself"
+            "node {node} can only create pods with spec.nodeName set to itself",
+            node = GoQuoted(&node)
         )
         .into()));
     }
@@ -164,13 +191,15 @@ fn create_pod(node: &str, attributes: &Attributes<'_>) -> Result<Checked, Status
         [owner] => owner,
         [] => {
             return Ok(Err(format!(
-                "node {node:?} can only create pods with an owner reference set to itself"
+                "node {node} can only create pods with an owner reference set to itself",
+                node = GoQuoted(&node)
             )
             .into()));
         }
         _ => {
             return Ok(Err(format!(
-                "node {node:?} can only create pods with a single owner reference set to itself"
+                "node {node} can only create pods with a single owner reference set to itself",
+                node = GoQuoted(&node)
             )
             .into()));
         }
@@ -178,19 +207,22 @@ fn create_pod(node: &str, attributes: &Attributes<'_>) -> Result<Checked, Status
     if owner.text("apiVersion") != "v1" || owner.text("kind") != "Node" || owner.at("name") != node
     {
         return Ok(Err(format!(
-            "node {node:?} can only create pods with an owner reference set to itself"
+            "node {node} can only create pods with an owner reference set to itself",
+            node = GoQuoted(&node)
         )
         .into()));
     }
     if !owner.flag("controller") {
         return Ok(Err(format!(
-            "node {node:?} can only create pods with a controller owner reference set to itself"
+            "node {node} can only create pods with a controller owner reference set to itself",
+            node = GoQuoted(&node)
         )
         .into()));
     }
     if owner.flag("blockOwnerDeletion") {
         return Ok(Err(format!(
-            "node {node:?} must not set blockOwnerDeletion on an owner reference"
+            "node {node} must not set blockOwnerDeletion on an owner reference",
+            node = GoQuoted(&node)
         )
         .into()));
     }
@@ -206,9 +238,11 @@ fn create_pod(node: &str, attributes: &Attributes<'_>) -> Result<Checked, Status
         .into()));
     }
     Ok(match api_reference(pod) {
-        Some(what) => {
-            Err(format!("node {node:?} can not create pods that reference {what}").into())
-        }
+        Some(what) => Err(format!(
+            "node {node} can not create pods that reference {what}",
+            node = GoQuoted(&node)
+        )
+        .into()),
         None => Ok(()),
     })
 }
@@ -273,7 +307,12 @@ fn volume_resource(source: &str) -> &'static str {
 fn own_node(node: &str, attributes: &Attributes<'_>) -> Checked {
     let name = object_name(attributes);
     if name != node {
-        return Err(format!("node {node:?} is not allowed to modify node {name:?}").into());
+        return Err(format!(
+            "node {node} is not allowed to modify node {name}",
+            node = GoQuoted(&node),
+            name = GoQuoted(&name)
+        )
+        .into());
     }
     let Some(new) = &attributes.object else {
         return Ok(());
@@ -290,14 +329,16 @@ fn own_node(node: &str, attributes: &Attributes<'_>) -> Checked {
         (Operation::Create, _) => {
             if new.at("spec").at("configSource").is_object() {
                 return Err(format!(
-                    "node {node:?} is not allowed to create pods with a non-nil configSource"
+                    "node {node} is not allowed to create pods with a non-nil configSource",
+                    node = GoQuoted(&node)
                 )
                 .into());
             }
             let forbidden = forbidden_labels(&labels(new), &Map::new());
             if !forbidden.is_empty() {
                 return Err(format!(
-                    "node {node:?} is not allowed to set the following labels: {forbidden}"
+                    "node {node} is not allowed to set the following labels: {forbidden}",
+                    node = GoQuoted(&node)
                 )
                 .into());
             }
@@ -307,17 +348,24 @@ fn own_node(node: &str, attributes: &Attributes<'_>) -> Checked {
                 && new.at("spec").at("configSource") != old.at("spec").at("configSource")
             {
                 return Err(format!(
-                    "node {node:?} is not allowed to update configSource to a new non-nil configSource"
+                    "node {node} is not allowed to update configSource to a new non-nil configSource",
+                    node = GoQuoted(&node)
                 ).into());
             }
             if new.at("spec").at("taints") != old.at("spec").at("taints") {
-                return Err(format!("node {node:?} is not allowed to modify taints").into());
+                return Err(format!(
+                    "node {node} is not allowed to modify taints",
+                    node = GoQuoted(&node)
+                )
+                .into());
             }
             if new.at("metadata").at("ownerReferences") != old.at("metadata").at("ownerReferences")
             {
-                return Err(
-                    format!("node {node:?} is not allowed to modify ownerReferences").into(),
-                );
+                return Err(format!(
+                    "node {node} is not allowed to modify ownerReferences",
+                    node = GoQuoted(&node)
+                )
+                .into());
             }
             let forbidden = forbidden_labels(&labels(new), &labels(old));
             if !forbidden.is_empty() {
@@ -383,7 +431,8 @@ fn claim_status(node: &str, attributes: &Attributes<'_>) -> Checked {
     match rest(new) == rest(old) {
         true => Ok(()),
         false => Err(format!(
-            "node {node:?} is not allowed to update fields other than status.quantity and status.conditions"
+            "node {node} is not allowed to update fields other than status.quantity and status.conditions",
+            node = GoQuoted(&node)
         ).into()),
     }
 }
@@ -439,7 +488,8 @@ fn token(node: &str, attributes: &Attributes<'_>) -> Result<Checked, Status> {
         false => {
             let user = &attributes.user.name;
             Err(format!(
-                "audience {audience:?} not found in pod spec volume, {user} is not authorized to request tokens for this audience"
+                "audience {audience} not found in pod spec volume, {user} is not authorized to request tokens for this audience",
+                audience = GoQuoted(&audience)
             ).into())
         }
     })

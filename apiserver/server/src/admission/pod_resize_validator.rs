@@ -4,6 +4,7 @@
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Node, Pod};
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::{
     quantity::Quantity,
     read::Read,
@@ -38,7 +39,10 @@ impl Plugin for PodResizeValidator {
             return Ok(());
         }
         let Some(node) = attributes.look_up("nodes", "", name)? else {
-            return Err(attributes.forbidden(format_args!("node {name:?} not found")));
+            return Err(attributes.forbidden(format_args!(
+                "node {name} not found",
+                name = GoQuoted(&name)
+            )));
         };
         let (pod, node) = (
             Pod::from_value(pod).map_err(Status::internal)?,
@@ -69,7 +73,11 @@ fn refusal(pod: &Pod, node: &Node) -> Result<Option<(&'static str, String)>, Unr
         Some(os) if os != "linux" => {
             return Ok(Some((
                 "UnsupportedPlatform",
-                format!("pod resize is only supported on linux nodes, node {name:?} is {os:?}"),
+                format!(
+                    "pod resize is only supported on linux nodes, node {name} is {os}",
+                    name = GoQuoted(&name),
+                    os = GoQuoted(&os)
+                ),
             )));
         }
         _ => {}

@@ -5,6 +5,7 @@
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::{meta::child_mut, read::Read, status::Status};
 
 use super::{
@@ -66,7 +67,8 @@ fn class_of(attributes: &Attributes<'_>) -> Result<Option<Value>, Status> {
     match attributes.look_up("runtimeclasses.node.k8s.io", "", name)? {
         Some(class) => Ok(Some(class)),
         None => Err(attributes.forbidden(format_args!(
-            "pod rejected: RuntimeClass {name:?} not found"
+            "pod rejected: RuntimeClass {name} not found",
+            name = GoQuoted(&name)
         ))),
     }
 }

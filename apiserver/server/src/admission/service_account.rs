@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::{meta::Meta, read::Read, status::Status};
 
 use super::plugin::{Attributes, Operation, Plugin, Problem};
@@ -122,7 +123,7 @@ async fn account(
         }
         if tokio::time::Instant::now() >= deadline {
             let namespace = attributes.namespace;
-            return Err(attributes.forbidden(format_args!("error looking up service account {namespace}/{name}: serviceaccount {name:?} not found")));
+            return Err(attributes.forbidden(format_args!("error looking up service account {namespace}/{name}: serviceaccount {quoted} not found", quoted = GoQuoted(&name))));
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

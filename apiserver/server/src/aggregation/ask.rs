@@ -20,6 +20,7 @@ use crate::{
     },
     services::{self, Unresolved},
 };
+use skiff_api::machinery::quote::GoQuoted;
 
 /// As whom the aggregator asks.
 pub fn aggregator() -> User {
@@ -53,10 +54,11 @@ pub fn location(
 pub enum AskError {
     #[error(transparent)]
     Unresolved(#[from] Unresolved),
-    #[error("failing or missing response from {url}: Get {url:?}: {source}")]
+    #[error("failing or missing response from {url}: Get {quoted}: {source}", quoted = GoQuoted(.url))]
     Dial { url: String, source: DialError },
     #[error(
-        "failing or missing response from {url}: Get {url:?}: context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
+        "failing or missing response from {url}: Get {quoted}: context deadline exceeded (Client.Timeout exceeded while awaiting headers)",
+        quoted = GoQuoted(.url)
     )]
     Late { url: String },
     #[error("failing or missing response from {url}: bad status from {url}: {code}")]

@@ -4,6 +4,7 @@
 //! Follows `staging/src/k8s.io/kube-aggregator/pkg/controllers/status/remote/remote_available_controller.go`.
 
 use serde_json::Value;
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::{read::Read, status::Status};
 
 use super::known::Backend;
@@ -32,7 +33,10 @@ impl Backing {
             port,
         } = backend;
         let Some(service) = &self.service else {
-            let why = format!("service/{name} in {namespace:?} is not present");
+            let why = format!(
+                "service/{name} in {namespace} is not present",
+                namespace = GoQuoted(&namespace)
+            );
             return Some(("ServiceNotFound", why));
         };
         if service.at("spec").text("type") != "ClusterIP" {
@@ -40,17 +44,25 @@ impl Backing {
         }
         let mut ports = service.at("spec").list("ports").iter();
         let Some(found) = ports.find(|one| one.int("port") == i64::from(*port)) else {
-            let why = format!("service/{name} in {namespace:?} is not listening on port {port}");
+            let why = format!(
+                "service/{name} in {namespace} is not listening on port {port}",
+                namespace = GoQuoted(&namespace)
+            );
             return Some(("ServicePortError", why));
         };
         if self.slices.is_empty() {
-            let why = format!("cannot find endpointslices for service/{name} in {namespace:?}");
+            let why = format!(
+                "cannot find endpointslices for service/{name} in {namespace}",
+                namespace = GoQuoted(&namespace)
+            );
             return Some(("EndpointsNotFound", why));
         }
         let port_name = found.text("name");
         if !self.slices.iter().any(|slice| leads(slice, port_name)) {
             let why = format!(
-                "endpointslices for service/{name} in {namespace:?} have no addresses with port name {port_name:?}"
+                "endpointslices for service/{name} in {namespace} have no addresses with port name {port_name}",
+                namespace = GoQuoted(&namespace),
+                port_name = GoQuoted(&port_name)
             );
             return Some(("MissingEndpoints", why));
         }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::{
     kinds::{
         Subresource,
@@ -77,8 +78,9 @@ pub async fn look(
                 (Err(status), _) => {
                     let (name, namespace) = (&remote.backend.name, &remote.backend.namespace);
                     let why = format!(
-                        "service/{name} in {namespace:?} cannot be checked due to: {}",
-                        status.message
+                        "service/{name} in {namespace} cannot be checked due to: {}",
+                        status.message,
+                        namespace = GoQuoted(&namespace)
                     );
                     Verdict::of("Unknown", "ServiceAccessError", why)
                 }

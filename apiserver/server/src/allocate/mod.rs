@@ -12,6 +12,7 @@ use std::{collections::HashSet, net::IpAddr, ops::RangeInclusive, sync::Arc};
 use ipnet::IpNet;
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::{
     kinds::{Kind, rows::core::service::families},
     machinery::{
@@ -319,8 +320,8 @@ impl Taking<'_> {
         };
         let ip = found.map_err(|why| match why {
             Refused::Full => Status::internal(format!(
-                "failed to allocate a serviceIP for Service {:?}: {why}",
-                self.of.1
+                "failed to allocate a serviceIP for Service {}: {why}",
+                GoQuoted(&self.of.1)
             )),
             why => self.refused_ip(ips, &format!("failed to allocate IP: {why}")),
         })?;
@@ -329,7 +330,7 @@ impl Taking<'_> {
 
     fn named_ip(&mut self, text: &str, ips: &[String]) -> Result<String, Status> {
         let Some((ip, _)) = ip::parse_ip_sloppy(text) else {
-            let said = format!("failed to parse service IP {text:?}");
+            let said = format!("failed to parse service IP {text}", text = GoQuoted(&text));
             return Err(Status::internal(said));
         };
         let done = match self.dry {

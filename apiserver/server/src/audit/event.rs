@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use serde_json::Value;
+use skiff_api::machinery::quote::go_quote;
 use skiff_api::machinery::{
-    field::go_quoted,
     schema::{Schema, to_json, to_ordered_json},
     time,
 };
@@ -231,7 +231,7 @@ impl Event {
     /// One line of text with a part of what is known.
     pub fn legacy(&self) -> String {
         let quoted = |list: &[String]| {
-            let each: Vec<String> = list.iter().map(|one| go_quoted(one)).collect();
+            let each: Vec<String> = list.iter().map(|one| go_quote(one)).collect();
             each.join(",")
         };
         let or = |text: Option<&str>, none: &str| match text {
@@ -270,7 +270,7 @@ impl Event {
                 response.map_or("<deferred>".into(), |code| code.to_string()),
             ),
         ];
-        let shown = shown.map(|(name, text)| format!("{name}={}", go_quoted(&text)));
+        let shown = shown.map(|(name, text)| format!("{name}={}", go_quote(&text)));
         format!("{} AUDIT: {}", self.received, shown.join(" "))
     }
 }

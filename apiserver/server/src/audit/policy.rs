@@ -5,6 +5,7 @@
 use std::path::Path as File;
 
 use serde_json::Value;
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::{
     field::{Errors, Path},
     names,
@@ -22,7 +23,7 @@ const GROUP_VERSION: &str = "audit.k8s.io/v1";
 /// Why a policy cannot be used, in upstream's words.
 #[derive(thiserror::Error, Debug)]
 pub enum PolicyError {
-    #[error("loading audit policy file: failed to read file path {path:?}: {source}")]
+    #[error("loading audit policy file: failed to read file path {path}: {source}", path = GoQuoted(.path))]
     File {
         path: String,
         source: std::io::Error,
@@ -95,7 +96,9 @@ impl Policy {
         }
         if (version, kind) != (GROUP_VERSION, "Policy") {
             return Err(Unusable(format!(
-                "failed decoding: no kind {kind:?} is registered for version {version:?} in scheme \"k8s.io/apiserver/pkg/audit/scheme.go\""
+                "failed decoding: no kind {kind} is registered for version {version} in scheme \"k8s.io/apiserver/pkg/audit/scheme.go\"",
+                kind = GoQuoted(&kind),
+                version = GoQuoted(&version)
             )));
         }
         let schema = Schema::beside_metadata(TYPES).map_err(|why| Unusable(why.to_string()))?;

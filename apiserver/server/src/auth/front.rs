@@ -7,6 +7,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::User;
+use skiff_api::machinery::quote::GoQuoted;
 
 pub const USER: HeaderName = HeaderName::from_static("x-remote-user");
 pub const UID: HeaderName = HeaderName::from_static("x-remote-uid");
@@ -52,7 +53,7 @@ pub fn named(headers: &HeaderMap) -> Option<User> {
 
 /// What no header can hold of a user.
 #[derive(thiserror::Error, Debug)]
-#[error("net/http: invalid header field value for {0:?}")]
+#[error("net/http: invalid header field value for {}", GoQuoted(.0))]
 pub struct Unsayable(String);
 
 /// The headers that name a user.

@@ -7,8 +7,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use http::HeaderMap;
+use skiff_api::machinery::quote::go_quote;
 use skiff_api::machinery::{
-    field::go_quoted,
     names::{is_dns1123_label, is_dns1123_subdomain, is_domain_prefixed_path},
     status::Status,
 };
@@ -107,7 +107,7 @@ fn describe(user: &User) -> String {
             "[]string{{{}}}",
             items
                 .iter()
-                .map(|item| go_quoted(item))
+                .map(|item| go_quote(item))
                 .collect::<Vec<_>>()
                 .join(", ")
         )
@@ -123,15 +123,15 @@ fn describe(user: &User) -> String {
             let entries: Vec<String> = user
                 .extra
                 .iter()
-                .map(|(key, values)| format!("{}:{}", go_quoted(key), list(values)))
+                .map(|(key, values)| format!("{}:{}", go_quote(key), list(values)))
                 .collect();
             format!("map[string][]string{{{}}}", entries.join(", "))
         }
     };
     format!(
         "&user.DefaultInfo{{Name:{}, UID:{}, Groups:{groups}, Extra:{extra}}}",
-        go_quoted(&user.name),
-        go_quoted(&user.uid)
+        go_quote(&user.name),
+        go_quote(&user.uid)
     )
 }
 
@@ -364,7 +364,7 @@ fn validate_extra(extra: &BTreeMap<String, Vec<String>>) -> Result<(), String> {
         let faults: Vec<String> = is_domain_prefixed_path(key)
             .into_iter()
             .map(|(detail, value)| {
-                format!("extra.key: Invalid value: {}: {detail}", go_quoted(&value))
+                format!("extra.key: Invalid value: {}: {detail}", go_quote(&value))
             })
             .collect();
         if let Some(faults) = super::text::aggregate(&faults) {
@@ -375,7 +375,7 @@ fn validate_extra(extra: &BTreeMap<String, Vec<String>>) -> Result<(), String> {
         if *key != key.to_lowercase() {
             return Err(format!(
                 "impersonating a non-lowercase key in extra is not allowed: {}",
-                go_quoted(key)
+                go_quote(key)
             ));
         }
         if values.iter().any(String::is_empty) {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-pub(crate) use skiff_api::machinery::field::go_quoted as quote;
+pub(crate) use skiff_api::machinery::quote::go_quote as quote;
 
 /// `["a" "b"]`.
 pub(crate) fn quote_list(list: &[String]) -> String {

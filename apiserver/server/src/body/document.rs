@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 
 use serde_json::Value;
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::{
     schema::{
         MOST_REMARKS, Node, Parsed, Place, SyntaxError, mark, parse_json, parse_json_in_part,
@@ -43,8 +44,12 @@ impl Misread {
 fn parse_protobuf(data: &[u8], node: Node) -> Result<Value, Misread> {
     let envelope = protobuf::unwrap(data).map_err(Misread::of)?;
     let name = node.as_type().map_or("", |of| &*of.name);
-    let read = protobuf::decode(envelope.raw, name)
-        .ok_or_else(|| Misread(format!("no protobuf form of {name:?} is known")))?;
+    let read = protobuf::decode(envelope.raw, name).ok_or_else(|| {
+        Misread(format!(
+            "no protobuf form of {name} is known",
+            name = GoQuoted(&name)
+        ))
+    })?;
     let mut value = read.map_err(Misread::of)?;
     for (field, given) in [
         ("apiVersion", envelope.api_version),
@@ -110,14 +115,14 @@ impl Document<'_> {
             .chain(
                 self.duplicates
                     .iter()
-                    .map(|path| format!("duplicate field {path:?}")),
+                    .map(|path| format!("duplicate field {path}", path = GoQuoted(&path))),
             )
             .collect()
     }
 
     /// The same with fields that the type does not have, in the order of the document.
     pub fn all_remarks(&self, unknown: &[String]) -> Vec<String> {
-        let name = |path: &str| format!("unknown field {path:?}");
+        let name = |path: &str| format!("unknown field {path}", path = GoQuoted(&path));
         let Some(text) = self
             .json
             .filter(|_| unknown.len() + self.duplicates.len() > 1)
@@ -138,7 +143,7 @@ impl Document<'_> {
             let Place { path, mark, .. } = place;
             within = within.filter(|depth| place.depth > *depth);
             if place.again && within.is_none() && told.insert((mark, true)) {
-                remarks.push(format!("duplicate field {path:?}"));
+                remarks.push(format!("duplicate field {path}", path = GoQuoted(&path)));
             }
             if unknown.contains(&mark) {
                 if told.insert((mark, false)) {

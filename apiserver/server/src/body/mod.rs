@@ -9,6 +9,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde_json::Value;
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::{
     kinds::{Kind, Unread, api_version},
     machinery::{
@@ -158,7 +159,8 @@ fn decode_here(
     check_type_meta(&ctx.kinds, given, text, expected)?;
     let mut value = finish(ctx, document, of).map_err(|error| match error {
         Fault::Type(said) | Fault::Strict(said) => Status::bad_request(format!(
-            "{kind} in version {version:?} cannot be handled as a {kind}: {said}"
+            "{kind} in version {version} cannot be handled as a {kind}: {said}",
+            version = GoQuoted(&version)
         )),
     })?;
     value["apiVersion"] = api_version(group, version).into();
@@ -255,8 +257,9 @@ fn untyped(
         .unwrap_or(("", &given_version));
     let handled = |why: String| {
         Status::bad_request(format!(
-            "{given_kind} in version {bare:?} cannot be handled as a {}: {why}",
-            kind.kind
+            "{given_kind} in version {bare} cannot be handled as a {}: {why}",
+            kind.kind,
+            bare = GoQuoted(&bare)
         ))
     };
     let said = |fault: Fault| match fault {
@@ -264,7 +267,8 @@ fn untyped(
     };
     if group != kind.group {
         return Err(handled(format!(
-            "{given_version}, Kind={given_kind} is unstructured and is not suitable for converting to {want:?}"
+            "{given_version}, Kind={given_kind} is unstructured and is not suitable for converting to {want}",
+            want = GoQuoted(&want)
         )));
     }
     if given_version != want {

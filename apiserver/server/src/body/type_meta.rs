@@ -3,6 +3,7 @@
 //! Follows `staging/src/k8s.io/apimachinery/pkg/runtime/serializer/json/meta.go` and `.../serializer/versioning`.
 
 use serde_json::Value;
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::{
     kinds::{Flags, Registry, api_version, internal_package},
     machinery::{read::go_kind, schema::Schema, status::Status},
@@ -94,7 +95,10 @@ pub fn foreign(
         Some(found) if own.is_some_and(|own| found.same_objects(own)) => Foreign::SameObjects,
         found if foreign || found.is_none() && !is_registered(kinds, given_version, given_kind) => {
             Foreign::Other(format!(
-                "no kind {given_kind:?} is registered for version {given_version:?} in scheme {scheme:?}"
+                "no kind {given_kind} is registered for version {given_version} in scheme {scheme}",
+                given_kind = GoQuoted(&given_kind),
+                given_version = GoQuoted(&given_version),
+                scheme = GoQuoted(&scheme)
             ))
         }
         _ => Foreign::Other(format!(
@@ -121,7 +125,8 @@ pub fn check_type_meta(
         Foreign::Other(why) => {
             let bare = given_version.rsplit_once('/').map_or(&*given_version, |(_, bare)| bare);
             Status::bad_request(format!(
-                "{given_kind} in version {bare:?} cannot be handled as a {kind}: {why}"
+                "{given_kind} in version {bare} cannot be handled as a {kind}: {why}",
+                bare = GoQuoted(&bare)
             ))
         }
     })

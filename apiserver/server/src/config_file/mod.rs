@@ -14,8 +14,8 @@ use std::{
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use skiff_api::machinery::quote::{GoQuoted, GoQuotedBytes};
 use skiff_api::machinery::{
-    field::go_quoted,
     problem::Problem,
     read::Read,
     schema::{Node, Schema, TypeError, conform, parse_json},
@@ -36,7 +36,7 @@ pub enum FileError {
     NoKind(String),
     #[error("Object 'apiVersion' is missing in {0}")]
     NoVersion(String),
-    #[error("no kind {kind:?} is registered for version {version:?} in scheme {scheme:?}")]
+    #[error("no kind {kind} is registered for version {version} in scheme {scheme}", kind = GoQuoted(.kind), version = GoQuoted(.version), scheme = GoQuoted(.scheme))]
     Unregistered {
         kind: String,
         version: String,
@@ -102,7 +102,7 @@ pub fn decode<T: DeserializeOwned>(data: &[u8], kind: &Kind) -> Result<T, FileEr
         return Err(FileError::Empty);
     }
     let (mut value, mut remarks) = parsed(data)?;
-    let body = || go_quoted(&String::from_utf8_lossy(data));
+    let body = || GoQuotedBytes(data).to_string();
     let (version, name) = (value.text("apiVersion"), value.text("kind"));
     if name.is_empty() {
         return Err(FileError::NoKind(body()));
@@ -132,7 +132,7 @@ fn parsed(data: &[u8]) -> Result<(Value, Vec<String>), FileError> {
     if data.trim_ascii_start().starts_with(b"{") {
         let read = parse_json(data).map_err(|error| FileError::Syntax(error.to_string()))?;
         let twice = read.duplicates.iter();
-        let said = twice.map(|path| format!("duplicate field {path:?}"));
+        let said = twice.map(|path| format!("duplicate field {path}", path = GoQuoted(&path)));
         return Ok((read.value, said.collect()));
     }
     let syntax = |error: Problem| FileError::Syntax(error.to_string());

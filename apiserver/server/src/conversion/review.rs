@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Value, json};
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::read::Read;
 
 use crate::webhook::{self, AnswerError, Version};
@@ -61,7 +62,7 @@ pub enum InvalidAnswer {
     Kind { group_version: String, kind: String },
     #[error("no response provided")]
     Absent,
-    #[error("expected response.uid={expected:?}, got {got:?}")]
+    #[error("expected response.uid={expected}, got {got}", expected = GoQuoted(.expected), got = GoQuoted(.got))]
     Uid { expected: String, got: String },
     #[error("response.result.status was '{0}', not 'Success'")]
     Status(String),

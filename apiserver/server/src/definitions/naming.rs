@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::{
     kinds::definition::{find, set},
     machinery::read::Read,
@@ -95,7 +96,7 @@ fn accepted(
         names = Value::Object(Default::default());
     }
     let mut refused = None;
-    let in_use = |name: &str| format!("{name:?} is already in use");
+    let in_use = |name: &str| format!("{name} is already in use", name = GoQuoted(&name));
     let mut single = |field: &str, reason, among: &BTreeSet<&str>, names: &mut Value| {
         let name = wanted.text(field);
         if name != had.text(field) && among.contains(name) {
@@ -167,7 +168,7 @@ fn approval(definition: &Value, status: &mut Value, now: &str) {
         given if given.starts_with("unapproved") => (
             "False",
             "UnapprovedAnnotation",
-            format!("not approved: {given:?}"),
+            format!("not approved: {given}", given = GoQuoted(&given)),
         ),
         given if is_url => ("True", "ApprovedAnnotation", format!("approved in {given}")),
         _ => (

@@ -7,6 +7,7 @@ use std::path::Path as File;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::{
     field::{Errors, Path},
     problem::Problem,
@@ -35,18 +36,21 @@ const PROVIDERS: [(&str, &str); 5] = [
 #[derive(thiserror::Error, Debug)]
 pub enum ConfigError {
     #[error(
-        "error while parsing file: error while loading file: error reading encryption provider configuration file {path:?}: {source}"
+        "error while parsing file: error while loading file: error reading encryption provider configuration file {path}: {source}",
+        path = GoQuoted(.path)
     )]
     File {
         path: String,
         source: std::io::Error,
     },
     #[error(
-        "error while parsing file: error while loading file: encryption provider configuration file {0:?} is empty"
+        "error while parsing file: error while loading file: encryption provider configuration file {} is empty",
+        GoQuoted(.0)
     )]
     Empty(String),
     #[error(
-        "error while parsing file: error decoding encryption provider configuration file {path:?}: {why}"
+        "error while parsing file: error decoding encryption provider configuration file {path}: {why}",
+        path = GoQuoted(.path)
     )]
     Text { path: String, why: Problem },
     #[error("error while parsing file: {0}")]
@@ -111,7 +115,10 @@ fn parse(text: &str) -> Result<Value, Problem> {
     if !known.contains(&(version, kind)) {
         let scheme = "k8s.io/apiserver/pkg/server/options/encryptionconfig/config.go";
         return Err(format!(
-            "no kind {kind:?} is registered for version {version:?} in scheme {scheme:?}"
+            "no kind {kind} is registered for version {version} in scheme {scheme}",
+            kind = GoQuoted(&kind),
+            version = GoQuoted(&version),
+            scheme = GoQuoted(&scheme)
         )
         .into());
     }
@@ -298,7 +305,11 @@ fn providers(config: &Value) -> Result<Providers, ConfigError> {
                     .any(|one| one.resource == masking && one.group == of_group)
                 {
                     let (one, by) = (shown(resource, group), shown(masking, of_group));
-                    let why = format!("resource {one:?} is masked by earlier rule {by:?}");
+                    let why = format!(
+                        "resource {one} is masked by earlier rule {by}",
+                        one = GoQuoted(&one),
+                        by = GoQuoted(&by)
+                    );
                     return Err(ConfigError::Masked(why));
                 }
             }

@@ -11,6 +11,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::{
     kinds::rows::flowcontrol::bootstrap,
     machinery::{meta::Meta, read::Read},
@@ -264,7 +265,8 @@ pub fn condition(schema: &Value, levels: &[Value]) -> Value {
         false => ("True", "NotFound", "but there is no such object"),
     };
     let message = format!(
-        "This FlowSchema references the PriorityLevelConfiguration object named {level:?} {end}"
+        "This FlowSchema references the PriorityLevelConfiguration object named {level} {end}",
+        level = GoQuoted(&level)
     );
     json!({"type": "Dangling", "status": status, "reason": reason, "message": message})
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use serde_json::{Value, json};
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::{
     kinds::Kind,
     machinery::{
@@ -105,7 +106,10 @@ fn bind(call: &Call<'_>, live: &Value, binding: &Value, target: &str) -> Result<
     }
     let bound = live.at("spec").text("nodeName");
     if !bound.is_empty() {
-        return conflict(format!("pod {name} is already assigned to node {bound:?}"));
+        return conflict(format!(
+            "pod {name} is already assigned to node {bound}",
+            bound = GoQuoted(&bound)
+        ));
     }
     if !live.at("spec").list("schedulingGates").is_empty() {
         return conflict(format!("pod {name} has non-empty .spec.schedulingGates"));

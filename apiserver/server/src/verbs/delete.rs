@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use serde_json::{Value, json};
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::{
     kinds::Kind,
     machinery::{
@@ -83,7 +84,9 @@ fn from_body(ctx: &Context, text: &[u8]) -> Result<Value, Status> {
             version
         };
         return Err(Status::bad_request(format!(
-            "no kind {kind:?} is registered for version {version:?} in scheme \"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27\""
+            "no kind {kind} is registered for version {version} in scheme \"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27\"",
+            kind = GoQuoted(&kind),
+            version = GoQuoted(&version)
         )));
     }
     conform(&mut value, node).map_err(|error| Status::bad_request(error.to_string()))?;

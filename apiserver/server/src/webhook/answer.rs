@@ -5,6 +5,7 @@
 
 use http::{HeaderMap, StatusCode, header};
 use serde_json::Value;
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::{
     read::{Read, go_kind},
     schema::{self, Node, Schema},
@@ -57,7 +58,7 @@ pub fn refusal(code: StatusCode, headers: &HeaderMap, document: &[u8]) -> String
         503 => "the server is currently unable to handle the request".into(),
         504 => "the server was unable to return a response in the time allotted, but may still be processing the request".into(),
         429 => "the server has received too many requests and has asked us to try again later".into(),
-        500.. => format!("an error on the server ({told:?}) has prevented the request from succeeding"),
+        500.. => format!("an error on the server ({told}) has prevented the request from succeeding", told = GoQuoted(&told)),
         code => format!("the server responded with the status code {code} but did not return more information"),
     }
 }
@@ -106,7 +107,9 @@ pub fn decoded(
     );
     if said_kind != kind || !versions.contains(&said_version.as_str()) {
         return error(format!(
-            "no kind {said_kind:?} is registered for version {said_version:?} in scheme {SCHEME:?}"
+            "no kind {said_kind} is registered for version {said_version} in scheme {SCHEME:?}",
+            said_kind = GoQuoted(&said_kind),
+            said_version = GoQuoted(&said_version)
         ));
     }
     if said_version != asked {

@@ -22,6 +22,7 @@ use crate::{
     dial::{self, Behind, DialError, farewell::WithoutFarewell},
     services::Unresolved,
 };
+use skiff_api::machinery::quote::GoQuoted;
 
 /// How long a connection may rest.
 const REST: Duration = Duration::from_secs(90);
@@ -30,21 +31,21 @@ const MOST_RESTING: usize = 64;
 /// Why there is no answer, in the words of Go's client.
 #[derive(thiserror::Error, Debug)]
 pub enum AskError {
-    #[error("{method} {url:?}: context deadline exceeded")]
+    #[error("{method} {url}: context deadline exceeded", url = GoQuoted(.url))]
     Late { method: &'static str, url: String },
-    #[error("{method} {url:?}: {why}")]
+    #[error("{method} {url}: {why}", url = GoQuoted(.url))]
     Dial {
         method: &'static str,
         url: String,
         why: DialError,
     },
-    #[error("{method} {url:?}: {why}")]
+    #[error("{method} {url}: {why}", url = GoQuoted(.url))]
     Unresolved {
         method: &'static str,
         url: String,
         why: Unresolved,
     },
-    #[error("failed to read token file {:?}: {error}", path.display())]
+    #[error("failed to read token file {}: {error}", GoQuoted(&path.to_string_lossy()))]
     Token {
         path: std::path::PathBuf,
         error: std::io::Error,

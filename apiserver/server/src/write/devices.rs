@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::{
     kinds::{Beyond, Kind, Subresource},
     machinery::{
@@ -119,7 +120,7 @@ fn as_admin(
         name: namespace.into(),
     };
     let Some(object) = call.store().get(&key) else {
-        errors.internal(path, format!("could not retrieve namespace to verify admin access: namespaces {namespace:?} not found"));
+        errors.internal(path, format!("could not retrieve namespace to verify admin access: namespaces {namespace} not found", namespace = GoQuoted(&namespace)));
         return Ok(());
     };
     let row = call

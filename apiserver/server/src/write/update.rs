@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::{
     kinds::{Kind, Subresource, UpdateCheck, UpdateChecks, flags::path_segment},
     machinery::{
@@ -295,7 +296,8 @@ fn seen_version(new: &Value) -> Result<Option<String>, Status> {
             Ok(0) => Ok(None),
             Ok(_) => Ok(Some(text.to_string())),
             Err(_) => Err(Status::internal_plain(format!(
-                "strconv.ParseUint: parsing {text:?}: invalid syntax"
+                "strconv.ParseUint: parsing {text}: invalid syntax",
+                text = GoQuoted(&text)
             ))),
         },
     }

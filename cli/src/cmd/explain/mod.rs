@@ -12,6 +12,7 @@ use crate::openapi::{document, resolve, schema};
 use crate::print;
 use crate::typed::Read;
 use serde_json::Value;
+use skiff_api::machinery::quote::GoNumbered;
 
 pub static COMMAND: Command = Command {
     name: "explain",
@@ -125,10 +126,7 @@ async fn at_version(ctx: &Ctx, f: &Flags, resource: &Resource) -> Result<Resourc
 /// What is no field, or no JSONPath.
 fn fields(text: &str) -> Result<Vec<String>> {
     if let Some(bad) = text.chars().next().filter(|c| matches!(c, '{' | '*')) {
-        bail!(
-            "unrecognized character in action: U+{:04X} '{bad}'",
-            u32::from(bad)
-        );
+        bail!("unrecognized character in action: {}", GoNumbered(bad));
     }
     if text.contains('}') {
         bail!("must pass in 1 jsonpath string");

@@ -105,7 +105,7 @@ impl Builder {
     pub fn new(ctx: &Ctx) -> Result<Builder> {
         let (namespace, require_namespace) = ctx.namespace()?;
         let f = ctx.shared();
-        let text = |text: &str| Some(text.to_string()).filter(|text| !text.is_empty());
+        let text = |text: &str| Some(text.trim().to_string()).filter(|text| !text.is_empty());
         let all_namespaces = f.all_namespaces.all_namespaces;
         Ok(Builder {
             ctx: ctx.clone(),

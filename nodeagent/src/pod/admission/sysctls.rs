@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::Rejection;
 use crate::pod::names::{is_host_network, spec};
+use skiff_api::machinery::quote::GoQuoted;
 
 /// A name, the namespace it belongs to, and the kernel that first had it there.
 const SAFE: [(&str, &str, (u32, u32)); 12] = [
@@ -26,9 +27,9 @@ const SAFE: [(&str, &str, (u32, u32)); 12] = [
 /// Why a setting is not taken.
 #[derive(thiserror::Error, Debug)]
 enum Forbidden {
-    #[error("forbidden sysctl: {0:?} not allowlisted")]
+    #[error("forbidden sysctl: {} not allowlisted", GoQuoted(.0))]
     Unknown(String),
-    #[error("forbidden sysctl: {name:?} not allowed with host {namespace} enabled")]
+    #[error("forbidden sysctl: {name} not allowed with host {namespace} enabled", name = GoQuoted(.name))]
     OfHost {
         name: String,
         namespace: &'static str,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
 
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_podspec::resources::{List, Unreadable};
 
 use super::plan::{Sizes, Steps, Update};
@@ -263,7 +264,7 @@ impl Work<'_> {
         for (state, limit) in shrinking {
             let used = used.get(state.id.as_str()).copied().unwrap_or(0);
             if used >= limit {
-                errors.push(format!("attempting to set container {:?} memory limit ({limit}) below current usage ({used})", state.name));
+                errors.push(format!("attempting to set container {} memory limit ({limit}) below current usage ({used})", GoQuoted(&state.name)));
             }
         }
         match errors.as_slice() {

@@ -19,21 +19,24 @@ use crate::{
     outcome::{IfThere, is_a_favour},
     runtime::{ContainerPhase, ContainerSpec, Error, SandboxSpec},
 };
+use skiff_api::machinery::quote::GoQuoted;
 
 /// Why a container cannot join the processes that it is to see.
 #[derive(thiserror::Error, Debug)]
 enum NotJoined {
     #[error(transparent)]
     Holder(#[from] io::Error),
-    #[error("invalid target container: container {0:?} does not exist")]
+    #[error("invalid target container: container {} does not exist", GoQuoted(.0))]
     Missing(String),
     #[error(
-        "invalid target container: container {target:?} does not belong to sandbox {sandbox:?}"
+        "invalid target container: container {target} does not belong to sandbox {sandbox}",
+        target = GoQuoted(.target),
+        sandbox = GoQuoted(.sandbox)
     )]
     Elsewhere { target: String, sandbox: String },
     #[error("invalid target container: {0}")]
     Unreadable(#[source] io::Error),
-    #[error("invalid target container: container {target:?} is in CONTAINER_{phase} state")]
+    #[error("invalid target container: container {target} is in CONTAINER_{phase} state", target = GoQuoted(.target))]
     NotRunning { target: String, phase: String },
 }
 
@@ -83,7 +86,10 @@ impl Inner {
     pub fn prepare_container(&self, sandbox: &str, spec: ContainerSpec) -> Result<String, Error> {
         let record = self.sandbox(sandbox)?;
         if !self.alive(sandbox) {
-            return Err(not_created(format!("sandbox {sandbox:?} is not ready")));
+            return Err(not_created(format!(
+                "sandbox {sandbox} is not ready",
+                sandbox = GoQuoted(&sandbox)
+            )));
         }
         let id = state::new_id();
         let dir = self.dir(sandbox);

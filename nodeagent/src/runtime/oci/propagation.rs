@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use crate::runtime::{Error, Mount};
+use skiff_api::machinery::quote::GoQuoted;
 
 /// Refuses a mount whose propagation its source cannot give.
 pub fn check(mount: &Mount, mountinfo: &str) -> Result<(), Error> {
@@ -24,8 +25,9 @@ pub fn check(mount: &Mount, mountinfo: &str) -> Result<(), Error> {
         false => Err(Error::Failed {
             what: "mount".into(),
             reason: format!(
-                "path {:?} is mounted on {point:?} but it is not {what}",
-                mount.host_path.display().to_string()
+                "path {} is mounted on {point} but it is not {what}",
+                GoQuoted(&mount.host_path.display().to_string()),
+                point = GoQuoted(&point)
             ),
         }),
     }

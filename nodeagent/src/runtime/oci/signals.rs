@@ -1,8 +1,10 @@
 //! Names of signals as images write them: `SIGTERM`, `TERM`, `15`, `SIGRTMIN+3`.
 
+use skiff_api::machinery::quote::GoQuoted;
+
 /// No signal is called that.
 #[derive(thiserror::Error, Debug, PartialEq)]
-#[error("failed to parse stop signal {0:?}: unknown signal")]
+#[error("failed to parse stop signal {}: unknown signal", GoQuoted(.0))]
 pub struct Unknown(String);
 
 /// The number; TERM for an empty name.

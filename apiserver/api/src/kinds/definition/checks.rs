@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{Definition, rules::Rules};
 use crate::kinds::Warnings;
+use crate::machinery::quote::GoQuoted;
 use crate::machinery::{
     field::{self, Errors, NIL, Path},
     meta::Meta,
@@ -162,8 +163,12 @@ pub fn finalizer_warnings(new: &Value, old: Option<&Value>) -> Warnings {
         .collect();
     let mut warnings = Warnings::new();
     for finalizer in added {
-        let mut warn =
-            |why: &str| warnings.push(format!("metadata.finalizers: {finalizer:?}: {why}"));
+        let mut warn = |why: &str| {
+            warnings.push(format!(
+                "metadata.finalizers: {finalizer}: {why}",
+                finalizer = GoQuoted(&finalizer)
+            ))
+        };
         names::is_qualified_name(finalizer)
             .iter()
             .for_each(|why| warn(why));

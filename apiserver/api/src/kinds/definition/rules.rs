@@ -7,6 +7,7 @@ use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
 
 use serde_json::Value as Json;
 
+use crate::machinery::quote::GoQuoted;
 use crate::machinery::{
     cel::{
         self, Activation, Compiled, Declared, Env, EvalError, MAX_MESSAGE_BYTES, PER_CALL_LIMIT,
@@ -391,7 +392,8 @@ impl Asked<'_, '_> {
         let said = match outcome {
             Err(EvalError::CostLimit) => {
                 return Err(problem!(
-                    "no further validation rules will be run due to call cost exceeds limit for messageExpression: {text:?}"
+                    "no further validation rules will be run due to call cost exceeds limit for messageExpression: {text}",
+                    text = GoQuoted(&text)
                 ));
             }
             Err(_) => return Ok(None),

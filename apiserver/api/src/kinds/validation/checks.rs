@@ -4,7 +4,8 @@
 //! Follows `pkg/apis/core/validation/validation.go` and `staging/src/k8s.io/apimachinery/pkg/apis/meta/v1/validation/validation.go`.
 
 use crate::kinds::prelude::*;
-use crate::machinery::field::{Error, Kind, go_quoted};
+use crate::machinery::field::{Error, Kind};
+use crate::machinery::quote::go_quote;
 use crate::machinery::read::Read;
 use crate::machinery::selector::Operator;
 
@@ -62,7 +63,7 @@ pub fn required_one_of(value: &str, supported: &[&str], path: &Path, errors: &mu
 
 /// `Unsupported value`, the supported ones in the order given.
 pub fn unsupported(value: &str, supported: &[&str], path: &Path, errors: &mut Errors) {
-    let listed: Vec<String> = supported.iter().map(|word| go_quoted(word)).collect();
+    let listed: Vec<String> = supported.iter().map(|word| go_quote(word)).collect();
     errors.0.push(Error {
         kind: Kind::NotSupported,
         field: path.to_string(),

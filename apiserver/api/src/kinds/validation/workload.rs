@@ -6,7 +6,8 @@ use super::checks::{IMMUTABLE, invalid_shown, nonnegative};
 use super::pod::Options;
 use super::{internal, pod};
 use crate::kinds::prelude::*;
-use crate::machinery::field::{Error, Kind, go_quoted};
+use crate::machinery::field::{Error, Kind};
+use crate::machinery::quote::go_quote;
 use crate::machinery::read::Read;
 use crate::machinery::selector::Selector;
 
@@ -187,7 +188,7 @@ pub fn at_most_all(value: &Value, path: &Path, errors: &mut Errors) {
 
 /// `Unsupported value` of a struct, which is shown whole.
 pub fn unsupported_shown(shown: &str, supported: &[&str], path: &Path, errors: &mut Errors) {
-    let listed: Vec<String> = supported.iter().map(|word| go_quoted(word)).collect();
+    let listed: Vec<String> = supported.iter().map(|word| go_quote(word)).collect();
     let detail = format!("{shown}: supported values: {}", listed.join(", "));
     errors.0.push(Error {
         kind: Kind::NotSupported,

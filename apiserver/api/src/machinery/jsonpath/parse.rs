@@ -4,6 +4,7 @@
 
 use super::{Node, Part};
 use crate::machinery::problem::{Problem, problem};
+use crate::machinery::quote::GoNumbered;
 
 /// Reads a whole template, ranges nested.
 pub fn template(text: &str) -> Result<Vec<Part>, Problem> {
@@ -124,8 +125,8 @@ impl Parser {
                 }
                 Some(c) => {
                     return Err(problem!(
-                        "unrecognized character in action: U+{:04X} '{c}'",
-                        c as u32
+                        "unrecognized character in action: {}",
+                        GoNumbered(c)
                     ));
                 }
             }

@@ -7,7 +7,7 @@ use std::fmt;
 
 use super::managers::{Header, Operation};
 use super::set::Set;
-use crate::machinery::field::go_quoted;
+use crate::machinery::quote::go_quote;
 use crate::machinery::status::{Cause, Details, Status};
 
 /// Conflicts with one manager.
@@ -27,11 +27,11 @@ pub struct Conflicts {
 
 /// A manager as messages name it.
 fn printed(manager: &Header<'_>) -> String {
-    let mut out = go_quoted(&manager.name);
+    let mut out = go_quote(&manager.name);
     if !manager.subresource.is_empty() {
         out.push_str(&format!(
             " with subresource {}",
-            go_quoted(&manager.subresource)
+            go_quote(&manager.subresource)
         ));
     }
     if manager.operation == Operation::Update {

@@ -10,8 +10,8 @@ use std::fmt::{self, Write};
 
 use serde_json::{Map, Value};
 
-use crate::machinery::field::go_quoted;
 use crate::machinery::patch::go::GoValue;
+use crate::machinery::quote::go_quote;
 
 /// A step.
 #[derive(Debug, Clone)]
@@ -172,7 +172,7 @@ impl<'a> PathElement<'a> {
             b'i' => PathElement::Index(content.parse().map_err(|_| {
                 ElementError::Content(format!(
                     "strconv.Atoi: parsing {}: invalid syntax",
-                    go_quoted(content)
+                    go_quote(content)
                 ))
             })?),
             _ => return Ok(None),
@@ -274,7 +274,7 @@ impl fmt::Display for Readable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Value::Null => f.write_str("null"),
-            Value::String(s) => f.write_str(&go_quoted(s)),
+            Value::String(s) => f.write_str(&go_quote(s)),
             Value::Array(items) => {
                 f.write_char('[')?;
                 for (i, item) in items.iter().enumerate() {

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::element::ElementError;
 use super::set::Set;
+use crate::machinery::quote::GoQuoted;
 
 /// How a manager came to own its fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,7 +70,7 @@ pub enum DecodeError {
     ApiVersion,
     #[error("missing fieldsType in managed fields entry {0}")]
     NoFieldsType(usize),
-    #[error("invalid fieldsType {1:?} in managed fields entry {0}")]
+    #[error("invalid fieldsType {quoted} in managed fields entry {0}", quoted = GoQuoted(.1))]
     FieldsType(usize, String),
     #[error("error decoding set: {0}")]
     Set(#[from] ElementError),

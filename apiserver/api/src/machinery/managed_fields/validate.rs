@@ -4,11 +4,11 @@
 //! Follows `sigs.k8s.io/structured-merge-diff/v6/typed/validate.go`.
 
 use crate::machinery::problem::{Problem, problem};
+use crate::machinery::quote::go_quote;
 use serde_json::Value;
 
 use super::element::PathElement;
 use super::types::{Atom, List, MapType, Scalar, Ty};
-use crate::machinery::field::go_quoted;
 use crate::machinery::patch::go::{GoValue, go_type};
 
 /// Checks a value; the text of the error is all that is wrong.
@@ -137,7 +137,7 @@ fn pointer(value: &Value) -> String {
 fn syntax(value: &Value) -> String {
     match value {
         Value::Null => "interface {}(nil)".into(),
-        Value::String(s) => go_quoted(s),
+        Value::String(s) => go_quote(s),
         Value::Array(items) => format!(
             "[]interface {{}}{{{}}}",
             items.iter().map(syntax).collect::<Vec<_>>().join(", ")
@@ -145,7 +145,7 @@ fn syntax(value: &Value) -> String {
         Value::Object(map) => {
             let fields: Vec<String> = map
                 .iter()
-                .map(|(k, v)| format!("{}:{}", go_quoted(k), syntax(v)))
+                .map(|(k, v)| format!("{}:{}", go_quote(k), syntax(v)))
                 .collect();
             format!("map[string]interface {{}}{{{}}}", fields.join(", "))
         }

@@ -12,6 +12,7 @@ use super::{
     Field, Node, Omit, Or, Schema, Shape, Type, converter,
     emptied::{self, Emptied},
 };
+use crate::machinery::quote::GoQuoted;
 use crate::machinery::{read::go_kind, room::Room};
 use scalar::as_go_holds;
 
@@ -29,7 +30,7 @@ impl Decoded {
     pub fn remarks(&self) -> impl Iterator<Item = String> {
         self.unknown
             .iter()
-            .map(|path| format!("unknown field {path:?}"))
+            .map(|path| format!("unknown field {path}", path = GoQuoted(&path)))
     }
 }
 

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::field::go_quoted as quoted;
+use crate::machinery::quote::go_quote as quoted;
 
 pub use field::{FieldSelector, FieldTerm};
 pub use label::{Operator, Requirement, Selector};

@@ -13,6 +13,7 @@ use super::{
     pattern::Pattern,
 };
 use crate::machinery::problem::{Problem, problem};
+use crate::machinery::quote::GoQuoted;
 
 /// Reads schemas. Several that are read by one share what is alike in them, as the versions of a definition mostly are.
 #[derive(Debug, Default)]
@@ -287,8 +288,12 @@ impl<'v> Fields<'v> {
 
     fn kind(&self) -> Result<Kind, Problem> {
         let name = self.text("type")?.unwrap_or("");
-        Kind::named(name)
-            .ok_or_else(|| problem!("OpenAPIV3Schema 'type' {name:?} is not supported"))
+        Kind::named(name).ok_or_else(|| {
+            problem!(
+                "OpenAPIV3Schema 'type' {name} is not supported",
+                name = GoQuoted(&name)
+            )
+        })
     }
 
     fn preserve_unknown(&self) -> Result<bool, Problem> {
@@ -307,7 +312,12 @@ impl<'v> Fields<'v> {
             Some("atomic") => Some(ListType::Atomic),
             Some("set") => Some(ListType::Set),
             Some("map") => Some(ListType::Map),
-            Some(other) => return Err(problem!("unknown x-kubernetes-list-type {other:?}")),
+            Some(other) => {
+                return Err(problem!(
+                    "unknown x-kubernetes-list-type {other}",
+                    other = GoQuoted(&other)
+                ));
+            }
         })
     }
 
@@ -316,7 +326,12 @@ impl<'v> Fields<'v> {
             None => None,
             Some("granular") => Some(MapType::Granular),
             Some("atomic") => Some(MapType::Atomic),
-            Some(other) => return Err(problem!("unknown x-kubernetes-map-type {other:?}")),
+            Some(other) => {
+                return Err(problem!(
+                    "unknown x-kubernetes-map-type {other}",
+                    other = GoQuoted(&other)
+                ));
+            }
         })
     }
 

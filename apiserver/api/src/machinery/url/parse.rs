@@ -3,11 +3,12 @@
 //! Invariant: what `net/url.Parse` refuses is refused. Follows `net/url` of Go 1.26.
 
 use crate::machinery::problem::{Problem, problem};
+use crate::machinery::quote::go_quote;
 use std::net::Ipv6Addr;
 
 use percent_encoding::{AsciiSet, utf8_percent_encode};
 
-use crate::machinery::{field::go_quoted, url::UNRESERVED};
+use crate::machinery::url::UNRESERVED;
 
 /// The parts of a URL that are asked for; empty where they are absent.
 #[derive(Debug, Default, PartialEq)]
@@ -35,7 +36,7 @@ enum Part {
 /// Reads a URL; the error is what Go says.
 pub fn parse(text: &str) -> Result<Url, Problem> {
     let (rest, fragment) = text.split_once('#').unwrap_or((text, ""));
-    let said = |of: &str, why: Problem| problem!("parse {}: {why}", go_quoted(of));
+    let said = |of: &str, why: Problem| problem!("parse {}: {why}", go_quote(of));
     let mut url = without_fragment(rest).map_err(|why| said(rest, why))?;
     url.fragment = unescape(fragment, Part::Other).map_err(|why| said(text, why))?;
     Ok(url)
@@ -43,7 +44,7 @@ pub fn parse(text: &str) -> Result<Url, Problem> {
 
 /// Reads what stands in a request: an absolute URL or an absolute path, without a fragment.
 pub fn parse_request(text: &str) -> Result<Url, Problem> {
-    let said = |why: Problem| problem!("parse {}: {why}", go_quoted(text));
+    let said = |why: Problem| problem!("parse {}: {why}", go_quote(text));
     if text.is_empty() {
         return Err(said("empty url".into()));
     }
@@ -156,7 +157,7 @@ fn literal(host: &str) -> Result<String, Problem> {
     if address.parse::<Ipv6Addr>().is_err() || zone == "%" {
         return Err(problem!(
             "invalid host: ParseAddr({}): unable to parse IP",
-            go_quoted(&format!("{address}{zone}"))
+            go_quote(&format!("{address}{zone}"))
         ));
     }
     Ok(format!("[{address}{zone}]{}", &host[end + 1..]))
@@ -170,7 +171,7 @@ fn port(text: &str) -> Result<(), Problem> {
     if good {
         Ok(())
     } else {
-        Err(problem!("invalid port {} after host", go_quoted(text)))
+        Err(problem!("invalid port {} after host", go_quote(text)))
     }
 }
 
@@ -192,7 +193,7 @@ fn unescape(text: &str, part: Part) -> Result<String, Problem> {
             if part != Part::Other && byte.is_ascii() && !may_stand_in_host(byte) {
                 return Err(problem!(
                     "invalid character {} in host name",
-                    go_quoted(&text[at..=at])
+                    go_quote(&text[at..=at])
                 ));
             }
             out.push(byte);
@@ -204,7 +205,7 @@ fn unescape(text: &str, part: Part) -> Result<String, Problem> {
         let wrong = || {
             Err(problem!(
                 "invalid URL escape {}",
-                go_quoted(&String::from_utf8_lossy(whole))
+                go_quote(&String::from_utf8_lossy(whole))
             ))
         };
         let (Some(high), Some(low)) = (digit(at + 1), digit(at + 2)) else {

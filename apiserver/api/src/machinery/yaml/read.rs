@@ -4,13 +4,13 @@
 //! Behaviour follows `sigs.k8s.io/yaml` and the messages of libyaml.
 
 use crate::machinery::problem::{Problem, problem};
+use crate::machinery::quote::go_quote;
 use std::collections::HashMap;
 
 use granit_parser::{Event, Options, Parser, ScalarStyle, Span};
 use serde_json::{Map, Value};
 
 use super::{fault, scalar};
-use crate::machinery::field::go_quoted;
 
 /// How deep nodes may stand in nodes: as deep as JSON that is read.
 const DEEPEST: usize = 128;
@@ -326,7 +326,7 @@ impl<'a> Reader<'a> {
             } else if map.insert(key.clone(), value).is_some() {
                 self.repeated.push(format!(
                     "line {line}: key {} already set in map",
-                    go_quoted(&key)
+                    go_quote(&key)
                 ));
             }
         }

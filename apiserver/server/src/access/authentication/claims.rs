@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
-use skiff_api::machinery::{field::go_quoted, read::go_kind, time};
+use skiff_api::machinery::quote::go_quote;
+use skiff_api::machinery::{read::go_kind, time};
 
 use super::{
     config::JwtAuthenticator, expressions::Unevaluated, jws::TokenError, validation::Mapper,
@@ -23,9 +24,9 @@ const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 pub enum ClaimError {
     #[error("oidc: verify token: {0}")]
     Token(#[from] TokenError),
-    #[error("oidc: could not expand distributed claims: claim {} is distributed, which is not supported", go_quoted(.0))]
+    #[error("oidc: could not expand distributed claims: claim {} is distributed, which is not supported", go_quote(.0))]
     Distributed(String),
-    #[error("oidc: parse username claims {}: {why}", go_quoted(.claim))]
+    #[error("oidc: parse username claims {}: {why}", go_quote(.claim))]
     Username { claim: String, why: String },
     #[error("oidc: parse 'email_verified' claim: {0}")]
     EmailVerified(String),
@@ -35,11 +36,11 @@ pub enum ClaimError {
     EmptyUsername,
     #[error("oidc: error evaluating username claim expression: {0}")]
     UsernameExpression(Unevaluated),
-    #[error("oidc: parse groups claim {}: {why}", go_quoted(.claim))]
+    #[error("oidc: parse groups claim {}: {why}", go_quote(.claim))]
     Groups { claim: String, why: String },
     #[error("oidc: error evaluating group claim expression: {0}")]
     GroupsExpression(Unevaluated),
-    #[error("oidc: parse uid claim {}: {why}", go_quoted(.claim))]
+    #[error("oidc: parse uid claim {}: {why}", go_quote(.claim))]
     Uid { claim: String, why: String },
     #[error("oidc: error evaluating uid claim expression: {0}")]
     UidExpression(Unevaluated),
@@ -123,12 +124,12 @@ pub fn read(
     };
     if !audiences.iter().any(|audience| said.contains(audience)) {
         let list = |of: &[String]| {
-            let quoted: Vec<String> = of.iter().map(|one| go_quoted(one)).collect();
+            let quoted: Vec<String> = of.iter().map(|one| go_quote(one)).collect();
             format!("[{}]", quoted.join(" "))
         };
         return Err(TokenError::Audience {
             wanted: match audiences {
-                [one] => go_quoted(one),
+                [one] => go_quote(one),
                 several => format!("in {}", list(several)),
             },
             got: list(&said),

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use rustls::ClientConfig;
 use serde::Deserialize;
 use skiff_api::machinery::clock::SharedClock;
+use skiff_api::machinery::quote::GoQuoted;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -54,7 +55,9 @@ pub enum IssuerError {
     #[error("oidc: failed to decode provider discovery object: {0}")]
     Discovery(serde_json::Error),
     #[error(
-        "oidc: issuer did not match the issuer returned by provider, expected {wanted:?} got {got:?}"
+        "oidc: issuer did not match the issuer returned by provider, expected {wanted} got {got}",
+        wanted = GoQuoted(.wanted),
+        got = GoQuoted(.got)
     )]
     Other { wanted: String, got: String },
     #[error("provider did not return JWKS URL")]
@@ -122,9 +125,15 @@ impl Issuer {
         let (url, failure) = (self.url(), self.failure.lock());
         Some(match &*failure {
             Some(why) => {
-                format!("oidc: authenticator for issuer {url:?} is not healthy: {why}")
+                format!(
+                    "oidc: authenticator for issuer {url} is not healthy: {why}",
+                    url = GoQuoted(&url)
+                )
             }
-            None => format!("oidc: authenticator for issuer {url:?} is not initialized"),
+            None => format!(
+                "oidc: authenticator for issuer {url} is not initialized",
+                url = GoQuoted(&url)
+            ),
         })
     }
 

@@ -13,7 +13,8 @@ use ring::signature::{
 };
 use serde::Deserialize;
 use serde_json::Value;
-use skiff_api::machinery::{field::go_quoted, read::Read};
+use skiff_api::machinery::quote::go_quote;
+use skiff_api::machinery::read::Read;
 
 use crate::auth::jwt::{Header, decoded, parts};
 
@@ -65,7 +66,7 @@ impl fmt::Display for Algorithm {
 
 #[derive(thiserror::Error, Debug, PartialEq)]
 pub enum AlgorithmError {
-    #[error("oidc: unsupported signing alg: {}", go_quoted(.0))]
+    #[error("oidc: unsupported signing alg: {}", go_quote(.0))]
     Unknown(String),
     #[error("oidc: the signing alg \"ES512\" is not supported here")]
     Es512,
@@ -90,7 +91,7 @@ pub enum TokenError {
     Malformed,
     #[error(
         "oidc: id token signed with unsupported algorithm, expected {} got {}",
-        quoted(.wanted), go_quoted(.got)
+        quoted(.wanted), go_quote(.got)
     )]
     Algorithm { wanted: Vec<Algorithm>, got: String },
     #[error("oidc: failed to unmarshal claims: {0}")]
@@ -106,7 +107,7 @@ pub enum TokenError {
 }
 
 fn quoted(algorithms: &[Algorithm]) -> String {
-    let names = algorithms.iter().map(|one| go_quoted(one.name()));
+    let names = algorithms.iter().map(|one| go_quote(one.name()));
     format!("[{}]", names.collect::<Vec<_>>().join(" "))
 }
 

@@ -17,6 +17,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::{clock::SharedClock, field::Errors};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -55,7 +56,7 @@ pub struct Options {
 
 #[derive(thiserror::Error, Debug)]
 pub enum Error {
-    #[error("failed to load authentication configuration from file {:?}: {error}", path.display())]
+    #[error("failed to load authentication configuration from file {}: {error}", GoQuoted(&path.to_string_lossy()))]
     File { path: PathBuf, error: FileError },
     #[error("{0}")]
     Authorities(FileError),

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::{
     read::Read,
     schema::{Node, Schema},
@@ -42,7 +43,8 @@ pub struct TokenWebhook {
 
 #[derive(thiserror::Error, Debug)]
 #[error(
-    "unsupported authentication webhook version {0:?}, supported versions are \"v1\", \"v1beta1\""
+    "unsupported authentication webhook version {}, supported versions are \"v1\", \"v1beta1\"",
+    GoQuoted(.0)
 )]
 pub struct VersionError(String);
 

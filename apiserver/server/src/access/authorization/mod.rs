@@ -11,6 +11,7 @@ mod webhook;
 use std::{collections::HashSet, path::PathBuf, sync::Arc};
 
 use skiff_api::machinery::field::Errors;
+use skiff_api::machinery::quote::GoQuoted;
 use tokio_util::sync::CancellationToken;
 
 pub use config::AuthorizationWebhook;
@@ -57,17 +58,19 @@ pub enum Error {
     Invalid(Errors),
     #[error("{}", .0.join(", "))]
     Names(Vec<String>),
-    #[error("authorizer {name:?}: {error}")]
+    #[error("authorizer {name}: {error}", name = GoQuoted(.name))]
     Kubeconfig {
         name: String,
         error: KubeconfigError,
     },
     #[error(
-        "authorizer {0:?}: connectionInfo.type InClusterConfig is not supported: name a kubeconfig"
+        "authorizer {}: connectionInfo.type InClusterConfig is not supported: name a kubeconfig",
+        GoQuoted(.0)
     )]
     InCluster(String),
     #[error(
-        "unsupported webhook authorizer version {0:?}, supported versions are \"v1\", \"v1beta1\""
+        "unsupported webhook authorizer version {}, supported versions are \"v1\", \"v1beta1\"",
+        GoQuoted(.0)
     )]
     Version(String),
     #[error("authorizer type {0} is not allowed if it was not enabled at initial server startup")]

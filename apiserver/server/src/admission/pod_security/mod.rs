@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use serde_json::Value;
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::{field::Errors, meta::Meta, read::Read, status::Status};
 
 use self::{
@@ -107,8 +108,8 @@ impl Plugin for PodSecurity {
                 let found = violations(object, asked.enforce);
                 if !found.is_empty() {
                     return Err(attributes.forbidden(format_args!(
-                        "violates PodSecurity {:?}: {}",
-                        asked.enforce.to_string(),
+                        "violates PodSecurity {}: {}",
+                        GoQuoted(&asked.enforce.to_string()),
                         found.details()
                     )));
                 }
@@ -157,7 +158,12 @@ impl PodSecurity {
     /// What the namespace of a write asks.
     fn asked(&self, attributes: &Attributes<'_>) -> Result<Policy, Status> {
         let name = attributes.namespace;
-        let failed = || Status::internal(format!("failed to lookup namespace {name:?}"));
+        let failed = || {
+            Status::internal(format!(
+                "failed to lookup namespace {name}",
+                name = GoQuoted(&name)
+            ))
+        };
         let namespace = attributes
             .look_up("namespaces", "", name)
             .map_err(|_| failed())?
@@ -226,7 +232,8 @@ impl PodSecurity {
         let said = asked.said_by(namespace.at("metadata").map("labels"));
         let name = namespace.name();
         attributes.warn(format!(
-            "namespace {name:?} is exempt from Pod Security, and the policy ({said}) will be ignored"
+            "namespace {name} is exempt from Pod Security, and the policy ({said}) will be ignored",
+            name = GoQuoted(&name)
         ));
     }
 }
@@ -254,7 +261,10 @@ fn note(attributes: &Attributes<'_>, pod: &Value, asked: &Policy, enforced: bool
     let found = violations(pod, asked.audit);
     if !found.is_empty() {
         let (level, details) = (asked.audit.to_string(), found.details());
-        let said = format!("would violate PodSecurity {level:?}: {details}");
+        let said = format!(
+            "would violate PodSecurity {level}: {details}",
+            level = GoQuoted(&level)
+        );
         trail.note("pod-security.kubernetes.io/audit-violations", said);
     }
 }
@@ -263,8 +273,8 @@ fn warn(attributes: &Attributes<'_>, pod: &Value, asked: Asked) {
     let found = violations(pod, asked);
     if !found.is_empty() {
         attributes.warn(format!(
-            "would violate PodSecurity {:?}: {}",
-            asked.to_string(),
+            "would violate PodSecurity {}: {}",
+            GoQuoted(&asked.to_string()),
             found.details()
         ));
     }
@@ -316,8 +326,9 @@ fn existing(pods: &[Value], namespace: &str, asked: Asked) -> Vec<String> {
     }
     if !wrong.is_empty() {
         warnings.push(format!(
-            "existing pods in namespace {namespace:?} violate the new PodSecurity enforce level {:?}",
-            asked.to_string()
+            "existing pods in namespace {namespace} violate the new PodSecurity enforce level {}",
+            GoQuoted(&asked.to_string()),
+            namespace = GoQuoted(&namespace)
         ));
     }
     let mut lines: Vec<String> = wrong

@@ -4,6 +4,7 @@
 //! Follows `staging/src/k8s.io/apiserver/pkg/admission/plugin/policy/mutating/patch` and `.../cel/mutation`.
 
 use serde_json::{Map, Value as Json};
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::{
     kinds::Kind,
     machinery::{
@@ -125,7 +126,7 @@ fn places(value: &Value<'_>, expected: &str, wrong: &mut Vec<String>) {
     match value {
         Value::Struct(of) => {
             if *of.name != *expected {
-                wrong.push(format!("unexpected type name {:?}, expected {expected:?}, which matches field name path from root Object type", &*of.name));
+                wrong.push(format!("unexpected type name {}, expected {expected}, which matches field name path from root Object type", GoQuoted(&*of.name), expected = GoQuoted(&expected)));
             }
             for (name, value) in &of.fields {
                 places(value, &format!("{expected}.{name}"), wrong);

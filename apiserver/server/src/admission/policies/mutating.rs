@@ -4,6 +4,7 @@
 
 use async_trait::async_trait;
 use serde_json::Value as Json;
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::{
     cel::{
         RUNTIME_BUDGET,
@@ -252,7 +253,10 @@ fn told_of(policy: &str, binding: Option<&str>, why: &str) -> String {
         Some(binding) => {
             format!("policy '{policy}' with binding '{binding}' denied request: {why}")
         }
-        None => format!("policy {policy:?} denied request: {why}"),
+        None => format!(
+            "policy {policy} denied request: {why}",
+            policy = GoQuoted(&policy)
+        ),
     }
 }
 

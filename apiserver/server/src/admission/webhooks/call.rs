@@ -2,6 +2,7 @@
 //!
 //! Follows `callHook` and `callAttrMutatingHook` of `staging/src/k8s.io/apiserver/pkg/admission/plugin/webhook/{validating,mutating}/dispatcher.go`.
 
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::{names, status::Status};
 
 use super::{
@@ -28,8 +29,8 @@ pub async fn call(
         return Err(match hook.side_effects.as_str() {
             "" => CallError::SideEffects.into(),
             _ => Failure::Internal(Status::bad_request(format!(
-                "admission webhook {:?} does not support dry run",
-                hook.name
+                "admission webhook {} does not support dry run",
+                GoQuoted(&hook.name)
             ))),
         });
     }

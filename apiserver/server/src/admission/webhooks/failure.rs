@@ -2,6 +2,7 @@
 //!
 //! Follows `staging/src/k8s.io/apiserver/pkg/util/webhook/error.go` and the dispatchers of `staging/src/k8s.io/apiserver/pkg/admission/plugin/webhook`.
 
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::{patch::json::JsonPatchError, status::Status};
 
 use super::review::InvalidAnswer;
@@ -28,7 +29,7 @@ pub enum CallError {
     Invalid(#[from] InvalidAnswer),
     #[error("received undecodable patch in webhook response: {0}")]
     Patch(String),
-    #[error("unsupported patch type {0:?}")]
+    #[error("unsupported patch type {}", GoQuoted(.0))]
     PatchType(String),
 }
 

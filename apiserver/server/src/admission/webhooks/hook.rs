@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::{
     cel::admission::Compiler, meta::Meta, read::Read, selector::SelectorError, status::Status,
 };
@@ -69,7 +70,8 @@ impl Hook {
             return Ok(());
         }
         Err(Status::internal(format!(
-            "failed calling webhook {name:?}: {why}"
+            "failed calling webhook {name}: {why}",
+            name = GoQuoted(&name)
         )))
     }
 

@@ -3,6 +3,7 @@
 //! Follows `callAttrMutatingHook` of `staging/src/k8s.io/apiserver/pkg/admission/plugin/webhook/mutating/dispatcher.go`.
 
 use serde_json::Value;
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::{gojson, patch::json::JsonPatch, status::Status};
 
 use super::{
@@ -35,8 +36,8 @@ pub async fn apply(
     }
     let Some(object) = &view.object else {
         let why = format!(
-            "admission webhook {:?} attempted to modify the object, which is not supported for this operation",
-            hook.name
+            "admission webhook {} attempted to modify the object, which is not supported for this operation",
+            GoQuoted(&hook.name)
         );
         return Err(Failure::Internal(Status::internal(why)));
     };

@@ -9,6 +9,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::{
     read::Read,
     status::{Cause, Details, Status},
@@ -119,7 +120,7 @@ pub fn question(
 pub enum InvalidAnswer {
     #[error("webhook response was absent")]
     Absent,
-    #[error("expected response.uid={expected:?}, got {got:?}")]
+    #[error("expected response.uid={expected}, got {got}", expected = GoQuoted(.expected), got = GoQuoted(.got))]
     Uid { expected: String, got: String },
     #[error(
         "expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview, got {group_version}, Kind={kind}"
@@ -237,7 +238,10 @@ fn check_patch(
 
 /// The refusal of a webhook as its client is told.
 pub fn refusal(webhook: &str, status: &Value) -> Status {
-    let denied = format!("admission webhook {webhook:?} denied the request");
+    let denied = format!(
+        "admission webhook {webhook} denied the request",
+        webhook = GoQuoted(&webhook)
+    );
     let (message, reason) = (status.text("message"), status.text("reason"));
     let message = match (message, reason) {
         ("", "") => format!("{denied} without explanation"),

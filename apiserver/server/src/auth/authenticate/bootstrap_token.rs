@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use serde_json::Value;
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::{meta::Meta, read::Read, time};
 use subtle::ConstantTimeEq;
 
@@ -88,7 +89,8 @@ fn check(
     for group in extra.split(',').filter(|_| !extra.is_empty()) {
         if !is_group(group) {
             return Err(format!(
-                "has invalid value for key auth-extra-groups: bootstrap group {group:?} is invalid."
+                "has invalid value for key auth-extra-groups: bootstrap group {group} is invalid.",
+                group = GoQuoted(&group)
             )
             .into());
         }

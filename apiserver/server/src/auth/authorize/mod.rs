@@ -19,7 +19,7 @@ use std::{collections::HashSet, str::FromStr, sync::Arc};
 use arc_swap::ArcSwap;
 pub use forbidden::forbidden;
 use futures::FutureExt;
-use skiff_api::machinery::field::go_quoted as quote;
+use skiff_api::machinery::quote::go_quote as quote;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::{

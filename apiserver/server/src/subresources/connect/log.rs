@@ -20,6 +20,7 @@ use futures::StreamExt;
 use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::{
     kinds::Kind,
     machinery::{
@@ -190,7 +191,7 @@ fn refusal(status: StatusCode, text: &str, name: &str) -> Status {
         503 => ("ServiceUnavailable", "the server is currently unable to handle the request".to_owned()),
         504 => ("Timeout", "the server was unable to return a response in the time allotted, but may still be processing the request".to_owned()),
         429 => ("TooManyRequests", "the server has received too many requests and has asked us to try again later".to_owned()),
-        code if code >= 500 => ("InternalError", format!("an error on the server ({text:?}) has prevented the request from succeeding")),
+        code if code >= 500 => ("InternalError", format!("an error on the server ({text}) has prevented the request from succeeding", text = GoQuoted(&text))),
         code => ("", format!("the server responded with the status code {code} but did not return more information")),
     };
     let mut status = Status::new(code, reason, format!("{message} ( pods/log {name})"));

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 
 use rand::RngExt;
 use serde_json::Value;
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::read::Read;
 use skiff_api::{
     kinds::{Kind, Proxied},
@@ -26,8 +27,13 @@ pub async fn location(
     proxied: Proxied,
 ) -> Result<Location, Status> {
     let id = ctx.info.name_in_path();
-    let (scheme, name, port) = split_id(id)
-        .ok_or_else(|| Status::bad_request(format!("invalid {} request {id:?}", kind.singular)))?;
+    let (scheme, name, port) = split_id(id).ok_or_else(|| {
+        Status::bad_request(format!(
+            "invalid {} request {id}",
+            kind.singular,
+            id = GoQuoted(&id)
+        ))
+    })?;
     let path = location::subpath(&ctx.info);
     match proxied {
         Proxied::Node => node_location(ctx, scheme, name, port, path).await,
@@ -148,7 +154,8 @@ fn service_location(
             .find(|port| port.int_ptr("port") == Some(number));
         let found = found.ok_or_else(|| {
             Status::unavailable(format!(
-                "no service port {number} found for service {name:?}"
+                "no service port {number} found for service {name}",
+                name = GoQuoted(&name)
             ))
         })?;
         port_name = found.text("name").to_owned();
@@ -164,12 +171,18 @@ fn service_location(
     let subsets = endpoints.list("subsets");
     if subsets.is_empty() {
         return Err(Status::unavailable(format!(
-            "no endpoints available for service {name:?}"
+            "no endpoints available for service {name}",
+            name = GoQuoted(&name)
         )));
     }
     let (ip, port) = from_any(subsets)
         .find_map(|subset| endpoint(ctx, subset, &port_name))
-        .ok_or_else(|| Status::unavailable(format!("no endpoints available for service {id:?}")))?;
+        .ok_or_else(|| {
+            Status::unavailable(format!(
+                "no endpoints available for service {id}",
+                id = GoQuoted(&id)
+            ))
+        })?;
     Ok(Location {
         scheme,
         host: ip.to_string(),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use bytes::Bytes;
 use serde_json::Value;
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::{
     kinds::Kind,
     machinery::{
@@ -162,12 +163,9 @@ impl Patch<'_> {
             PatchType::Json => {
                 let patch = patch::json::JsonPatch::decode(&document, validate)
                     .map_err(|error| Status::bad_request(error.to_string()))?;
-                remarks.extend(
-                    patch
-                        .unknown
-                        .iter()
-                        .map(|path| format!("json patch unknown field {path:?}")),
-                );
+                remarks.extend(patch.unknown.iter().map(|path| {
+                    format!("json patch unknown field {path}", path = GoQuoted(&path))
+                }));
                 // upstream keeps to itself which operation failed
                 patch.apply(&mut new).map_err(|_| {
                     let mut status = Status::new(

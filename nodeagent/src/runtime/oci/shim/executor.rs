@@ -25,6 +25,7 @@ use crate::{
     outcome::nobody_may_wait,
     runtime::oci::{program::DEFAULT_PATH, seccomp, state::ProcessRights},
 };
+use skiff_api::machinery::quote::GoQuoted;
 
 /// Why the process does not become the program, as its container's status says it.
 #[derive(thiserror::Error, Debug)]
@@ -35,15 +36,15 @@ enum Failure {
     Seccomp(#[from] seccomp::NotInstalled),
     #[error("no command specified")]
     NoCommand,
-    #[error("exec {0:?}: invalid argument")]
+    #[error("exec {}: invalid argument", GoQuoted(.0))]
     Argument(String),
     #[error("exec {}: {}", .path.display(), words(*.errno))]
     Exec { path: PathBuf, errno: Errno },
-    #[error("exec: {0:?}: stat {0}: no such file or directory")]
+    #[error("exec: {quoted}: stat {0}: no such file or directory", quoted = GoQuoted(.0))]
     NoFile(String),
-    #[error("exec: {name:?}: {}", words(*.errno))]
+    #[error("exec: {name}: {}", words(*.errno), name = GoQuoted(.name))]
     NotExecutable { name: String, errno: Errno },
-    #[error("exec: {0:?}: executable file not found in $PATH")]
+    #[error("exec: {}: executable file not found in $PATH", GoQuoted(.0))]
     NotInPath(String),
 }
 

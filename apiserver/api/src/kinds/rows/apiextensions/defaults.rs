@@ -6,6 +6,7 @@ use std::cell::LazyCell;
 
 use super::keywords;
 use crate::kinds::{definition::rules::Rules, prelude::*};
+use crate::machinery::quote::GoQuoted;
 use crate::machinery::{
     cel,
     field::{Error, Kind},
@@ -58,7 +59,10 @@ fn unknown_types(schema: &mut Value, path: &Path, errors: &mut Errors) {
                 kind: Kind::TypeInvalid,
                 field: path.child("default").to_string(),
                 value: Some(found.into()),
-                detail: format!(" in body must be of type {kind}: {found:?}"),
+                detail: format!(
+                    " in body must be of type {kind}: {found}",
+                    found = GoQuoted(&found)
+                ),
             });
         }
     }

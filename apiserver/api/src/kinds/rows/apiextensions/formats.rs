@@ -4,17 +4,15 @@
 
 use super::{hub::Spec, options::has};
 use crate::kinds::prelude::*;
-use crate::machinery::{
-    field::go_quoted,
-    structural::{formats::is_recognized, node::Kind},
-};
+use crate::machinery::quote::go_quote;
+use crate::machinery::structural::{formats::is_recognized, node::Kind};
 
 /// Warnings of the formats that a definition brings, but for those that the one before it had.
 pub fn warnings(new: &Value, old: Option<&Value>) -> Warnings {
     let before = old.map_or_else(Vec::new, |old| unknown(&Spec::of(old)));
     let now = unknown(&Spec::of(new)).into_iter();
     now.filter(|format| !before.contains(format))
-        .map(|format| format!("unrecognized format {}", go_quoted(&format)))
+        .map(|format| format!("unrecognized format {}", go_quote(&format)))
         .collect()
 }
 

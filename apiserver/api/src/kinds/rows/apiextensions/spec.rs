@@ -10,6 +10,7 @@ use super::{
     schema, selectable,
 };
 use crate::kinds::prelude::*;
+use crate::machinery::quote::is_printable;
 
 /// A new one.
 pub fn validate(definition: &Value) -> Errors {
@@ -302,16 +303,9 @@ fn deprecation(version: &Value, path: &Path, errors: &mut Errors) {
     if warning.is_empty() {
         errors.invalid(path, warning, "must not be an empty string");
     }
-    if let Some((at, _)) = warning.char_indices().find(|(_, c)| !is_printed(*c)) {
+    if let Some((at, _)) = warning.char_indices().find(|(_, c)| !is_printable(*c)) {
         errors.invalid(path, warning, format!("must only contain printable UTF-8 characters; non-printable character found at index {at}"));
     }
-}
-
-/// Whether a character shows, as Go tells it: `escape_debug` leaves such ones alone where they do not come first.
-fn is_printed(c: char) -> bool {
-    let mut text = String::from("a");
-    text.push(c);
-    matches!(c, '"' | '\'' | '\\') || text.escape_debug().eq(text.chars())
 }
 
 #[cfg(test)]
@@ -409,7 +403,7 @@ mod tests {
             ("", "w: Invalid value: \"\": must not be an empty string"),
             (
                 "a\u{a0}b",
-                "w: Invalid value: \"a\u{a0}b\": must only contain printable UTF-8 characters; non-printable character found at index 1",
+                "w: Invalid value: \"a\\u00a0b\": must only contain printable UTF-8 characters; non-printable character found at index 1",
             ),
         ] {
             let version = json!({"deprecated": true, "deprecationWarning": warning});

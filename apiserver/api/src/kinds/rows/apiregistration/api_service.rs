@@ -4,6 +4,7 @@
 //! `staging/src/k8s.io/kube-aggregator/pkg/registry/apiservice/strategy.go`.
 
 use crate::kinds::prelude::*;
+use crate::machinery::quote::GoQuoted;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults,
@@ -75,7 +76,10 @@ fn name(meta: &Value, wanted: &str, errors: &mut Errors) {
             errors.invalid(
                 &Path::new("metadata").child(field),
                 given,
-                format!("must be `spec.version+\".\"+spec.group`: {wanted:?}"),
+                format!(
+                    "must be `spec.version+\".\"+spec.group`: {wanted}",
+                    wanted = GoQuoted(&wanted)
+                ),
             );
         }
     }

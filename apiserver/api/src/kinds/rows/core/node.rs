@@ -10,6 +10,7 @@ use crate::kinds::validation::pod::resources::{amount, quantity};
 use crate::kinds::validation::pod::tolerations::EFFECTS;
 use crate::machinery::meta::child_mut;
 use crate::machinery::names::ip;
+use crate::machinery::quote::GoQuoted;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults,
@@ -154,7 +155,8 @@ fn features(status: &Value, errors: &mut Errors) {
                 &path.index(index),
                 *feature,
                 format!(
-                    "invalid feature name {feature:?}: must be no more than {LONGEST} characters"
+                    "invalid feature name {feature}: must be no more than {LONGEST} characters",
+                    feature = GoQuoted(&feature)
                 ),
             );
         } else if !is_feature(feature) {
@@ -162,7 +164,10 @@ fn features(status: &Value, errors: &mut Errors) {
             errors.invalid(
                 &path.index(index),
                 *feature,
-                format!("invalid feature name {feature:?}: {shape}"),
+                format!(
+                    "invalid feature name {feature}: {shape}",
+                    feature = GoQuoted(&feature)
+                ),
             );
         }
         match list.get(index + 1) {

@@ -87,7 +87,7 @@ fn uuid(text: &str) -> Result<(), Problem> {
         45 => {
             return Err(problem!(
                 "invalid urn prefix: {}",
-                crate::machinery::field::go_quoted(&String::from_utf8_lossy(&bytes[..9]))
+                crate::machinery::quote::go_quote(&String::from_utf8_lossy(&bytes[..9]))
             ));
         }
         38 if bytes[0] == b'{' && bytes[37] == b'}' => &bytes[1..37],

@@ -6,7 +6,7 @@
 use super::{Options, containers, tolerations};
 use crate::kinds::prelude::*;
 use crate::kinds::validation::checks::descending_path;
-use crate::machinery::field::go_quoted;
+use crate::machinery::quote::go_quote;
 
 pub const MIRROR: &str = "kubernetes.io/config.mirror";
 const TOLERATIONS: &str = "scheduler.alpha.kubernetes.io/tolerations";
@@ -77,7 +77,7 @@ pub fn validate(
             errors.invalid(
                 &at,
                 profile,
-                format!("invalid AppArmor profile name: {}", go_quoted(profile)),
+                format!("invalid AppArmor profile name: {}", go_quote(profile)),
             );
         }
     }

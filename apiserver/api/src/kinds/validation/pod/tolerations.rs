@@ -5,7 +5,7 @@
 use super::Options;
 use crate::kinds::prelude::*;
 use crate::kinds::validation::checks::{one_of, qualified_name, unsupported};
-use crate::machinery::field::go_quoted;
+use crate::machinery::quote::go_quote;
 
 pub const EFFECTS: &[&str] = &["NoSchedule", "PreferNoSchedule", "NoExecute"];
 
@@ -82,7 +82,7 @@ fn number(value: &str, path: &Path, errors: &mut Errors) {
         errors.invalid(
             path,
             value,
-            format!("strconv.ParseInt: parsing {}: {why}", go_quoted(value)),
+            format!("strconv.ParseInt: parsing {}: {why}", go_quote(value)),
         );
     }
 }

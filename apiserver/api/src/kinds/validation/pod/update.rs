@@ -7,7 +7,7 @@ use super::{MIRROR, Options, annotations, pod_and_spec, tolerations};
 use crate::kinds::prelude::*;
 use crate::kinds::validation::checks::{invalid_shown, range};
 use crate::kinds::validation::diff;
-use crate::machinery::field::go_quoted;
+use crate::machinery::quote::go_quote;
 
 const UPDATABLE: &str = "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 
@@ -291,7 +291,7 @@ pub fn ephemeral_containers(new: &Value, old: &Value) -> Errors {
                 &path,
                 format!(
                     "existing ephemeral containers {} may not be removed\n",
-                    go_quoted(name)
+                    go_quote(name)
                 ),
             ),
             Some(container) if container != had => {
@@ -301,7 +301,7 @@ pub fn ephemeral_containers(new: &Value, old: &Value) -> Errors {
                     &path,
                     format!(
                         "existing ephemeral containers {} may not be changed\n{difference}",
-                        go_quoted(name)
+                        go_quote(name)
                     ),
                 );
             }

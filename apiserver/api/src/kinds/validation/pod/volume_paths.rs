@@ -3,7 +3,7 @@
 //! Invariant: a path overlaps another that it equals, holds or stands in.
 
 use crate::kinds::prelude::*;
-use crate::machinery::field::go_quoted;
+use crate::machinery::quote::go_quote;
 
 /// A path and where it comes from.
 struct Placed<'v> {
@@ -13,7 +13,7 @@ struct Placed<'v> {
 
 impl std::fmt::Display for Placed<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&go_quoted(self.path))?;
+        f.write_str(&go_quote(self.path))?;
         if self.source.is_empty() {
             Ok(())
         } else {
@@ -24,7 +24,7 @@ impl std::fmt::Display for Placed<'_> {
 
 pub fn overlaps(volumes: &[Value], out: &mut Warnings) {
     for volume in volumes {
-        let name = go_quoted(volume.text("name"));
+        let name = go_quote(volume.text("name"));
         for (kind, word, named) in [
             ("configMap", "ConfigMap", "name"),
             ("secret", "Secret", "secretName"),
@@ -36,7 +36,7 @@ pub fn overlaps(volumes: &[Value], out: &mut Warnings) {
             let what = if named.is_empty() {
                 word.to_string()
             } else {
-                format!("{word} {}", go_quoted(source.text(named)))
+                format!("{word} {}", go_quote(source.text(named)))
             };
             let mut seen = Vec::new();
             for path in source.list("items").iter().map(|item| item.text("path")) {
@@ -81,7 +81,7 @@ fn files(source: &Value) -> Vec<(&str, String)> {
         let from = if kind == "downwardAPI" {
             word.to_string()
         } else {
-            format!("{word} {}", go_quoted(of.text("name")))
+            format!("{word} {}", go_quote(of.text("name")))
         };
         if of.some("items").is_some() {
             return of

@@ -5,8 +5,8 @@
 use super::resources::quantity;
 use super::{APPARMOR, SECCOMP_CONTAINER, SECCOMP_POD, all_containers, volume_paths};
 use crate::kinds::prelude::*;
-use crate::machinery::field::go_quoted;
 use crate::machinery::names::ip;
+use crate::machinery::quote::go_quote;
 
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
@@ -302,7 +302,7 @@ fn doubles(spec: &Value, path: &Path, out: &mut Warnings) {
                 out.push(format!(
                     "{}: duplicate {word} {}",
                     path.child(list).index(index).child(field),
-                    go_quoted(value)
+                    go_quote(value)
                 ));
             }
         }
@@ -379,7 +379,7 @@ fn container(
             out.push(format!(
                 "{}: hides previous definition of {}, which may be dropped when using apply",
                 path.child("env").index(index),
-                go_quoted(name)
+                go_quote(name)
             ));
         }
     }
@@ -435,7 +435,7 @@ fn ports(spec: &Value, path: &Path, out: &mut Warnings) {
             Some((_, first)) => {
                 out.push(format!(
                     "{place}: duplicate port name {} with {first}, services and probes that select ports by name will use {first}",
-                    go_quoted(name)
+                    go_quote(name)
                 ));
             }
             None => named.push((name, place)),
@@ -500,12 +500,12 @@ pub fn address(value: &str, path: &Path, out: &mut Warnings) {
     if mapped || value.parse::<std::net::IpAddr>().is_err() {
         out.push(format!(
             "{path}: non-standard IP address {} is invalid: use \"{address}\"",
-            go_quoted(value)
+            go_quote(value)
         ));
     } else if address.is_ipv6() && address.to_string() != value {
         out.push(format!(
             "{path}: IPv6 address {} should be in RFC 5952 canonical format (\"{address}\")",
-            go_quoted(value)
+            go_quote(value)
         ));
     }
 }

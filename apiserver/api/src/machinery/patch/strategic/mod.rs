@@ -16,6 +16,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 
 use super::go::{GoValue, go_type};
+use crate::machinery::quote::GoQuoted;
 use crate::machinery::schema::{Field, Node, Shape};
 use crate::machinery::status::{Details, Status};
 
@@ -161,7 +162,8 @@ fn lookup<'a>(schema: Node<'a>, key: &str) -> Result<Meta<'a>, StrategicError> {
     let node = schema.as_type().and_then(|_| schema.child(key));
     let (Some(node), Some(field)) = (node, node.and_then(|n| n.field())) else {
         return Err(StrategicError::Schema(format!(
-            "unable to find api field in struct {name} for the json field {key:?}"
+            "unable to find api field in struct {name} for the json field {key}",
+            key = GoQuoted(&key)
         )));
     };
     Ok(meta(node, field))

@@ -14,10 +14,8 @@ use super::{
     Run,
     fault::{Fault, Place},
 };
-use crate::machinery::{
-    field::go_quoted,
-    structural::node::{Checks, Node},
-};
+use crate::machinery::quote::go_quote;
+use crate::machinery::structural::node::{Checks, Node};
 
 impl<'s> Run<'s> {
     /// Runs `check` without telling; whether nothing failed, and its answer.
@@ -46,7 +44,7 @@ impl<'s> Run<'s> {
             if fits {
                 self.fail(|| {
                     Fault::of_whole(place, |name| {
-                        format!("{} must not validate the schema (not)", go_quoted(name))
+                        format!("{} must not validate the schema (not)", go_quote(name))
                     })
                 });
             }
@@ -65,7 +63,7 @@ impl<'s> Run<'s> {
             Fault::of_whole(place, |name| {
                 format!(
                     "{} must validate at least one schema (anyOf)",
-                    go_quoted(name)
+                    go_quote(name)
                 )
             })
         });
@@ -93,7 +91,7 @@ impl<'s> Run<'s> {
                 };
                 format!(
                     "{} must validate one and only one schema (oneOf). {found}",
-                    go_quoted(name)
+                    go_quote(name)
                 )
             })
         });
@@ -137,7 +135,7 @@ impl<'s> Run<'s> {
                     let none = if fitting == 0 { ". None validated" } else { "" };
                     format!(
                         "{} must validate all the schemas (allOf){none}",
-                        go_quoted(name)
+                        go_quote(name)
                     )
                 })
             });

@@ -7,8 +7,9 @@ use std::{borrow::Cow, collections::HashSet};
 
 use serde_json::Value;
 
+use crate::machinery::quote::go_quote;
 use crate::machinery::{
-    field::{Error, Errors, Kind, Path, go_quoted},
+    field::{Error, Errors, Kind, Path},
     patch::go::GoList,
     schema::to_json,
 };
@@ -102,7 +103,7 @@ impl<'s> Fault<'s> {
         Fault::new(place, |name| Said::Type {
             message: format!(
                 "{name} in body must be of type {expected}: {}",
-                go_quoted(found)
+                go_quote(found)
             ),
             found: found.into(),
         })

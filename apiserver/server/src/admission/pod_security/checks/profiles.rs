@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
+use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::read::Read;
 
 use super::pod::{Outcome, Pod, context, fault, plural, quoted, setters, those};
@@ -41,7 +42,7 @@ pub(super) fn app_armor(pod: Pod<'_>) -> Outcome {
                     || *value == "runtime/default"
                     || value.starts_with("localhost/"))
         })
-        .map(|(name, value)| format!("{name}={value:?}"))
+        .map(|(name, value)| format!("{name}={value}", value = GoQuoted(&value)))
         .collect();
     if !annotations.is_empty() {
         who.push(plural("annotation", "annotations", annotations.len()).into());
@@ -136,7 +137,7 @@ fn seccomp_annotations(pod: Pod<'_>) -> Outcome {
             !(matches!(*value, "runtime/default" | "docker/default")
                 || value.starts_with("localhost/"))
         })
-        .map(|(name, value)| format!("{name}={value:?}"))
+        .map(|(name, value)| format!("{name}={value}", value = GoQuoted(&value)))
         .collect();
     if bad.is_empty() {
         return None;

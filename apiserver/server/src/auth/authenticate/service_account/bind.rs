@@ -4,7 +4,8 @@
 //! Follows `pkg/registry/core/serviceaccount/storage/token.go`.
 
 use serde_json::{Value, json};
-use skiff_api::machinery::{field::go_quoted, meta::Meta, read::Read, status::Status};
+use skiff_api::machinery::quote::go_quote;
+use skiff_api::machinery::{meta::Meta, read::Read, status::Status};
 
 use crate::auth::Objects;
 
@@ -53,7 +54,7 @@ impl BoundTo {
             if spec["serviceAccountName"] != account {
                 let why = format!(
                     "cannot bind token for serviceaccount {} to pod running with different serviceaccount name.",
-                    go_quoted(account)
+                    go_quote(account)
                 );
                 return Err(Status::bad_request(why));
             }

@@ -13,9 +13,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use parking_lot::Mutex;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use skiff_api::machinery::{
-    clock::SharedClock, field::go_quoted, meta::Meta, read::Read, status::Status, time,
-};
+use skiff_api::machinery::quote::go_quote;
+use skiff_api::machinery::{clock::SharedClock, meta::Meta, read::Read, status::Status, time};
 use skiff_storage::Object;
 use subtle::ConstantTimeEq;
 
@@ -412,7 +411,7 @@ impl Verifier {
 
 fn parse(object: &Object) -> Result<Value, Unauthorized> {
     serde_json::from_slice(&object.bytes.read())
-        .map_err(|error| format!("cannot read {}: {error}", go_quoted(&object.key.name)).into())
+        .map_err(|error| format!("cannot read {}: {error}", go_quote(&object.key.name)).into())
 }
 
 /// From what the server keeps beside the object, or from the object where it keeps nothing.

@@ -3,6 +3,7 @@
 //! Invariant: intervals rise and lie below the number of completions.
 
 use crate::machinery::problem::{Problem, problem};
+use crate::machinery::quote::GoQuoted;
 /// One interval, both ends in it.
 type Interval = (i64, i64);
 
@@ -10,15 +11,19 @@ fn interval(text: &str, completions: i64) -> Result<Interval, Problem> {
     let parts: Vec<&str> = text.split('-').collect();
     if parts.len() > 2 {
         return Err(problem!(
-            "the fragment {text:?} violates the requirement that an index interval can have at most two parts separated by '-'"
+            "the fragment {text} violates the requirement that an index interval can have at most two parts separated by '-'",
+            text = GoQuoted(&text)
         ));
     }
     let index = |text: &str| -> Result<i64, Problem> {
-        let number: i64 = text
-            .parse()
-            .map_err(|_| problem!("cannot convert string to integer for index: {text:?}"))?;
+        let number: i64 = text.parse().map_err(|_| {
+            problem!(
+                "cannot convert string to integer for index: {text}",
+                text = GoQuoted(&text)
+            )
+        })?;
         if number >= completions {
-            Err(problem!("too large index: {text:?}"))
+            Err(problem!("too large index: {text}", text = GoQuoted(&text)))
         } else {
             Ok(number)
         }

@@ -6,6 +6,7 @@
 mod request;
 
 use crate::kinds::prelude::*;
+use crate::machinery::quote::GoQuoted;
 
 const DECISIONS: [&str; 2] = ["Approved", "Denied"];
 
@@ -124,7 +125,10 @@ fn validate_update(new: &Value, old: &Value, open: &[&str]) -> Errors {
         if has.len() < had.len() {
             errors.forbidden(
                 &path,
-                format!("updates may not remove a condition of type {type_:?}"),
+                format!(
+                    "updates may not remove a condition of type {type_}",
+                    type_ = GoQuoted(&type_)
+                ),
             );
         }
     }
@@ -133,12 +137,18 @@ fn validate_update(new: &Value, old: &Value, open: &[&str]) -> Errors {
         if has.len() > had.len() {
             errors.forbidden(
                 &path,
-                format!("updates may not add a condition of type {type_:?}"),
+                format!(
+                    "updates may not add a condition of type {type_}",
+                    type_ = GoQuoted(&type_)
+                ),
             );
         } else if has.len() == had.len() && has != had {
             errors.forbidden(
                 &path,
-                format!("updates may not modify a condition of type {type_:?}"),
+                format!(
+                    "updates may not modify a condition of type {type_}",
+                    type_ = GoQuoted(&type_)
+                ),
             );
         }
     }

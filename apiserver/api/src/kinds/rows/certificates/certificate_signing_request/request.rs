@@ -9,7 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 
 use crate::kinds::prelude::*;
 use crate::kinds::validation::{checks::one_of, pem};
-use crate::machinery::field::go_quoted;
+use crate::machinery::quote::{GoQuoted, go_quote};
 
 const USAGES: [&str; 23] = [
     "any",
@@ -122,7 +122,7 @@ fn certificate(encoded: &str) -> Option<String> {
     let (mut rest, mut blocks) = (&*text, 0);
     while let Some(block) = pem::next(rest) {
         if block.kind != "CERTIFICATE" {
-            let kind = go_quoted(block.kind);
+            let kind = go_quote(block.kind);
             return Some(format!(
                 "only CERTIFICATE PEM blocks are allowed, found {kind}"
             ));
@@ -168,7 +168,11 @@ fn signer_name(name: &str, path: &Path, errors: &mut Errors) {
             .find(|(_, said)| !said.is_empty())
         {
             said.iter().for_each(|said| {
-                errors.invalid(path, part, format!("validating label {label:?}: {said}"))
+                errors.invalid(
+                    path,
+                    part,
+                    format!("validating label {label}: {said}", label = GoQuoted(&label)),
+                )
             });
         }
         if index == 0 && !domain.contains('.') {

@@ -12,7 +12,7 @@ use crate::kinds::rows::resource::{names, sets};
 use crate::kinds::validation::checks::{dns_label, immutable, invalid_shown, subdomain};
 use crate::kinds::validation::pod::affinity::node_selector;
 use crate::kinds::validation::pod::volume_remote::csi_driver_name;
-use crate::machinery::field::go_quoted;
+use crate::machinery::quote::go_quote;
 
 pub const STRATEGY: Strategy = Strategy {
     prepare_for_create: |slice| drop_disabled(slice, None),
@@ -232,7 +232,7 @@ fn driver_warning(driver: &str) -> Warnings {
     let said = || {
         format!(
             "spec.driver: driver names should be lowercase; {} contains uppercase characters",
-            go_quoted(driver)
+            go_quote(driver)
         )
     };
     (driver != driver.to_lowercase())
