@@ -307,20 +307,21 @@ impl Schema {
         let (group, version) = api_version
             .rsplit_once('/')
             .unwrap_or(("core", api_version));
-        // tables and metadata alone are the same types in both versions
-        let version = match (group, version) {
-            ("meta.k8s.io", "v1beta1") => "v1",
-            _ => version,
-        };
         let package = group.split('.').next().unwrap_or(group);
         // what all groups share is of the legacy group, too
         let shared = || {
             self.get(&format!("meta.{version}.{kind}"))
                 .filter(|_| package == "core")
         };
+        // tables, and the metadata of one object, are the same types in both versions
+        let newer = || {
+            self.get(&format!("meta.v1.{kind}"))
+                .filter(|_| (group, version) == ("meta.k8s.io", "v1beta1"))
+        };
         let known = self
             .get(&format!("{package}.{version}.{kind}"))
-            .or_else(shared);
+            .or_else(shared)
+            .or_else(newer);
         known.filter(|node| {
             node.as_type()
                 .is_some_and(|t| t.position("kind") == Some(0))
