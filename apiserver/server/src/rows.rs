@@ -5,14 +5,11 @@
 //! goes there.
 //! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/handlers/response.go` (asTable).
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
-use serde::{
-    Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, Visitor},
-};
-use serde_json::{Map, Value, value::RawValue};
+use serde::de::Error as _;
+use serde_json::{Value, value::RawValue};
 use skiff_api::{
     kinds::Kind,
     machinery::{
@@ -32,72 +29,26 @@ use crate::{
 /// The fields of a condition of a row, in their order.
 const CONDITION: [&str; 4] = ["type", "status", "reason", "message"];
 
-/// Of an object what a row shows: its metadata as it is kept, and the object as cells read it.
-struct Shown<'a> {
-    metadata: &'a RawValue,
-    value: Value,
+/// Fields as they are written.
+type Fields<'a> = BTreeMap<&'a str, &'a RawValue>;
+
+fn read(fields: Fields<'_>) -> serde_json::Result<Value> {
+    let read = |(name, raw): (&str, &RawValue)| {
+        serde_json::from_str(raw.get()).map(|value: Value| (name.to_owned(), value))
+    };
+    fields.into_iter().map(read).collect()
 }
 
-impl<'de> Deserialize<'de> for Shown<'de> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Fields;
-        impl<'de> Visitor<'de> for Fields {
-            type Value = Shown<'de>;
-
-            fn expecting(&self, to: &mut fmt::Formatter) -> fmt::Result {
-                to.write_str("an object with metadata")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Shown<'de>, A::Error> {
-                use serde::de::Error;
-                let (mut metadata, mut value) = (None, Map::new());
-                while let Some(key) = map.next_key::<&str>()? {
-                    if key == "metadata" {
-                        let raw: &RawValue = map.next_value()?;
-                        let Read(read) = serde_json::from_str(raw.get()).map_err(Error::custom)?;
-                        value.insert(key.into(), read);
-                        metadata = Some(raw);
-                    } else {
-                        value.insert(key.into(), map.next_value()?);
-                    }
-                }
-                Ok(Shown {
-                    metadata: metadata.ok_or_else(|| Error::missing_field("metadata"))?,
-                    value: value.into(),
-                })
-            }
-        }
-        from.deserialize_map(Fields)
-    }
-}
-
-/// Metadata without what managers own, which no cell shows and which is most of it.
-struct Read(Value);
-
-impl<'de> Deserialize<'de> for Read {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Fields;
-        impl<'de> Visitor<'de> for Fields {
-            type Value = Read;
-
-            fn expecting(&self, to: &mut fmt::Formatter) -> fmt::Result {
-                to.write_str("metadata")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Read, A::Error> {
-                let mut value = Map::new();
-                while let Some(key) = map.next_key::<&str>()? {
-                    if key == "managedFields" {
-                        map.next_value::<IgnoredAny>()?;
-                    } else {
-                        value.insert(key.into(), map.next_value()?);
-                    }
-                }
-                Ok(Read(value.into()))
-            }
-        }
-        from.deserialize_map(Fields)
-    }
+/// The metadata of an object as it is kept, and the object as cells read it: without what managers own, which is most of it and which none shows.
+fn shown(bytes: &[u8]) -> serde_json::Result<(&RawValue, Value)> {
+    let mut fields: Fields = serde_json::from_slice(bytes)?;
+    let metadata = fields.remove("metadata");
+    let metadata = metadata.ok_or_else(|| serde_json::Error::missing_field("metadata"))?;
+    let mut own: Fields = serde_json::from_str(metadata.get())?;
+    own.remove("managedFields");
+    let mut value = read(fields)?;
+    value["metadata"] = read(own)?;
+    Ok((metadata, value))
 }
 
 /// Whether the rows of these objects can be written from their bytes, in the form that is asked for.
@@ -138,13 +89,15 @@ pub fn written(
         return Err(Status::internal("a table does not end with its rows"));
     }
     out.truncate(out.len() - end.len());
+    let head = format!(
+        ",\"object\":{{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/{version}\",\"metadata\":"
+    );
     for (nth, object) in objects.iter().enumerate() {
         if let Some(why) = object.sealed() {
             return Err(Status::internal(why));
         }
         let bytes = object.bytes.read();
-        let Shown { metadata, value } =
-            serde_json::from_slice(&bytes).map_err(|why| stored::unreadable(object, &why))?;
+        let (metadata, value) = shown(&bytes).map_err(|why| stored::unreadable(object, &why))?;
         let cells = look.printer.cells(&value, now).into();
         let conditions = (look.conditions)(&value);
         if nth > 0 {
@@ -156,9 +109,6 @@ pub fn written(
             out.extend_from_slice(b",\"conditions\":");
             out.append(&mut to_ordered_json(&conditions.into(), &CONDITION, false));
         }
-        let head = format!(
-            ",\"object\":{{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/{version}\",\"metadata\":"
-        );
         out.extend_from_slice(head.as_bytes());
         out.extend_from_slice(metadata.get().as_bytes());
         out.extend_from_slice(b"}}");

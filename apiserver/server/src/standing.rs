@@ -24,14 +24,45 @@ const TRACKING: Duration = Duration::from_secs(30 * 60);
 type Done<'a> = BoxFuture<'a, Result<(), Status>>;
 
 /// What is looked after, and how often.
-struct Step {
+pub struct Step {
+    /// The check that tells whether it is.
+    pub hook: &'static str,
     what: &'static str,
     every: Duration,
     work: Box<dyn for<'a> Fn(&'a Own) -> Done<'a> + Send + Sync>,
 }
 
+/// All that is looked after by the clock; `advertised` is where the service `kubernetes` leads.
+pub fn steps(advertised: Vec<SocketAddr>) -> [Step; 3] {
+    let advertised: Arc<[SocketAddr]> = advertised.into();
+    [
+        Step {
+            hook: "poststarthook/bootstrap-controller",
+            what: "the service kubernetes",
+            every: KUBERNETES,
+            work: Box::new(move |own| {
+                let advertised = advertised.clone();
+                Box::pin(async move { bootstrap::kubernetes_service(own, &advertised).await })
+            }),
+        },
+        Step {
+            hook: "poststarthook/start-system-namespaces-controller",
+            what: "the system's namespaces",
+            every: NAMESPACES,
+            work: Box::new(|own| Box::pin(bootstrap::namespaces(own))),
+        },
+        Step {
+            hook: "poststarthook/start-legacy-token-tracking-controller",
+            what: "the tracking of old tokens",
+            every: TRACKING,
+            work: Box::new(|own| Box::pin(legacy_tokens::track(own))),
+        },
+    ]
+}
+
 impl Step {
-    async fn run(self, writer: Arc<Writer>, stopping: CancellationToken) {
+    /// Does it again and again, until `stopping`.
+    pub async fn run(self, writer: Arc<Writer>, stopping: CancellationToken) {
         loop {
             tokio::select! {
                 () = writer.core.clock.sleep(self.every) => {}
@@ -46,50 +77,6 @@ fn tell(what: &str, done: Result<(), Status>) {
     if let Err(status) = done {
         tracing::error!("cannot look after {what}: {}", status.message);
     }
-}
-
-/// Keeps the service `kubernetes` and where it leads, until `stopping`.
-pub fn kubernetes(
-    writer: Arc<Writer>,
-    advertised: Vec<SocketAddr>,
-    stopping: CancellationToken,
-) -> impl Future<Output = ()> + Send {
-    let advertised: Arc<[SocketAddr]> = advertised.into();
-    let step = Step {
-        what: "the service kubernetes",
-        every: KUBERNETES,
-        work: Box::new(move |own| {
-            let advertised = advertised.clone();
-            Box::pin(async move { bootstrap::kubernetes_service(own, &advertised).await })
-        }),
-    };
-    step.run(writer, stopping)
-}
-
-/// Keeps the system's namespaces.
-pub fn namespaces(
-    writer: Arc<Writer>,
-    stopping: CancellationToken,
-) -> impl Future<Output = ()> + Send {
-    let step = Step {
-        what: "the system's namespaces",
-        every: NAMESPACES,
-        work: Box::new(|own| Box::pin(bootstrap::namespaces(own))),
-    };
-    step.run(writer, stopping)
-}
-
-/// Keeps what says since when old tokens are tracked.
-pub fn tracking(
-    writer: Arc<Writer>,
-    stopping: CancellationToken,
-) -> impl Future<Output = ()> + Send {
-    let step = Step {
-        what: "the tracking of old tokens",
-        every: TRACKING,
-        work: Box::new(|own| Box::pin(legacy_tokens::track(own))),
-    };
-    step.run(writer, stopping)
 }
 
 /// Keeps the map of whom this server speaks for: at once when somebody changes or deletes it, and every minute.

@@ -65,6 +65,7 @@ impl<'a> Wanted<'a> {
 /// The image, pulled when its policy asks for that.
 pub async fn ensure(node: &Context, pod: &Pod, wanted: &Wanted<'_>) -> Result<Image, Failure> {
     let image = wanted.image;
+    let shown = GoQuoted(image);
     let policy = wanted.policy.unwrap_or(if is_latest(image) {
         "Always"
     } else {
@@ -75,10 +76,7 @@ pub async fn ensure(node: &Context, pod: &Pod, wanted: &Wanted<'_>) -> Result<Im
             .record(wanted.about.clone(), type_, reason, message)
     };
     if let Err(error) = Reference::parse(image) {
-        let message = format!(
-            "Failed to apply default image tag {image}: {error}",
-            image = GoQuoted(&image)
-        );
+        let message = format!("Failed to apply default image tag {shown}: {error}");
         event(Type::Warning, "InspectFailed", message.clone());
         return Err(Waiting::new("InvalidImageName", message));
     }
@@ -89,26 +87,20 @@ pub async fn ensure(node: &Context, pod: &Pod, wanted: &Wanted<'_>) -> Result<Im
                     Type::Normal,
                     "Pulled",
                     format!(
-                        "Container image {image} already present on machine and can be accessed by the pod",
-                        image = GoQuoted(&image)
+                        "Container image {shown} already present on machine and can be accessed by the pod"
                     ),
                 );
                 return Ok(found);
             }
             Ok(None) if policy == "Never" => {
-                let message = format!(
-                    "Container image {image} is not present with pull policy of Never",
-                    image = GoQuoted(&image)
-                );
+                let message =
+                    format!("Container image {shown} is not present with pull policy of Never");
                 event(Type::Warning, "ErrImageNeverPull", message.clone());
                 return Err(Waiting::new("ErrImageNeverPull", message));
             }
             Ok(None) => {}
             Err(error) => {
-                let message = format!(
-                    "Failed to inspect image {image}: {error}",
-                    image = GoQuoted(&image)
-                );
+                let message = format!("Failed to inspect image {shown}: {error}");
                 event(Type::Warning, "InspectFailed", message.clone());
                 return Err(Waiting::new("ImageInspectError", message));
             }
@@ -122,6 +114,7 @@ async fn pull(
     pod: &Pod,
     Wanted { image, about, .. }: &Wanted<'_>,
 ) -> Result<Image, Failure> {
+    let shown = GoQuoted(image);
     let event = |type_, reason: &str, message: String| {
         node.events.record(about.clone(), type_, reason, message)
     };
@@ -129,7 +122,7 @@ async fn pull(
     {
         let memory = node.puller.memory.lock();
         if memory.backoff.waits(&key, time::now()).is_some() {
-            let mut message = format!("Back-off pulling image {image}", image = GoQuoted(&image));
+            let mut message = format!("Back-off pulling image {shown}");
             event(Type::Normal, "BackOff", message.clone());
             if let Some(error) = memory.errors.get(&key) {
                 message.push_str(&format!(": {error}"));
@@ -138,11 +131,7 @@ async fn pull(
         }
     }
     let secrets = secrets(node, pod).await;
-    event(
-        Type::Normal,
-        "Pulling",
-        format!("Pulling image {image}", image = GoQuoted(&image)),
-    );
+    event(Type::Normal, "Pulling", format!("Pulling image {shown}"));
     let began = time::Instant::now();
     let pulled = node
         .puller
@@ -155,9 +144,8 @@ async fn pull(
                 Type::Normal,
                 "Pulled",
                 format!(
-                    "Successfully pulled image {image} in {took} ({took} including waiting). Image size: {} bytes.",
-                    pulled.size,
-                    image = GoQuoted(&image)
+                    "Successfully pulled image {shown} in {took} ({took} including waiting). Image size: {} bytes.",
+                    pulled.size
                 ),
             );
             let mut memory = node.puller.memory.lock();
@@ -167,10 +155,7 @@ async fn pull(
         }
         Err(error) => {
             let error = words(&error);
-            let message = format!(
-                "Failed to pull image {image}: {error}",
-                image = GoQuoted(&image)
-            );
+            let message = format!("Failed to pull image {shown}: {error}");
             event(Type::Warning, "Failed", message);
             let mut memory = node.puller.memory.lock();
             memory.backoff.next(&key, time::now());

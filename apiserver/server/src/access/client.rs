@@ -9,10 +9,10 @@ use http::{HeaderValue, Request, Uri, header};
 use http_body_util::Full;
 use rustls::{ClientConfig, pki_types::ServerName};
 use skiff_api::machinery::quote::GoQuoted;
-use skiff_api::machinery::url::clean;
+use skiff_api::machinery::url::{clean, escape_path};
 
 use crate::{
-    dial::{Behind, location::escaped},
+    dial::Behind,
     services::Unresolved,
     webhook::{AskError, Endpoint, LONGEST_ANSWER, Reply, Target, place_of},
 };
@@ -70,7 +70,7 @@ impl Client {
         let server = ServerName::try_from(name.clone())
             .map_err(|error| ClientError::Name(name, error.to_string()))?;
         let decoded = percent_encoding::percent_decode_str(uri.path()).decode_utf8_lossy();
-        let mut path = escaped(&clean(&decoded));
+        let mut path = escape_path(&clean(&decoded));
         if let Some(query) = uri.query() {
             path.extend(["?", query]);
         }

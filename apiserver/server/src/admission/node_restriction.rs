@@ -84,6 +84,7 @@ fn object_name<'a>(attributes: &'a Attributes<'_>) -> &'a str {
 }
 
 fn pod(node: &str, attributes: &Attributes<'_>) -> Result<Checked, Status> {
+    let shown = GoQuoted(node);
     let operation = attributes.operation.name();
     let bound_here =
         |pod: Option<&Value>| pod.is_some_and(|pod| pod.at("spec").at("nodeName") == node);
@@ -91,14 +92,12 @@ fn pod(node: &str, attributes: &Attributes<'_>) -> Result<Checked, Status> {
         ("", Operation::Create) => return create_pod(node, attributes),
         ("", Operation::Delete) if bound_here(attributes.old) => Ok(()),
         ("", Operation::Delete) => Err(format!(
-            "node {node} can only delete pods with spec.nodeName set to itself",
-            node = GoQuoted(&node)
+            "node {shown} can only delete pods with spec.nodeName set to itself"
         )
         .into()),
         ("", _) => Err(format!(
-            "unexpected operation {operation}, node {node} can only create and delete mirror pods",
-            operation = GoQuoted(&operation),
-            node = GoQuoted(&node)
+            "unexpected operation {operation}, node {shown} can only create and delete mirror pods",
+            operation = GoQuoted(&operation)
         )
         .into()),
         ("status", Operation::Update) => pod_status(node, attributes, bound_here(attributes.old)),
@@ -129,56 +128,43 @@ fn pod(node: &str, attributes: &Attributes<'_>) -> Result<Checked, Status> {
 }
 
 fn pod_status(node: &str, attributes: &Attributes<'_>, bound_here: bool) -> Checked {
+    let shown = GoQuoted(node);
     let (Some(new), Some(old)) = (&attributes.object, attributes.old) else {
         return Ok(());
     };
     if !bound_here {
         return Err(format!(
-            "node {node} can only update pod status for pods with spec.nodeName set to itself",
-            node = GoQuoted(&node)
+            "node {shown} can only update pod status for pods with spec.nodeName set to itself"
         )
         .into());
     }
     let differ = |path: [&str; 2]| new[path[0]][path[1]] != old[path[0]][path[1]];
     if differ(["metadata", "labels"]) {
-        return Err(format!(
-            "node {node} cannot update labels through pod status",
-            node = GoQuoted(&node)
-        )
-        .into());
+        return Err(format!("node {shown} cannot update labels through pod status").into());
     }
     if differ(["status", "resourceClaimStatuses"]) {
-        return Err(format!(
-            "node {node} cannot update resource claim statues",
-            node = GoQuoted(&node)
-        )
-        .into());
+        return Err(format!("node {shown} cannot update resource claim statues").into());
     }
     if differ(["status", "extendedResourceClaimStatus"]) {
-        return Err(format!(
-            "node {node} cannot update extended resource claim status",
-            node = GoQuoted(&node)
-        )
-        .into());
+        return Err(format!("node {shown} cannot update extended resource claim status").into());
     }
     Ok(())
 }
 
 fn create_pod(node: &str, attributes: &Attributes<'_>) -> Result<Checked, Status> {
+    let shown = GoQuoted(node);
     let Some(pod) = &attributes.object else {
         return Ok(Ok(()));
     };
     if pod.at("metadata").at("annotations").get(MIRROR).is_none() {
         return Ok(Err(format!(
-            "pod does not have {MIRROR:?} annotation, node {node} can only create mirror pods",
-            node = GoQuoted(&node)
+            "pod does not have {MIRROR:?} annotation, node {shown} can only create mirror pods"
         )
         .into()));
     }
     if pod.at("spec").at("nodeName") != node {
         return Ok(Err(format!(
-            "node {node} can only create pods with spec.nodeName set to itself",
-            node = GoQuoted(&node)
+            "node {shown} can only create pods with spec.nodeName set to itself"
         )
         .into()));
     }
@@ -191,15 +177,13 @@ fn create_pod(node: &str, attributes: &Attributes<'_>) -> Result<Checked, Status
         [owner] => owner,
         [] => {
             return Ok(Err(format!(
-                "node {node} can only create pods with an owner reference set to itself",
-                node = GoQuoted(&node)
+                "node {shown} can only create pods with an owner reference set to itself"
             )
             .into()));
         }
         _ => {
             return Ok(Err(format!(
-                "node {node} can only create pods with a single owner reference set to itself",
-                node = GoQuoted(&node)
+                "node {shown} can only create pods with a single owner reference set to itself"
             )
             .into()));
         }
@@ -207,22 +191,19 @@ fn create_pod(node: &str, attributes: &Attributes<'_>) -> Result<Checked, Status
     if owner.text("apiVersion") != "v1" || owner.text("kind") != "Node" || owner.at("name") != node
     {
         return Ok(Err(format!(
-            "node {node} can only create pods with an owner reference set to itself",
-            node = GoQuoted(&node)
+            "node {shown} can only create pods with an owner reference set to itself"
         )
         .into()));
     }
     if !owner.flag("controller") {
         return Ok(Err(format!(
-            "node {node} can only create pods with a controller owner reference set to itself",
-            node = GoQuoted(&node)
+            "node {shown} can only create pods with a controller owner reference set to itself"
         )
         .into()));
     }
     if owner.flag("blockOwnerDeletion") {
         return Ok(Err(format!(
-            "node {node} must not set blockOwnerDeletion on an owner reference",
-            node = GoQuoted(&node)
+            "node {shown} must not set blockOwnerDeletion on an owner reference"
         )
         .into()));
     }
@@ -238,11 +219,7 @@ fn create_pod(node: &str, attributes: &Attributes<'_>) -> Result<Checked, Status
         .into()));
     }
     Ok(match api_reference(pod) {
-        Some(what) => Err(format!(
-            "node {node} can not create pods that reference {what}",
-            node = GoQuoted(&node)
-        )
-        .into()),
+        Some(what) => Err(format!("node {shown} can not create pods that reference {what}").into()),
         None => Ok(()),
     })
 }
@@ -305,11 +282,11 @@ fn volume_resource(source: &str) -> &'static str {
 }
 
 fn own_node(node: &str, attributes: &Attributes<'_>) -> Checked {
+    let shown = GoQuoted(node);
     let name = object_name(attributes);
     if name != node {
         return Err(format!(
-            "node {node} is not allowed to modify node {name}",
-            node = GoQuoted(&node),
+            "node {shown} is not allowed to modify node {name}",
             name = GoQuoted(&name)
         )
         .into());
@@ -329,16 +306,14 @@ fn own_node(node: &str, attributes: &Attributes<'_>) -> Checked {
         (Operation::Create, _) => {
             if new.at("spec").at("configSource").is_object() {
                 return Err(format!(
-                    "node {node} is not allowed to create pods with a non-nil configSource",
-                    node = GoQuoted(&node)
+                    "node {shown} is not allowed to create pods with a non-nil configSource"
                 )
                 .into());
             }
             let forbidden = forbidden_labels(&labels(new), &Map::new());
             if !forbidden.is_empty() {
                 return Err(format!(
-                    "node {node} is not allowed to set the following labels: {forbidden}",
-                    node = GoQuoted(&node)
+                    "node {shown} is not allowed to set the following labels: {forbidden}"
                 )
                 .into());
             }
@@ -348,24 +323,17 @@ fn own_node(node: &str, attributes: &Attributes<'_>) -> Checked {
                 && new.at("spec").at("configSource") != old.at("spec").at("configSource")
             {
                 return Err(format!(
-                    "node {node} is not allowed to update configSource to a new non-nil configSource",
-                    node = GoQuoted(&node)
+                    "node {shown} is not allowed to update configSource to a new non-nil configSource"
                 ).into());
             }
             if new.at("spec").at("taints") != old.at("spec").at("taints") {
-                return Err(format!(
-                    "node {node} is not allowed to modify taints",
-                    node = GoQuoted(&node)
-                )
-                .into());
+                return Err(format!("node {shown} is not allowed to modify taints").into());
             }
             if new.at("metadata").at("ownerReferences") != old.at("metadata").at("ownerReferences")
             {
-                return Err(format!(
-                    "node {node} is not allowed to modify ownerReferences",
-                    node = GoQuoted(&node)
-                )
-                .into());
+                return Err(
+                    format!("node {shown} is not allowed to modify ownerReferences").into(),
+                );
             }
             let forbidden = forbidden_labels(&labels(new), &labels(old));
             if !forbidden.is_empty() {
@@ -406,6 +374,7 @@ fn forbidden_labels(new: &Map<String, Value>, old: &Map<String, Value>) -> Strin
 }
 
 fn claim_status(node: &str, attributes: &Attributes<'_>) -> Checked {
+    let shown = GoQuoted(node);
     let (Some(new), Some(old)) = (&attributes.object, attributes.old) else {
         return Ok(());
     };
@@ -431,8 +400,7 @@ fn claim_status(node: &str, attributes: &Attributes<'_>) -> Checked {
     match rest(new) == rest(old) {
         true => Ok(()),
         false => Err(format!(
-            "node {node} is not allowed to update fields other than status.quantity and status.conditions",
-            node = GoQuoted(&node)
+            "node {shown} is not allowed to update fields other than status.quantity and status.conditions"
         ).into()),
     }
 }

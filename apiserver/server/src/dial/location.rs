@@ -9,9 +9,9 @@ use std::{
     sync::Arc,
 };
 
-use percent_encoding::{AsciiSet, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use rustls::{ClientConfig, pki_types::ServerName};
-use skiff_api::machinery::url::{UNRESERVED, clean_keeping_slash};
+use skiff_api::machinery::url::{UNRESERVED, clean_keeping_slash, escape_path};
 
 use crate::request::RequestInfo;
 
@@ -163,23 +163,8 @@ pub fn subpath(info: &RequestInfo) -> String {
     }
     match path.is_empty() {
         true => String::new(),
-        false => escaped(&clean_keeping_slash(&path)),
+        false => escape_path(&clean_keeping_slash(&path)),
     }
-}
-
-/// A path as a request line holds it.
-pub fn escaped(path: &str) -> String {
-    const KEPT: &AsciiSet = &UNRESERVED
-        .remove(b'$')
-        .remove(b'&')
-        .remove(b'+')
-        .remove(b',')
-        .remove(b'/')
-        .remove(b':')
-        .remove(b';')
-        .remove(b'=')
-        .remove(b'@');
-    utf8_percent_encode(path, KEPT).to_string()
 }
 
 /// Text as a query's key or value.

@@ -100,21 +100,13 @@ impl Tasks<'_> {
     /// Has come back what a cluster cannot be without.
     pub fn stand(&self, advertised: Vec<SocketAddr>, trust: Value) {
         let (writer, stopping) = (self.writer, self.stopping);
-        self.run(
-            &["poststarthook/bootstrap-controller"],
-            standing::kubernetes(writer.clone(), advertised, stopping.clone()),
-        );
-        self.run(
-            &["poststarthook/start-system-namespaces-controller"],
-            standing::namespaces(writer.clone(), stopping.clone()),
-        );
+        for step in standing::steps(advertised) {
+            let hook = step.hook;
+            self.run(&[hook], step.run(writer.clone(), stopping.clone()));
+        }
         self.run(
             &["poststarthook/start-cluster-authentication-info-controller"],
             standing::trust(writer.clone(), trust, stopping.clone()),
-        );
-        self.run(
-            &["poststarthook/start-legacy-token-tracking-controller"],
-            standing::tracking(writer.clone(), stopping.clone()),
         );
     }
 

@@ -16,7 +16,7 @@ use skiff_api::{
     },
 };
 
-use super::list::{self, ListOptions};
+use super::{list, list_options::ListOptions};
 use crate::{
     body,
     context::{Answer, Context},

@@ -12,6 +12,7 @@ mod create;
 mod delete;
 mod get;
 mod list;
+mod list_options;
 mod measured;
 mod patch;
 mod selection;

@@ -11,14 +11,17 @@ use http::{Request, header};
 use http_body_util::Full;
 use rustls::pki_types::ServerName;
 use serde_json::Value;
-use skiff_api::machinery::{read::Read, url::clean};
+use skiff_api::machinery::{
+    read::Read,
+    url::{clean, escape_path},
+};
 
 use super::endpoint::{AskError, Endpoint, Target};
 use crate::{
     core::Core,
     dial::{
         Behind,
-        location::{authority, escaped},
+        location::authority,
         trust::{self, TrustError},
     },
     services::{self, Unresolved},
@@ -75,7 +78,7 @@ impl Client {
         Ok(Client {
             place,
             authority: shown,
-            path: escaped(&clean(&path)),
+            path: escape_path(&clean(&path)),
             endpoint: Endpoint::new(
                 ServerName::try_from(name).map_err(|error| ClientError::Url(error.to_string()))?,
                 tls,

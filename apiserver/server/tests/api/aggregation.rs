@@ -368,7 +368,7 @@ async fn discovery_and_openapi_tell_of_it_and_forget_it() {
 
     let path = format!("{SERVICES}/v1.fish.example.com");
     server.send("DELETE", &path, &[], "").await.is(200);
-    server.until(GROUP, |answer| answer.code == 404).await;
+    server.until_gone(GROUP).await;
     assert!(!listed(&server).await.contains(&"fish.example.com".into()));
     assert_eq!(aggregated(&server, "fish.example.com").await.1, Value::Null);
     assert_eq!(server.get("/openapi/v2").await.json(), own);
@@ -509,5 +509,5 @@ async fn what_is_served_here_is_registered() {
     assert_eq!(group["preferredVersion"]["version"], "v2");
     let gone = format!("{DEFINITIONS}/boats.lake.example.com");
     server.send("DELETE", &gone, &[], "").await.is(200);
-    server.until(&path, |answer| answer.code == 404).await;
+    server.until_gone(&path).await;
 }

@@ -429,9 +429,7 @@ async fn it_goes_with_all_its_objects() {
         condition(&going, "Terminating"),
         "True InstanceDeletionPending"
     );
-    server
-        .until(&format!("{BOATS}/a"), |answer| answer.code == 404)
-        .await;
+    server.until_gone(&format!("{BOATS}/a")).await;
     let refused = server
         .post(BOATS, &boat("new", json!({})))
         .await
@@ -449,8 +447,8 @@ async fn it_goes_with_all_its_objects() {
         )
         .await
         .is(200);
-    server.until(&path, |answer| answer.code == 404).await;
-    server.until(BOATS, |answer| answer.code == 404).await;
+    server.until_gone(&path).await;
+    server.until_gone(BOATS).await;
     // and comes again, with nothing of before
     establish(&server, &boats()).await;
     assert_eq!(server.get(BOATS).await.json()["items"], json!([]));

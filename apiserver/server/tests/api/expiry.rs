@@ -38,9 +38,7 @@ async fn an_event_goes_an_hour_after_its_last_write() {
     let both = server.get(NEW).await.is(200).json();
     assert_eq!(both["items"].as_array().unwrap().len(), 2);
     hands.advance(MINUTE + 2);
-    server
-        .until(&format!("{NEW}/quiet"), |answer| answer.code == 404)
-        .await;
+    server.until_gone(&format!("{NEW}/quiet")).await;
     server.get(&format!("{CORE}/told-again")).await.is(200);
     // who watches is told
     let watched = server
@@ -68,9 +66,7 @@ async fn an_event_goes_an_hour_after_its_last_write() {
     assert!(number(version(&lines[1]["object"])) > number(version(&lines[0]["object"])));
     // its own hour is over, too
     hands.advance(30 * MINUTE);
-    server
-        .until(&format!("{CORE}/told-again"), |answer| answer.code == 404)
-        .await;
+    server.until_gone(&format!("{CORE}/told-again")).await;
 }
 
 /// One that was made anew lives as long as any.
@@ -88,9 +84,7 @@ async fn an_event_of_a_name_that_was_there_before() {
     server.make(CORE, &event("other")).await;
     hands.advance(61 * MINUTE);
     for name in ["e", "other"] {
-        server
-            .until(&format!("{CORE}/{name}"), |answer| answer.code == 404)
-            .await;
+        server.until_gone(&format!("{CORE}/{name}")).await;
     }
 }
 
@@ -113,9 +107,7 @@ async fn a_restart_does_not_make_events_younger() {
     server.stop().await;
     let server = start().await;
     hands.advance(21 * MINUTE);
-    server
-        .until(&format!("{CORE}/old"), |answer| answer.code == 404)
-        .await;
+    server.until_gone(&format!("{CORE}/old")).await;
     server.get(&format!("{CORE}/young")).await.is(200);
     server.stop().await;
 }
@@ -132,9 +124,7 @@ async fn how_long_is_up_to_whoever_starts_the_server() {
     .await;
     server.make(CORE, &event("e")).await;
     hands.advance(5 * MINUTE + 2);
-    server
-        .until(&format!("{CORE}/e"), |answer| answer.code == 404)
-        .await;
+    server.until_gone(&format!("{CORE}/e")).await;
     let acts = async |server: &Server| {
         let checks = server.get("/livez?verbose").await.is(200).text();
         checks.contains("poststarthook/expire-objects ok")

@@ -142,6 +142,11 @@ impl Server {
         }
     }
 
+    /// Waits until nothing is there.
+    pub async fn until_gone(&self, path: &str) {
+        self.until(path, |answer| answer.code == 404).await;
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         self.send("GET", path, &[], "").await
     }

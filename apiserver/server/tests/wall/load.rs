@@ -235,22 +235,21 @@ async fn dear_bodies_hold_nobody_up() {
     }
 }
 
+/// A watch of all that has been, without a network between.
+async fn watch(server: &Server, accept: &str) -> axum::body::Body {
+    let request = http::Request::get(format!("{MAPS}?watch=1&resourceVersion=1"))
+        .header("authorization", format!("Bearer {ADMIN}"))
+        .header("accept", accept);
+    let request = request.body(axum::body::Body::empty()).unwrap();
+    let app = server.running.app.clone();
+    app.handle(request).await.unwrap().into_body()
+}
+
 /// However much happens while nobody reads, a watcher holds no copy of what is large, and of the rest one piece at a time.
 #[tokio::test]
 async fn who_watches_and_does_not_read_costs_little() {
     let server = Server::start(&[]).await;
-    let watch = async || {
-        let request = http::Request::get(format!("{MAPS}?watch=1&resourceVersion=1"))
-            .header("authorization", format!("Bearer {ADMIN}"));
-        server
-            .running
-            .app
-            .clone()
-            .handle(request.body(axum::body::Body::empty()).unwrap())
-            .await
-            .unwrap()
-            .into_body()
-    };
+    let watch = || watch(&server, "application/json");
     let (mut one, mut other) = (watch().await, watch().await);
     let make = async |name: &str, size: usize| {
         let map = json!({"metadata": {"name": name}, "data": {"x": "y".repeat(size)}});
@@ -301,17 +300,7 @@ async fn watchers_of_metadata_share_what_they_are_sent() {
     let server = Server::start(&[]).await;
     let watch = async |version: &str| {
         let accept = format!("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v={version}");
-        let request = http::Request::get(format!("{MAPS}?watch=1&resourceVersion=1"))
-            .header("authorization", format!("Bearer {ADMIN}"))
-            .header("accept", accept);
-        server
-            .running
-            .app
-            .clone()
-            .handle(request.body(axum::body::Body::empty()).unwrap())
-            .await
-            .unwrap()
-            .into_body()
+        watch(&server, &accept).await
     };
     let watchers = ["v1", "v1", "v1beta1", "v1beta1"];
     let mut bodies = Vec::new();

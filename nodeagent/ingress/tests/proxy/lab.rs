@@ -162,6 +162,11 @@ where
     sender
 }
 
+/// All that an answer says.
+pub async fn body_of(answer: Response<Incoming>) -> Bytes {
+    answer.into_body().collect().await.unwrap().to_bytes()
+}
+
 pub fn full(text: impl Into<Bytes>) -> Body {
     Full::new(text.into())
         .map_err(|never| match never {})

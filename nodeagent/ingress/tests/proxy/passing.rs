@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::Message;
 
-use super::lab::{LIMIT, Lab, backend, connect, connect2, full, get, says};
+use super::lab::{LIMIT, Lab, backend, body_of, connect, connect2, full, get, says};
 
 /// Answers with what came: the first line and the headers, sorted.
 async fn echo(request: Request<hyper::body::Incoming>) -> Response<super::lab::Body> {
@@ -105,7 +105,7 @@ async fn from_and_to_http2() {
             .unwrap();
         let answer = sender.send_request(request).await.unwrap();
         assert_eq!(answer.status(), 201);
-        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        let body = body_of(answer).await;
         let body = String::from_utf8(body.into()).unwrap();
         assert!(
             body.contains(version) && body.contains(host) && body.contains("te: trailers"),
@@ -153,7 +153,7 @@ async fn heads_without_bodies() {
             "{method} {status}"
         );
         assert_eq!(answer.status(), status);
-        let said = answer.into_body().collect().await.unwrap().to_bytes();
+        let said = body_of(answer).await;
         assert_eq!(said, body);
     }
 }
@@ -362,14 +362,7 @@ async fn large_bodies_pass_piece_by_piece() {
             ahead < 40 << 20,
             "{ahead} bytes were taken that nobody read"
         );
-        let body = answer
-            .await
-            .unwrap()
-            .into_body()
-            .collect()
-            .await
-            .unwrap()
-            .to_bytes();
+        let body = body_of(answer.await.unwrap()).await;
         assert_eq!(body, LARGE.to_string());
 
         let mut sender = connect(lab.http).await;
@@ -419,7 +412,7 @@ async fn clients_that_come_by_tls() {
             tokio::spawn(connection);
             sender.send_request(request).await.unwrap()
         };
-        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        let body = body_of(answer).await;
         let body = String::from_utf8_lossy(&body).into_owned();
         assert!(body.contains("x-forwarded-proto: https"), "{body}");
     }

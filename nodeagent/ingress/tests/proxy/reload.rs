@@ -14,7 +14,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use tokio_util::sync::DropGuard;
 
-use super::lab::{LIMIT, Lab, backend, connect, connect2, full, get};
+use super::lab::{LIMIT, Lab, backend, body_of, connect, connect2, full, get};
 use skiff_ingress::endpoint::Protocol;
 
 async fn named(name: usize) -> (SocketAddr, DropGuard) {
@@ -43,7 +43,7 @@ async fn connections_are_kept_through_a_reload() {
         lab.lead(&[at], Protocol::Http1);
         sender.ready().await.unwrap();
         let answer = sender.send_request(get("/")).await.unwrap();
-        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "ok");
+        assert_eq!(body_of(answer).await, "ok");
     }
     assert_eq!(
         accepted.load(Ordering::Relaxed),
@@ -70,17 +70,8 @@ async fn an_open_request_goes_on_when_its_endpoint_is_not_listed_any_more() {
     let (other, _other) = named(1).await;
     lab.lead(&[slow], Protocol::Http1);
     let mut sender = connect(lab.http).await;
-    let open = tokio::spawn(async move {
-        sender
-            .send_request(get("/"))
-            .await
-            .unwrap()
-            .into_body()
-            .collect()
-            .await
-            .unwrap()
-            .to_bytes()
-    });
+    let open =
+        tokio::spawn(async move { body_of(sender.send_request(get("/")).await.unwrap()).await });
     tokio::time::timeout(LIMIT, came.notified()).await.unwrap();
     lab.lead(&[other], Protocol::Http1);
     for _ in 0..5 {
@@ -164,7 +155,7 @@ async fn endpoints_come_and_go_and_no_request_fails() {
                     };
                     let answer = answer.unwrap();
                     let status = answer.status();
-                    let body = answer.into_body().collect().await.unwrap().to_bytes();
+                    let body = body_of(answer).await;
                     assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
                     done.fetch_add(1, Ordering::Relaxed);
                 }

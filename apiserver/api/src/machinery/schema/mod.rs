@@ -313,15 +313,9 @@ impl Schema {
             self.get(&format!("meta.{version}.{kind}"))
                 .filter(|_| package == "core")
         };
-        // tables, and the metadata of one object, are the same types in both versions
-        let newer = || {
-            self.get(&format!("meta.v1.{kind}"))
-                .filter(|_| (group, version) == ("meta.k8s.io", "v1beta1"))
-        };
         let known = self
             .get(&format!("{package}.{version}.{kind}"))
-            .or_else(shared)
-            .or_else(newer);
+            .or_else(shared);
         known.filter(|node| {
             node.as_type()
                 .is_some_and(|t| t.position("kind") == Some(0))

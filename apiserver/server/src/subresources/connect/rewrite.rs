@@ -12,9 +12,9 @@ use futures::StreamExt;
 use http::{HeaderValue, Response, header};
 
 use super::html::Tokenizer;
-use skiff_api::machinery::url::clean;
+use skiff_api::machinery::url::{clean, escape_path};
 
-use crate::dial::location::{Location, escaped};
+use crate::dial::location::Location;
 use crate::request::RequestInfo;
 
 /// What is known of one proxied request.
@@ -44,7 +44,7 @@ impl Rewriter {
             info.subresource
         );
         Rewriter {
-            prefix: escaped(&prefix),
+            prefix: escape_path(&prefix),
             backend: location.authority(),
             host: host.to_owned(),
         }
