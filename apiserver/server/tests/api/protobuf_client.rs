@@ -1,6 +1,6 @@
 //! A client that speaks protobuf alone, over every verb of every kind: what it is told is what a client is told that speaks JSON.
 //!
-//! Invariant: the objects are those of the verbs' own test (`testdata/recorded/objects.yaml`), in which every kind is; upstream's golden objects,
+//! Invariant: the objects are those of the verbs' own test (`testdata/answers/objects.yaml`), in which every kind is; upstream's golden objects,
 //! which are mostly no valid ones, are to be refused for the same reasons in both encodings.
 
 use std::path::Path;

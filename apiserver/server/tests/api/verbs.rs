@@ -1,5 +1,5 @@
-//! Every verb of every kind: an object as a user would write it (`testdata/recorded/objects.yaml`) is made, read, listed, watched, replaced,
-//! patched in each way, applied, scaled and deleted; what was answered stands in `testdata/recorded`, one file a kind.
+//! Every verb of every kind: an object as a user would write it (`testdata/answers/objects.yaml`) is made, read, listed, watched, replaced,
+//! patched in each way, applied, scaled and deleted; what was answered stands in `testdata/answers`, one file a kind.
 //!
 //! Invariant: a kind that is served and has no object in that file fails the test. `SKIFF_UPDATE=1` writes the answers anew: look at what
 //! changed before you keep it. What no two servers share is masked.
@@ -19,7 +19,7 @@ use crate::{
     server::{Answer, Server},
 };
 
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/recorded");
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/answers");
 pub const NAMESPACE: &str = "harbour";
 
 #[tokio::test]
