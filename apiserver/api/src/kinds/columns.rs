@@ -30,7 +30,7 @@ pub struct Column<'a> {
 pub type Cell = Value;
 
 /// The columns of a kind, and what fills a row.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Columns {
     pub definitions: Vec<Column<'static>>,
     sources: Vec<Source>,
@@ -98,32 +98,48 @@ impl Tables {
         self.of_kind.keys().copied()
     }
 
+    /// Columns of kinds that are not built in, which may name the usual ones; or the line that cannot be read.
+    pub fn beside_builtin(text: &'static str) -> Result<Tables, &'static str> {
+        let builtin = Tables::builtin();
+        let tables = Tables {
+            usual: builtin.usual.clone(),
+            of_kind: HashMap::new(),
+            others: builtin.others.clone(),
+        };
+        tables.and(text)
+    }
+
     /// The line that cannot be read, if there is one.
     fn read(text: &'static str) -> Result<Tables, &'static str> {
-        let mut tables = Tables {
+        let none = Tables {
             usual: HashMap::new(),
             of_kind: HashMap::new(),
             others: Columns::default(),
         };
+        none.and(text)
+    }
+
+    /// These, and what a text says.
+    fn and(mut self, text: &'static str) -> Result<Tables, &'static str> {
         let mut section = "";
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let Some(column) = line.strip_prefix("  ") else {
                 section = line;
                 continue;
             };
-            let read = tables.line(column).ok_or(line)?;
+            let read = self.line(column).ok_or(line)?;
             let columns = match section {
                 "usual columns" => {
-                    tables.usual.insert(read.0.ok_or(line)?.name, read);
+                    self.usual.insert(read.0.ok_or(line)?.name, read);
                     continue;
                 }
-                "other kinds" => &mut tables.others,
-                kind => tables.of_kind.entry(kind).or_default(),
+                "other kinds" => &mut self.others,
+                kind => self.of_kind.entry(kind).or_default(),
             };
             columns.definitions.extend(read.0);
             columns.sources.extend(read.1);
         }
-        Ok(tables)
+        Ok(self)
     }
 
     fn line(&self, line: &'static str) -> Option<Line> {

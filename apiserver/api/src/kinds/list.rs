@@ -2,18 +2,35 @@
 //!
 //! Invariant: what cannot be read is refused, and so is a kind of which neither its line says that it has no rules nor the list of strategies has them.
 
+use std::sync::Arc;
+
 use super::{
-    Beyond, Generation, Kind, Printer, Priority, Scale, SchemaOf, SelectableField, Source,
+    Beyond, Columns, Generation, Kind, Printer, Priority, Scale, SchemaOf, SelectableField, Source,
     Subresource, UpdateChecks, Verbs, columns::Tables, flags, kind::name, strategies,
 };
+use crate::machinery::{problem::Problem, schema::Schema};
 
 /// What is wrong with a table.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ListError {
+pub enum ListError {
     #[error("cannot read {0:?}")]
     Line(&'static str),
     #[error("{0} is to be either plain or in the list of strategies")]
     Rules(String),
+    #[error("cannot read the column {0:?}")]
+    Column(&'static str),
+    #[error("cannot read the types: {0}")]
+    Types(Problem),
+    #[error("there is no type {0}")]
+    NoType(&'static str),
+}
+
+/// Tables of kinds that are not built in, in the formats of `kinds.txt`, `columns.txt` and `types.txt`. Types may name those of metadata, columns the usual ones.
+#[derive(Debug, Clone, Copy)]
+pub struct TablesText {
+    pub kinds: &'static str,
+    pub columns: &'static str,
+    pub types: &'static str,
 }
 
 /// The kinds that are built in, in the order in which discovery shows groups.
@@ -28,7 +45,34 @@ pub(super) fn measured() -> Result<Vec<Kind>, ListError> {
     Ok(kinds)
 }
 
+/// The kinds of tables that are not built in. They last as long as the program.
+pub(super) fn beside_builtin(text: TablesText) -> Result<Vec<Kind>, ListError> {
+    let columns = Tables::beside_builtin(text.columns).map_err(ListError::Column)?;
+    let columns: &'static Tables = Box::leak(Box::new(columns));
+    let types: Arc<Schema> = Schema::beside_metadata(text.types)
+        .map_err(ListError::Types)?
+        .into();
+    let columns = |of: &str| columns.of(of);
+    let mut kinds = read_with(text.kinds, &columns)?;
+    for kind in &mut kinds {
+        if let SchemaOf::Builtin(name) = kind.schema {
+            let found = types.get(name).and_then(|node| node.as_type());
+            let index = found.and_then(|found| types.index(found));
+            let index = index.ok_or(ListError::NoType(name))?;
+            kind.schema = SchemaOf::Own(types.clone(), index);
+        }
+    }
+    Ok(kinds)
+}
+
 fn read(text: &'static str) -> Result<Vec<Kind>, ListError> {
+    read_with(text, &|of| Tables::builtin().of(of))
+}
+
+/// Where the columns of `apps/v1 Deployment` are.
+type ColumnsOf<'c> = &'c dyn Fn(&str) -> &'static Columns;
+
+fn read_with(text: &'static str, columns: ColumnsOf<'_>) -> Result<Vec<Kind>, ListError> {
     let mut kinds: Vec<(Kind, bool)> = Vec::new();
     let (mut group, mut version) = ("", "");
     let mut priority = Priority::DEFINED;
@@ -63,7 +107,10 @@ fn read(text: &'static str) -> Result<Vec<Kind>, ListError> {
             }
         }
     }
-    kinds.into_iter().map(bound).collect()
+    kinds
+        .into_iter()
+        .map(|(kind, plain)| bound(kind, plain, columns))
+        .collect()
 }
 
 /// A kind of whose line nothing but the names is known.
@@ -84,9 +131,9 @@ fn kind(
 }
 
 /// With its columns, and the rules of its own if it is not plain.
-fn bound((mut kind, plain): (Kind, bool)) -> Result<Kind, ListError> {
+fn bound(mut kind: Kind, plain: bool, columns: ColumnsOf<'_>) -> Result<Kind, ListError> {
     let of = format!("{} {}", kind.api_version(), kind.kind);
-    kind.printer = Printer::Builtin(Tables::builtin().of(&of));
+    kind.printer = Printer::Builtin(columns(&of));
     match strategies::of(&of) {
         None if plain => {}
         Some(strategy) if !plain => {
@@ -251,6 +298,45 @@ mod tests {
         for (text, wanted) in cases {
             assert_eq!(read(text).unwrap_err().to_string(), wanted);
         }
+    }
+
+    #[test]
+    fn further_tables_are_refused_as_wholes() {
+        let good = TablesText {
+            kinds: "group a.io/v1 1/1\n  bees Bee plain",
+            columns: "a.io/v1 Bee\n  Name",
+            types: "type a.v1.Bee object",
+        };
+        assert_eq!(beside_builtin(good).unwrap()[0].type_name(), "a.v1.Bee");
+        let cases = [
+            (
+                TablesText {
+                    kinds: "  bees",
+                    ..good
+                },
+                "cannot read \"  bees\"",
+            ),
+            (
+                TablesText {
+                    columns: "a.io/v1 Bee\n  Nobody",
+                    ..good
+                },
+                "cannot read the column \"  Nobody\"",
+            ),
+            (
+                TablesText {
+                    types: "type a.v1.Wasp object",
+                    ..good
+                },
+                "there is no type a.v1.Bee",
+            ),
+        ];
+        for (text, wanted) in cases {
+            assert_eq!(beside_builtin(text).unwrap_err().to_string(), wanted);
+        }
+        let types = "type a.v1.Bee object\n  wings pair";
+        let refused = beside_builtin(TablesText { types, ..good }).unwrap_err();
+        assert!(matches!(refused, ListError::Types(_)), "{refused}");
     }
 
     #[test]

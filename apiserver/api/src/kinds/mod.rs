@@ -30,6 +30,7 @@ pub use kind::{
     Alias, Kind, Priority, SchemaOf, SelectableField, api_version, internal_package, name,
 };
 pub use life::Unread;
+pub use list::{ListError, TablesText};
 pub use printer::{PathColumn, Printer, default_columns};
 pub use registry::Registry;
 pub use strategy::{PartStrategy, Stamp, Strategy, Warnings};

@@ -7,7 +7,11 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use super::{Kind, definition::Brought, list};
+use super::{
+    Kind,
+    definition::Brought,
+    list::{self, ListError, TablesText},
+};
 use crate::machinery::names;
 
 #[derive(Debug, Clone)]
@@ -66,6 +70,14 @@ impl Registry {
                 .chain(more.into_iter().map(Arc::new))
                 .collect(),
         )
+    }
+
+    /// The same with the kinds of further tables, which come last.
+    ///
+    /// # Errors
+    /// A line that is not understood, or a kind of which there is no type or nothing is said of its rules.
+    pub fn with_tables(&self, text: TablesText) -> Result<Registry, ListError> {
+        Ok(self.with(list::beside_builtin(text)?))
     }
 
     /// Those of these kinds.

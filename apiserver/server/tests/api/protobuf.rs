@@ -268,7 +268,7 @@ async fn watchers_in_both_encodings_are_told_the_same() {
 #[tokio::test]
 async fn the_first_clause_that_can_be_served_is() {
     let server = Server::start().await;
-    server.app.serve(|kinds| kinds.with([widget::kind()]));
+    server.app.serve(widget::beside);
     server.make(MAPS, &map("one", "1")).await;
     let widgets = "/apis/example.com/v1/namespaces/default/widgets";
     server.make(widgets, &widget::made("one", "red")).await;

@@ -1,11 +1,11 @@
-//! A kind that comes while the server runs, and goes again.
+//! A kind that comes while the server runs, and goes again: that of the guide (`kinds/README.md`). `controllers/garbage.rs` sees it go with its owner and its namespace.
 
 use serde_json::{Value, json};
 use skiff_api::kinds::Registry;
 
 use crate::{
     server::Server,
-    widget::{kind as widget, made},
+    widget::{beside, made},
 };
 
 const WIDGETS: &str = "/apis/example.com/v1/namespaces/default/widgets";
@@ -21,7 +21,7 @@ fn names(list: &Value, of: &str) -> Vec<String> {
 
 async fn serving() -> Server {
     let server = Server::start().await;
-    server.app.serve(|kinds: &Registry| kinds.with([widget()]));
+    server.app.serve(beside);
     server
 }
 
@@ -30,7 +30,7 @@ async fn it_is_discovered_and_described_as_long_as_it_is_there() {
     let server = Server::start().await;
     server.get(WIDGETS).await.is(404);
     let before = server.get("/openapi/v2").await.is(200).json();
-    server.app.serve(|kinds| kinds.with([widget()]));
+    server.app.serve(beside);
 
     let groups = server.get("/apis").await.is(200).json();
     assert!(
@@ -42,7 +42,20 @@ async fn it_is_discovered_and_described_as_long_as_it_is_there() {
         names(&resources, "resources"),
         ["widgets", "widgets/scale", "widgets/status"]
     );
-    assert_eq!(resources["resources"][0]["shortNames"], json!(["wg"]));
+    assert_eq!(
+        (
+            &resources["resources"][0]["shortNames"],
+            &resources["resources"][0]["categories"]
+        ),
+        (&json!(["wg"]), &json!(["all"]))
+    );
+    let aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+    let whole = server
+        .send("GET", "/apis", &[("accept", aggregated)], "")
+        .await
+        .is(200)
+        .text();
+    assert!(whole.contains(r#""resource":"widgets""#), "{whole}");
     let paths = server.get("/").await.json()["paths"].to_string();
     assert!(paths.contains("/apis/example.com/v1"), "{paths}");
 
@@ -106,7 +119,7 @@ async fn it_is_written_by_its_rules() {
     let first = server.make(WIDGETS, &made("w", "red")).await.json();
     assert_eq!(
         (&first["metadata"]["generation"], first.get("status")),
-        (&json!(1), None),
+        (&json!(1), Some(&json!({}))),
         "the status is not a client's: {first}"
     );
     server.post(WIDGETS, &made("w", "red")).await.is(409);
@@ -229,9 +242,17 @@ async fn it_is_listed_selected_and_watched() {
         .json();
     assert_eq!(
         names(&table, "columnDefinitions"),
-        ["Name", "Color", "Parts", "Replicas"]
+        ["Name", "Color", "Parts", "Age"]
     );
-    assert_eq!(table["rows"][0]["cells"], json!(["one", "red", "a", 2]));
+    assert_eq!(
+        (
+            &table["columnDefinitions"][1]["description"],
+            &table["columnDefinitions"][2]["priority"]
+        ),
+        (&json!("The color of the widget."), &json!(1))
+    );
+    let cells = table["rows"][0]["cells"].as_array().unwrap();
+    assert_eq!(cells[..3], [json!("one"), json!("red"), json!("a,b")]);
 
     let events = server.get(&format!("{WIDGETS}?watch=true&resourceVersion=0&fieldSelector=spec.color%3Dgreen&timeoutSeconds=1")).await.is(200).text();
     let event: Value = serde_json::from_str(events.lines().next().unwrap()).unwrap();

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::plane::Plane;
+use crate::{
+    plane::Plane,
+    widget::{beside, made},
+};
 
 fn config_map(name: &str, owner: &Value) -> Value {
     let mut map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
@@ -92,9 +95,8 @@ fn widget(name: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn objects_of_a_kind_that_came_while_the_server_runs_are_collected() {
+async fn objects_of_a_kind_that_a_definition_brought_are_collected() {
     let plane = Plane::start().await;
-    let maps = "/api/v1/namespaces/default/configmaps";
     let names = json!({"plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList"});
     let version = json!({"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}});
     let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "widgets.example.com"},
@@ -106,6 +108,21 @@ async fn objects_of_a_kind_that_came_while_the_server_runs_are_collected() {
         )
         .await;
 
+    widgets_are_collected(&plane, widget).await;
+    plane.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn objects_of_a_kind_that_a_table_brought_are_collected() {
+    let plane = Plane::start().await;
+    plane.serve(beside);
+    widgets_are_collected(&plane, |name| made(name, "red")).await;
+    plane.end().await;
+}
+
+/// They go with their owner, and with their namespace.
+async fn widgets_are_collected(plane: &Plane, widget: impl Fn(&str) -> Value) {
+    let maps = "/api/v1/namespaces/default/configmaps";
     let owner = plane.create(maps, config_map("owner", &Value::Null)).await;
     let widgets = "/apis/example.com/v1/namespaces/default/widgets";
     plane
@@ -147,5 +164,4 @@ async fn objects_of_a_kind_that_came_while_the_server_runs_are_collected() {
             .await
             .is_none()
     );
-    plane.end().await;
 }

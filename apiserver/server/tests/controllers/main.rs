@@ -13,4 +13,6 @@ mod policies;
 mod rights;
 mod scheduling;
 mod volumes;
+#[path = "../support/widget.rs"]
+mod widget;
 mod workloads;

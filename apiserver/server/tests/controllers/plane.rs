@@ -10,6 +10,7 @@ use std::{
 
 use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
+use skiff_api::kinds::Registry;
 use skiff_server::{App, Config, Data, Running, auth::User};
 use skiff_watching::{
     api::{Api, PatchType},
@@ -77,6 +78,11 @@ fn user(name: &str, groups: &[&str]) -> User {
 }
 
 impl Plane {
+    /// Serves other kinds from now on.
+    pub fn serve(&self, change: impl Fn(&Registry) -> Registry) {
+        self.server.as_ref().unwrap().app.serve(change);
+    }
+
     /// With upstream's defaults.
     pub async fn start() -> Plane {
         Plane::with(|_| {}).await

@@ -1,69 +1,43 @@
-//! A kind that no program knows, as a definition would bring it: with columns, rules, a status and a scale.
+//! A kind that no program knows: that of the guide (`kinds/README.md` of the API's crate), whose blocks are the tables here.
+//!
+//! Invariant: what the guide tells to write is all that there is; nothing is added to it.
 
 use serde_json::{Value, json};
-use skiff_api::{
-    kinds::{
-        Flags, Generation, Kind, PathColumn, Printer, Scale, SchemaOf, SelectableField, Strategy,
-        Subresource,
-    },
-    machinery::{
-        field::{Errors, Path},
-        schema::Schema,
-    },
-};
+use skiff_api::kinds::{Registry, TablesText, name};
 
-const SCHEMA: &str = "
-type example.v1.Widget
-  kind string ?
-  apiVersion string ?
-  metadata meta.v1.ObjectMeta ?
-  spec example.v1.WidgetSpec ?
-  status *example.v1.WidgetStatus ?
-type example.v1.WidgetSpec
-  replicas int32 ?
-  color string ?
-  parts []example.v1.Part ? map=name
-type example.v1.Part
-  name string ! required
-  size int32 ?
-type example.v1.WidgetStatus
-  replicas int32 ?
-";
+const GUIDE: &str = include_str!("../../../api/src/kinds/README.md");
 
-fn colors(widget: &Value) -> Errors {
-    let mut errors = Errors::default();
-    let color = widget["spec"]["color"].as_str().unwrap_or("");
-    if !["red", "green"].contains(&color) {
-        errors.not_supported(&Path::new("spec").child("color"), color, &["green", "red"]);
-    }
-    errors
+/// These kinds and that of the guide.
+pub fn beside(kinds: &Registry) -> Registry {
+    let text = TablesText {
+        kinds: block("group "),
+        columns: block("example.com/v1 Widget"),
+        types: block("type "),
+    };
+    kinds.with_tables(text).unwrap()
 }
 
-pub fn kind() -> Kind {
-    Kind {
-        short_names: vec!["wg"],
-        categories: vec!["all"],
-        namespaced: true,
-        subresources: vec![Subresource::Status, Subresource::Scale],
-        scale: Some(Scale::USUAL),
-        schema: SchemaOf::Own(Schema::beside_metadata(SCHEMA).unwrap().into(), 0),
-        selectable: vec![SelectableField::at(".spec.color").unwrap()],
-        printer: Printer::Paths(vec![
-            PathColumn::new("Color", "string", ".spec.color").unwrap(),
-            PathColumn::new("Parts", "string", ".spec.parts[*].name").unwrap(),
-            PathColumn::new("Replicas", "integer", ".spec.replicas").unwrap(),
-        ]),
-        flags: Flags {
-            generation: Generation::Counted,
-            ..Flags::default()
-        },
-        strategy: Strategy {
-            validate: colors,
-            validate_update: |new, _| colors(new),
-            ..Strategy::DEFAULT
-        },
-        ..Kind::named("example.com", "v1", "widgets", "Widget")
+/// The one block of the guide that begins with these words, without what it is indented by.
+fn block(begins: &str) -> &'static str {
+    let mut found = Vec::new();
+    let mut lines = GUIDE.lines().peekable();
+    while let Some(line) = lines.next() {
+        let (text, indent) = (line.trim_start(), line.len() - line.trim_start().len());
+        if indent < 4 || !text.starts_with(begins) {
+            continue;
+        }
+        let mut block = vec![text];
+        while let Some(more) = lines.next_if(|line| line.len() > indent) {
+            block.push(&more[indent..]);
+        }
+        found.push(block.join("\n"));
     }
+    assert_eq!(
+        found.len(),
+        1,
+        "blocks of the guide that begin with {begins:?}"
+    );
+    name(&found[0])
 }
 
 pub fn made(name: &str, color: &str) -> Value {
