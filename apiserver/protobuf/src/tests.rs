@@ -8,7 +8,10 @@ use std::{
 use serde_json::{Value, json};
 use skiff_api::{
     kinds::Registry,
-    machinery::schema::{Node, Schema, conform, to_json},
+    machinery::{
+        schema::{Node, Schema, conform, to_json},
+        yaml,
+    },
 };
 
 use super::*;
@@ -51,6 +54,14 @@ fn golden_objects_are_read() {
             serde_json::from_slice(&std::fs::read(place.with_extension("json")).unwrap()).unwrap();
         let envelope = unwrap(&binary).unwrap();
         let name = &*node.as_type().unwrap().name;
+        let text = std::fs::read_to_string(place.with_extension("yaml")).unwrap();
+        let (read, remarks) = yaml::read_first(&text).unwrap();
+        if read != wanted || !remarks.is_empty() {
+            wrong.push(format!("{name}: its YAML is read as {read}, {remarks:?}"));
+        }
+        if yaml::write(&wanted) != text {
+            wrong.push(format!("{name}: its YAML is not what is written"));
+        }
         let mut found = match decode(envelope.raw, name).unwrap() {
             Ok(value) => value,
             Err(error) => {

@@ -38,6 +38,7 @@ mod told;
 #[path = "../support/typed.rs"]
 mod typed;
 mod unreadable;
+mod upstream;
 mod verbs;
 mod versions;
 mod webhook_server;
