@@ -222,6 +222,42 @@ fn what_is_one_of_several_types_has_no_type_of_its_own() {
     );
 }
 
+/// How many words of lists are not upstream's: where the words come from, all lists are one type. This number may only shrink.
+const WORDS_OF_LISTS: usize = 160;
+
+/// What a type and its fields are for is told as upstream tells it, to the letter, but for lists.
+#[test]
+fn descriptions_are_upstreams() {
+    let Some(theirs) = upstream() else { return };
+    // what the values of an enumeration are stands at the end; upstream's document was made without that
+    let plain = |of: &Value| {
+        let words = of.text("description");
+        let end = words.find("\n\nPossible enum values:");
+        words[..end.unwrap_or(words.len())].to_owned()
+    };
+    let (mut same, mut of_lists, mut wrong) = (0, 0, Vec::new());
+    for (name, ours) in Definitions::of(Registry::builtin(), Version::Two, None).all() {
+        let theirs = &theirs["definitions"][&*name];
+        // what upstream does not have has words of ours
+        if theirs.is_null() {
+            continue;
+        }
+        let fields = ours["properties"].as_object().into_iter().flatten();
+        let fields = fields.map(|(field, ours)| (&**field, ours, &theirs["properties"][field]));
+        for (field, ours, theirs) in fields.chain([("", &ours, theirs)]) {
+            let is_of_list = name.ends_with("List") && ["", "items", "metadata"].contains(&field);
+            match plain(ours) == plain(theirs) {
+                true => same += 1,
+                false if is_of_list => of_lists += 1,
+                false => wrong.push(format!("{name} {field}")),
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(same > 2_500, "{same} are alike");
+    assert_eq!(of_lists, WORDS_OF_LISTS);
+}
+
 #[test]
 fn fields_are_described() {
     let definitions = Definitions::of(Registry::builtin(), Version::Two, None).all();
