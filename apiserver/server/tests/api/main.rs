@@ -41,6 +41,7 @@ mod unreadable;
 mod upstream;
 mod verbs;
 mod versions;
+mod watches;
 mod webhook_server;
 mod webhooks;
 #[path = "../support/widget.rs"]

@@ -3,6 +3,7 @@
 mod counted;
 mod failures;
 mod forms;
+mod lives;
 mod matching;
 mod patches;
 mod services;
