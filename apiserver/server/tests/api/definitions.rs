@@ -29,6 +29,7 @@ fn boats() -> Value {
                         "color": {"type": "string", "enum": ["red", "green"]},
                         "crew": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["id"],
                             "items": {"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}, "role": {"type": "string"}}}},
+                        "inner": {"type": "object", "x-kubernetes-embedded-resource": true, "x-kubernetes-preserve-unknown-fields": true},
                         "rest": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}},
                     "status": {"type": "object", "properties": {"oars": {"type": "integer"}, "selector": {"type": "string"}}}}}}}
             ]
@@ -90,6 +91,22 @@ async fn whoever_reads_that_it_is_established_can_use_its_kinds() {
         .map(|one| one["name"].as_str().unwrap())
         .collect();
     assert_eq!(names, ["boats", "boats/status", "boats/scale"]);
+    let aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+    let accept = [("accept", aggregated)];
+    let all = server
+        .send("GET", "/apis", &accept, "")
+        .await
+        .is(200)
+        .json();
+    let mut groups = all["items"].as_array().unwrap().iter();
+    let group = groups
+        .find(|group| group["metadata"]["name"] == "sea.example.com")
+        .unwrap();
+    let version = &group["versions"][0];
+    assert_eq!(
+        (&version["version"], &version["resources"][0]["resource"]),
+        (&json!("v1"), &json!("boats"))
+    );
     let shown = server
         .get("/openapi/v3/apis/sea.example.com/v1")
         .await
@@ -119,6 +136,187 @@ async fn whoever_reads_that_it_is_established_can_use_its_kinds() {
         "integer"
     );
     assert!(definitions.get("com.example.sea.v1.BoatList").is_some());
+}
+
+/// Types of both documents whose names begin like this.
+async fn described(server: &Server, begins: &str) -> Vec<String> {
+    let two = server.get("/openapi/v2").await.is(200).json();
+    let mut names: Vec<String> = two["definitions"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .cloned()
+        .collect();
+    names.retain(|name| name.starts_with(begins) && !name.ends_with("List"));
+    let index = server.get("/openapi/v3").await.is(200).json();
+    for name in &names {
+        let (group, version) = match name.rsplit('.').nth(1) {
+            Some(version) => (name.split('.').nth(2).unwrap(), version),
+            None => panic!("{name}"),
+        };
+        let path = format!("apis/{group}.example.com/{version}");
+        assert!(index["paths"].get(&path).is_some(), "{path}");
+    }
+    names.sort();
+    names
+}
+
+/// Documents follow what is served: versions that stop, versions that are renamed, other groups and kinds beside them.
+#[tokio::test]
+async fn documents_follow_the_versions_that_are_served() {
+    let server = sailing().await;
+    let boats_of = |versions: &[&str]| -> Vec<String> {
+        let name = |version: &&str| format!("com.example.sea.{version}.Boat");
+        versions.iter().map(name).collect()
+    };
+    assert_eq!(
+        described(&server, "com.example.sea.").await,
+        boats_of(&["v1", "v1beta1"])
+    );
+
+    // another kind of the group, and the same of another group
+    let named = |group: &str, plural: &str, kind: &str| {
+        let mut definition = boats();
+        definition["metadata"]["name"] = json!(format!("{plural}.{group}.example.com"));
+        definition["spec"]["group"] = json!(format!("{group}.example.com"));
+        definition["spec"]["names"] = json!({"plural": plural, "kind": kind});
+        definition
+    };
+    establish(&server, &named("sea", "rafts", "Raft")).await;
+    establish(&server, &named("lake", "boats", "Boat")).await;
+    assert_eq!(
+        described(&server, "com.example.").await,
+        [
+            "com.example.lake.v1.Boat",
+            "com.example.lake.v1beta1.Boat",
+            "com.example.sea.v1.Boat",
+            "com.example.sea.v1.Raft",
+            "com.example.sea.v1beta1.Boat",
+            "com.example.sea.v1beta1.Raft"
+        ]
+    );
+    for name in ["rafts.sea", "boats.lake"] {
+        let place = format!("{DEFINITIONS}/{name}.example.com");
+        server.delete(&place).await.is(200);
+        server.until(&place, |answer| answer.code == 404).await;
+    }
+
+    let place = format!("{DEFINITIONS}/boats.sea.example.com");
+    let old = "/apis/sea.example.com/v1beta1/namespaces/default/boats";
+    for (change, code, left) in [
+        (
+            json!([{"op": "replace", "path": "/spec/versions/0/served", "value": false}]),
+            404,
+            &["v1"][..],
+        ),
+        (
+            json!([{"op": "replace", "path": "/spec/versions/0/served", "value": true}]),
+            200,
+            &["v1", "v1beta1"],
+        ),
+        (
+            json!([{"op": "replace", "path": "/spec/versions/0/name", "value": "v2"}]),
+            404,
+            &["v1", "v2"],
+        ),
+    ] {
+        server.patch(&place, "json", &change).await.is(200);
+        server.until(old, |answer| answer.code == code).await;
+        assert_eq!(described(&server, "com.example.").await, boats_of(left));
+    }
+}
+
+/// What a definition does not know, and what is said twice: refused, told of or passed over, as whoever writes asks.
+#[tokio::test]
+async fn fields_that_are_not_known_are_told() {
+    let server = sailing().await;
+    let old = "/apis/sea.example.com/v1beta1/namespaces/default/boats";
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let v1 = r#""apiVersion":"sea.example.com/v1","kind":"Boat","metadata":{"name":"a"}"#;
+    let beta = v1.replace("/v1", "/v1beta1");
+    for (path, body, said) in [
+        (
+            BOATS,
+            format!(r#"{{{v1},"spec":{{"oars":3,"sail":1}}}}"#),
+            Some("unknown field \"spec.sail\""),
+        ),
+        (
+            BOATS,
+            format!(r#"{{{v1},"spec":{{"rest":{{"sail":1}}}}}}"#),
+            None,
+        ),
+        (
+            BOATS,
+            format!(r#"{{{v1},"spec":{{"oars":3,"oars":4}}}}"#),
+            Some("duplicate field \"spec.oars\""),
+        ),
+        (
+            BOATS,
+            format!(r#"{{{v1},"spec":{{"rest":{{"a":1,"a":2}}}}}}"#),
+            Some("duplicate field \"spec.rest.a\""),
+        ),
+        (
+            BOATS,
+            format!(
+                r#"{{{},"spec":{{}}}}"#,
+                v1.replace("\"name\"", "\"mast\":1,\"name\"")
+            ),
+            Some("unknown field \"metadata.mast\""),
+        ),
+        (
+            old,
+            format!(r#"{{{beta},"sail":1,"spec":{{"sail":1}}}}"#),
+            None,
+        ),
+        (
+            old,
+            format!(r#"{{{beta},"spec":{{"sail":1,"sail":2}}}}"#),
+            Some("duplicate field \"spec.sail\""),
+        ),
+        (
+            BOATS,
+            format!(
+                r#"{{{v1},"spec":{{"inner":{{"apiVersion":"v1","kind":"X","metadata":{{"name":"i","mast":1}}}}}}}}"#
+            ),
+            Some(r#"unknown field "spec.inner.metadata.mast""#),
+        ),
+        (
+            maps,
+            r#"{"metadata":{"name":"m"},"data":{"a":"1"},"sail":1}"#.into(),
+            Some(r#"unknown field "sail""#),
+        ),
+        (
+            maps,
+            r#"{"metadata":{"name":"m"},"data":{"a":"1","a":"2"}}"#.into(),
+            Some(r#"duplicate field "data.a""#),
+        ),
+        (
+            maps,
+            r#"{"metadata":{"name":"m","mast":1}}"#.into(),
+            Some(r#"unknown field "metadata.mast""#),
+        ),
+    ] {
+        for how in ["Strict", "Warn", "Ignore"] {
+            let path = format!("{path}?dryRun=All&fieldValidation={how}");
+            let json = [("content-type", "application/json")];
+            let answer = server.send("POST", &path, &json, body.clone()).await;
+            let refused = how == "Strict" && said.is_some();
+            assert_eq!(
+                answer.code,
+                if refused { 400 } else { 201 },
+                "{body} {how}: {}",
+                answer.text()
+            );
+            let heard = match how {
+                "Strict" if refused => answer.message(),
+                _ => answer.warnings.join(" ").replace('\\', ""),
+            };
+            match said.filter(|_| how != "Ignore") {
+                Some(said) => assert!(heard.contains(said), "{body} {how}: {heard}"),
+                None => assert_eq!(heard, "", "{body} {how}"),
+            }
+        }
+    }
 }
 
 /// What is sent is what is stored: empty lists and maps, nulls where anything may stand, numbers of any size.

@@ -243,3 +243,39 @@ async fn tables_of_stored_bytes_are_those_of_objects() {
         }
     }
 }
+
+/// Pages of one list are of one revision, tell how much is left, and make up the whole.
+#[tokio::test]
+async fn pages_make_up_the_list() {
+    let server = Server::start().await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let names: Vec<String> = (0..40).map(|at| format!("map-{at:02}")).collect();
+    for name in &names {
+        server
+            .make(maps, &json!({"metadata": {"name": name}}))
+            .await;
+    }
+    let (mut seen, mut revision, mut next) = (Vec::new(), None, String::new());
+    loop {
+        let path = format!("{maps}?limit=17&continue={next}");
+        let page = server.get(&path).await.is(200).json();
+        let items = page["items"].as_array().unwrap();
+        let names = items
+            .iter()
+            .map(|item| item["metadata"]["name"].as_str().unwrap());
+        seen.extend(names.map(str::to_owned));
+        let meta = &page["metadata"];
+        let of = revision.get_or_insert_with(|| meta["resourceVersion"].clone());
+        assert_eq!(meta["resourceVersion"], *of);
+        let left = meta["remainingItemCount"].as_u64().unwrap_or(0) as usize;
+        assert_eq!(left, 40 - seen.len());
+        // what comes meanwhile is of another revision
+        let late = json!({"metadata": {"name": format!("map-late-{}", seen.len())}});
+        server.make(maps, &late).await;
+        match meta["continue"].as_str() {
+            Some(more) => next = more.into(),
+            None => break,
+        }
+    }
+    assert_eq!(seen, names);
+}

@@ -444,3 +444,20 @@ async fn a_status_of_what_is_balanced_is_looked_at() {
         assert_eq!(warned, format!("299 - \"{said}\""));
     }
 }
+
+/// What is answered and not kept has no metadata, and is no table.
+#[tokio::test]
+async fn questions_are_no_tables() {
+    let server = Server::start().await;
+    let review = json!({"spec": {"resourceAttributes": {"verb": "get", "resource": "pods"}}});
+    let headers = [
+        ("content-type", "application/json"),
+        ("accept", "application/json;as=Table;v=v1;g=meta.k8s.io"),
+    ];
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let answer = server
+        .send("POST", path, &headers, review.to_string())
+        .await;
+    let answer = answer.is(406).json();
+    assert_eq!(answer["reason"], "NotAcceptable", "{answer}");
+}

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    plane::Plane,
+    plane::{Plane, deployment, template},
     widget::{beside, made},
 };
 
@@ -164,4 +164,166 @@ async fn widgets_are_collected(plane: &Plane, widget: impl Fn(&str) -> Value) {
             .await
             .is_none()
     );
+}
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
+const SETS: &str = "/apis/apps/v1/namespaces/default/replicasets";
+
+/// Owners of an object, by their names.
+fn owners(object: &Value) -> Vec<&str> {
+    let all = object["metadata"]["ownerReferences"].as_array();
+    let names = all.into_iter().flatten();
+    names.map(|owner| owner["name"].as_str().unwrap()).collect()
+}
+
+/// Makes an owner, and waits for as many as it is to own; gives where the owner is, and where those are.
+async fn owning(
+    plane: &Plane,
+    path: &str,
+    owner: Value,
+    of: &str,
+    many: usize,
+) -> (String, Vec<String>) {
+    let owner = plane.create(path, owner).await;
+    let uid = &owner["metadata"]["uid"];
+    let mut owned = Vec::new();
+    plane
+        .until("what it owns", async || {
+            let all = plane.list(of).await.into_iter();
+            let its = all.filter(|one| one["metadata"]["ownerReferences"][0]["uid"] == *uid);
+            owned = its
+                .map(|one| format!("{of}/{}", one["metadata"]["name"].as_str().unwrap()))
+                .collect();
+            owned.len() == many
+        })
+        .await;
+    let name = owner["metadata"]["name"].as_str().unwrap();
+    (format!("{path}/{name}"), owned)
+}
+
+fn controller(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ReplicationController", "metadata": {"name": name},
+        "spec": {"replicas": 2, "selector": {"app": name}, "template": template(name)}})
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_owner_made_goes_with_it_or_stays_as_it_is_said() {
+    let plane = Plane::start().await;
+    let controllers = "/api/v1/namespaces/default/replicationcontrollers";
+    let deployments = "/apis/apps/v1/namespaces/default/deployments";
+    type Make = fn(&str) -> Value;
+    let cases: [(&str, Make, &str, usize); 2] = [
+        (deployments, |name| deployment(name, 0), SETS, 1),
+        (controllers, controller, PODS, 2),
+    ];
+    for (path, make, of, many) in cases {
+        let (place, owned) = owning(&plane, path, make("one"), of, many).await;
+        plane.delete_with(&place, Some("Background")).await;
+        for one in owned {
+            plane
+                .until("it went with its owner", async || {
+                    plane.get(&one).await.is_none()
+                })
+                .await;
+        }
+        let (place, owned) = owning(&plane, path, make("two"), of, many).await;
+        plane.delete_with(&place, Some("Orphan")).await;
+        plane
+            .until(
+                "the owner is gone, which lets its orphans go before",
+                async || plane.get(&place).await.is_none(),
+            )
+            .await;
+        for one in owned {
+            let left = plane.get(&one).await.unwrap();
+            assert!(owners(&left).is_empty(), "{left}");
+        }
+    }
+    plane.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_waits_for_its_dependents_where_that_is_asked_for() {
+    let plane = Plane::start().await;
+    let path = "/api/v1/namespaces/default/replicationcontrollers";
+    let (place, owned) = owning(&plane, path, controller("c"), PODS, 2).await;
+    let held = &owned[0];
+    let hold = json!({"metadata": {"finalizers": ["example.com/hold"]}});
+    plane.patch(held, hold).await;
+    plane.delete_with(&place, Some("Foreground")).await;
+    plane
+        .until(
+            "the other pod is gone, and this one told to go",
+            async || {
+                let pods = plane.list(PODS).await;
+                pods.len() == 1 && pods[0]["metadata"]["deletionTimestamp"].is_string()
+            },
+        )
+        .await;
+    let waiting = plane.get(&place).await.unwrap();
+    assert_eq!(
+        waiting["metadata"]["finalizers"],
+        json!(["foregroundDeletion"])
+    );
+    plane
+        .patch(held, json!({"metadata": {"finalizers": null}}))
+        .await;
+    plane
+        .until("the owner follows", async || {
+            plane.get(&place).await.is_none() && plane.list(PODS).await.is_empty()
+        })
+        .await;
+    plane.end().await;
+}
+
+/// An object that has another owner stays, and no circle keeps itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_owners_hold_and_circles_do_not() {
+    let plane = Plane::start().await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let one = plane.create(maps, config_map("one", &Value::Null)).await;
+    let two = plane.create(maps, config_map("two", &Value::Null)).await;
+    let mut shared = config_map("shared", &one);
+    let blocks = |owner: &Value| {
+        let mut of = config_map("", owner)["metadata"]["ownerReferences"][0].clone();
+        of["blockOwnerDeletion"] = json!(true);
+        of
+    };
+    shared["metadata"]["ownerReferences"] = json!([blocks(&one), blocks(&two)]);
+    plane.create(maps, shared).await;
+    plane
+        .delete_with(&format!("{maps}/one"), Some("Foreground"))
+        .await;
+    plane
+        .until("the one that goes does not wait for it", async || {
+            plane.get(&format!("{maps}/one")).await.is_none()
+        })
+        .await;
+    let left = plane.get(&format!("{maps}/shared")).await.unwrap();
+    assert_eq!(owners(&left), ["two"]);
+
+    let mut last = plane.create(maps, config_map("c0", &Value::Null)).await;
+    let first = last.clone();
+    for at in 1..3 {
+        last = plane
+            .create(maps, config_map(&format!("c{at}"), &last))
+            .await;
+    }
+    let closing = config_map("", &last)["metadata"]["ownerReferences"].clone();
+    let place = format!("{maps}/c0");
+    plane
+        .patch(&place, json!({"metadata": {"ownerReferences": closing}}))
+        .await;
+    assert_eq!(first["metadata"]["name"], "c0");
+    plane.delete(&place).await;
+    plane
+        .until("all of the circle is gone", async || {
+            plane
+                .list(maps)
+                .await
+                .iter()
+                .all(|map| !map["metadata"]["name"].as_str().unwrap().starts_with('c'))
+        })
+        .await;
+    plane.end().await;
 }

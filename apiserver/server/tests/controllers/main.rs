@@ -10,6 +10,7 @@ mod kubelet;
 mod namespaces;
 mod plane;
 mod policies;
+mod quotas;
 mod rights;
 mod scheduling;
 mod volumes;

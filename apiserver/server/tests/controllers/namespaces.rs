@@ -205,3 +205,22 @@ async fn a_quota_counts_what_came_while_it_was_made() {
         .await;
     plane.end().await;
 }
+
+/// What is made under the name again has none of what was there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn services_go_with_their_namespace() {
+    let plane = Plane::start().await;
+    make(&plane, "brief").await;
+    let services = "/api/v1/namespaces/brief/services";
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}});
+    plane.create(services, service).await;
+    plane.delete("/api/v1/namespaces/brief").await;
+    plane
+        .until("the namespace is gone", async || {
+            plane.get("/api/v1/namespaces/brief").await.is_none()
+        })
+        .await;
+    make(&plane, "brief").await;
+    assert!(plane.list(services).await.is_empty());
+    plane.end().await;
+}

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use skiff_api::kinds::Registry;
 use skiff_server::{App, Config, Data, Running, auth::User};
 use skiff_watching::{
-    api::{Api, PatchType},
+    api::{Api, Delete, PatchType},
     client::Client,
     events::Events,
     informer::Informers,
@@ -188,8 +188,17 @@ impl Plane {
     }
 
     pub async fn delete(&self, path: &str) {
+        self.delete_with(path, None).await;
+    }
+
+    /// Deletes with what is to become of dependents: `Background`, `Foreground` or `Orphan`.
+    pub async fn delete_with(&self, path: &str, propagation: Option<&'static str>) {
+        let options = Delete {
+            propagation,
+            ..Delete::default()
+        };
         self.api
-            .delete_path(path, &Default::default())
+            .delete_path(path, &options)
             .await
             .unwrap_or_else(|error| panic!("{path}: {error}"));
     }

@@ -1,0 +1,177 @@
+//! What quotas count, and what they refuse.
+
+use serde_json::{Value, json};
+
+use crate::plane::{Plane, template};
+
+const QUOTAS: &str = "/api/v1/namespaces/default/resourcequotas";
+
+async fn quota(plane: &Plane, name: &str, spec: Value) {
+    let object = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": name}, "spec": spec});
+    plane.create(QUOTAS, object).await;
+}
+
+/// Waits until a quota says that this is used.
+async fn used(plane: &Plane, name: &str, wanted: Value) {
+    let place = format!("{QUOTAS}/{name}");
+    let what = format!("{name} counts {wanted}");
+    plane
+        .until(&what, async || {
+            let quota = plane.get(&place).await.unwrap();
+            let of = wanted.as_object().unwrap().iter();
+            of.into_iter()
+                .all(|(name, many)| quota["status"]["used"][name] == *many)
+        })
+        .await;
+}
+
+/// One object more than is allowed of each sort is refused, and what goes is counted no more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn objects_of_every_sort_are_counted_while_they_are_there() {
+    let plane = Plane::start().await;
+    let sorts = [
+        (
+            "pods",
+            "api/v1",
+            json!({"kind": "Pod", "spec": {"terminationGracePeriodSeconds": 0, "containers": [{"name": "c", "image": "i"}]}}),
+        ),
+        ("configmaps", "api/v1", json!({"kind": "ConfigMap"})),
+        ("secrets", "api/v1", json!({"kind": "Secret"})),
+        (
+            "services",
+            "api/v1",
+            json!({"kind": "Service", "spec": {"ports": [{"port": 80}]}}),
+        ),
+        (
+            "replicationcontrollers",
+            "api/v1",
+            json!({"kind": "ReplicationController", "spec": {"replicas": 0, "selector": {"app": "r"}, "template": template("r")}}),
+        ),
+        (
+            "count/replicasets.apps",
+            "apis/apps/v1",
+            json!({"kind": "ReplicaSet", "spec": {"replicas": 0, "selector": {"matchLabels": {"app": "s"}}, "template": template("s")}}),
+        ),
+    ];
+    let path = |counted: &str, root: &str| {
+        let plural = counted
+            .trim_start_matches("count/")
+            .trim_end_matches(".apps");
+        format!("/{root}/namespaces/default/{plural}")
+    };
+    let own = "/api/v1/namespaces/default/configmaps/kube-root-ca.crt";
+    plane
+        .until("the map that every namespace has", async || {
+            plane.get(own).await.is_some()
+        })
+        .await;
+    // the system's own are there before: one more of each is allowed
+    let (mut hard, mut there) = (json!({"resourcequotas": "1"}), Vec::new());
+    for (counted, root, _) in &sorts {
+        there.push(plane.list(&path(counted, root)).await.len());
+        hard[*counted] = json!((there[there.len() - 1] + 1).to_string());
+    }
+    quota(&plane, "all", json!({"hard": hard})).await;
+    used(&plane, "all", json!({"resourcequotas": "1"})).await;
+    for ((counted, root, object), there) in sorts.into_iter().zip(there) {
+        let (path, most) = (path(counted, root), there + 1);
+        let named = |name: &str| {
+            let mut object = object.clone();
+            object["apiVersion"] = json!(root.split_once('/').unwrap().1);
+            object["metadata"] = json!({"name": name});
+            object
+        };
+        used(&plane, "all", json!({counted: there.to_string()})).await;
+        plane.create(&path, named("first")).await;
+        used(&plane, "all", json!({counted: most.to_string()})).await;
+        let refused = plane.api.post(&path, &named("second")).await.unwrap_err();
+        let told = refused.to_string();
+        let wanted = format!(
+            "exceeded quota: all, requested: {counted}=1, used: {counted}={most}, limited: {counted}={most}"
+        );
+        assert!(told.contains(&wanted), "{told}");
+        plane.delete(&format!("{path}/first")).await;
+        used(&plane, "all", json!({counted: there.to_string()})).await;
+    }
+    plane.end().await;
+}
+
+/// A quota with scopes counts the pods that are in all of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scopes_tell_which_pods_are_counted() {
+    let plane = Plane::start().await;
+    for scope in [
+        "BestEffort",
+        "NotBestEffort",
+        "Terminating",
+        "NotTerminating",
+    ] {
+        let spec = json!({"hard": {"pods": "5"}, "scopes": [scope]});
+        quota(&plane, &scope.to_lowercase(), spec).await;
+    }
+    let asks = json!({"requests": {"cpu": "100m"}});
+    for (name, spec, counted) in [
+        ("plain", json!({}), ["besteffort", "notterminating"]),
+        (
+            "asks",
+            json!({"containers": [{"name": "c", "image": "i", "resources": asks}]}),
+            ["notbesteffort", "notterminating"],
+        ),
+        (
+            "ends",
+            json!({"activeDeadlineSeconds": 3600}),
+            ["besteffort", "terminating"],
+        ),
+    ] {
+        plane.pod(name, json!({"spec": spec})).await;
+        for quota in [
+            "besteffort",
+            "notbesteffort",
+            "terminating",
+            "notterminating",
+        ] {
+            let many = usize::from(counted.contains(&quota)).to_string();
+            used(&plane, quota, json!({"pods": many})).await;
+        }
+        plane.delete(&crate::plane::pod_path(name)).await;
+    }
+    for quota in [
+        "besteffort",
+        "notbesteffort",
+        "terminating",
+        "notterminating",
+    ] {
+        used(&plane, quota, json!({"pods": "0"})).await;
+    }
+    plane.end().await;
+}
+
+/// What a quota allows is changed, and it no longer counts when it is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quota_that_is_changed_or_gone_is_no_longer_what_it_was() {
+    let plane = Plane::start().await;
+    quota(&plane, "q", json!({"hard": {"secrets": "0"}})).await;
+    used(&plane, "q", json!({"secrets": "0"})).await;
+    let secrets = "/api/v1/namespaces/default/secrets";
+    let secret =
+        |name: &str| json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}});
+    assert!(plane.api.post(secrets, &secret("a")).await.is_err());
+    let place = format!("{QUOTAS}/q");
+    plane
+        .patch(&place, json!({"spec": {"hard": {"secrets": "1"}}}))
+        .await;
+    plane
+        .until("the new bound holds", async || {
+            plane.get(&place).await.unwrap()["status"]["hard"]["secrets"] == "1"
+        })
+        .await;
+    plane.create(secrets, secret("a")).await;
+    assert!(plane.api.post(secrets, &secret("b")).await.is_err());
+    plane.delete(&place).await;
+    plane
+        .until("nothing holds", async || {
+            plane.api.post(secrets, &secret("b")).await.is_ok()
+        })
+        .await;
+    plane.end().await;
+}
