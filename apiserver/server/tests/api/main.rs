@@ -12,6 +12,7 @@ mod apply;
 mod audit;
 mod beyond_writing;
 mod checked;
+mod conformance;
 mod conversion;
 mod definitions;
 mod deletion;
