@@ -3,7 +3,7 @@
 kubectl create -f rc.json
 kubectl scale rc old --replicas=1
 kubectl scale rc old --replicas=2 --current-replicas=2
-kubectl scale rc old --replicas=2 --timeout=5m --current-replicas=1
+kubectl scale rc old --replicas=2 --current-replicas=1
 kubectl get rc old -o jsonpath={.spec.replicas}
 kubectl delete rc old
 kubectl get rc
