@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use skiff_watching::client::BoxError;
+use skiff_watching::{client::BoxError, queue::Queues};
 
 use crate::clock::Clock;
 
@@ -44,6 +44,8 @@ pub struct Options {
     pub horizontal_pod_autoscaler: Autoscaling,
     /// Where the time comes from.
     pub clock: Clock,
+    /// What the work queues are counted among.
+    pub queues: Queues,
 }
 
 /// An authority that signs: takes a request (PEM), the usages that the certificate is to have and its seconds at most, and gives the certificate
@@ -74,6 +76,7 @@ impl Default for Options {
             terminated_pod_gc_threshold: 12_500,
             horizontal_pod_autoscaler: Autoscaling::default(),
             clock: Clock::system(),
+            queues: Queues::default(),
         }
     }
 }

@@ -86,7 +86,7 @@ impl Context {
 
     /// An empty queue, whose metrics bear a name.
     pub fn queue<K: QueueKey>(&self, name: &'static str) -> Arc<Queue<K>> {
-        Queue::new(name, self.clock.clone())
+        Queue::new(name, self.clock.clone(), &self.options.queues)
     }
 
     /// Workers that reconcile what `queue` holds, as many as `--concurrent-syncs` says.
@@ -277,6 +277,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::Queues;
 
     struct Odd(Mutex<Vec<u32>>);
 
@@ -296,7 +297,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_takes_no_worker_and_its_key_is_tried_again() {
-        let (stop, queue) = (CancellationToken::new(), Queue::new("odd", Clock::system()));
+        let (stop, queue) = (
+            CancellationToken::new(),
+            Queue::new("odd", Clock::system(), &Queues::default()),
+        );
         let controller = Arc::new(Odd(Mutex::default()));
         let worker = tokio::spawn(tokio_worker(
             controller.clone(),

@@ -52,6 +52,8 @@ pub struct Failure {
     pub nominate: Option<String>,
     /// Who is to leave that node.
     pub victims: Vec<Arc<PodInfo>>,
+    /// It was looked whether others could leave.
+    pub searched: bool,
 }
 
 impl Failure {
@@ -63,6 +65,7 @@ impl Failure {
             why: Why::Error,
             nominate: Some(String::new()),
             victims: Vec::new(),
+            searched: false,
         }
     }
 
@@ -73,6 +76,7 @@ impl Failure {
             why: Why::Rejected(by),
             nominate,
             victims: Vec::new(),
+            searched: false,
         }
     }
 }
@@ -211,13 +215,17 @@ fn no_fit(
     let message = found.message(all);
     // upstream's first answer is of claims of devices, of which the pod has none
     let vain = |why: &str| format!("{message} no new claims to deallocate, preemption: {why}");
-    match preemption::search(view, state, pod, found, budgets, now) {
+    let failure = match preemption::search(view, state, pod, found, budgets, now) {
         Found::NotEligible(why) => Failure::rejected(vain(why), found.by(), None),
         Found::Nothing(why) => Failure::rejected(vain(&why), found.by(), Some(String::new())),
         Found::Room { node, victims } => Failure {
             victims,
             ..Failure::rejected(message, found.by(), Some(node))
         },
+    };
+    Failure {
+        searched: true,
+        ..failure
     }
 }
 

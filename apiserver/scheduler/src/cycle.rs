@@ -19,6 +19,7 @@ use crate::{
     cache::Cache,
     choose::{self, Choice, Failure, Sampling},
     events::Recorder,
+    figures::{Attempt, Figures, Outcome},
     framework::{ClusterEvent, View},
     heard::Heard,
     nominator::Nominator,
@@ -26,7 +27,7 @@ use crate::{
     owners::Owners,
     plugins::volume_binding::{self, Plan},
     pod::PodInfo,
-    queue::Queue,
+    queue::{Queue, Why},
     volumes::{Name, Store, Volumes, name_of},
 };
 
@@ -44,6 +45,12 @@ pub(crate) struct Pending {
     pub since: Instant,
 }
 
+/// A pod whose binding is under way.
+pub(crate) struct Assumed {
+    pub pod: Arc<PodInfo>,
+    pub attempt: Attempt,
+}
+
 pub(crate) struct Scheduler {
     pub api: Api,
     pub options: Options,
@@ -55,7 +62,7 @@ pub(crate) struct Scheduler {
     pub slots: Arc<Semaphore>,
     sampling: Sampling,
     /// Pods whose bindings are under way.
-    pub assumed: HashMap<Arc<str>, Arc<PodInfo>>,
+    pub assumed: HashMap<Arc<str>, Assumed>,
     pub volumes: Volumes,
     pub namespaces: Store<Namespace>,
     pub owners: Owners,
@@ -66,6 +73,8 @@ pub(crate) struct Scheduler {
 impl Scheduler {
     pub fn new(api: Api, options: Options, tell: UnboundedSender<Heard>) -> Scheduler {
         let slots = Arc::new(Semaphore::new(options.parallelism.max(1)));
+        let queue = Queue::new(options.figures.clone());
+        options.figures.of_profile(&options.scheduler_name);
         let recorder = Recorder::new(api.clone(), options.clock.clone(), &options.scheduler_name);
         Scheduler {
             api,
@@ -73,7 +82,7 @@ impl Scheduler {
             tell,
             recorder,
             cache: Cache::default(),
-            queue: Queue::default(),
+            queue,
             nominator: Nominator::default(),
             slots,
             sampling: Sampling::default(),
@@ -112,33 +121,52 @@ impl Scheduler {
         self.queue.wake(now);
     }
 
+    pub fn figures(&self) -> &Figures {
+        &self.options.figures
+    }
+
     /// Decides on the next pods in line.
     pub fn schedule_some(&mut self) {
         for _ in 0..ROUND {
-            let Some(pod) = self.queue.pop() else { return };
-            let view = View {
-                cache: &self.cache,
-                volumes: &self.volumes,
-                namespaces: &self.namespaces,
-                owners: &self.owners,
-                nominator: &self.nominator,
-            };
-            let now = self.options.clock.now();
-            // one pod that the scheduler goes wrong over must not keep all others from their nodes
-            let choice = catch_unwind(AssertUnwindSafe(|| {
-                choose::choose(view, &pod, &mut self.sampling, &self.budgets, now)
-            }));
-            match choice.unwrap_or_else(|_| Err(Failure::broken(Broken::Panicked))) {
-                Ok(Choice { node, plan }) => self.assume(pod, node, &plan),
-                Err(failure) => self.failed(pod, failure),
-            }
+            let Some(pod) = self.queue.pop() else { break };
+            self.schedule(pod);
+        }
+        self.queue.tell();
+    }
+
+    fn schedule(&mut self, pod: Arc<PodInfo>) {
+        let attempt = self.queue.attempt(&pod.uid, Instant::now());
+        let view = View {
+            cache: &self.cache,
+            volumes: &self.volumes,
+            namespaces: &self.namespaces,
+            owners: &self.owners,
+            nominator: &self.nominator,
+        };
+        let now = self.options.clock.now();
+        // one pod that the scheduler goes wrong over must not keep all others from their nodes
+        let choice = catch_unwind(AssertUnwindSafe(|| {
+            choose::choose(view, &pod, &mut self.sampling, &self.budgets, now)
+        }));
+        let choice = choice.unwrap_or_else(|_| Err(Failure::broken(Broken::Panicked)));
+        self.figures().decided(attempt.began.elapsed());
+        if choice.as_ref().is_err_and(|failure| failure.searched) {
+            self.figures().searched();
+        }
+        match choice {
+            Ok(Choice { node, plan }) => self.assume(pod, node, &plan, attempt),
+            Err(failure) => self.failed(pod, failure, attempt),
         }
     }
 
-    fn assume(&mut self, pod: Arc<PodInfo>, node: String, plan: &Plan) {
+    fn assume(&mut self, pod: Arc<PodInfo>, node: String, plan: &Plan, attempt: Attempt) {
         self.nominator.remove(&pod.uid);
         self.cache.put_pod(&node, pod.clone());
-        self.assumed.insert(pod.uid.clone(), pod.clone());
+        let assumed = Assumed {
+            pod: pod.clone(),
+            attempt,
+        };
+        self.assumed.insert(pod.uid.clone(), assumed);
         if plan.is_empty() {
             self.bind(pod, node)
         } else {
@@ -188,7 +216,13 @@ impl Scheduler {
     }
 
     /// The pod fits nowhere: it waits, and those leave that have to.
-    fn failed(&mut self, pod: Arc<PodInfo>, failure: Failure) {
+    fn failed(&mut self, pod: Arc<PodInfo>, failure: Failure, attempt: Attempt) {
+        self.queue.tried(&pod.uid, &attempt);
+        let outcome = match failure.why {
+            Why::Rejected(_) => Outcome::Unschedulable,
+            Why::Error => Outcome::Error,
+        };
+        self.figures().over(&attempt, outcome);
         let victims: Vec<_> = failure
             .victims
             .iter()
@@ -215,7 +249,7 @@ impl Scheduler {
     pub fn bound(&mut self, uid: &str, done: Result<(), Broken>) {
         self.volumes.release(uid);
         self.pending.remove(uid);
-        let Some(pod) = self.assumed.remove(uid) else {
+        let Some(Assumed { pod, attempt }) = self.assumed.remove(uid) else {
             return;
         };
         if let Err(error) = done {
@@ -223,7 +257,7 @@ impl Scheduler {
             if let Some(gone) = self.cache.remove_pod(uid) {
                 self.queue.changed(&ClusterEvent::PodDeleted(gone));
             }
-            self.failed(pod, Failure::broken(error));
+            self.failed(pod, Failure::broken(error), attempt);
         }
     }
 

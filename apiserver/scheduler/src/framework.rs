@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use k8s_openapi::api::core::v1::{Namespace, Node};
-use skiff_podspec::affinity::UnreadableTerms;
+use skiff_podspec::{affinity::UnreadableTerms, parts::HasStatus};
 
 use crate::{
     cache::Cache,
@@ -119,10 +119,43 @@ pub enum ClusterEvent {
         new: Arc<Node>,
     },
     NodeDeleted,
-    /// Claims, volumes or classes changed.
-    Storage,
+    /// Claims, volumes or classes changed: by the name of what happened.
+    Storage(&'static str),
     /// A namespace's labels changed.
     Namespace,
+}
+
+impl ClusterEvent {
+    /// Upstream's name of it; of a change that is several at once the first.
+    pub fn label(&self) -> &'static str {
+        match self {
+            ClusterEvent::PodAdded(_) => "AssignedPodAdd",
+            ClusterEvent::PodUpdated { old, new } => match old.labels() == new.labels() {
+                true => "AssignedPodUpdate",
+                false => "AssignedPodUpdatePodLabel",
+            },
+            ClusterEvent::PodDeleted(_) => "AssignedPodDelete",
+            ClusterEvent::NodeAdded(_) => "NodeAdd",
+            ClusterEvent::NodeUpdated { old, new } => node_change(old, new),
+            ClusterEvent::NodeDeleted => "NodeDelete",
+            ClusterEvent::Storage(label) => label,
+            ClusterEvent::Namespace => "NamespaceUpdate",
+        }
+    }
+}
+
+fn node_change(old: &Node, new: &Node) -> &'static str {
+    let allocatable = |node: &Node| node.status().allocatable.clone();
+    let kept_off = |node: &Node| {
+        let spec = node.spec.as_ref();
+        spec.map(|spec| (spec.taints.clone(), spec.unschedulable))
+    };
+    match () {
+        () if allocatable(old) != allocatable(new) => "NodeUpdateNodeAllocatable",
+        () if old.metadata.labels != new.metadata.labels => "NodeUpdateNodeLabel",
+        () if kept_off(old) != kept_off(new) => "NodeUpdateNodeTaint",
+        () => "NodeUpdate",
+    }
 }
 
 /// One plugin. `State` is what all plugins found out about a pod in one attempt, each its own part.

@@ -21,6 +21,23 @@ fn differs(a: &Node, b: &Node) -> bool {
     a.spec != b.spec || a.metadata.labels != b.metadata.labels || allocatable(a) != allocatable(b)
 }
 
+/// Upstream's names of what happened to storage: it is new, changed, or gone.
+const CLAIM: [&str; 3] = [
+    "PersistentVolumeClaimAdd",
+    "PersistentVolumeClaimUpdate",
+    "PersistentVolumeClaimDelete",
+];
+const VOLUME: [&str; 3] = [
+    "PersistentVolumeAdd",
+    "PersistentVolumeUpdate",
+    "PersistentVolumeDelete",
+];
+const CLASS: [&str; 3] = [
+    "storage.k8s.io/StorageClassAdd",
+    "storage.k8s.io/StorageClassUpdate",
+    "storage.k8s.io/StorageClassDelete",
+];
+
 impl Scheduler {
     pub fn hear(&mut self, heard: Heard) {
         match heard {
@@ -28,35 +45,35 @@ impl Scheduler {
             Heard::Pod(Event::Delete(pod)) => self.gone(pod.metadata.uid.as_deref().unwrap_or("")),
             Heard::Node(event) => self.hear_node(event),
             Heard::Claim(event) => {
-                self.volumes.claims.hear(event);
-                self.storage_changed();
+                let happened = self.volumes.claims.hear(event);
+                self.storage_changed(CLAIM[happened as usize]);
             }
             Heard::Volume(event) => {
-                self.volumes.volumes.hear(event);
-                self.storage_changed();
+                let happened = self.volumes.volumes.hear(event);
+                self.storage_changed(VOLUME[happened as usize]);
             }
             Heard::Class(event) => {
-                self.volumes.classes.hear(event);
-                self.storage_changed();
+                let happened = self.volumes.classes.hear(event);
+                self.storage_changed(CLASS[happened as usize]);
             }
             Heard::Namespace(event) => {
                 self.namespaces.hear(event);
                 self.queue.changed(&ClusterEvent::Namespace);
             }
-            Heard::Service(event) => self.owners.services.hear(event),
-            Heard::Controller(event) => self.owners.controllers.hear(event),
-            Heard::Set(event) => self.owners.sets.hear(event),
-            Heard::Stateful(event) => self.owners.stateful.hear(event),
-            Heard::Budget(event) => self.budgets.hear(event),
+            Heard::Service(event) => drop(self.owners.services.hear(event)),
+            Heard::Controller(event) => drop(self.owners.controllers.hear(event)),
+            Heard::Set(event) => drop(self.owners.sets.hear(event)),
+            Heard::Stateful(event) => drop(self.owners.stateful.hear(event)),
+            Heard::Budget(event) => drop(self.budgets.hear(event)),
             Heard::Bound { uid, done } => self.bound(&uid, done),
             Heard::Gone { uid } => self.gone(&uid),
             Heard::RoomMade { uid, failed } => self.queue.release(&uid, failed),
         }
     }
 
-    fn storage_changed(&mut self) {
+    fn storage_changed(&mut self, event: &'static str) {
         self.bind_those_with_volumes();
-        self.queue.changed(&ClusterEvent::Storage);
+        self.queue.changed(&ClusterEvent::Storage(event));
     }
 
     fn put_pod(&mut self, pod: Arc<Pod>) {
@@ -75,7 +92,9 @@ impl Scheduler {
         match info.node().map(String::from) {
             Some(node) => self.put_assigned(&node, info),
             None if self.assumed.contains_key(&info.uid) => {
-                drop(self.assumed.insert(info.uid.clone(), info))
+                if let Some(assumed) = self.assumed.get_mut(&info.uid) {
+                    assumed.pod = info;
+                }
             }
             None if own && !info.is_gated() && !info.is_deleting() => {
                 self.nominator.heard(&info);
@@ -83,7 +102,10 @@ impl Scheduler {
             }
             None => {
                 self.nominator.remove(&info.uid);
-                self.queue.remove(&info.uid);
+                match own && !info.is_deleting() {
+                    true => self.queue.gate(&info.uid),
+                    false => self.queue.remove(&info.uid),
+                }
             }
         }
     }

@@ -14,7 +14,7 @@
 //! 4. What it needs to know of the cluster beyond nodes and pods is a variant of `heard::Heard`, followed in [`run()`], and a field of `View`.
 //! 5. Its cases are a table: `plugins/tests.rs` has a small cluster and tables for filters and scores.
 //!
-//! Layers, lowest first: `terms`, `volumes`, `resources` · `pod`, `node`, `cache` · `framework` · `plugins` · `run` · `preemption`, `choose`, `queue` ·
+//! Layers, lowest first: `terms`, `volumes`, `resources`, `figures` · `pod`, `node`, `cache` · `framework` · `plugins` · `run` · `preemption`, `choose`, `queue` ·
 //! `cycle`, `hearing`, `sending`. `tests/modules.rs` keeps them.
 
 mod broken;
@@ -23,6 +23,7 @@ mod choose;
 mod cycle;
 mod diagnosis;
 mod events;
+mod figures;
 mod framework;
 mod heard;
 mod hearing;
@@ -47,7 +48,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::heard::{Heard, follow};
-pub use crate::options::Options;
+pub use crate::{figures::Figures, options::Options};
 
 /// Runs until `stop`: reads from `informers`, which may be shared, writes through `api`.
 pub async fn run(api: Api, informers: Informers, options: Options, stop: CancellationToken) {

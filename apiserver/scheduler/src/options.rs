@@ -1,6 +1,10 @@
 //! How a scheduler is to run. Follows `cmd/kube-scheduler/app/options`.
 
+use std::sync::Arc;
+
 use skiff_api::machinery::clock::SharedClock;
+
+use crate::figures::Figures;
 
 /// How a scheduler is to run.
 #[derive(Clone)]
@@ -10,6 +14,8 @@ pub struct Options {
     /// Bindings under way at once.
     pub parallelism: usize,
     pub clock: SharedClock,
+    /// Where it counts what it does.
+    pub figures: Arc<Figures>,
 }
 
 impl Default for Options {
@@ -18,6 +24,7 @@ impl Default for Options {
             scheduler_name: "default-scheduler".into(),
             parallelism: 64,
             clock: skiff_api::machinery::clock::system(),
+            figures: Arc::default(),
         }
     }
 }

@@ -6,12 +6,13 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use crate::{
+    figures::{Attempt, Figures, Place},
     framework::{ClusterEvent, Plugins},
     pod::PodInfo,
     run::hopes,
@@ -20,6 +21,18 @@ use crate::{
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(10);
 const FLUSH: Duration = Duration::from_secs(300);
+
+/// What brings a pod to a place besides changes of the cluster, by upstream's names.
+mod event {
+    pub const NEW: &str = "UnschedulablePodAdd";
+    pub const CHANGED: &str = "UnschedulablePodUpdate";
+    pub const LET_GO: &str = "UnschedulablePodUpdatePodSchedulingGatesEliminated";
+    pub const FAILED: &str = "ScheduleAttemptFailure";
+    pub const RESTED: &str = "BackoffComplete";
+    pub const EARLY: &str = "PopFromBackoffQ";
+    pub const LATE: &str = "UnschedulableTimeout";
+    pub const FORCED: &str = "ForceActivate";
+}
 
 /// Why a pod waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,15 +48,20 @@ struct Waiting {
     why: Why,
     since: Instant,
     back_off: Duration,
-    /// Something happened that it hopes for.
-    moved: bool,
+    /// What happened that it hopes for, by its name.
+    moved: Option<&'static str>,
     /// Room is being made for it: until that is done it is not tried again.
     held: bool,
 }
 
 impl Waiting {
     fn is_ready(&self) -> bool {
-        self.moved && !self.held
+        self.moved.is_some() && !self.held
+    }
+
+    /// Something happened; of several the first counts.
+    fn hope(&mut self, event: &'static str) {
+        self.moved.get_or_insert(event);
     }
 
     fn due(&self) -> Instant {
@@ -61,6 +79,9 @@ impl Waiting {
 struct Tries {
     rejections: u32,
     errors: u32,
+    attempts: u32,
+    /// When the first began.
+    first: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -74,7 +95,12 @@ pub struct Queue {
     /// Those that may be tried at once when there is nothing else.
     ready: BTreeSet<(Instant, Reverse<i32>, Arc<str>)>,
     tries: HashMap<Arc<str>, Tries>,
+    /// Pods that are not to be tried yet.
+    gated: HashSet<Arc<str>>,
+    /// How many of those that wait may be tried when their back-off is over.
+    backing_off: usize,
     next: u64,
+    figures: Arc<Figures>,
 }
 
 fn back_off(tries: u32) -> Duration {
@@ -84,8 +110,20 @@ fn back_off(tries: u32) -> Duration {
 }
 
 impl Queue {
+    /// An empty queue that counts here.
+    pub fn new(figures: Arc<Figures>) -> Queue {
+        Queue {
+            figures,
+            ..Queue::default()
+        }
+    }
+
     /// A pod that is new or changed.
     pub fn put(&mut self, pod: Arc<PodInfo>) {
+        let event = match self.gated.remove(&pod.uid) {
+            true => event::LET_GO,
+            false => event::NEW,
+        };
         if let Some(place) = self.places.get(&pod.uid) {
             self.active.insert(*place, pod);
             return;
@@ -96,10 +134,25 @@ impl Queue {
                 waiting.pod.pod.spec != pod.pod.spec || waiting.pod.labels() != pod.labels();
             waiting.pod = pod.clone();
             if hopes {
-                self.change(&pod.uid, |waiting| waiting.moved = true);
+                self.change(&pod.uid, |waiting| waiting.hope(event::CHANGED));
             }
             return;
         }
+        self.activate(pod, event);
+    }
+
+    /// A pod that is not to be tried yet.
+    pub fn gate(&mut self, uid: &Arc<str>) {
+        if self.gated.contains(uid) {
+            return;
+        }
+        self.remove(uid);
+        self.gated.insert(uid.clone());
+        self.figures.came(event::NEW, Place::Unschedulable);
+    }
+
+    fn activate(&mut self, pod: Arc<PodInfo>, event: &'static str) {
+        self.figures.came(event, Place::Active);
         let place = (Reverse(pod.priority), self.next);
         self.next += 1;
         self.places.insert(pod.uid.clone(), place);
@@ -115,7 +168,9 @@ impl Queue {
             return;
         };
         let key = Self::key(waiting, waiting.due());
-        self.due.remove(&key);
+        if self.due.remove(&key) && waiting.is_ready() {
+            self.backing_off -= 1;
+        }
         self.ready.remove(&key);
     }
 
@@ -127,13 +182,19 @@ impl Queue {
         if waiting.is_ready() && waiting.why != Why::Error {
             self.ready.insert(key.clone());
         }
-        self.due.insert(key);
+        if self.due.insert(key) && waiting.is_ready() {
+            self.backing_off += 1;
+        }
     }
 
     fn change(&mut self, uid: &str, change: impl FnOnce(&mut Waiting)) {
         self.unlist(uid);
         if let Some(waiting) = self.waiting.get_mut(uid) {
+            let was_ready = waiting.is_ready();
             change(waiting);
+            if let Some(event) = waiting.moved.filter(|_| !was_ready && waiting.is_ready()) {
+                self.figures.came(event, Place::Backoff);
+            }
         }
         self.list(uid);
     }
@@ -149,6 +210,7 @@ impl Queue {
         }
         self.take(uid);
         self.tries.remove(uid);
+        self.gated.remove(uid);
     }
 
     /// The pod to be tried next.
@@ -158,7 +220,31 @@ impl Queue {
             return Some(pod);
         }
         let (_, _, uid) = self.ready.first().cloned()?;
+        self.figures.came(event::EARLY, Place::Active);
         self.take(&uid)
+    }
+
+    /// The attempt that begins with the pod that was taken.
+    pub fn attempt(&self, uid: &str, now: Instant) -> Attempt {
+        let tries = self.tries.get(uid).copied().unwrap_or_default();
+        Attempt {
+            number: tries.attempts + 1,
+            first: tries.first.unwrap_or(now),
+            began: now,
+        }
+    }
+
+    /// It was in vain.
+    pub fn tried(&mut self, uid: &Arc<str>, attempt: &Attempt) {
+        let tries = self.tries.entry(uid.clone()).or_default();
+        (tries.attempts, tries.first) = (attempt.number, Some(attempt.first));
+    }
+
+    /// How many wait, by place.
+    pub fn tell(&self) {
+        let tried = self.waiting.len() - self.backing_off;
+        self.figures
+            .wait([self.active.len(), self.backing_off, tried, self.gated.len()]);
     }
 
     /// The pod was tried in vain. With `held`, room is being made for it.
@@ -175,6 +261,12 @@ impl Queue {
         });
         let uid = pod.uid.clone();
         self.unlist(&uid);
+        let failed = why == Why::Error && !held;
+        let place = match failed {
+            true => Place::Backoff,
+            false => Place::Unschedulable,
+        };
+        self.figures.came(event::FAILED, place);
         self.waiting.insert(
             uid.clone(),
             Waiting {
@@ -182,7 +274,7 @@ impl Queue {
                 why,
                 since: now,
                 back_off,
-                moved: why == Why::Error,
+                moved: (why == Why::Error).then_some(event::FAILED),
                 held,
             },
         );
@@ -192,27 +284,32 @@ impl Queue {
     /// Room was made for the pod, or could not be (`failed`: then it is to be tried again).
     pub fn release(&mut self, uid: &str, failed: bool) {
         self.change(uid, |waiting| {
-            (waiting.held, waiting.moved) = (false, waiting.moved || failed)
+            waiting.held = false;
+            if failed {
+                waiting.hope(event::FORCED);
+            }
         });
     }
 
     /// Something happened that may let waiting pods fit.
     pub fn changed(&mut self, event: &ClusterEvent) {
         let hopeful = self.waiting.values().filter(|waiting| {
-            !waiting.moved
+            waiting.moved.is_none()
                 && matches!(waiting.why, Why::Rejected(by) if hopes(by, &waiting.pod, event))
         });
         let uids: Vec<Arc<str>> = hopeful.map(|waiting| waiting.pod.uid.clone()).collect();
         for uid in uids {
-            self.change(&uid, |waiting| waiting.moved = true);
+            self.change(&uid, |waiting| waiting.hope(event.label()));
         }
     }
 
     /// Takes up those whose time has come.
     pub fn wake(&mut self, now: Instant) {
         while let Some((_, _, uid)) = self.due.first().filter(|(at, _, _)| *at <= now).cloned() {
+            let rested = self.waiting.get(&uid).is_some_and(Waiting::is_ready);
             if let Some(pod) = self.take(&uid) {
-                self.put(pod);
+                let event = if rested { event::RESTED } else { event::LATE };
+                self.activate(pod, event);
             }
         }
     }
@@ -234,6 +331,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use skiff_watching::tally::Part;
 
     use super::*;
     use crate::pod::tests;
@@ -277,6 +375,68 @@ mod tests {
         queue.wait(pod("a", 0), Why::Rejected(Plugins::default()), false, begun);
         queue.wake(begun + FLUSH);
         assert!(queue.has_active(), "in any case after a while");
+    }
+
+    #[test]
+    fn places_and_what_brings_pods_there_are_counted() {
+        let (figures, begun) = (Arc::<Figures>::default(), Instant::now());
+        let mut queue = Queue::new(figures.clone());
+        let told = |queue: &Queue, line: &str| {
+            queue.tell();
+            let mut text = String::new();
+            figures.tell(&mut text);
+            let found = text.lines().find_map(|one| one.strip_prefix(line));
+            found.map(|value| value.trim().parse::<u64>().unwrap())
+        };
+        let pending = |queue: &Queue| {
+            ["active", "backoff", "unschedulable", "gated"]
+                .map(|place| {
+                    told(
+                        queue,
+                        &format!("scheduler_pending_pods{{queue=\"{place}\"}}"),
+                    )
+                })
+                .map(Option::unwrap)
+        };
+        let came = |queue: &Queue, event: &str, place: &str| {
+            let labels = format!("{{event=\"{event}\",queue=\"{place}\"}}");
+            told(
+                queue,
+                &format!("scheduler_queue_incoming_pods_total{labels}"),
+            )
+        };
+        queue.gate(&"a".into());
+        queue.gate(&"a".into());
+        assert_eq!(pending(&queue), [0, 0, 0, 1]);
+        assert_eq!(
+            came(&queue, "UnschedulablePodAdd", "unschedulable"),
+            Some(1)
+        );
+        queue.put(pod("a", 0));
+        assert_eq!(pending(&queue), [1, 0, 0, 0]);
+        assert_eq!(came(&queue, event::LET_GO, "active"), Some(1));
+        let taken = queue.pop().unwrap();
+        let first = queue.attempt(&taken.uid, begun);
+        assert_eq!((first.number, pending(&queue)), (1, [0; 4]));
+        queue.tried(&taken.uid, &first);
+        queue.wait(taken, Why::Rejected(Plugins::default()), true, begun);
+        queue.changed(&any());
+        assert_eq!(pending(&queue), [0, 0, 1, 0], "room is being made");
+        assert_eq!(
+            came(&queue, "ScheduleAttemptFailure", "unschedulable"),
+            Some(1)
+        );
+        assert_eq!(came(&queue, "AssignedPodDelete", "backoff"), None);
+        queue.release("a", false);
+        assert_eq!(pending(&queue), [0, 1, 0, 0]);
+        assert_eq!(came(&queue, "AssignedPodDelete", "backoff"), Some(1));
+        queue.wake(begun + FIRST);
+        assert_eq!(pending(&queue), [1, 0, 0, 0]);
+        assert_eq!(came(&queue, "BackoffComplete", "active"), Some(1));
+        let again = queue.attempt("a", begun + FIRST);
+        assert_eq!((again.number, again.first), (2, begun));
+        queue.remove("a");
+        assert_eq!(pending(&queue), [0; 4]);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::{
     choose::Failure,
     cycle::Scheduler,
     events::{Condition, Told, condition},
+    figures::Outcome,
     heard::{Heard, told},
     plugins::volume_binding::Plan,
     pod::PodInfo,
@@ -70,12 +71,17 @@ impl Scheduler {
             self.tell.clone(),
             self.recorder.clone(),
         );
+        let attempt = self.assumed.get(&pod.uid).map(|of| of.attempt);
+        let figures = self.options.figures.clone();
         skiff_watching::task::spawn(async move {
             let Ok(_slot) = slots.acquire().await else {
                 return;
             };
             let done = bind(&api, &pod, &node).await;
             let (uid, succeeded) = (pod.uid.clone(), done.is_ok());
+            if let Some(attempt) = attempt.filter(|_| succeeded) {
+                figures.over(&attempt, Outcome::Scheduled);
+            }
             told(
                 &tell,
                 match done {
@@ -148,6 +154,7 @@ impl Scheduler {
             .filter(|other| other.priority < pod.priority)
             .cloned()
             .collect();
+        self.figures().preempted(victims.len());
         let (waiting, victims): (Vec<_>, Vec<_>) = victims
             .into_iter()
             .partition(|victim| self.pending.contains_key(&victim.uid));

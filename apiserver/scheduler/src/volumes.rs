@@ -30,6 +30,14 @@ pub fn name_of(meta: &ObjectMeta) -> Name {
     )
 }
 
+/// What happened to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Happened {
+    Add,
+    Update,
+    Delete,
+}
+
 /// All objects of a kind, from a watch.
 pub struct Store<K> {
     objects: BTreeMap<Name, Arc<K>>,
@@ -44,14 +52,16 @@ impl<K> Default for Store<K> {
 }
 
 impl<K: Kind> Store<K> {
-    /// Takes up what the cache says.
-    pub fn hear(&mut self, event: Event<K>) {
+    /// Takes up what the cache says; tells what happened to the object.
+    pub fn hear(&mut self, event: Event<K>) -> Happened {
         match event {
-            Event::Apply(object) => {
-                self.objects.insert(name_of(object.meta()), object);
-            }
+            Event::Apply(object) => match self.objects.insert(name_of(object.meta()), object) {
+                Some(_) => Happened::Update,
+                None => Happened::Add,
+            },
             Event::Delete(object) => {
                 self.objects.remove(&name_of(object.meta()));
+                Happened::Delete
             }
         }
     }

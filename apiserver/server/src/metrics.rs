@@ -6,8 +6,8 @@
 //! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/metrics/metrics.go`, and the `metrics.go` of `.../filters`, `.../authorization` and `.../storage/etcd3`.
 
 mod labels;
-mod process;
 mod requests;
+mod sent;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -18,10 +18,7 @@ use std::{
 use parking_lot::Mutex;
 use serde_json::Value;
 use skiff_api::kinds::Kind;
-use skiff_watching::{
-    queue,
-    tally::{Counter, Histogram, family, single},
-};
+use skiff_watching::tally::{Counter, Histogram, Part, family, process, single};
 
 use crate::{
     admission::Chain,
@@ -36,6 +33,7 @@ use requests::Requests;
 
 pub use labels::Labels;
 pub use requests::Answered;
+pub use sent::Sent;
 
 /// Upper ends of the times that fast things take, in seconds: who asks, and may they.
 const SHORT: &[f64] = &[
@@ -161,6 +159,8 @@ pub struct Metrics {
     authorizations: Outcomes<4>,
     /// Connections that came to nothing.
     pub handshakes_failed: Counter,
+    /// What else counts in this cluster: controllers' queues, and the scheduler.
+    parts: Mutex<Vec<Arc<dyn Part>>>,
 }
 
 impl Default for Metrics {
@@ -175,13 +175,24 @@ impl Default for Metrics {
             certificates: Histogram::new(LIVES),
             authorizations: Outcomes::new(["allowed", "denied", "no-opinion", "error"]),
             handshakes_failed: Counter::default(),
+            parts: Mutex::default(),
         }
     }
 }
 
 impl Metrics {
+    /// Tells from now on what this part counts, too.
+    pub fn tell_of(&self, part: Arc<dyn Part>) {
+        self.parts.lock().push(part);
+    }
+
     pub fn count(&self, labels: Labels, answered: &Answered) {
         self.requests.count(labels, answered);
+    }
+
+    /// An answer is through of which nobody knew how long it would be.
+    pub fn sent(&self, labels: Labels, bytes: u64) {
+        self.requests.sent(labels, bytes);
     }
 
     pub fn terminated(&self, labels: Labels, code: u16) {
@@ -265,7 +276,9 @@ impl Metrics {
         }
         of_others(&mut text, others.known);
         of_store(&mut text, others.core);
-        queue::metrics(&mut text);
+        for part in &*self.parts.lock() {
+            part.tell(&mut text);
+        }
         process::text(&mut text, version);
         text
     }

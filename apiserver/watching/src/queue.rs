@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use self::counts::{Counted, Counts, Present};
 use crate::clock::{Clock, after, since};
 
-pub use self::counts::metrics;
+pub use self::counts::Queues;
 
 const FIRST_RETRY: Duration = Duration::from_millis(5);
 /// Past so many remembered rests, those that are over are forgotten.
@@ -56,8 +56,8 @@ pub struct Queue<K> {
 }
 
 impl<K: QueueKey> Queue<K> {
-    /// An empty queue, whose metrics bear a name.
-    pub fn new(name: &'static str, clock: Clock) -> Arc<Self> {
+    /// An empty queue, whose metrics bear a name and are told among those of `queues`.
+    pub fn new(name: &'static str, clock: Clock, queues: &Queues) -> Arc<Self> {
         let state = State {
             ready: VecDeque::new(),
             dirty: HashSet::new(),
@@ -75,7 +75,7 @@ impl<K: QueueKey> Queue<K> {
             counts: Counts::default(),
         });
         let counted: Weak<dyn Counted> = Arc::<Self>::downgrade(&queue);
-        counts::register(counted);
+        queues.register(counted);
         queue
     }
 
@@ -274,24 +274,28 @@ impl<K: QueueKey> State<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tally::Part;
 
     fn queue() -> Arc<Queue<String>> {
-        Queue::new("tried", Clock::system())
+        Queue::new("tried", Clock::system(), &Queues::default())
     }
 
     #[tokio::test]
     async fn what_waits_and_what_is_worked_on_is_told() {
+        let (queues, others) = (Queues::default(), Queues::default());
         let (queue, stop) = (
-            Queue::<String>::new("told", Clock::system()),
+            Queue::<String>::new("told", Clock::system(), &queues),
             CancellationToken::new(),
         );
-        let told = |name: &str| {
+        let _elsewhere = Queue::<String>::new("told", Clock::system(), &others);
+        let told_by = |queues: &Queues, name: &str| {
             let mut text = String::new();
-            metrics(&mut text);
+            queues.tell(&mut text);
             let name = format!("workqueue_{name}{{name=\"told\"}} ");
             let line = text.lines().find_map(|line| line.strip_prefix(&name));
             line.map(|value| value.parse::<f64>().unwrap())
         };
+        let told = |name: &str| told_by(&queues, name);
         for key in ["a", "b", "a"] {
             queue.add(key.to_string());
         }
@@ -306,6 +310,11 @@ mod tests {
         assert_eq!(told("queue_duration_seconds_count"), Some(1.0));
         assert_eq!(told("work_duration_seconds_count"), Some(1.0));
         assert_eq!(told("longest_running_processor_seconds"), Some(0.0));
+        assert_eq!(
+            told_by(&others, "adds_total"),
+            Some(0.0),
+            "of another cluster"
+        );
         drop(queue);
         assert_eq!(told("depth"), None);
     }

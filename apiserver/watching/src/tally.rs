@@ -3,10 +3,20 @@
 //! Invariant: to count waits for nobody.
 //! Follows Prometheus' text format and `staging/src/k8s.io/component-base/metrics`.
 
+pub mod process;
+
 use std::{
     fmt::Write,
     sync::atomic::{AtomicU64, Ordering},
 };
+
+use skiff_api::machinery::gonum::float_text;
+
+/// A part of a program that counts, and tells what.
+pub trait Part: Send + Sync {
+    /// Adds its families.
+    fn tell(&self, text: &mut String);
+}
 
 /// A number that only grows.
 #[derive(Default)]
@@ -28,13 +38,59 @@ pub const SECONDS: &[f64] = &[
     10.0, 15.0, 20.0, 30.0, 45.0, 60.0,
 ];
 
+/// Upper ends that grow by a factor each.
+pub const fn exponential<const N: usize>(first: f64, factor: f64) -> [f64; N] {
+    let (mut bounds, mut at, mut bound) = ([0.0; N], 0, first);
+    while at < N {
+        bounds[at] = bound;
+        bound *= factor;
+        at += 1;
+    }
+    bounds
+}
+
+/// A number that goes up and down: the last that was said.
+#[derive(Default)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A sum of floating point numbers, kept as its bits.
+#[derive(Default)]
+struct Sum(AtomicU64);
+
+impl Sum {
+    fn add(&self, value: f64) {
+        let mut seen = self.0.load(Ordering::Relaxed);
+        loop {
+            let sum = (f64::from_bits(seen) + value).to_bits();
+            let (done, failed) = (Ordering::Relaxed, Ordering::Relaxed);
+            match self.0.compare_exchange_weak(seen, sum, done, failed) {
+                Ok(_) => return,
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    fn get(&self) -> f64 {
+        f64::from_bits(self.0.load(Ordering::Relaxed))
+    }
+}
+
 /// How many values lie below each of some bounds, and their sum.
 pub struct Histogram {
     bounds: &'static [f64],
     /// One a bound, and one for what lies above all of them.
     counts: Box<[AtomicU64]>,
-    /// In millionths: seconds to the microsecond, or bytes.
-    sum: AtomicU64,
+    sum: Sum,
 }
 
 impl Histogram {
@@ -43,7 +99,7 @@ impl Histogram {
         Histogram {
             bounds,
             counts: (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect(),
-            sum: AtomicU64::new(0),
+            sum: Sum::default(),
         }
     }
 
@@ -52,8 +108,7 @@ impl Histogram {
         if let Some(count) = self.counts.get(place) {
             count.fetch_add(1, Ordering::Relaxed);
         }
-        let millionths = (value * 1e6) as u64;
-        self.sum.fetch_add(millionths, Ordering::Relaxed);
+        self.sum.add(value);
     }
 
     /// How many values there were.
@@ -67,8 +122,7 @@ impl Histogram {
         for (count, more) in self.counts.iter().zip(&other.counts) {
             count.fetch_add(more.load(Ordering::Relaxed), Ordering::Relaxed);
         }
-        let more = other.sum.load(Ordering::Relaxed);
-        self.sum.fetch_add(more, Ordering::Relaxed);
+        self.sum.add(other.sum.get());
     }
 
     /// Its lines; `labels` with commas between.
@@ -84,12 +138,13 @@ impl Histogram {
             let _ = match self.bounds.get(at) {
                 Some(bound) => writeln!(
                     out,
-                    "{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {below}"
+                    "{name}_bucket{{{labels}{comma}le=\"{}\"}} {below}",
+                    float_text(*bound)
                 ),
                 None => writeln!(out, "{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {below}"),
             };
         }
-        let sum = self.sum.load(Ordering::Relaxed) as f64 / 1e6;
+        let sum = float_text(self.sum.get());
         let _ = writeln!(
             out,
             "{name}_sum{braced} {sum}\n{name}_count{braced} {below}"
@@ -117,6 +172,27 @@ pub fn single(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sums_are_as_exact_as_what_is_added() {
+        let histogram = Histogram::new(&[1.0]);
+        for _ in 0..1000 {
+            histogram.observe(2e-7);
+        }
+        let other = Histogram::new(&[1.0]);
+        other.add(&histogram);
+        let sum = other.sum.get();
+        assert!((sum - 2e-4).abs() < 1e-12, "{sum}");
+    }
+
+    #[test]
+    fn bounds_are_written_as_go_writes_them() {
+        const BOUNDS: &[f64] = &exponential::<3>(1e-5, 1e6);
+        let mut text = String::new();
+        Histogram::new(BOUNDS).text("a", "", &mut text);
+        let bounds: Vec<&str> = text.split('"').skip(1).step_by(2).collect();
+        assert_eq!(bounds, ["1e-05", "10", "1e+07", "+Inf"]);
+    }
 
     #[test]
     fn values_are_counted_below_their_bounds() {

@@ -128,6 +128,10 @@ pub async fn start(mut plan: Plan) -> anyhow::Result<ControlPlane> {
         &events,
         stop.clone(),
     );
+    server
+        .app
+        .metrics
+        .tell_of(Arc::new(plan.controllers.queues.clone()));
     match skiff_controllers::start(
         api,
         accounts,
@@ -146,10 +150,12 @@ pub async fn start(mut plan: Plan) -> anyhow::Result<ControlPlane> {
             server.client(component("system:kube-scheduler")),
             "kube-scheduler",
         );
+        let options = skiff_scheduler::Options::default();
+        server.app.metrics.tell_of(options.figures.clone());
         tasks.spawn(skiff_scheduler::run(
             api,
             informers.clone(),
-            skiff_scheduler::Options::default(),
+            options,
             stop.clone(),
         ));
     }

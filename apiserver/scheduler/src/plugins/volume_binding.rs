@@ -68,7 +68,7 @@ impl Plugin<State> for VolumeBinding {
 
     fn hopes(&self, pod: &PodInfo, event: &ClusterEvent) -> bool {
         match event {
-            ClusterEvent::Storage => claim_names(pod).next().is_some(),
+            ClusterEvent::Storage(_) => claim_names(pod).next().is_some(),
             ClusterEvent::NodeAdded(_) => true,
             ClusterEvent::NodeUpdated { old, new } => old.metadata.labels != new.metadata.labels,
             _ => false,
@@ -453,16 +453,14 @@ mod tests {
 
     fn known(claims: &[Value], volumes: &[Value]) -> Volumes {
         let mut known = Volumes::default();
-        claims.iter().for_each(|claim| {
-            known.claims.hear(Event::Apply(Arc::new(
-                serde_json::from_value(claim.clone()).unwrap(),
-            )))
-        });
-        volumes.iter().for_each(|volume| {
-            known.volumes.hear(Event::Apply(Arc::new(
-                serde_json::from_value(volume.clone()).unwrap(),
-            )))
-        });
+        for claim in claims {
+            let claim = serde_json::from_value(claim.clone()).unwrap();
+            known.claims.hear(Event::Apply(Arc::new(claim)));
+        }
+        for volume in volumes {
+            let volume = serde_json::from_value(volume.clone()).unwrap();
+            known.volumes.hear(Event::Apply(Arc::new(volume)));
+        }
         for (name, provisioner, mode) in [
             ("late", NO_PROVISIONER, "WaitForFirstConsumer"),
             ("made", "example.com/disk", "WaitForFirstConsumer"),

@@ -131,7 +131,7 @@ impl Plugin<Attempt> for VolumeRestrictions {
                 conflicts(pod, other) || other.claims().any(|a| pod.claims().any(|b| a == b))
             }
             ClusterEvent::NodeAdded(_) => true,
-            ClusterEvent::Storage => pod.claims().next().is_some(),
+            ClusterEvent::Storage(_) => pod.claims().next().is_some(),
             _ => false,
         }
     }

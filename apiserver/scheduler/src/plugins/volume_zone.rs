@@ -133,7 +133,7 @@ impl Plugin<Attempt> for VolumeZone {
 
     fn hopes(&self, pod: &PodInfo, event: &ClusterEvent) -> bool {
         match event {
-            ClusterEvent::Storage => claim_names(pod).next().is_some(),
+            ClusterEvent::Storage(_) => claim_names(pod).next().is_some(),
             ClusterEvent::NodeAdded(_) => true,
             ClusterEvent::NodeUpdated { old, new } => old.metadata.labels != new.metadata.labels,
             _ => false,

@@ -91,6 +91,13 @@ impl Requests {
         }
     }
 
+    /// How long an answer was that had been counted when it began.
+    pub fn sent(&self, labels: Labels, bytes: u64) {
+        if let Some(of) = self.0.lock().get(&labels) {
+            of.sizes.observe(bytes as f64);
+        }
+    }
+
     pub fn text(&self, text: &mut String) {
         let requests = self.0.lock();
         let sorted: BTreeMap<_, _> = requests.iter().collect();

@@ -13,6 +13,7 @@ mod policies;
 mod quotas;
 mod rights;
 mod scheduling;
+mod series;
 mod volumes;
 #[path = "../support/widget.rs"]
 mod widget;

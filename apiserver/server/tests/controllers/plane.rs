@@ -100,6 +100,8 @@ impl Plane {
             ..Default::default()
         };
         change(&mut options);
+        let queues = Arc::new(options.queues.clone());
+        server.app.metrics.tell_of(queues);
         let refused = Refused::default();
         let api = refused.api(
             &server.app,
@@ -126,12 +128,9 @@ impl Plane {
             user("system:kube-scheduler", &[]),
             "kube-scheduler",
         );
-        tokio::spawn(skiff_scheduler::run(
-            api,
-            informers,
-            skiff_scheduler::Options::default(),
-            stop.clone(),
-        ));
+        let options = skiff_scheduler::Options::default();
+        server.app.metrics.tell_of(options.figures.clone());
+        tokio::spawn(skiff_scheduler::run(api, informers, options, stop.clone()));
         let api = Api::new(server.client(user("admin", &["system:masters"])), "test");
         let plane = Plane {
             api,
@@ -292,6 +291,11 @@ impl Plane {
             .patch(&(pod_path(name) + "/status"), PatchType::Strategic, &status)
             .await
             .unwrap();
+    }
+
+    /// What this cluster tells Prometheus.
+    pub async fn metrics(&self) -> String {
+        self.api.get_text("/metrics").await.unwrap()
     }
 
     /// What controllers and scheduler were refused so far.

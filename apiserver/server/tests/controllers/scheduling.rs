@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::plane::{Plane, pod_path};
+use crate::plane::{Plane, deployment, pod_path};
+use crate::series::{is_typed, value};
 
 fn asking(cpu: &str, priority: Option<&str>) -> serde_json::Value {
     let mut changes = json!({"spec": {"containers": [{"name": "main", "image": "x", "resources": {"requests": {"cpu": cpu}}}]}});
@@ -130,4 +131,101 @@ async fn pods_are_spread_over_zones() {
         "it hopes again when the node is back"
     );
     plane.end().await;
+}
+
+/// What dashboards ask the scheduler for, with the labels and types that upstream's has.
+const SERIES: [(&str, &str, &str); 9] = [
+    (
+        "scheduler_pending_pods",
+        "gauge",
+        "{queue=\"unschedulable\"}",
+    ),
+    (
+        "scheduler_schedule_attempts_total",
+        "counter",
+        "{profile=\"default-scheduler\",result=\"scheduled\"}",
+    ),
+    (
+        "scheduler_scheduling_attempt_duration_seconds",
+        "histogram",
+        "{profile=\"default-scheduler\",result=\"scheduled\"}",
+    ),
+    (
+        "scheduler_scheduling_algorithm_duration_seconds",
+        "histogram",
+        "",
+    ),
+    (
+        "scheduler_pod_scheduling_sli_duration_seconds",
+        "histogram",
+        "{attempts=\"1\"}",
+    ),
+    ("scheduler_pod_scheduling_attempts", "histogram", ""),
+    ("scheduler_preemption_attempts_total", "counter", ""),
+    ("scheduler_preemption_victims", "histogram", ""),
+    (
+        "scheduler_queue_incoming_pods_total",
+        "counter",
+        "{event=\"UnschedulablePodAdd\",queue=\"active\"}",
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_scheduler_does_is_counted_in_its_own_cluster_alone() {
+    let (plane, other) = (Plane::start().await, Plane::start().await);
+    plane.node("one", json!({})).await;
+    plane.pod("fits", asking("1", None)).await;
+    plane.placed("fits").await;
+    plane.pod("large", asking("7", None)).await;
+    let told = |text: &str, line: &str| value(text, line).unwrap_or_default();
+    plane
+        .until("counts of both", async || {
+            let text = plane.metrics().await;
+            told(&text, "scheduler_pending_pods{queue=\"unschedulable\"}") == 1.0
+                && told(&text, "scheduler_pod_scheduling_attempts_count") == 1.0
+        })
+        .await;
+    let text = plane.metrics().await;
+    for (name, kind, labels) in SERIES {
+        assert!(is_typed(&text, name, kind), "{name}\n{text}");
+        let suffix = if kind == "histogram" { "_count" } else { "" };
+        let line = format!("{name}{suffix}{labels}");
+        assert!(value(&text, &line).is_some(), "{line}\n{text}");
+    }
+    const ATTEMPTS: &str = "scheduler_schedule_attempts_total{profile=\"default-scheduler\"";
+    for (line, least) in [
+        (format!("{ATTEMPTS},result=\"scheduled\"}}"), 1.0),
+        (format!("{ATTEMPTS},result=\"unschedulable\"}}"), 1.0),
+        ("scheduler_pod_scheduling_sli_duration_seconds_count{attempts=\"1\"}".into(), 1.0),
+        ("scheduler_preemption_attempts_total".into(), 1.0),
+        ("scheduler_queue_incoming_pods_total{event=\"UnschedulablePodAdd\",queue=\"active\"}".into(), 2.0),
+        ("scheduler_queue_incoming_pods_total{event=\"ScheduleAttemptFailure\",queue=\"unschedulable\"}".into(), 1.0),
+    ] {
+        assert!(told(&text, &line) >= least, "{line}\n{text}");
+    }
+    // whatever happens in one cluster, another in the same process tells nothing of it
+    let elsewhere = other.metrics().await;
+    assert_eq!(
+        told(&elsewhere, "scheduler_pod_scheduling_attempts_count"),
+        0.0
+    );
+    assert_eq!(
+        value(&elsewhere, &format!("{ATTEMPTS},result=\"scheduled\"}}")),
+        None
+    );
+    plane
+        .create(
+            "/apis/apps/v1/namespaces/default/deployments",
+            deployment("d", 1),
+        )
+        .await;
+    const ADDED: &str = "workqueue_adds_total{name=\"deployment\"}";
+    plane
+        .until("a deployment that is worked on", async || {
+            told(&plane.metrics().await, ADDED) > 0.0
+        })
+        .await;
+    assert_eq!(value(&other.metrics().await, ADDED), Some(0.0));
+    plane.end().await;
+    other.end().await;
 }

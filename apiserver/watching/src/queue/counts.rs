@@ -1,21 +1,21 @@
 //! What is counted of work queues, and how Prometheus reads it.
 //!
-//! Invariant: queues of one name are told of together; one that is gone is told of no more.
+//! Invariant: queues of one name are told of together, those of another cluster in the same process apart; one that is gone is told of no more.
 //! Follows names, bounds and labels of `staging/src/k8s.io/component-base/metrics/prometheus/workqueue/metrics.go`, and `client-go/util/workqueue/metrics.go`.
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
-use crate::tally::{Counter, Histogram, family};
+use crate::tally::{Counter, Histogram, Part, family};
 
 /// Upper ends of times, in seconds: ten nanoseconds to ten seconds.
 const BOUNDS: &[f64] = &[1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1, 1.0, 10.0];
 
 /// Since the queue was made.
-pub(super) struct Counts {
+pub struct Counts {
     pub adds: Counter,
     pub retries: Counter,
     /// How long keys waited until a worker took them.
@@ -37,7 +37,7 @@ impl Default for Counts {
 
 /// What is the case now.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Present {
+pub struct Present {
     pub waiting: usize,
     /// What workers have taken longer than the others with what they are at: all of it, and the longest.
     pub unfinished: Duration,
@@ -45,19 +45,26 @@ pub(super) struct Present {
 }
 
 /// A queue of any keys.
-pub(super) trait Counted: Send + Sync {
+pub trait Counted: Send + Sync {
     fn name(&self) -> &'static str;
     fn counts(&self) -> &Counts;
     fn present(&self) -> Present;
 }
 
-/// The queues of this process.
-static QUEUES: Mutex<Vec<Weak<dyn Counted>>> = Mutex::new(Vec::new());
+/// Queues that are told of together. Clones share them.
+#[derive(Clone, Default)]
+pub struct Queues(Arc<Mutex<Vec<Weak<dyn Counted>>>>);
 
-pub(super) fn register(queue: Weak<dyn Counted>) {
-    let mut queues = QUEUES.lock().unwrap_or_else(PoisonError::into_inner);
-    queues.retain(|queue| queue.strong_count() > 0);
-    queues.push(queue);
+impl Queues {
+    fn all(&self) -> MutexGuard<'_, Vec<Weak<dyn Counted>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn register(&self, queue: Weak<dyn Counted>) {
+        let mut queues = self.all();
+        queues.retain(|queue| queue.strong_count() > 0);
+        queues.push(queue);
+    }
 }
 
 /// Queues of one name.
@@ -137,20 +144,18 @@ const ROWS: [Row; 7] = [
     ),
 ];
 
-/// The lines of all queues of this process.
-pub fn metrics(text: &mut String) {
-    let queues: Vec<Arc<dyn Counted>> = {
-        let queues = QUEUES.lock().unwrap_or_else(PoisonError::into_inner);
-        queues.iter().filter_map(Weak::upgrade).collect()
-    };
-    let mut named: BTreeMap<&str, Together> = BTreeMap::new();
-    for queue in &queues {
-        named.entry(queue.name()).or_default().add(&**queue);
-    }
-    for (metric, kind, help, lines) in ROWS {
-        family(text, metric, kind, help);
-        for (name, of) in &named {
-            lines(of, metric, &format!("name=\"{name}\""), text);
+impl Part for Queues {
+    fn tell(&self, text: &mut String) {
+        let queues: Vec<Arc<dyn Counted>> = self.all().iter().filter_map(Weak::upgrade).collect();
+        let mut named: BTreeMap<&str, Together> = BTreeMap::new();
+        for queue in &queues {
+            named.entry(queue.name()).or_default().add(&**queue);
+        }
+        for (metric, kind, help, lines) in ROWS {
+            family(text, metric, kind, help);
+            for (name, of) in &named {
+                lines(of, metric, &format!("name=\"{name}\""), text);
+            }
         }
     }
 }

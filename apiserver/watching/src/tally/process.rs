@@ -5,7 +5,7 @@
 
 use skiff_api::machinery::read::Read;
 
-use skiff_watching::tally::{family, single};
+use super::{family, single};
 
 /// The system counts processor time in hundredths of a second (`USER_HZ`), which programs are promised.
 const TICKS: f64 = 100.0;
@@ -26,6 +26,7 @@ fn most_virtual(limits: &str) -> Option<i64> {
     }
 }
 
+/// Its families; `version`: what `/version` tells.
 pub fn text(text: &mut String, version: &serde_json::Value) {
     let read = |path: &str| std::fs::read_to_string(path).ok();
     let own = read("/proc/self/stat");
