@@ -32,6 +32,7 @@ pub mod agent;
 pub mod api;
 pub mod disk;
 pub mod events;
+pub mod figures;
 pub mod image;
 pub mod ingress;
 pub mod logs;

@@ -434,3 +434,152 @@ async fn commands_through_a_websocket() {
     );
     node.end().await;
 }
+
+/// What dashboards ask a node for: names, types, and labels as upstream has them.
+const SERIES: [(&str, &str, &str); 18] = [
+    ("kubelet_node_name", "gauge", "{node=\"node\"}"),
+    ("kubelet_running_pods", "gauge", ""),
+    (
+        "kubelet_running_containers",
+        "gauge",
+        "{container_state=\"running\"}",
+    ),
+    ("kubelet_desired_pods", "gauge", "{static=\"\"}"),
+    ("kubelet_active_pods", "gauge", "{static=\"\"}"),
+    ("kubelet_pod_start_duration_seconds", "histogram", ""),
+    ("kubelet_pod_start_sli_duration_seconds", "histogram", ""),
+    ("kubelet_pod_start_total_duration_seconds", "histogram", ""),
+    ("kubelet_pod_worker_start_duration_seconds", "histogram", ""),
+    (
+        "kubelet_pod_worker_duration_seconds",
+        "histogram",
+        "{operation_type=\"create\"}",
+    ),
+    ("kubelet_pleg_relist_duration_seconds", "histogram", ""),
+    (
+        "kubelet_runtime_operations_total",
+        "counter",
+        "{operation_type=\"run_podsandbox\"}",
+    ),
+    (
+        "kubelet_runtime_operations_duration_seconds",
+        "histogram",
+        "{operation_type=\"start_container\"}",
+    ),
+    ("kubelet_started_pods_total", "counter", ""),
+    ("kubelet_started_pods_errors_total", "counter", ""),
+    (
+        "kubelet_started_containers_total",
+        "counter",
+        "{container_type=\"container\"}",
+    ),
+    (
+        "kubelet_started_containers_errors_total",
+        "counter",
+        "{code=\"ErrImagePull\",container_type=\"container\"}",
+    ),
+    (
+        "kubelet_http_requests_total",
+        "counter",
+        "{long_running=\"false\",method=\"GET\",path=\"metrics\",server_type=\"readwrite\"}",
+    ),
+];
+
+/// The value of a line.
+fn value(text: &str, line: &str) -> Option<f64> {
+    let rest = text.lines().find_map(|one| one.strip_prefix(line))?;
+    rest.strip_prefix(' ')?.parse().ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_node_does_is_counted() {
+    let node = Node::start().await;
+    let before = node.get(SERVER, "/metrics").await.1;
+    for (name, kind, labels) in SERIES {
+        let typed = format!("# TYPE {name} {kind}\n");
+        assert!(before.contains(&typed), "{typed} in {before}");
+        assert!(before.contains(&format!("# HELP {name} ")), "{name}");
+        let suffix = if kind == "histogram" { "_count" } else { "" };
+        let line = format!("{name}{suffix}{labels}");
+        assert!(value(&before, &line).is_some(), "{line} in {before}");
+    }
+    for line in [
+        "kubernetes_build_info{",
+        "process_cpu_seconds_total ",
+        "process_resident_memory_bytes ",
+        "process_open_fds ",
+        "process_start_time_seconds ",
+        "# TYPE kubelet_runtime_operations_errors_total counter",
+    ] {
+        assert!(
+            before.lines().any(|one| one.starts_with(line)),
+            "{line} in {before}"
+        );
+    }
+    let probe = json!({"exec": {"command": ["ok"]}, "periodSeconds": 1});
+    let pod = node.api.create_pod(
+        "node",
+        "q",
+        json!({"containers": [
+        {"name": "c", "image": "here:1", "command": ["run"], "readinessProbe": probe}]}),
+    );
+    eventually("a pod that is ready", || {
+        (node.api.pod("q")?["status"]["containerStatuses"][0]["ready"] == true).then_some(())
+    })
+    .await;
+    // the API's telling comes back to the node a moment later
+    let begun = std::time::Instant::now();
+    let after = loop {
+        let after = node.get(SERVER, "/metrics").await.1;
+        let line = "kubelet_pod_start_total_duration_seconds_count";
+        if value(&after, line) > value(&before, line) {
+            break after;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "{after}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    for line in [
+        "kubelet_running_pods",
+        "kubelet_running_containers{container_state=\"running\"}",
+        "kubelet_desired_pods{static=\"\"}",
+        "kubelet_active_pods{static=\"\"}",
+        "kubelet_pod_start_duration_seconds_count",
+        "kubelet_pod_start_sli_duration_seconds_count",
+        "kubelet_pod_worker_start_duration_seconds_count",
+        "kubelet_pod_worker_duration_seconds_count{operation_type=\"create\"}",
+        "kubelet_runtime_operations_total{operation_type=\"run_podsandbox\"}",
+        "kubelet_runtime_operations_total{operation_type=\"start_container\"}",
+        "kubelet_started_pods_total",
+    ] {
+        let (old, new) = (value(&before, line), value(&after, line));
+        assert_eq!(new, old.map(|old| old + 1.0), "{line} in {after}");
+    }
+    let uid = pod["metadata"]["uid"].as_str().unwrap();
+    let line = format!(
+        "prober_probe_total{{container=\"c\",namespace=\"default\",pod=\"q\",pod_uid=\"{uid}\",probe_type=\"Readiness\",result=\"successful\"}}"
+    );
+    let text = node.get(SERVER, "/metrics/probes").await.1;
+    assert!(value(&text, &line) >= Some(1.0), "{line} in {text}");
+    node.api.delete_pod("q", 0);
+    eventually("its end", || node.api.pod("q").is_none().then_some(())).await;
+    let text = node.get(SERVER, "/metrics/probes").await.1;
+    assert_eq!(value(&text, &line), None, "{text}");
+    let text = node.get(SERVER, "/metrics").await.1;
+    for work in ["kill", "terminated"] {
+        let line =
+            format!("kubelet_pod_worker_duration_seconds_count{{operation_type=\"{work}\"}}");
+        assert_eq!(value(&text, &line), Some(1.0), "{line} in {text}");
+    }
+    for path in ["/metrics", "/metrics/probes"] {
+        let refusal =
+            "Forbidden (user=jane, verb=get, resource=nodes, subresource(s)=[nodes/metrics])\n";
+        let answer = node.get(Some(("jane", "users")), path).await;
+        assert_eq!(answer, (403, refusal.to_owned()));
+        assert_eq!(node.get(Some(("admin", "users")), path).await.0, 200);
+    }
+    for path in ["/logs", "/logs/", "/logs/pods/x"] {
+        let answer = node.get(SERVER, path).await;
+        assert_eq!(answer, (405, "logs endpoint is disabled.\n".to_owned()));
+    }
+    node.end().await;
+}

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::{config::Config, objects::Objects, observer::Observer};
 use crate::{
     events::Recorder,
+    figures::Figures,
     image::ImageStore,
     network::PodNetworks,
     node::{machine::Machine, objects::Nodes},
@@ -57,6 +58,8 @@ pub struct Context {
     /// Where the node's API listens; 0 when it does not.
     pub api_port: AtomicU16,
     pub host_ips: Vec<IpAddr>,
+    /// What it counts.
+    pub figures: Arc<Figures>,
     pub stop: CancellationToken,
 }
 

@@ -34,6 +34,7 @@ pub use context::{Context, Parts};
 use crate::{
     api,
     events::Recorder,
+    figures::Figures,
     logs::rotate,
     node::{lease, machine::Machine, objects::Nodes, register},
     pod::{
@@ -45,6 +46,7 @@ use crate::{
         pull::Puller,
         resize, worker,
     },
+    runtime::{SharedRuntime, counted::Counted},
     time,
 };
 use objects::Objects;
@@ -124,6 +126,8 @@ fn context(config: Config, parts: Parts, stop: CancellationToken) -> Context {
         network,
         nodes,
     } = parts;
+    let figures = Arc::<Figures>::default();
+    let runtime: SharedRuntime = Arc::new(Counted::new(runtime, figures.clone()));
     let api = Server::new(client, "kubelet");
     let (recorder, events) = Recorder::start(api.clone(), &config.node_name, stop.clone());
     let unreadable = Unreadable::new(&events);
@@ -132,12 +136,13 @@ fn context(config: Config, parts: Parts, stop: CancellationToken) -> Context {
     Context {
         events: recorder,
         objects: Objects::new(api.clone(), unreadable.clone(), stop.clone()),
-        observer: Observer::start(runtime.clone(), stop.clone()),
+        observer: Observer::start(runtime.clone(), figures.clone(), stop.clone()),
         puller: Puller::default(),
         machine: Machine::read(&config, &runtime.version()),
         nodes,
         allocations: Default::default(),
         pods: Default::default(),
+        figures,
         api_port: Default::default(),
         host_ips: config.host_ips(),
         api,
@@ -252,6 +257,8 @@ impl Dispatcher<'_> {
         let known = self.node.pods.read().get(&uid).cloned();
         if let Some(handle) = known {
             let before = handle.desired();
+            let view = || handle.state.lock().view.clone();
+            handle.startup.heard(&pod, view, &self.node.figures);
             handle.update(pod);
             self.resize(&before, &handle);
             return;

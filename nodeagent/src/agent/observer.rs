@@ -12,9 +12,11 @@ use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    figures::Figures,
     outcome,
     pod::view::PodView,
     runtime::{Error, RuntimeEvent, SandboxState, SharedRuntime},
+    time,
 };
 
 /// Why the runtime cannot be looked at.
@@ -50,10 +52,14 @@ pub struct Observer {
 
 impl Observer {
     /// Starts the task.
-    pub fn start(runtime: SharedRuntime, stop: CancellationToken) -> Self {
+    pub fn start(runtime: SharedRuntime, figures: Arc<Figures>, stop: CancellationToken) -> Self {
         let (requests, incoming) = mpsc::unbounded_channel();
         let events = runtime.events();
-        skiff_watching::task::spawn(observe(runtime, incoming, events, stop));
+        let pods = Pods {
+            figures,
+            ..Pods::default()
+        };
+        skiff_watching::task::spawn(observe(runtime, pods, incoming, events, stop));
         Self { requests }
     }
 
@@ -98,15 +104,16 @@ struct Pods {
     /// Which pod a sandbox belongs to, as of the last listing.
     owners: HashMap<String, String>,
     listings: u64,
+    figures: Arc<Figures>,
 }
 
 async fn observe(
     runtime: SharedRuntime,
+    mut pods: Pods,
     mut incoming: mpsc::UnboundedReceiver<Request>,
     mut events: broadcast::Receiver<RuntimeEvent>,
     stop: CancellationToken,
 ) {
-    let mut pods = Pods::default();
     loop {
         let mut refreshes = Vec::new();
         let mut touched = HashSet::new();
@@ -120,7 +127,7 @@ async fn observe(
                 Err(broadcast::error::RecvError::Lagged(_)) => pods.wake_all(),
                 Err(broadcast::error::RecvError::Closed) => {
                     tracing::warn!("the runtime sends no more events");
-                    return serve_without_events(runtime, incoming, stop).await;
+                    return serve_without_events(runtime, pods, incoming, stop).await;
                 }
             },
             () = stop.cancelled() => return,
@@ -138,10 +145,10 @@ async fn observe(
 
 async fn serve_without_events(
     runtime: SharedRuntime,
+    mut pods: Pods,
     mut incoming: mpsc::UnboundedReceiver<Request>,
     stop: CancellationToken,
 ) {
-    let mut pods = Pods::default();
     loop {
         let request = tokio::select! {
             request = incoming.recv() => request,
@@ -204,7 +211,10 @@ async fn answer(runtime: &SharedRuntime, refreshes: Vec<Refresh>, pods: &mut Pod
     }
     pods.listings += 1;
     let mut by_pod: HashMap<String, Vec<SandboxState>> = HashMap::new();
-    match runtime.list().await {
+    let began = time::Instant::now();
+    let listed = runtime.list().await;
+    pods.figures.listed(began.elapsed());
+    match listed {
         Ok(listed) => {
             note_owners(&mut pods.owners, &listed);
             listed.into_iter().for_each(|sandbox| {

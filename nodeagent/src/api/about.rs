@@ -1,4 +1,4 @@
-//! What the node tells of itself: `/healthz`, `/configz`, `/pods` and `/runningpods/`.
+//! What the node tells of itself: `/healthz`, `/configz`, `/pods` and `/runningpods/`; and that it tells nothing of the machine's logs.
 //!
 //! Invariant: a setting is told only where the agent goes by it. Follows `InstallAuthNotRequiredHandlers`, `getPods` and `getRunningPods` in
 //! `pkg/kubelet/server/server.go`, `staging/src/k8s.io/apiserver/pkg/server/healthz` and `staging/src/k8s.io/component-base/configz`.
@@ -59,6 +59,13 @@ pub async fn check(Path(name): Path<String>) -> Response {
     }
 }
 
+/// The machine's own logs are nobody's to read through the node, as where `enableSystemLogHandler` is false.
+pub async fn logs_disabled() -> Response {
+    let mut refused = plain("logs endpoint is disabled.\n".into());
+    *refused.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    refused
+}
+
 pub async fn configz(State(shared): State<Shared>) -> Response {
     query::json(&json!({"kubeletconfig": settings(&shared.node.config)}))
 }
@@ -94,6 +101,7 @@ fn settings(config: &Config) -> Value {
         "podLogsDir": config.log_dir,
         "registerNode": true,
         "enableDebuggingHandlers": true,
+        "enableSystemLogHandler": false,
     });
     if let Some(api) = &config.api {
         all["address"] = api.listen.ip().to_string().into();

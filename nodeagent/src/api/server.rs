@@ -12,7 +12,7 @@ use axum::{
     http::{StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{any, get, post},
 };
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
@@ -190,8 +190,13 @@ fn router(shared: Shared) -> Router {
             "/containerLogs/{namespace}/{pod}/{container}",
             get(logs::container),
         )
+        .route("/logs", any(about::logs_disabled))
+        .route("/logs/", any(about::logs_disabled))
+        .route("/logs/{*file}", any(about::logs_disabled))
         .merge(streamed())
         .route("/stats/summary", get(stats::summary).post(stats::summary))
+        .route("/metrics", get(stats::metrics))
+        .route("/metrics/probes", get(stats::probes))
         .route("/metrics/resource", get(stats::resource_metrics))
         .route("/metrics/cadvisor", get(stats::cadvisor_metrics))
         .layer(axum::middleware::from_fn_with_state(shared.clone(), check))
@@ -218,6 +223,8 @@ fn streamed() -> Router<Shared> {
 /// Lets through who is known and allowed.
 async fn check(State(shared): State<Shared>, mut request: Request, next: Next) -> Response {
     let refuse = |status: StatusCode, text: String| (status, text).into_response();
+    let (method, path) = (request.method().as_str(), request.uri().path());
+    shared.node.figures.requests.count(method, path);
     let mut user = request.extensions_mut().remove::<Option<User>>().flatten();
     let token = request
         .headers()

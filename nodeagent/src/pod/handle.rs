@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     admission::Rejection, allocation::Granted, backoff::Backoff, containers::Waiting, names::uid,
-    resize, view::PodView,
+    resize, startup::Startup, view::PodView,
 };
 use crate::{agent::context::Context, disk, outcome::IfThere, probe::state::Results, volume};
 
@@ -32,6 +32,8 @@ pub struct Handle {
     /// Sent whenever a probe's result changed or a postStart hook came back.
     pub moved: watch::Sender<()>,
     pub state: Mutex<State>,
+    /// How long it takes until the pod runs.
+    pub startup: Startup,
 }
 
 /// What the pod is to be.
@@ -125,6 +127,7 @@ fn says_the_same(a: &Pod, b: &Pod) -> bool {
 
 impl Handle {
     pub fn new(pod: Arc<Pod>) -> Self {
+        let startup = Startup::of(&pod);
         let known = pod.status.clone().unwrap_or_default();
         let state = State {
             resize: resize::Conditions::of(&known),
@@ -144,6 +147,7 @@ impl Handle {
             done: CancellationToken::new(),
             moved: watch::Sender::new(()),
             state: Mutex::new(state),
+            startup,
         }
     }
 

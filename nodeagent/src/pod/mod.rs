@@ -32,6 +32,7 @@ pub mod restart_all;
 pub mod sandbox;
 pub mod security;
 pub mod start;
+pub mod startup;
 pub mod status;
 pub mod sync;
 pub mod told;

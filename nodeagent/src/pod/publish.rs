@@ -37,6 +37,9 @@ pub fn publish(node: &Arc<Context>, handle: &Arc<Handle>) {
         failed: state.failed.as_ref(),
         resize: &state.resize.list(),
     });
+    if fresh.phase.as_deref() == Some("Running") {
+        handle.startup.runs(&node.figures);
+    }
     state.status = fresh;
     state.dirty = true;
     if !state.publishing && !handle.gone.is_cancelled() {

@@ -137,6 +137,10 @@ async fn pull(
         .puller
         .fly(&node.images, image, credentials::for_image(&secrets, image))
         .await;
+    let handle = node.pods.read().get(uid(pod)).cloned();
+    if let Some(handle) = handle {
+        handle.startup.pulled(began.elapsed());
+    }
     match pulled {
         Ok(pulled) => {
             let took = time::in_go(began.elapsed());

@@ -14,14 +14,15 @@ use super::{
     fields::Known,
     handle::Handle,
     hooks, image_volumes, kill, mounts,
-    names::{self, describe, spec, uid},
+    names::{self, Kind, describe, spec, uid},
     publish::publish,
     pull, resources, sandbox,
     security::{self, ImageUser},
     view::{PodView, annotation},
 };
 use crate::{
-    agent::context::Context, events::Type, image::Image, runtime::ContainerSpec, time, volume,
+    agent::context::Context, events::Type, figures, image::Image, runtime::ContainerSpec, time,
+    volume,
 };
 use skiff_api::machinery::quote::GoQuoted;
 
@@ -47,30 +48,53 @@ enum ConfigError {
     Resources(#[from] skiff_podspec::resources::Unreadable),
 }
 
-/// Starts `container` in the sandbox; the error is its waiting state.
+/// Starts the container in the sandbox; the error is its waiting state.
 pub async fn start(
     node: &Arc<Context>,
     handle: &Arc<Handle>,
     sandbox: &str,
-    container: &Container,
+    (kind, container): (Kind, &Container),
 ) -> Result<(), Waiting> {
     let pod = handle.pod();
-    let event = |type_, reason: &str, message: String| {
-        let about = names::container_reference(&pod, &container.name);
-        node.events.record(about, type_, reason, message)
-    };
     if let Some(waiting) = crash_loop(node, handle, &pod, container) {
         return Err(waiting);
     }
+    let kind = match kind {
+        Kind::Regular => figures::Container::Regular,
+        Kind::Init => figures::Container::Init,
+        Kind::Ephemeral => figures::Container::Ephemeral,
+    };
+    node.figures.starts_container(kind);
+    let started = now(node, handle, sandbox, &pod, container).await;
+    started.inspect_err(|waiting| {
+        // one that is to end meanwhile has not failed
+        if !handle.ending.is_cancelled() {
+            node.figures.container_not_started(kind, &waiting.reason);
+        }
+    })
+}
+
+/// Starts the container, however often it ended before.
+async fn now(
+    node: &Arc<Context>,
+    handle: &Arc<Handle>,
+    sandbox: &str,
+    pod: &Arc<Pod>,
+    container: &Container,
+) -> Result<(), Waiting> {
+    let event = |type_, reason: &str, message: String| {
+        let about = names::container_reference(pod, &container.name);
+        node.events.record(about, type_, reason, message)
+    };
     let failed = |reason: &str, message: String| {
         event(Type::Warning, "Failed", format!("Error: {message}"));
         Waiting::new(reason, message)
     };
     let images = tokio::select! {
-        images = images(node, &pod, container) => images?,
+        images = images(node, pod, container) => images?,
         () = handle.ending.cancelled() => return Err(Waiting::new("ContainerCreating", "")),
     };
-    let config = configure(node, handle, &pod, container, &images)
+    let config = configure(node, handle, pod, container, &images)
         .await
         .map_err(|error| failed("CreateContainerConfigError", error.to_string()))?;
     let id = node
@@ -100,9 +124,9 @@ pub async fn start(
     event(Type::Normal, "Started", "Container started".to_owned());
     let Some(hook) = hook else { return Ok(()) };
     let ip = handle.first_ip();
-    publish_now(node, handle, &pod).await;
+    publish_now(node, handle, pod).await;
     let outcome = tokio::select! {
-        outcome = hooks::run(node, &pod, container, &id, &ip, hook) => outcome,
+        outcome = hooks::run(node, pod, container, &id, &ip, hook) => outcome,
         () = handle.ending.cancelled() => Ok(()),
     };
     hook_is_over();
@@ -115,12 +139,12 @@ pub async fn start(
     );
     let state = node
         .observer
-        .refresh(uid(&pod))
+        .refresh(uid(pod))
         .await
         .ok()
         .and_then(|view| view.by_id(&id).cloned());
     if let Some(state) = state {
-        let seconds = kill::grace_period(&pod, Some(container), super::actions::KillReason::Other);
+        let seconds = kill::grace_period(pod, Some(container), super::actions::KillReason::Other);
         if let Err(error) =
             kill::container(node, handle, &state, seconds, "FailedPostStartHook", None).await
         {

@@ -258,6 +258,9 @@ async fn act(
         (_, true) => match make_sandbox(node, handle, pod).await {
             Ok(id) => id,
             Err(error) => {
+                if !handle.ending.is_cancelled() {
+                    node.figures.pod_not_started();
+                }
                 let message = format!("Failed to create pod sandbox: {error}");
                 node.events
                     .warn(names::reference(pod), "FailedCreatePodSandBox", message);
@@ -312,6 +315,7 @@ async fn make_sandbox(
     handle: &Arc<Handle>,
     pod: &Pod,
 ) -> Result<String, Error> {
+    node.figures.starts_pod();
     let (id, ips) = sandbox::create(node, pod).await?;
     if !ips.is_empty() {
         handle.state.lock().ips = ips;
@@ -335,10 +339,10 @@ async fn start_all(
         if handle.ending.is_cancelled() {
             return false;
         }
-        let Some((_, container)) = names::find_container(pod, name) else {
+        let Some((kind, container)) = names::find_container(pod, name) else {
             continue;
         };
-        match start::start(node, handle, sandbox, &container).await {
+        match start::start(node, handle, sandbox, (kind, &container)).await {
             Ok(()) => _ = handle.state.lock().reasons.remove(*name),
             Err(waiting) => {
                 failed = true;

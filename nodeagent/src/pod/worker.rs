@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     agent::context::Context,
+    figures::Work,
     outcome::IfThere,
     probe::state::Type as ProbeType,
     runtime, time,
@@ -47,6 +48,9 @@ pub async fn run(node: Arc<Context>, handle: Arc<Handle>) {
         .register(uid(&handle.pod()), handle.wake.clone());
     let own = Own::default();
     let mut phase = begin(&handle);
+    if phase == Phase::Syncing {
+        node.figures.taken_up(handle.startup.seen().elapsed());
+    }
     loop {
         phase = match phase {
             Phase::Syncing => tokio::select! {
@@ -88,11 +92,15 @@ fn begin(handle: &Handle) -> Phase {
 }
 
 async fn syncing(node: &Arc<Context>, handle: &Arc<Handle>, own: &Own) -> Phase {
+    let mut work = Work::Create;
     loop {
         if handle.ending.is_cancelled() {
             return Phase::Terminating;
         }
+        let began = time::Instant::now();
         let next = while_publishing(node, handle, sync::look(node, handle, own)).await;
+        node.figures.worked(work, began.elapsed());
+        work = Work::Sync;
         match next {
             Next::Terminate => return Phase::Terminating,
             Next::Again => {}
@@ -139,6 +147,7 @@ async fn while_publishing<T>(
 }
 
 async fn terminating(node: &Arc<Context>, handle: &Arc<Handle>, own: &Own) -> Phase {
+    let began = time::Instant::now();
     handle.ending.cancel();
     own.probes
         .lock()
@@ -153,6 +162,7 @@ async fn terminating(node: &Arc<Context>, handle: &Arc<Handle>, own: &Own) -> Ph
     handle.state.lock().terminal = true;
     resize::grant::retry(node);
     publish(node, handle);
+    node.figures.worked(Work::Kill, began.elapsed());
     Phase::Terminated
 }
 
@@ -183,6 +193,7 @@ async fn stop(node: &Arc<Context>, handle: &Arc<Handle>) {
 }
 
 async fn terminated(node: &Arc<Context>, handle: &Arc<Handle>) -> Phase {
+    let began = time::Instant::now();
     let pod = handle.pod();
     node.objects.watch(
         uid(&pod),
@@ -194,6 +205,7 @@ async fn terminated(node: &Arc<Context>, handle: &Arc<Handle>) -> Phase {
     until_done(&pod, "volumes not taken down", || tear_down(dir.clone())).await;
     handle.state.lock().finished = true;
     publish(node, handle);
+    node.figures.worked(Work::Terminated, began.elapsed());
     Phase::Finished
 }
 

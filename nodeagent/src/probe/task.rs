@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     agent::context::Context,
+    figures::probes,
     pod::{handle::Handle, names, publish::publish},
     runtime::ContainerState,
     time,
@@ -72,12 +73,18 @@ impl Task {
             Counter::new(self.type_, probe.success_threshold, probe.failure_threshold);
         let mut eager = (self.type_ != Type::Liveness).then_some(EAGER);
         let mut next = time::Instant::now();
+        let runs = self.node.figures.probes.begins(self.whose());
         loop {
             let in_turn = time::Instant::now() >= next;
             if in_turn {
                 next = time::Instant::now() + period;
             }
             let success = self.once(&probe, in_turn).await;
+            runs.count(match success {
+                Some(true) => probes::Result::Successful,
+                Some(false) => probes::Result::Failed,
+                None => probes::Result::Unknown,
+            });
             let counts = success == Some(true) || in_turn;
             if let (Some(success), true) = (success, counts) {
                 match counter.take(success) {
@@ -152,6 +159,18 @@ impl Task {
                 );
                 None
             }
+        }
+    }
+
+    /// What its runs are counted under.
+    fn whose(&self) -> probes::Of {
+        let pod = self.handle.pod();
+        probes::Of {
+            kind: self.type_.word(),
+            container: self.container.name.clone(),
+            pod: names::name(&pod).to_owned(),
+            namespace: names::namespace(&pod).to_owned(),
+            uid: names::uid(&pod).to_owned(),
         }
     }
 

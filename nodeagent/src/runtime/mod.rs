@@ -3,6 +3,7 @@
 //! Invariant: whatever a runtime started it can list again after the agent was killed and came back.
 //! Follows the shape of upstream's CRI (`staging/src/k8s.io/cri-api/pkg/apis/runtime/v1/api.proto`) where it has one.
 
+pub mod counted;
 pub mod oci;
 pub mod simulated;
 mod usage;

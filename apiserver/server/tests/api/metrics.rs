@@ -77,3 +77,21 @@ async fn what_happens_is_counted() {
         assert!(found, "{line}\n{after}");
     }
 }
+
+#[tokio::test]
+async fn a_long_list_counts_with_what_was_sent_of_it() {
+    let server = Server::start().await;
+    let path = "/api/v1/namespaces/default/configmaps";
+    for name in ["a", "b", "c"] {
+        let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"text": "x".repeat(200_000)}});
+        server.post(path, &object).await.is(201);
+    }
+    const OF: &str = "component=\"apiserver\",group=\"\",resource=\"configmaps\",scope=\"namespace\",subresource=\"\",verb=\"LIST\",version=\"v1\"";
+    let told =
+        |text: &str, what: &str| value(text, &format!("apiserver_response_sizes_{what}{{{OF}}}"));
+    let length = server.get(path).await.is(200).text().len();
+    assert!(length > 600_000);
+    let text = server.get("/metrics").await.is(200).text();
+    assert_eq!(told(&text, "count"), Some(1.0), "{text}");
+    assert_eq!(told(&text, "sum"), Some(length as f64), "{text}");
+}

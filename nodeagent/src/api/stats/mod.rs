@@ -1,10 +1,11 @@
-//! What pods use: `/stats/summary`, `/metrics/resource` and `/metrics/cadvisor`.
+//! What pods use: `/stats/summary`, `/metrics/resource` and `/metrics/cadvisor`; and what the node counts: `/metrics` and `/metrics/probes`.
 //!
 //! Invariant: all three show samples of the one sampler. Follows `pkg/kubelet/server/stats/handler.go` and `InstallDefaultHandlers` in
 //! `pkg/kubelet/server/server.go`.
 
 mod cadvisor;
 mod exposition;
+mod own;
 mod resource;
 mod series;
 mod summary;
@@ -26,6 +27,8 @@ use crate::{
     stats::{Sample, Sampler, disks, disks::Disks, network},
     time,
 };
+
+pub use own::{metrics, probes};
 
 /// What is measured with.
 #[derive(Default)]
