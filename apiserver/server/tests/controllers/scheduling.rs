@@ -51,6 +51,13 @@ async fn a_pod_that_matters_more_makes_others_leave() {
             &json!("default-scheduler: preempting to accommodate a higher priority pod")
         )
     );
+    let text = plane.metrics().await;
+    for (line, told) in [
+        ("scheduler_preemption_victims_count", 1.0),
+        ("scheduler_preemption_victims_sum", 1.0),
+    ] {
+        assert_eq!(value(&text, line), Some(told), "{line}\n{text}");
+    }
     let uid = high["metadata"]["uid"].as_str().unwrap();
     assert_eq!(
         plane.event("low", "Preempted").await,
