@@ -25,7 +25,7 @@ use crate::{
         held::{Held, Until},
         inflight, panics, remainder,
     },
-    metrics::{Answered, Labels, Sent},
+    metrics::{Answered, Labels},
     non_resource,
     request::{Query, RequestInfo},
     spent::{self, Spent},
@@ -395,7 +395,7 @@ async fn answered_to(
     let streams = answered.sent.is_none();
     match app.metrics.begins(labels).filter(|_| streams) {
         Some(watch) => response.map(|body| Body::new(Held::new(body, watch, Until::Dropped))),
-        None if streams => response.map(|body| Sent::counted(body, &app, labels)),
+        None if streams => response.map(|body| app.metrics.while_sent(labels, body)),
         None => response,
     }
 }

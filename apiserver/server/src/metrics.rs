@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use axum::body::Body;
 use parking_lot::Mutex;
 use serde_json::Value;
 use skiff_api::kinds::Kind;
@@ -30,10 +31,10 @@ use crate::{
 };
 
 use requests::Requests;
+use sent::Sent;
 
 pub use labels::Labels;
 pub use requests::Answered;
-pub use sent::Sent;
 
 /// Upper ends of the times that fast things take, in seconds: who asks, and may they.
 const SHORT: &[f64] = &[
@@ -147,7 +148,7 @@ impl Drop for LongRunning {
 
 /// What has been counted since the start.
 pub struct Metrics {
-    requests: Requests,
+    requests: Arc<Requests>,
     /// What was ended to protect the server: too many requests at once, or one that took too long.
     terminations: Mutex<HashMap<(Labels, u16), u64>>,
     running: Running,
@@ -166,7 +167,7 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         Metrics {
-            requests: Requests::default(),
+            requests: Arc::default(),
             terminations: Mutex::default(),
             running: Running::default(),
             events: Mutex::default(),
@@ -190,9 +191,12 @@ impl Metrics {
         self.requests.count(labels, answered);
     }
 
-    /// An answer is through of which nobody knew how long it would be.
-    pub fn sent(&self, labels: Labels, bytes: u64) {
-        self.requests.sent(labels, bytes);
+    /// The body of an answer of which nobody knows how long it will be: counted while it is sent, where it is one that is read.
+    pub fn while_sent(&self, labels: Labels, body: Body) -> Body {
+        match labels.reads() {
+            true => Body::new(Sent::new(body, self.requests.clone(), labels)),
+            false => body,
+        }
     }
 
     pub fn terminated(&self, labels: Labels, code: u16) {

@@ -13,29 +13,24 @@ use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::Labels;
-use crate::app::App;
+use super::{Labels, Requests};
 
 /// A body whose frames are counted.
 pub struct Sent {
     body: Body,
-    app: Arc<App>,
+    requests: Arc<Requests>,
     labels: Labels,
     bytes: u64,
 }
 
 impl Sent {
-    /// The answer, counted where it is one that is read and that has no length yet.
-    pub fn counted(body: Body, app: &Arc<App>, labels: Labels) -> Body {
-        if !labels.reads() {
-            return body;
-        }
-        Body::new(Sent {
+    pub(super) fn new(body: Body, requests: Arc<Requests>, labels: Labels) -> Sent {
+        Sent {
             body,
-            app: app.clone(),
+            requests,
             labels,
             bytes: 0,
-        })
+        }
     }
 }
 
@@ -65,6 +60,6 @@ impl http_body::Body for Sent {
 
 impl Drop for Sent {
     fn drop(&mut self) {
-        self.app.metrics.sent(self.labels, self.bytes);
+        self.requests.sent(self.labels, self.bytes);
     }
 }
