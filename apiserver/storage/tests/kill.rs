@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{BufRead, BufReader, Write as _},
+    io::{BufRead, BufReader, Read, Write as _},
     path::Path,
     process::{Command, Stdio},
     sync::Arc,
@@ -167,18 +167,20 @@ fn what_was_acknowledged_survives_kill_9() {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
         let mut seen = 0;
         while seen < acknowledged {
-            let line = lines.next().expect("the writer ended").unwrap();
-            seen += usize::from(told.line(&line));
+            let mut line = String::new();
+            assert_ne!(said.read_line(&mut line).unwrap(), 0, "the writer ended");
+            seen += usize::from(told.line(line.trim_end()));
         }
         child.kill().unwrap();
         child.wait().unwrap();
-        // What it said before it died counts; the last line may be cut off.
-        let mut rest: Vec<String> = lines.map_while(Result::ok).collect();
-        rest.pop();
-        rest.iter().for_each(|line| {
+        // What it said before it died counts, but for a line that was cut off.
+        let mut rest = String::new();
+        said.read_to_string(&mut rest).unwrap();
+        let whole = rest.rfind('\n').map_or("", |end| &rest[..end]);
+        whole.lines().for_each(|line| {
             told.line(line);
         });
         let store = redb::open(folder.path(), options()).unwrap();
