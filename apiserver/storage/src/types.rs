@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    ops::Range,
     sync::{Arc, OnceLock},
 };
 
@@ -122,16 +121,6 @@ impl Draft {
             .iter()
             .for_each(|part| bytes.extend_from_slice(part));
         bytes
-    }
-
-    /// Where a piece of the bytes stands once they were spliced and are `length` long; none if the revision stands within it.
-    pub(crate) fn spliced(&self, piece: &Range<usize>, length: usize) -> Option<Range<usize>> {
-        let digits = length - self.bytes.len();
-        if self.revision_at <= piece.start {
-            Some(piece.start + digits..piece.end + digits)
-        } else {
-            (piece.end <= self.revision_at).then(|| piece.clone())
-        }
     }
 }
 
@@ -307,31 +296,5 @@ fn again(error: &std::io::Error) -> std::io::Error {
     match error.raw_os_error() {
         Some(code) => std::io::Error::from_raw_os_error(code),
         None => std::io::Error::new(error.kind(), error.to_string()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_piece_is_found_again_once_the_revision_is_there() {
-        for (revision_at, piece, wanted) in [
-            (0, 2..5, Some("cde")),
-            (2, 2..5, Some("cde")),
-            (3, 2..5, None),
-            (5, 2..5, Some("cde")),
-            (6, 2..5, Some("cde")),
-        ] {
-            let draft = Draft {
-                bytes: b"abcdef".to_vec(),
-                revision_at,
-                attributes: Attributes::default(),
-            };
-            let bytes = draft.splice(78);
-            let found = draft.spliced(&piece, bytes.len());
-            let text = found.map(|piece| &bytes[piece]);
-            assert_eq!(text, wanted.map(str::as_bytes), "{revision_at}");
-        }
     }
 }

@@ -8,7 +8,6 @@
 use std::{
     borrow::Cow,
     collections::VecDeque,
-    ops::Range,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -24,7 +23,7 @@ use crate::{
     past::Past,
     ring::Ring,
     state::{Draft, Names, Shared},
-    text::{Pieces, Text, alike},
+    text::{Outline, Pieces, Text},
 };
 
 /// Writes and bytes that go into one batch at most.
@@ -38,8 +37,8 @@ const IDLE: Duration = Duration::from_millis(500);
 
 struct Waiting {
     write: Write,
-    /// Where in the draft's bytes the piece stands that others may have, too.
-    piece: Option<Range<usize>>,
+    /// Where in the draft's bytes stands what others may have, too.
+    outline: Option<Outline>,
     answer: oneshot::Sender<Result<Arc<Object>, Error>>,
 }
 
@@ -68,12 +67,13 @@ impl Queue {
     pub fn push(&self, write: Write) -> oneshot::Receiver<Result<Arc<Object>, Error>> {
         let (answer, receiver) = oneshot::channel();
         // looked for here, by many at a time, and not by the one writer
-        let piece = write.draft.as_ref().and_then(|draft| alike(&draft.bytes));
+        let draft = write.draft.as_ref();
+        let outline = draft.and_then(|draft| Outline::of(&draft.bytes));
         let mut line = self.line.lock();
         if !line.closing {
             line.waiting.push_back(Waiting {
                 write,
-                piece,
+                outline,
                 answer,
             });
             drop(line);
@@ -266,7 +266,7 @@ impl Writer {
     /// Whether the write may happen; if so it is put into the draft and the records.
     fn judge(
         &mut self,
-        Waiting { write, piece, .. }: &Waiting,
+        Waiting { write, outline, .. }: &Waiting,
         draft: &mut Draft,
         records: &mut BatchWriter,
     ) -> Result<Arc<Object>, Error> {
@@ -282,7 +282,7 @@ impl Writer {
             (None, None) => Err(Error::NotFound),
             (Some(new), stored) => {
                 let key = self.key(&write.key, stored.as_deref());
-                self.put(key, new, piece.as_ref(), draft, records)
+                self.put(key, new, outline.as_ref(), draft, records)
             }
             (None, Some(stored)) => self.remove(stored, write.last.as_ref(), draft, records),
         }
@@ -304,15 +304,17 @@ impl Writer {
         &mut self,
         key: Key,
         new: &Drafted,
-        piece: Option<&Range<usize>>,
+        outline: Option<&Outline>,
         draft: &mut Draft,
         records: &mut BatchWriter,
     ) -> Result<Arc<Object>, Error> {
         let revision = draft.revision + 1;
         let bytes = new.splice(revision);
         records.push(Change::Put, &key, &self.sealed(&key, &bytes)?);
-        let bytes = match piece.and_then(|piece| new.spliced(piece, bytes.len())) {
-            Some(piece) => Text::sharing(&bytes, piece, &mut self.pieces),
+        let digits = bytes.len() - new.bytes.len();
+        let outline = outline.and_then(|of| of.spliced(new.revision_at, digits));
+        let bytes = match outline {
+            Some(outline) => Text::sharing(&bytes, &outline, &mut self.pieces),
             None => Bytes::from(bytes).into(),
         };
         let object = Arc::new(Object::of(key, revision, bytes, new.attributes.clone()));
