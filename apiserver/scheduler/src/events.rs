@@ -13,7 +13,10 @@ use std::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use skiff_api::machinery::{clock::SharedClock, time};
-use skiff_watching::api::{Api, PatchType};
+use skiff_watching::{
+    api::{Api, PatchType},
+    sweep::Sweep,
+};
 
 use skiff_podspec::parts::HasStatus;
 
@@ -67,13 +70,28 @@ struct Series {
     written: Timestamp,
 }
 
+/// What was told, by what tells one thing from another.
+struct History {
+    series: HashMap<u64, Series>,
+    sweep: Sweep,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        History {
+            series: HashMap::new(),
+            sweep: Sweep::new(MOST),
+        }
+    }
+}
+
 /// Tells; clones share what was told.
 #[derive(Clone)]
 pub struct Recorder {
     api: Api,
     clock: SharedClock,
     scheduler: String,
-    series: Arc<Mutex<HashMap<u64, Series>>>,
+    told: Arc<Mutex<History>>,
 }
 
 /// What is to be done about an event.
@@ -92,12 +110,14 @@ fn event_name(pod: &str, first: Timestamp) -> String {
     format!("{pod}.{:x}", first.as_nanosecond())
 }
 
-fn decide(series: &mut HashMap<u64, Series>, key: &str, pod: &str, now: Timestamp) -> Write {
+fn decide(history: &mut History, key: &str, pod: &str, now: Timestamp) -> Write {
+    let History { series, sweep } = history;
     let mut hasher = DefaultHasher::new();
     key.hash(&mut hasher);
     let key = hasher.finish();
-    if series.len() >= MOST {
+    if sweep.is_due(series.len()) {
         series.retain(|_, entry| since(entry.last, now) < FINISHED);
+        sweep.done(series.len());
     }
     if let Some(entry) = series
         .get_mut(&key)
@@ -150,7 +170,7 @@ impl Recorder {
             api,
             clock,
             scheduler: scheduler.to_string(),
-            series: Arc::default(),
+            told: Arc::default(),
         }
     }
 
@@ -165,7 +185,7 @@ impl Recorder {
             told.kind, told.action, told.reason, told.note
         );
         let write = decide(
-            &mut self.series.lock().unwrap_or_else(PoisonError::into_inner),
+            &mut self.told.lock().unwrap_or_else(PoisonError::into_inner),
             &key,
             &pod.name,
             now,
@@ -243,10 +263,10 @@ mod tests {
 
     #[test]
     fn like_events_are_a_series() {
-        let (mut series, begun) = (HashMap::new(), Timestamp::from_second(1_000).unwrap());
+        let (mut history, begun) = (History::default(), Timestamp::from_second(1_000).unwrap());
         let mut at = |key: &str, seconds: i64| {
             decide(
-                &mut series,
+                &mut history,
                 key,
                 "p",
                 Timestamp::from_second(1_000 + seconds).unwrap(),

@@ -16,6 +16,7 @@ pub mod outcome;
 pub mod queue;
 pub mod reflect;
 pub mod status;
+pub mod sweep;
 pub mod tally;
 pub mod task;
 pub mod tls;

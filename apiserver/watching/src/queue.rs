@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::counts::{Counted, Counts, Present};
 use crate::clock::{Clock, after, since};
+use crate::sweep::Sweep;
 
 pub use self::counts::Queues;
 
@@ -44,6 +45,7 @@ struct State<K> {
     due: HashMap<K, Timestamp>,
     failures: HashMap<K, u32>,
     resting: HashMap<K, Timestamp>,
+    sweep: Sweep,
 }
 
 /// A de-duplicating queue with delays and per-key back-off.
@@ -66,6 +68,7 @@ impl<K: QueueKey> Queue<K> {
             due: HashMap::new(),
             failures: HashMap::new(),
             resting: HashMap::new(),
+            sweep: Sweep::new(MOST_RESTING),
         };
         let queue = Arc::new(Self {
             state: Mutex::new(state),
@@ -198,8 +201,10 @@ impl<K: QueueKey> Queue<K> {
             return;
         }
         let until = after(now, rest);
-        if state.resting.len() >= MOST_RESTING {
+        if state.sweep.is_due(state.resting.len()) {
             state.resting.retain(|_, at| *at > now);
+            let left = state.resting.len();
+            state.sweep.done(left);
         }
         state.resting.insert(key.clone(), until);
         if again {

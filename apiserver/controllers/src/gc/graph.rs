@@ -12,6 +12,7 @@ use std::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use serde::Deserialize;
 use skiff_podspec::shared::{Pool, Shared};
+use skiff_watching::sweep::Sweep;
 
 /// The finalizer that makes an owner wait for its blocking dependents.
 pub const FOREGROUND: &str = "foregroundDeletion";
@@ -157,11 +158,19 @@ pub struct Graph {
 }
 
 /// Names of versions, kinds and namespaces.
-#[derive(Default)]
 struct Names {
     known: HashSet<Arc<str>>,
-    /// Past so many, those that nobody uses any more are forgotten.
-    most: usize,
+    /// When those that nobody uses any more are forgotten.
+    sweep: Sweep,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Names {
+            known: HashSet::new(),
+            sweep: Sweep::new(64),
+        }
+    }
 }
 
 impl Names {
@@ -169,9 +178,9 @@ impl Names {
         if let Some(known) = self.known.get(name) {
             return known.clone();
         }
-        if self.known.len() >= self.most {
+        if self.sweep.is_due(self.known.len()) {
             self.known.retain(|name| Arc::strong_count(name) > 1);
-            self.most = 2 * self.known.len() + 64;
+            self.sweep.done(self.known.len());
         }
         let name: Arc<str> = name.into();
         self.known.insert(name.clone());
