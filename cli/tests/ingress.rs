@@ -32,7 +32,7 @@ fn ingress(name: &str, host: &str, more: Value) -> String {
 }
 
 /// A certificate for the host that signs itself, as a Secret of the cluster's; the file that clients believe.
-fn certificate(cluster: &Cluster, host: &str) -> String {
+pub fn certificate(cluster: &Cluster, host: &str) -> String {
     let key = rcgen::KeyPair::generate().unwrap();
     let params = rcgen::CertificateParams::new(vec![host.to_owned()]).unwrap();
     let file = |name: &str, text: String| {
@@ -48,7 +48,7 @@ fn certificate(cluster: &Cluster, host: &str) -> String {
 }
 
 /// What curl says.
-fn curl(args: &[&str]) -> Result<String, String> {
+pub fn curl(args: &[&str]) -> Result<String, String> {
     let mut command = Command::new(on_path("curl").unwrap());
     let output = command
         .args(["-s", "-S", "-m", "10"])

@@ -33,54 +33,38 @@ pub struct Selection {
     pub field: Option<(&'static str, String)>,
 }
 
-struct Teller<K> {
-    tell: mpsc::UnboundedSender<Seen<K>>,
-    unreadable: Unreadable,
-    listed: Vec<K>,
+struct Teller<T, R> {
+    tell: mpsc::UnboundedSender<Seen<T>>,
+    read: R,
+    listed: Vec<T>,
 }
 
-impl<K: Kind> Teller<K> {
-    fn read(&self, object: &str) -> Option<K> {
-        K::decode(object)
-            .map_err(|error| {
-                self.unreadable
-                    .set_aside(K::api_version(), K::kind(), object, &error)
-            })
-            .ok()
-    }
-
-    fn say(&self, seen: Seen<K>) {
+impl<T, R> Teller<T, R> {
+    fn say(&self, seen: Seen<T>) {
         if self.tell.send(seen).is_err() {
-            tracing::trace!(
-                kind = K::kind(),
-                "the receiver is gone and wants to hear no more"
-            );
+            tracing::trace!("the receiver is gone and wants to hear no more");
         }
     }
 }
 
-impl<K: Kind> Sink for Teller<K> {
+impl<T: Send, R: Fn(&str) -> Option<T> + Send> Sink for Teller<T, R> {
     fn begin(&mut self) {
         self.listed = Vec::new();
     }
     fn listed(&mut self, object: &str) {
-        self.listed.extend(self.read(object));
+        self.listed.extend((self.read)(object));
     }
     fn complete(&mut self, _resource_version: &str) {
         let listed = std::mem::take(&mut self.listed);
         self.say(Seen::Listed(listed));
     }
     fn applied(&mut self, object: &str) -> Option<String> {
-        let object = self.read(object)?;
-        let version = object.meta().resource_version.clone();
-        self.say(Seen::Applied(object));
-        version
+        self.say(Seen::Applied((self.read)(object)?));
+        None
     }
     fn deleted(&mut self, object: &str) -> Option<String> {
-        let object = self.read(object)?;
-        let version = object.meta().resource_version.clone();
-        self.say(Seen::Deleted(object));
-        version
+        self.say(Seen::Deleted((self.read)(object)?));
+        None
     }
     fn reached(&mut self, _resource_version: &str) {}
 }
@@ -93,7 +77,6 @@ pub fn follow<K: Kind>(
     selection: Selection,
     stop: &CancellationToken,
 ) -> mpsc::UnboundedReceiver<Seen<K>> {
-    let (tell, seen) = mpsc::unbounded_channel();
     let query = selection
         .field
         .map(|(field, value)| format!("fieldSelector={field}%3D{value}&"))
@@ -103,9 +86,28 @@ pub fn follow<K: Kind>(
         query,
         accept: None,
     };
+    let unreadable = unreadable.clone();
+    let read = move |object: &str| {
+        let read = K::decode(object).map_err(|error| {
+            unreadable.set_aside(K::api_version(), K::kind(), object, &error);
+        });
+        read.ok()
+    };
+    follow_text(api, clock, source, read, stop)
+}
+
+/// The same of any collection, with what `read` makes of an object's text: nothing of one that cannot be read.
+pub fn follow_text<T: Send + 'static>(
+    api: &Api,
+    clock: &Clock,
+    source: Source,
+    read: impl Fn(&str) -> Option<T> + Send + 'static,
+    stop: &CancellationToken,
+) -> mpsc::UnboundedReceiver<Seen<T>> {
+    let (tell, seen) = mpsc::unbounded_channel();
     let sink = Box::new(Teller {
         tell,
-        unreadable: unreadable.clone(),
+        read,
         listed: Vec::new(),
     });
     crate::task::spawn(reflect(

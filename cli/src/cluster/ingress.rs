@@ -13,6 +13,7 @@ use crate::typed::Read;
 pub const GROUP: &str = "skiff:ingress";
 const RBAC: &str = "rbac.authorization.k8s.io";
 const CERTIFICATES: &str = "certificates.k8s.io";
+const GATEWAYS: &str = "gateway.networking.k8s.io";
 /// The sub-resource of certificate requests by which nodes are let.
 const ASK: &str = "selfingressclient";
 
@@ -102,7 +103,27 @@ fn access() -> Vec<(&'static str, Value)> {
             &["ingresses/status"],
             &["patch", "update"]
         ),
-        rule("", &["secrets"], &["list", "watch"]),
+        rule(
+            "apiextensions.k8s.io",
+            &["customresourcedefinitions"],
+            &["list", "watch"]
+        ),
+        rule(GATEWAYS, &["gatewayclasses"], &["create", "list", "watch"]),
+        rule(
+            GATEWAYS,
+            &["gateways", "httproutes", "referencegrants"],
+            &["list", "watch"]
+        ),
+        rule(
+            GATEWAYS,
+            &[
+                "gatewayclasses/status",
+                "gateways/status",
+                "httproutes/status"
+            ],
+            &["patch", "update"],
+        ),
+        rule("", &["namespaces", "secrets"], &["list", "watch"]),
         rule("", &["events"], &["create", "patch"]),
     ]);
     let leases = json!([rule(

@@ -29,6 +29,8 @@ pub enum Broken {
     Endpoint(#[from] hyper::Error),
     #[error("the endpoint was silent for {} s", SILENCE.as_secs())]
     Silent,
+    #[error("its time was over")]
+    Late,
 }
 
 enum Source {
@@ -45,6 +47,8 @@ enum Source {
 pub struct Answer {
     source: Source,
     line: Option<Line>,
+    /// When it is broken off.
+    until: Option<Pin<Box<Sleep>>>,
 }
 
 impl Answer {
@@ -54,6 +58,7 @@ impl Answer {
         Answer {
             source: Source::Text(Some(text).filter(|text| !text.is_empty())),
             line: None,
+            until: None,
         }
     }
 
@@ -67,7 +72,17 @@ impl Answer {
             silence,
         };
         source.settle();
-        Answer { source, line: None }
+        Answer {
+            source,
+            line: None,
+            until: None,
+        }
+    }
+
+    /// Is broken off if it has not ended then.
+    pub fn until(mut self, until: Instant) -> Self {
+        self.until = Some(Box::pin(tokio::time::sleep_until(until)));
+        self
     }
 
     /// Has the line written when the answer has ended.
@@ -128,7 +143,13 @@ impl Body for Answer {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let this = self.get_mut();
-        let frame = ready!(this.source.poll_next(cx));
+        let Poll::Ready(frame) = this.source.poll_next(cx) else {
+            if let Some(until) = &mut this.until {
+                ready!(until.as_mut().poll(cx));
+                return Poll::Ready(Some(Err(Broken::Late)));
+            }
+            return Poll::Pending;
+        };
         if let (Some(Ok(frame)), Some(line)) = (&frame, &mut this.line)
             && let Some(data) = frame.data_ref()
         {

@@ -11,14 +11,17 @@ use http_body::Body as _;
 use http_body_util::{BodyExt, Limited};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use skiff_watching::outcome;
+use tokio::time::Instant;
 
 use super::{
     access::{AccessLog, Line},
     answer::Answer,
     endpoint::{Cause, Endpoint, Failure, Open, PAUSES, Pauses, Returned},
     headers::{self, Origin},
+    listeners::{Asked, Listener, Listeners},
     sent::{Progress, Sent},
     table::{Table, clean, host_of},
+    treatment::{Target, Treatment},
     tunnel,
     upstream::Upstream,
 };
@@ -40,16 +43,35 @@ pub struct Route {
     pub of: Arc<str>,
 }
 
+/// Where one request goes.
+struct Way {
+    to: Arc<Upstream>,
+    /// What a gateway's rule does with it.
+    target: Option<Arc<Target>>,
+}
+
+impl Way {
+    fn treatment(&self) -> Option<&Treatment> {
+        match self.target.as_deref() {
+            Some(Target::Send(_, treatment)) => Some(treatment),
+            _ => None,
+        }
+    }
+}
+
 /// A connection that requests come by.
 #[derive(Clone, Debug)]
 pub struct Arrival {
     pub client: SocketAddr,
+    pub port: u16,
+    /// The table of hosts and paths is asked, too, and not listeners alone.
+    pub table: bool,
     pub origin: Origin,
 }
 
 impl Arrival {
     /// Of a client at a port of this node.
-    pub fn new(client: SocketAddr, port: u16, tls: bool) -> Self {
+    pub fn new(client: SocketAddr, port: u16, tls: bool, table: bool) -> Self {
         let text = client.ip().to_canonical().to_string();
         let origin = Origin {
             // addresses are visible ASCII
@@ -57,7 +79,12 @@ impl Arrival {
             port: port.into(),
             tls,
         };
-        Arrival { client, origin }
+        Arrival {
+            client,
+            port,
+            table,
+            origin,
+        }
     }
 }
 
@@ -65,13 +92,15 @@ impl Arrival {
 #[derive(Debug, PartialEq, Eq)]
 enum Refusal {
     Text(StatusCode, &'static str),
-    /// To the same by TLS.
-    Redirect(String),
+    /// Elsewhere.
+    Redirect(StatusCode, String),
 }
 
 /// See the module.
 pub struct Proxy {
     pub routes: ArcSwap<Table<Route>>,
+    /// Of gateways: they go before the table where they name the host, else after it.
+    pub listeners: ArcSwap<Listeners<Arc<Target>>>,
     pub log: Option<Arc<AccessLog>>,
     /// See [`ANSWER`].
     pub patience: Duration,
@@ -82,6 +111,7 @@ impl Proxy {
     pub fn new(log: Option<Arc<AccessLog>>) -> Self {
         Proxy {
             routes: ArcSwap::default(),
+            listeners: ArcSwap::default(),
             log,
             patience: ANSWER,
             pauses: PAUSES,
@@ -115,12 +145,12 @@ impl Proxy {
         mut request: Request<Incoming>,
         line: &mut Option<Line>,
     ) -> Result<Response<Answer>, Refusal> {
-        let routed = self.route(&arrival.origin, &request).and_then(|upstream| {
-            let first = upstream.pick(&[]);
+        let routed = self.route(arrival, &request).and_then(|way| {
+            let first = way.to.pick(&[]);
             let first = first.ok_or_else(|| refuse(StatusCode::SERVICE_UNAVAILABLE))?;
-            Ok((upstream, first))
+            Ok((way, first))
         });
-        let (upstream, endpoint) = match routed {
+        let (way, endpoint) = match routed {
             Ok(routed) => routed,
             Err(refusal) => {
                 read_rest(request).await;
@@ -136,16 +166,34 @@ impl Proxy {
         if headers::forward(&mut head, &arrival.origin, http2, tls).is_err() {
             return Err(refuse(StatusCode::BAD_REQUEST));
         }
-        let (response, returned, open) = self.send(&upstream, endpoint, (head, body), line).await?;
-        answer(response, returned, open, upgrade, line)
+        let Some(treatment) = way.treatment() else {
+            let sent = self.send(&way.to, endpoint, (head, body), self.patience, line);
+            let (response, returned, open) = sent.await?;
+            return answer(response, returned, open, upgrade, line);
+        };
+        if treatment.apply(&mut head).is_err() {
+            return Err(refuse(StatusCode::BAD_REQUEST));
+        }
+        let until = treatment.limit.map(|limit| Instant::now() + limit);
+        let patience = treatment.patience.unwrap_or(self.patience);
+        let sent = self.send(&way.to, endpoint, (head, body), patience, line);
+        let (response, returned, open) = match until {
+            None => sent.await?,
+            Some(until) => match tokio::time::timeout_at(until, sent).await {
+                Ok(sent) => sent?,
+                Err(_) => return Err(refuse(StatusCode::GATEWAY_TIMEOUT)),
+            },
+        };
+        let mut response = answer(response, returned, open, upgrade, line)?;
+        treatment.response.apply(response.headers_mut());
+        Ok(match until {
+            Some(until) => response.map(|body| body.until(until)),
+            None => response,
+        })
     }
 
     /// What the request is for.
-    fn route(
-        &self,
-        origin: &Origin,
-        request: &Request<Incoming>,
-    ) -> Result<Arc<Upstream>, Refusal> {
+    fn route(&self, arrival: &Arrival, request: &Request<Incoming>) -> Result<Way, Refusal> {
         if request.method() == Method::CONNECT {
             return Err(refuse(StatusCode::METHOD_NOT_ALLOWED));
         }
@@ -159,19 +207,28 @@ impl Proxy {
             }
             None => return Err(refuse(StatusCode::BAD_REQUEST)),
         };
+        let path = clean(request.uri().path());
+        let listeners = self.listeners.load();
         let table = self.routes.load();
-        let path = request.uri().path();
-        let Some(route) = table.find(&host, &clean(path)) else {
-            return Err(refuse(StatusCode::NOT_FOUND));
-        };
-        if route.https_only && !origin.tls {
+        if let Some((listener, names_it)) = listeners.find(arrival.port, &host)
+            && (names_it || !arrival.table || !table.names(&host))
+        {
+            return at_listener(listener, arrival, (&host, &path), request);
+        }
+        let found = table.find(&host, &path).filter(|_| arrival.table);
+        let route = found.ok_or_else(|| refuse(StatusCode::NOT_FOUND))?;
+        if route.https_only && !arrival.origin.tls {
             let rest = request
                 .uri()
                 .path_and_query()
                 .map_or("/", |rest| rest.as_str());
-            return Err(Refusal::Redirect(format!("https://{host}{rest}")));
+            let to = format!("https://{host}{rest}");
+            return Err(Refusal::Redirect(StatusCode::PERMANENT_REDIRECT, to));
         }
-        Ok(route.to.clone())
+        Ok(Way {
+            to: route.to.clone(),
+            target: None,
+        })
     }
 
     /// Sends the request until an endpoint answers, or until it may not be sent again.
@@ -180,6 +237,7 @@ impl Proxy {
         upstream: &Upstream,
         first: Arc<Endpoint>,
         (head, body): (Parts, Incoming),
+        patience: Duration,
         line: &mut Option<Line>,
     ) -> Result<(Response<Incoming>, Returned, Open), Refusal> {
         let (body, progress) = if body.is_end_stream() {
@@ -199,7 +257,7 @@ impl Proxy {
             }
             let open = Open::new(endpoint.clone());
             let sent = self
-                .exchange(&endpoint, request, progress.as_deref())
+                .exchange(&endpoint, request, progress.as_deref(), patience)
                 .await?;
             let failure = match sent {
                 Ok((response, returned)) => return Ok((response, returned, open)),
@@ -228,11 +286,12 @@ impl Proxy {
         endpoint: &Endpoint,
         request: Request<Sent>,
         progress: Option<&Progress>,
+        patience: Duration,
     ) -> Result<Result<(Response<Incoming>, Returned), Failure>, Refusal> {
         let mut sending = pin!(endpoint.send(request));
         let mut seen = 0;
         loop {
-            if let Ok(sent) = tokio::time::timeout(self.patience, &mut sending).await {
+            if let Ok(sent) = tokio::time::timeout(patience, &mut sending).await {
                 return Ok(sent);
             }
             let pieces = progress.map_or(0, Progress::pieces);
@@ -245,6 +304,40 @@ impl Proxy {
                 }));
             }
             seen = pieces;
+        }
+    }
+}
+
+/// What a listener's rules say of a request.
+fn at_listener(
+    listener: &Listener<Arc<Target>>,
+    arrival: &Arrival,
+    (host, path): (&str, &str),
+    request: &Request<Incoming>,
+) -> Result<Way, Refusal> {
+    let asked = Asked {
+        path,
+        query: request.uri().query().unwrap_or_default(),
+        method: request.method(),
+        headers: request.headers(),
+    };
+    let target = listener.find(host, &asked).ok_or(Refusal::Text(
+        StatusCode::NOT_FOUND,
+        "404 no route leads there\n",
+    ))?;
+    match &**target {
+        Target::Redirect(to) => {
+            let (port, tls) = (arrival.port, arrival.origin.tls);
+            let location = to.location(host, port, tls, request.uri());
+            Err(Refusal::Redirect(to.status, location))
+        }
+        Target::Send(shares, _) => {
+            let to = shares.next();
+            let to = to.ok_or_else(|| refuse(StatusCode::INTERNAL_SERVER_ERROR))?;
+            Ok(Way {
+                to,
+                target: Some(target.clone()),
+            })
         }
     }
 }
@@ -318,6 +411,7 @@ fn refuse(status: StatusCode) -> Refusal {
             400 => "400 bad request\n",
             404 => "404 no ingress leads there\n",
             405 => "405 method not allowed\n",
+            500 => "500 the rule leads nowhere\n",
             408 => "408 the request did not come to its end\n",
             503 => "503 no endpoint is ready\n",
             504 => "504 the endpoint did not answer in time\n",
@@ -330,11 +424,9 @@ impl Refusal {
     fn response(self) -> Response<Answer> {
         let (status, text, to) = match self {
             Refusal::Text(status, text) => (status, text, None),
-            Refusal::Redirect(to) => (
-                StatusCode::PERMANENT_REDIRECT,
-                "308 by https\n",
-                HeaderValue::try_from(to).ok(),
-            ),
+            Refusal::Redirect(status, to) => {
+                (status, "it is elsewhere\n", HeaderValue::try_from(to).ok())
+            }
         };
         let mut response = Response::new(Answer::text(text));
         *response.status_mut() = status;

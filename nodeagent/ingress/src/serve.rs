@@ -34,6 +34,7 @@ pub struct Door {
     listener: TcpListener,
     port: u16,
     tls: Option<TlsAcceptor>,
+    table: bool,
 }
 
 impl Door {
@@ -43,7 +44,16 @@ impl Door {
             port: listener.local_addr()?.port(),
             listener,
             tls: tls.map(TlsAcceptor::from),
+            table: true,
         })
+    }
+
+    /// For listeners alone: the table of hosts and paths is not asked here.
+    pub fn without_table(self) -> Door {
+        Door {
+            table: false,
+            ..self
+        }
     }
 
     /// Where it is, if the kernel has picked the port.
@@ -54,7 +64,7 @@ impl Door {
     /// Takes connections until `stop`.
     pub async fn serve(self, proxy: Arc<Proxy>, stop: CancellationToken) {
         let open = GracefulShutdown::new();
-        let door = Arc::new(Connections::new(proxy, self.port));
+        let door = Arc::new(Connections::new(proxy, self.port, self.table));
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
@@ -82,11 +92,12 @@ impl Door {
 struct Connections {
     proxy: Arc<Proxy>,
     port: u16,
+    table: bool,
     http: auto::Builder<TokioExecutor>,
 }
 
 impl Connections {
-    fn new(proxy: Arc<Proxy>, port: u16) -> Self {
+    fn new(proxy: Arc<Proxy>, port: u16, table: bool) -> Self {
         let mut http = auto::Builder::new(TokioExecutor::new());
         http.http1()
             .timer(TokioTimer::new())
@@ -97,7 +108,12 @@ impl Connections {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .keep_alive_interval(Duration::from_secs(30))
             .keep_alive_timeout(Duration::from_secs(20));
-        Connections { proxy, port, http }
+        Connections {
+            proxy,
+            port,
+            table,
+            http,
+        }
     }
 
     async fn take(
@@ -110,7 +126,8 @@ impl Connections {
         // without these it would be slower, or closed later
         outcome::is_a_favour("send small pieces at once", stream.set_nodelay(true));
         outcome::is_a_favour("notice clients that are gone", probed(&stream));
-        let arrival = Arc::new(Arrival::new(client, self.port, tls.is_some()));
+        let arrival = Arrival::new(client, self.port, tls.is_some(), self.table);
+        let arrival = Arc::new(arrival);
         // what says nothing at all has not even a first head to be waited for
         if !matches!(
             tokio::time::timeout(SILENCE, stream.readable()).await,

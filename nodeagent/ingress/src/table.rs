@@ -150,17 +150,32 @@ impl<T> Table<T> {
         true
     }
 
-    /// Where a request goes. `host` is [`host_of`] what the request says, `path` is [`clean`].
-    pub fn find(&self, host: &str, path: &str) -> Option<&T> {
-        let own = self.exact.get(host).or_else(|| {
+    /// The rules of a host that has rules of its own.
+    fn own(&self, host: &str) -> Option<&Paths<T>> {
+        self.exact.get(host).or_else(|| {
             let (label, rest) = host.split_once('.')?;
             self.wildcards.get(rest).filter(|_| !label.is_empty())
-        });
-        match own {
+        })
+    }
+
+    /// Whether a host has rules of its own.
+    pub fn names(&self, host: &str) -> bool {
+        self.own(host).is_some()
+    }
+
+    /// Where a request goes. `host` is [`host_of`] what the request says, `path` is [`clean`].
+    pub fn find(&self, host: &str, path: &str) -> Option<&T> {
+        match self.own(host) {
             Some(paths) => paths.find(path).or(self.any.rest.as_ref()),
             None => self.any.find(path),
         }
     }
+}
+
+/// What a path has below a prefix, which has no slash at its end; none where it is not below it by whole elements. Whether a path ends with a slash says nothing.
+pub fn path_below<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
+    let rest = path.strip_prefix(prefix)?;
+    (rest.is_empty() || rest.starts_with('/')).then_some(rest)
 }
 
 /// The host of a `Host` header or an authority: without its port and the dot at its end, in lower case.

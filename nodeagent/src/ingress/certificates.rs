@@ -3,11 +3,15 @@
 //! Invariant: a name has its own certificate, else that of the wildcard above it, else the proxy's own, which nobody signed. Secrets of another type than
 //! `kubernetes.io/tls` are not looked at. Follows `staging/src/k8s.io/api/core/v1/types.go` upstream.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
+use parking_lot::Mutex;
 use rustls::{
     ServerConfig,
     crypto::ring::sign::any_supported_type,
@@ -15,7 +19,10 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
-use skiff_ingress::table::{HostMatch, host_of};
+use skiff_ingress::{
+    listeners::{Hosts, most_precise},
+    table::{HostMatch, host_of},
+};
 
 /// The type that Secrets with certificates have.
 pub const SECRET_TYPE: &str = "kubernetes.io/tls";
@@ -106,10 +113,15 @@ impl Certificate {
 /// The certificates by the hosts that they are for.
 pub type ByHost = HashMap<HostMatch, Arc<CertifiedKey>>;
 
+/// The certificates of listeners, by the hosts that those are for.
+pub type ByListener = Vec<(Hosts, Arc<CertifiedKey>)>;
+
 /// See the module.
 #[derive(Debug)]
 pub struct Certificates {
     by_host: ArcSwap<ByHost>,
+    /// Those of gateways' listeners.
+    by_listener: ArcSwap<ByListener>,
     own: Arc<CertifiedKey>,
 }
 
@@ -117,6 +129,7 @@ impl Certificates {
     pub fn new(own: &Certificate) -> Arc<Self> {
         Arc::new(Certificates {
             by_host: ArcSwap::default(),
+            by_listener: ArcSwap::default(),
             own: own.key.clone(),
         })
     }
@@ -126,15 +139,28 @@ impl Certificates {
         self.by_host.store(Arc::new(by_host));
     }
 
-    /// What is shown to whoever asks for the name.
+    /// Puts these of listeners in the place of those that were shown until now.
+    pub fn set_listeners(&self, by_listener: ByListener) {
+        self.by_listener.store(Arc::new(by_listener));
+    }
+
+    /// What is shown to whoever asks for the name: a listener that names it goes before an Ingress, one of any host after.
     pub fn find(&self, name: Option<&str>) -> Arc<CertifiedKey> {
+        let by_listener = self.by_listener.load();
+        let host = name.map(host_of).unwrap_or_default();
+        let all = by_listener.iter().map(|(hosts, key)| (hosts, key));
+        let listener = most_precise(all, &host);
+        if let Some((_, key)) = listener.filter(|(hosts, _)| **hosts != Hosts::Any) {
+            return key.clone();
+        }
         let by_host = self.by_host.load();
         let found = name.map(host_of).and_then(|name| {
             let own = by_host.get(&HostMatch::Exact(name.clone().into_owned()));
             let above = || by_host.get(&HostMatch::Wildcard(name.split_once('.')?.1.to_owned()));
             own.or_else(above).cloned()
         });
-        found.unwrap_or_else(|| self.own.clone())
+        let any = listener.map(|(_, key)| key.clone());
+        found.or(any).unwrap_or_else(|| self.own.clone())
     }
 
     /// TLS with these, for HTTP/2 and HTTP/1.1.
@@ -142,6 +168,44 @@ impl Certificates {
         let mut config = skiff_watching::tls::server(None)?.with_cert_resolver(self.clone());
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Arc::new(config))
+    }
+}
+
+/// The certificates that are shown at each port.
+pub struct ByPort {
+    own: Certificate,
+    ports: Mutex<BTreeMap<u16, Arc<Certificates>>>,
+}
+
+impl ByPort {
+    pub fn new(own: Certificate) -> Self {
+        ByPort {
+            own,
+            ports: Mutex::default(),
+        }
+    }
+
+    /// Those of a port.
+    pub fn at(&self, port: u16) -> Arc<Certificates> {
+        let mut ports = self.ports.lock();
+        let made = ports.entry(port);
+        made.or_insert_with(|| Certificates::new(&self.own)).clone()
+    }
+
+    /// Puts those of listeners in the place of those that were shown until now; a port without a door is forgotten.
+    pub fn set(&self, mut listeners: HashMap<u16, ByListener>, has_door: impl Fn(u16) -> bool) {
+        let known = {
+            let mut ports = self.ports.lock();
+            ports.retain(|port, _| has_door(*port));
+            ports.keys().copied().collect::<Vec<_>>()
+        };
+        for port in known {
+            let of = listeners.remove(&port).unwrap_or_default();
+            self.at(port).set_listeners(of);
+        }
+        for (port, of) in listeners {
+            self.at(port).set_listeners(of);
+        }
     }
 }
 

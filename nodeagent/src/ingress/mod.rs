@@ -1,11 +1,14 @@
-//! Ingress, built in: a proxy on each node that leads HTTP and HTTPS to the pods that the cluster's Ingresses name.
+//! Ingress, built in: a proxy on each node that leads HTTP and HTTPS to the pods that the cluster's Ingresses name, and its gateways once their kinds are defined.
 //!
 //! Invariant: the routing table is swapped whole, so that a request goes by one table from its beginning to its end; what is wrong with one Ingress
-//! disturbs no other. The proxy itself, which knows nothing of Ingress, is `skiff-ingress`. Layers, lowest first: `certificates`, `class`, `watch` and `plan`;
-//! `members` and `status`.
+//! disturbs no other. The proxy itself, which knows nothing of Ingress, is `skiff-ingress`. Layers, lowest first: `certificates`, `class`, `backend`; `watch`, `gateway`
+//! and `plan`; `members`, `status` and `doors`.
 
+mod backend;
 pub mod certificates;
 pub mod class;
+mod doors;
+pub mod gateway;
 mod members;
 mod plan;
 mod status;
@@ -13,27 +16,22 @@ mod status;
 mod tests;
 mod watch;
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
 
-use k8s_openapi::api::core::v1::ObjectReference;
 use skiff_watching::{
     api::Api,
     client::Client,
     clock::Clock,
-    events::{EventType, Events, Recorder},
+    events::{Events, Recorder},
 };
-use tokio::sync::{Notify, watch as channel};
+use tokio::sync::watch as channel;
 use tokio_util::sync::CancellationToken;
 
-use skiff_ingress::{access::AccessLog, proxy::Proxy, serve::Door, upstream::Upstreams};
+use skiff_ingress::{access::AccessLog, proxy::Proxy, upstream::Upstreams};
 
 use self::{
-    certificates::{Certificate, Certificates},
+    certificates::{ByPort, Certificate},
+    doors::Doors,
     members::Member,
     plan::{Plan, plan},
     watch::Watched,
@@ -48,12 +46,12 @@ const AGENT: &str = "skiff-ingress";
 const COMPONENT: &str = "ingress";
 const HTTP: u16 = 80;
 const HTTPS: u16 = 443;
+/// The ports that are open in any case, and whether with TLS.
+const FIXED: [(u16, bool); 2] = [(HTTP, false), (HTTPS, true)];
 /// Changes that come within this time are one.
 const PAUSE: Duration = Duration::from_millis(20);
 /// How often connections are looked at that nobody uses, and certificates that may have ended.
 const SWEEP: Duration = Duration::from_secs(15);
-/// How often a port is tried that another program has.
-const PORT_AGAIN: Duration = Duration::from_secs(30);
 
 /// Why the proxy cannot be.
 #[derive(thiserror::Error, Debug)]
@@ -62,6 +60,8 @@ pub enum Error {
     Certificate(#[from] certificates::Error),
     #[error("tls: {0}")]
     Tls(#[from] rustls::Error),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
 }
 
 /// What a node's proxy is made from.
@@ -85,8 +85,6 @@ pub async fn run_ingress(
 ) -> Result<(), Error> {
     let (api, clock) = (Api::new(client, AGENT), Clock::system());
     let events = Events::start(api.clone(), clock.clone(), stop.clone());
-    let certificates = Certificates::new(&Certificate::own()?);
-    let tls = certificates.server()?;
     let log = config.access_log.as_ref();
     let log = log.map(|_| AccessLog::new(clock.clone()));
     let house = House {
@@ -94,13 +92,13 @@ pub async fn run_ingress(
         plans: channel::Sender::new(Arc::new(Plan::default())),
         parts: Parts {
             proxy: Arc::new(Proxy::new(log.clone())),
-            certificates,
+            certificates: ByPort::new(Certificate::own()?),
             upstreams: Upstreams::default(),
             watched: Watched::new(),
             view,
             clock,
         },
-        opened: Notify::new(),
+        doors: channel::Sender::default(),
         api,
         config,
         stop,
@@ -113,7 +111,7 @@ pub async fn run_ingress(
     };
     let Parts { watched, clock, .. } = &house.parts;
     let watch = watched.run(&house.api, clock, &events, stop());
-    tokio::join!(house.serve(tls), write, watch);
+    tokio::join!(house.serve(), write, watch);
     Ok(())
 }
 
@@ -124,66 +122,27 @@ struct House {
     recorder: Recorder,
     parts: Parts,
     plans: channel::Sender<Arc<Plan>>,
-    /// Somebody can come in.
-    opened: Notify,
+    doors: channel::Sender<doors::State>,
     stop: CancellationToken,
 }
 
 impl House {
     /// Opens once it is known what there is, and serves until the end.
-    async fn serve(&self, tls: Arc<rustls::ServerConfig>) {
+    async fn serve(&self) {
         if self.parts.first(&self.plans, &self.stop).await {
+            let doors = Doors {
+                config: &self.config,
+                recorder: &self.recorder,
+                proxy: &self.parts.proxy,
+                certificates: &self.parts.certificates,
+                state: &self.doors,
+            };
             tokio::join!(
-                self.door(HTTP, None),
-                self.door(HTTPS, Some(tls)),
+                doors.run(self.plans.subscribe(), &self.stop),
                 self.parts.keep(&self.plans, &self.stop),
                 self.tell()
             );
         }
-    }
-
-    async fn door(&self, port: u16, tls: Option<Arc<rustls::ServerConfig>>) {
-        if let Some(door) = self.open(port, tls).await {
-            self.opened.notify_one();
-            door.serve(self.parts.proxy.clone(), self.stop.clone())
-                .await;
-        }
-    }
-
-    /// Opens a door, as soon as nobody else has the port. None: told to stop.
-    async fn open(&self, port: u16, tls: Option<Arc<rustls::ServerConfig>>) -> Option<Door> {
-        let mut told = false;
-        loop {
-            let at = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-            let listening = self.config.node.tcp_listen(at).await;
-            let error = match listening.and_then(|socket| Door::new(socket, tls.clone())) {
-                Ok(door) => return Some(door),
-                Err(error) => error,
-            };
-            if !std::mem::replace(&mut told, true) {
-                self.complain(format!(
-                    "Ingress cannot listen at port {port}: {error}. It is tried again; --ingress=false turns it off"
-                ));
-            }
-            tokio::select! {
-                () = tokio::time::sleep(PORT_AGAIN) => {}
-                () = self.stop.cancelled() => return None,
-            }
-        }
-    }
-
-    /// Says what is wrong with this node, in the log and as an event.
-    fn complain(&self, message: String) {
-        tracing::warn!("{message}");
-        let node = ObjectReference {
-            kind: Some("Node".into()),
-            api_version: Some("v1".into()),
-            name: Some(self.config.node_name.clone()),
-            uid: Some(self.config.node_name.clone()),
-            ..ObjectReference::default()
-        };
-        self.recorder
-            .about(node, EventType::Warning, "IngressPortTaken", message);
     }
 
     /// Tells that this node serves, once somebody can come in.
@@ -194,19 +153,20 @@ impl House {
             node: self.config.node_name.clone(),
             address: self.config.address,
         };
+        let mut doors = self.doors.subscribe();
         tokio::select! {
-            () = self.opened.notified() => {}
+            _ = doors.wait_for(|doors| doors.values().any(Result::is_ok)) => {}
             () = self.stop.cancelled() => return,
         }
         let (recorder, plans) = (self.recorder.clone(), self.plans.subscribe());
-        status::run(member, recorder, plans, self.stop.clone()).await;
+        status::run(member, recorder, (plans, doors), self.stop.clone()).await;
     }
 }
 
 /// What makes plans and puts them in force.
 struct Parts {
     proxy: Arc<Proxy>,
-    certificates: Arc<Certificates>,
+    certificates: ByPort,
     upstreams: Upstreams,
     watched: Arc<Watched>,
     view: Arc<ClusterView>,
@@ -239,8 +199,13 @@ impl Parts {
             &self.upstreams,
             self.clock.now(),
         );
-        self.certificates
-            .set(std::mem::take(&mut made.certificates));
+        let by_host = std::mem::take(&mut made.certificates);
+        self.certificates.at(HTTPS).set(by_host);
+        let of_listeners = std::mem::take(&mut made.of_listeners);
+        let has_door = |port| port == HTTPS || made.doors.contains_key(&port);
+        self.certificates.set(of_listeners, has_door);
+        let listeners = std::mem::take(&mut made.listeners);
+        self.proxy.listeners.store(Arc::new(listeners));
         self.proxy
             .routes
             .store(Arc::new(std::mem::take(&mut made.table)));

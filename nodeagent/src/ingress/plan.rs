@@ -4,32 +4,32 @@
 //! is told of and answered with 503, and nothing else is disturbed by it. Follows `staging/src/k8s.io/api/networking/v1/types.go` upstream.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
 use jiff::Timestamp;
-use k8s_openapi::api::{
-    core::v1::{Service, ServicePort},
-    networking::v1::{HTTPIngressPath, Ingress, IngressBackend, IngressSpec, IngressTLS},
+use k8s_openapi::api::networking::v1::{
+    HTTPIngressPath, Ingress, IngressBackend, IngressSpec, IngressTLS,
 };
 
 use super::{
-    certificates::ByHost,
-    class,
+    FIXED,
+    backend::{self, Services, Wanted},
+    certificates::{ByHost, ByListener},
+    class, gateway,
     watch::{Knowledge, Known},
 };
 use skiff_ingress::{
     endpoint::Protocol,
+    listeners::Listeners,
     proxy::Route,
     table::{HostMatch, PathMatch, Table},
+    treatment::Target,
     upstream::{PortOf, Upstreams},
 };
 
-use crate::network::{
-    services::ready_endpoints,
-    view::{ObjectName, Slices},
-};
+use crate::network::view::ObjectName;
 
 /// With `"false"`, hosts that have TLS answer without it, too.
 const SSL_REDIRECT: &str = "nginx.ingress.kubernetes.io/ssl-redirect";
@@ -56,12 +56,16 @@ pub struct Plan {
     pub ours: Vec<Known>,
     /// Those that are not, and still say that they are.
     pub left: Vec<Known>,
+    /// What is told of the Gateway API's objects, and the ports that they need.
+    pub tell: Vec<gateway::status::Tell>,
+    pub listeners: Listeners<Arc<Target>>,
+    pub of_listeners: HashMap<u16, ByListener>,
+    pub doors: BTreeMap<u16, bool>,
+    /// There is the kind of gateways' classes.
+    pub has_classes: bool,
     /// When the plan will be another though nothing changes: a certificate ends.
     pub next: Option<Timestamp>,
 }
-
-/// A service with its slices, by name.
-pub type Services<'a> = dyn Fn(&ObjectName) -> Option<(Arc<Service>, Slices)> + 'a;
 
 /// Makes the plan, and brings what it leads to up to date.
 pub fn plan(
@@ -106,8 +110,26 @@ pub fn plan(
     for known in all.iter().chain(&some) {
         planner.default(&known.ingress);
     }
-    planner.plan.ours = ours;
-    planner.plan
+    let mut plan = Plan {
+        ours,
+        has_classes: knowledge.gateways.has_classes,
+        ..planner.plan
+    };
+    plan.add(gateway::plan(knowledge, services, upstreams, now, &FIXED));
+    plan
+}
+
+impl Plan {
+    /// Takes up what gateways need.
+    fn add(&mut self, of: gateway::Plan) {
+        self.used.extend(of.used);
+        self.services.extend(of.services);
+        self.next = self.next.into_iter().chain(of.next).min();
+        self.tell = of.tell;
+        self.listeners = of.listeners;
+        self.of_listeners = of.certificates;
+        self.doors = of.doors;
+    }
 }
 
 struct Planner<'a> {
@@ -286,43 +308,13 @@ impl Planner<'_> {
                 "A backend that is no service is not served".to_owned(),
             )
         })?;
-        let (service, slices) = (self.services)(name)
-            .ok_or_else(|| ("ServiceNotFound", format!("There is no Service {name}")))?;
-        let spec = service.spec.as_ref();
-        if spec.is_some_and(|spec| spec.type_.as_deref() == Some("ExternalName")) {
-            let message = format!("Service {name} is of type ExternalName, which is not served");
-            return Err(("UnsupportedBackend", message));
-        }
         let port = wanted.port.as_ref();
-        let is_it = |found: &&ServicePort| match port.and_then(|p| p.name.as_deref()) {
-            Some(name) if !name.is_empty() => found.name.as_deref() == Some(name),
-            _ => Some(found.port) == port.and_then(|p| p.number),
+        let named = port.and_then(|port| port.name.as_deref());
+        let wanted = match named.filter(|name| !name.is_empty()) {
+            Some(name) => Wanted::Name(name),
+            None => Wanted::Number(port.and_then(|port| port.number).unwrap_or_default()),
         };
-        let is_tcp =
-            |found: &&ServicePort| matches!(found.protocol.as_deref(), None | Some("" | "TCP"));
-        let ports = spec
-            .and_then(|spec| spec.ports.as_ref())
-            .into_iter()
-            .flatten();
-        let found = ports.filter(is_tcp).find(is_it).ok_or_else(|| {
-            let wanted = port.map_or_else(String::new, |port| match (&port.name, port.number) {
-                (Some(name), _) if !name.is_empty() => name.clone(),
-                (_, number) => number.unwrap_or_default().to_string(),
-            });
-            (
-                "PortNotFound",
-                format!("Service {name} has no TCP port {wanted}"),
-            )
-        })?;
-        let protocol = protocol_of(found.app_protocol.as_deref());
-        let port = PortOf {
-            service: name.to_string().into(),
-            port: u16::try_from(found.port).unwrap_or_default(),
-            protocol,
-        };
-        let endpoints = ready_endpoints(&slices, found.name.as_deref().unwrap_or_default());
-        self.upstreams.get(port.clone()).set(&endpoints, protocol);
-        Ok(port)
+        Ok(backend::port(self.services, self.upstreams, name, wanted)?)
     }
 }
 
@@ -331,19 +323,6 @@ fn path_of(path: &HTTPIngressPath) -> PathMatch {
     match path.path_type.as_str() {
         "Exact" => PathMatch::Exact(text.to_owned()),
         _ => PathMatch::prefix(text),
-    }
-}
-
-fn protocol_of(app_protocol: Option<&str>) -> Protocol {
-    match app_protocol
-        .unwrap_or_default()
-        .to_ascii_lowercase()
-        .as_str()
-    {
-        "kubernetes.io/h2c" | "h2c" | "grpc" => Protocol::H2c,
-        "https" | "kubernetes.io/wss" => Protocol::Https,
-        "grpcs" => Protocol::H2,
-        _ => Protocol::Http1,
     }
 }
 

@@ -1,4 +1,4 @@
-//! What people are told: the addresses in the status of Ingresses, and events about what is wrong with them.
+//! What people are told: the addresses in the status of Ingresses, what becomes of gateways and routes, and events about what is wrong with Ingresses.
 //!
 //! Invariant: of several nodes one speaks. Addresses are those at which somebody listens now; they go again when the Ingress is another's. A problem
 //! is told of once, and again when it comes back. Follows `staging/src/k8s.io/api/networking/v1/types.go` upstream.
@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use k8s_openapi::api::networking::v1::{Ingress, IngressLoadBalancerIngress};
 use serde_json::{Value, json};
 use skiff_watching::{
@@ -21,6 +22,12 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    doors,
+    gateway::{
+        self,
+        objects::{self, Object},
+        status::Now,
+    },
     members::{LIFE, Member, Members, RENEW},
     plan::{Plan, Problem, untold},
 };
@@ -35,11 +42,12 @@ const FAREWELL: Duration = Duration::from_millis(500);
 pub async fn run(
     member: Member,
     recorder: Recorder,
-    mut plans: watch::Receiver<Arc<Plan>>,
+    (mut plans, mut doors): (watch::Receiver<Arc<Plan>>, watch::Receiver<doors::State>),
     stop: CancellationToken,
 ) {
     let mut members = Members::default();
     let mut told = HashMap::new();
+    let mut class = Class::default();
     let mut rounds = 0;
     let mut due = tokio::time::Instant::now();
     loop {
@@ -54,16 +62,21 @@ pub async fn run(
             rounds += 1;
         }
         let plan = plans.borrow_and_update().clone();
-        if members.speaks && differs(&plan, &members.addresses) {
+        let open = doors.borrow_and_update().clone();
+        let now = |members: &Members| wanted(&plan, &members.addresses, &open, member.clock.now());
+        if members.speaks && !now(&members).is_empty() {
             // others may have come since it was looked, who would be contradicted
             members = heard(member.look().await, members);
         }
         if members.speaks {
-            speak(&member, &recorder, &plan, &members.addresses, &mut told).await;
+            write(&member, now(&members)).await;
+            complain(&recorder, &plan, &mut told);
+            class.make(&member, &plan).await;
         }
         tokio::select! {
             () = tokio::time::sleep_until(due) => {}
             changed = plans.changed() => if changed.is_err() { break },
+            changed = doors.changed() => if changed.is_err() { break },
             () = stop.cancelled() => break,
         }
     }
@@ -96,43 +109,73 @@ fn heard(looked: Result<Members, Error>, before: Members) -> Members {
     })
 }
 
-/// Every Ingress whose status is to be written, with its addresses: those of another class have none.
-fn wanted<'a>(
-    plan: &'a Plan,
-    addresses: &'a BTreeSet<Ipv4Addr>,
-) -> impl Iterator<Item = (&'a Ingress, Value)> {
-    static NONE: BTreeSet<Ipv4Addr> = BTreeSet::new();
-    let ours = plan.ours.iter().map(move |known| (known, addresses));
-    let left = plan.left.iter().map(|known| (known, &NONE));
-    ours.chain(left).filter_map(|(known, addresses)| {
-        let ingress: &Ingress = &known.ingress;
-        Some((ingress, patch(ingress, addresses)?))
-    })
-}
-
-/// Whether there is anything to write.
-fn differs(plan: &Plan, addresses: &BTreeSet<Ipv4Addr>) -> bool {
-    wanted(plan, addresses).next().is_some()
-}
-
-async fn speak(
-    member: &Member,
-    recorder: &Recorder,
+/// Every status that is to be written, by the object's path: Ingresses of another class have no addresses.
+fn wanted(
     plan: &Plan,
     addresses: &BTreeSet<Ipv4Addr>,
-    told: &mut HashMap<ObjectName, BTreeSet<Problem>>,
-) {
-    for (ingress, patch) in wanted(plan, addresses) {
-        let meta = ingress.meta();
+    doors: &doors::State,
+    time: Timestamp,
+) -> Vec<(String, Value)> {
+    static NONE: BTreeSet<Ipv4Addr> = BTreeSet::new();
+    let ours = plan.ours.iter().map(|known| (known, addresses));
+    let left = plan.left.iter().map(|known| (known, &NONE));
+    let ingresses = ours.chain(left).filter_map(|(known, addresses)| {
+        let meta = known.ingress.meta();
         let (namespace, name) = (meta.namespace.as_deref(), meta.name.as_deref());
         let path = item::<Ingress>(namespace.unwrap_or_default(), name.unwrap_or_default());
-        let path = path + "/status";
+        Some((path + "/status", patch(&known.ingress, addresses)?))
+    });
+    let now = Now {
+        time,
+        addresses,
+        doors,
+    };
+    let gateways = plan.tell.iter().filter_map(|tell| now.patch(tell));
+    ingresses.chain(gateways).collect()
+}
+
+async fn write(member: &Member, wanted: Vec<(String, Value)>) {
+    for (path, patch) in wanted {
         match member.api.patch(&path, PatchType::Merge, &patch).await {
             Ok(_) => {}
             Err(Error::Refused(status)) if status.code == 404 => {}
-            Err(error) => tracing::warn!(%error, "an Ingress' address was not told"),
+            // what changed meanwhile brings a plan of its own
+            Err(Error::Refused(status)) if status.code == 409 => {}
+            Err(error) => tracing::warn!(%error, path, "a status was not told"),
         }
     }
+}
+
+/// The class of gateways, which is made once its kind is known: whoever takes it away has no other one until the kind is defined anew, or the proxy begins.
+#[derive(Default)]
+struct Class {
+    made: bool,
+}
+
+impl Class {
+    async fn make(&mut self, member: &Member, plan: &Plan) {
+        if !plan.has_classes {
+            self.made = false;
+        }
+        if self.made || !plan.has_classes {
+            return;
+        }
+        let class = json!({"apiVersion": format!("{}/v1", objects::GROUP), "kind": objects::GatewayClass::KIND,
+            "metadata": {"name": gateway::CLASS}, "spec": {"controllerName": objects::CONTROLLER}});
+        match member
+            .api
+            .post(&objects::path::<objects::GatewayClass>(""), &class)
+            .await
+        {
+            Ok(_) => self.made = true,
+            Err(error) if error.is_already_exists() => self.made = true,
+            Err(error) => tracing::debug!(%error, "the class of gateways was not made"),
+        }
+    }
+}
+
+/// Tells of problems that were not told of yet.
+fn complain(recorder: &Recorder, plan: &Plan, told: &mut HashMap<ObjectName, BTreeSet<Problem>>) {
     let by_name: HashMap<_, _> = plan
         .ours
         .iter()

@@ -1,6 +1,6 @@
-//! What the proxy knows of the cluster besides services: Ingresses, IngressClasses, and Secrets with certificates.
+//! What the proxy knows of the cluster besides services: Ingresses, IngressClasses, Secrets with certificates, and the objects of the Gateway API.
 //!
-//! Invariant: nothing is told before all three lists were there once. Of a Secret no more is kept than what TLS needs.
+//! Invariant: nothing is told before the lists of the first three were there once. Of a Secret no more is kept than what TLS needs.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     AGENT,
     certificates::{Certificate, Error, SECRET_TYPE},
+    gateway::watch::{self as gateways, Objects, name_of},
 };
 use crate::network::view::ObjectName;
 
@@ -63,6 +64,8 @@ pub struct Knowledge {
     pub ingresses: BTreeMap<ObjectName, Known>,
     pub classes: BTreeMap<String, Arc<IngressClass>>,
     pub certificates: BTreeMap<ObjectName, Result<Certificate, Error>>,
+    /// Nothing while the kinds of the Gateway API are not defined.
+    pub gateways: Objects,
 }
 
 /// See the module.
@@ -70,13 +73,6 @@ pub struct Watched {
     knowledge: Mutex<Knowledge>,
     /// Counts changes, from the moment in which all lists are there.
     changes: watch::Sender<u64>,
-}
-
-fn name_of(meta: &ObjectMeta) -> ObjectName {
-    ObjectName::new(
-        meta.namespace.clone().unwrap_or_default(),
-        meta.name.clone().unwrap_or_default(),
-    )
 }
 
 impl Watched {
@@ -108,6 +104,7 @@ impl Watched {
         let mut ingresses = follow::<Ingress>(api, clock, &unreadable, all.clone(), &stop);
         let mut classes = follow::<IngressClass>(api, clock, &unreadable, all, &stop);
         let mut secrets = follow::<Secret>(api, clock, &unreadable, tls, &stop);
+        let mut gateways = gateways::changes(api, clock, &stop);
         let mut listed = [false; 3];
         loop {
             tokio::select! {
@@ -125,6 +122,7 @@ impl Watched {
                     listed[2] |= matches!(seen, Seen::Listed(_));
                     self.quietly(|k| apply(seen, &mut k.certificates, name_of, |s| Certificate::of(&s)));
                 }
+                Some(change) = gateways.recv() => self.quietly(|k| k.gateways.apply(change)),
                 else => return,
             }
             if listed == [true; 3] {

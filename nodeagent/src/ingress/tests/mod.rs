@@ -1,6 +1,6 @@
 //! What Ingresses make of the proxy: certificates, classes, plans, and what is told of it. The proxy's own tests are in its crate.
 
-mod certificates;
+pub mod certificates;
 mod classes;
-mod plans;
+pub mod plans;
 mod telling;

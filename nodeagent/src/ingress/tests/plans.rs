@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// A cluster of services `a` (port 80, named `web`), `grpc`, `tls`, `away` (ExternalName) and `none` (no endpoints).
-fn service(name: &ObjectName) -> Option<(Arc<Service>, Slices)> {
+pub fn service(name: &ObjectName) -> Option<(Arc<Service>, Slices)> {
     let port = |app: Option<&str>| json!({"ports": [{"name": "web", "port": 80, "appProtocol": app}, {"name": "udp", "port": 53, "protocol": "UDP"}]});
     let spec = match name.name.as_str() {
         "a" | "b" | "none" => port(None),
