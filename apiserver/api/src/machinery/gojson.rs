@@ -2,6 +2,8 @@
 //!
 //! Follows the states of Go's `encoding/json/scanner.go`.
 
+use crate::machinery::quote::GoQuotedChar;
+
 /// What Go says of `text`; `None` when it is valid JSON.
 pub fn syntax_error(text: &[u8]) -> Option<String> {
     if let Some(said) = too_deep(text) {
@@ -87,18 +89,9 @@ pub fn too_deep(text: &[u8]) -> Option<String> {
         .map(|bracket| format!("invalid character '{bracket}' exceeded max depth"))
 }
 
-/// Go's `quoteChar`.
+/// Go's `quoteChar`: a byte is taken for the character of its number.
 fn quoted(c: u8) -> String {
-    match c {
-        b'\'' => r"'\''".into(),
-        b'"' => "'\"'".into(),
-        b'\n' => r"'\n'".into(),
-        b'\r' => r"'\r'".into(),
-        b'\t' => r"'\t'".into(),
-        0x20..=0x7e => format!("'{}'", c as char),
-        0x80.. => format!("'{}'", c as char),
-        _ => format!("'\\x{c:02x}'"),
-    }
+    GoQuotedChar(c.into()).to_string()
 }
 
 /// `None`: the text ended too early.
@@ -322,6 +315,18 @@ mod tests {
             ),
             ("[1 2]", Some("invalid character '2' after array element")),
             ("{} x", Some("invalid character 'x' after top-level value")),
+            (
+                "{} \u{89}",
+                Some("invalid character 'Â' after top-level value"),
+            ),
+            (
+                "{} \u{1}",
+                Some("invalid character '\\x01' after top-level value"),
+            ),
+            (
+                "{} '",
+                Some("invalid character '\\'' after top-level value"),
+            ),
             (
                 "nul!",
                 Some("invalid character '!' in literal null (expecting 'l')"),

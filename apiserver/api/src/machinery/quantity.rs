@@ -47,6 +47,8 @@ pub struct Quantity {
     format: Format,
     /// The text it was read from, when that is canonical already.
     text: Option<Box<str>>,
+    /// Upstream keeps it as a number of any length, not in 64 bits: how it counts where there is no room differs.
+    long: bool,
 }
 
 /// The finest scale that is kept: a billionth.
@@ -88,6 +90,7 @@ impl Quantity {
             scale: 0,
             format,
             text: None,
+            long: false,
         }
     }
 
@@ -103,6 +106,7 @@ impl Quantity {
             scale,
             format,
             text: None,
+            long: false,
         }
     }
 
@@ -153,6 +157,25 @@ impl Quantity {
             shift_down(self.mantissa, (scale - self.scale) as u32)
         };
         wide.clamp(i64::MIN.into(), i64::MAX.into()) as i64
+    }
+
+    /// The count of `10^scale` as upstream takes it in 64 bits: nought, or what is left of the number, where it does not fit.
+    pub fn in_64_bits(&self, scale: i32) -> i64 {
+        if self.scale < scale {
+            return shift_down(self.mantissa, (scale - self.scale) as u32) as i64;
+        }
+        let by = (self.scale - scale) as u32;
+        let exact = shift_up(self.mantissa, by).and_then(|wide| i64::try_from(wide).ok());
+        match exact {
+            Some(exact) => exact,
+            None if self.long => self.mantissa.wrapping_mul(10i128.wrapping_pow(by)) as i64,
+            None => 0,
+        }
+    }
+
+    /// Whether upstream takes it for a whole number of units.
+    pub fn counts_as_whole(&self) -> bool {
+        self.in_64_bits(-3) % 1000 == 0
     }
 
     /// The nearest float.
@@ -208,6 +231,7 @@ impl Quantity {
             scale: other.scale,
             format: other.format,
             text: None,
+            long: false,
         });
     }
 
@@ -218,6 +242,7 @@ impl Quantity {
             scale: self.scale,
             format: self.format,
             text: None,
+            long: false,
         }
     }
 
@@ -228,6 +253,7 @@ impl Quantity {
             scale: self.scale,
             format: self.format,
             text: None,
+            long: false,
         }
     }
 
@@ -395,6 +421,7 @@ fn fast(
         scale,
         format,
         text: canonical.then(|| text.into()),
+        long: false,
     }))
 }
 
@@ -421,11 +448,12 @@ fn slow(
         scale,
         format,
         text: None,
+        long: true,
     };
     if binary {
         let cap = Quantity::from_i64(i64::MAX, format);
         if quantity > cap {
-            quantity = cap;
+            quantity = Quantity { long: true, ..cap };
         }
         if !quantity.is_zero() && quantity < Quantity::from_i64(1, format) {
             format = Format::DecimalSi;
@@ -566,6 +594,30 @@ fn at_scale(q: &Quantity, scale: i32) -> i128 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_has_no_room_in_64_bits_counts_as_upstream_counts_it() {
+        for (text, units, milli, whole) in [
+            ("1500m", 2, 1500, false),
+            ("2", 2, 2000, true),
+            ("-1500m", -2, -1500, false),
+            ("9223372036854775807", i64::MAX, -1000, true),
+            ("16Ei", i64::MAX, -1000, true),
+            ("1E", 1_000_000_000_000_000_000, 0, true),
+            ("1e30", 0, 0, true),
+            (
+                "1234567890123456789",
+                1_234_567_890_123_456_789,
+                -1_363_962_815_083_169_272,
+                false,
+            ),
+        ] {
+            let quantity = q(text);
+            let found = (quantity.in_64_bits(0), quantity.in_64_bits(-3));
+            assert_eq!(found, (units, milli), "{text}");
+            assert_eq!(quantity.counts_as_whole(), whole, "{text}");
+        }
+    }
 
     fn q(s: &str) -> Quantity {
         s.parse().unwrap_or_else(|e| panic!("{s}: {e}"))

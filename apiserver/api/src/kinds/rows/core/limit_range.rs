@@ -139,6 +139,17 @@ fn names(limit: &Value, path: &Path, errors: &mut Errors) {
 }
 
 /// What is said of one resource.
+/// The ratio of `max` to `min`, where `ratio` is greater; in whole units where thousandths have no room.
+fn exceeded(ratio: &Quantity, min: &Quantity, max: &Quantity) -> Option<f64> {
+    const MOST: i64 = i64::MAX / 1000;
+    let fits = [ratio, min, max]
+        .iter()
+        .all(|quantity| quantity.in_64_bits(0) < MOST);
+    let (scale, units) = if fits { (-3, 1000.0) } else { (0, 1.0) };
+    let most = max.in_64_bits(scale) as f64 / min.in_64_bits(scale) as f64;
+    (ratio.in_64_bits(scale) as f64 / units > most).then_some(most)
+}
+
 fn bounds(limit: &Value, name: &str, path: &Path, errors: &mut Errors) {
     let of = |part: &str| limit.at(part).some(name).map(quantity);
     let defaults = |part: &str| of(part).filter(|_| limit.text("type") != "Pod");
@@ -211,9 +222,8 @@ fn bounds(limit: &Value, name: &str, path: &Path, errors: &mut Errors) {
             );
         }
         if let (Some(min), Some(max)) = (&min, &max)
-            && ratio.as_f64() > max.as_f64() / min.as_f64()
+            && let Some(most) = exceeded(ratio, min, max)
         {
-            let most = max.as_f64() / min.as_f64();
             wrong(
                 "maxLimitRequestRatio",
                 ratio,
@@ -284,6 +294,10 @@ mod tests {
             (
                 json!({"type": "Pod", "max": {"cpu": "2"}, "min": {"cpu": "1"}, "maxLimitRequestRatio": {"cpu": "3"}}),
                 "spec.limits[0].maxLimitRequestRatio[cpu]: Invalid value: \"3\": ratio 3 is greater than max/min = 2.000000",
+            ),
+            (
+                json!({"type": "Pod", "max": {"cpu": "2"}, "min": {"cpu": "1"}, "maxLimitRequestRatio": {"cpu": "1e30"}}),
+                "[]",
             ),
             (
                 json!({"type": "PersistentVolumeClaim"}),

@@ -133,7 +133,7 @@ pub fn amount(name: &str, value: &Quantity, path: &Path, errors: &mut Errors) {
             "must be greater than or equal to 0",
         );
     }
-    if is_integer(name) && value.milli_value() % 1000 != 0 {
+    if is_integer(name) && !value.counts_as_whole() {
         errors.invalid(path, value.to_string(), "must be an integer");
     }
 }

@@ -278,7 +278,7 @@ fn fraction(amounts: &Value, name: &str, path: &Path, out: &mut Warnings) {
     if let Some(amount) = amounts
         .some(name)
         .map(quantity)
-        .filter(|amount| amount.milli_value() % 1000 != 0)
+        .filter(|amount| !amount.counts_as_whole())
     {
         out.push(format!(
             "{}: fractional byte value \"{amount}\" is invalid, must be an integer",

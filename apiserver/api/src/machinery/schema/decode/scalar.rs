@@ -8,7 +8,7 @@ use base64::Engine;
 use serde_json::Value;
 
 use super::{super::Shape, Step, Trail, Walk, converter};
-use crate::machinery::{quantity, read::go_kind, time};
+use crate::machinery::{gobase64, quantity, read::go_kind, time};
 
 impl Walk<'_> {
     pub(super) fn scalar(&mut self, value: &mut Value, shape: &Shape, trail: Option<&Trail>) {
@@ -45,26 +45,23 @@ impl Walk<'_> {
                 }
             }
             (Shape::IntOrString, other) => self.fail_typed(go_kind(other), "int32", trail),
-            (Shape::Bytes, Value::String(text)) => match base64::engine::general_purpose::STANDARD
-                .decode(text.replace(['\n', '\r'], ""))
-            {
+            (Shape::Bytes, Value::String(text)) => match gobase64::decode(text) {
                 Ok(bytes) => {
                     *value = base64::engine::general_purpose::STANDARD
                         .encode(bytes)
                         .into()
                 }
-                Err(error) if self.converts => self.fault(
-                    format!("error decoding from json: {}", illegal_base64(text, &error)),
-                    trail,
-                    true,
-                ),
-                Err(error) => self.fault(illegal_base64(text, &error), trail, false),
+                Err(error) if self.converts => {
+                    self.fault(format!("error decoding from json: {error}"), trail, true)
+                }
+                Err(error) => self.fault(error.to_string(), trail, false),
             },
             (Shape::Bytes, Value::Array(_)) if !self.converts => {
                 self.bytes_one_by_one(value, trail)
             }
-            (Shape::Quantity, Value::String(text)) => match quantity::canonical(text) {
-                Ok(Cow::Borrowed(_)) => {}
+            (Shape::Quantity, Value::String(text)) => match quantity::canonical(text.trim()) {
+                Ok(Cow::Borrowed(whole)) if whole.len() == text.len() => {}
+                Ok(Cow::Borrowed(bare)) => *value = bare.to_string().into(),
                 Ok(Cow::Owned(canonical)) => *value = canonical.into(),
                 Err(error) => self.fail(error.to_string(), trail),
             },
@@ -138,15 +135,4 @@ pub(super) fn as_go_holds(value: &mut Value) {
         Value::Object(map) => map.values_mut().for_each(as_go_holds),
         _ => {}
     }
-}
-
-fn illegal_base64(text: &str, error: &base64::DecodeError) -> String {
-    let at = match error {
-        base64::DecodeError::InvalidByte(at, _) => *at,
-        base64::DecodeError::InvalidLastSymbol(at, _) => *at,
-        base64::DecodeError::InvalidLength(_) | base64::DecodeError::InvalidPadding => {
-            text.len() / 4 * 4
-        }
-    };
-    format!("illegal base64 data at input byte {at}")
 }
