@@ -53,6 +53,12 @@ impl Kind {
         self.coerced(value, decoded)
     }
 
+    /// The same of what an applied configuration was merged into: custom objects are not held to their schema anew, so that nulls that may not be
+    /// are left for validation to refuse.
+    pub fn conform_applied(&self, value: &mut Value) -> Result<Decoded, Unread> {
+        Ok(schema::conform_converted(value, self.node())?)
+    }
+
     fn coerced(&self, value: &mut Value, mut decoded: Decoded) -> Result<Decoded, Unread> {
         if let Some(definition) = self.definition() {
             decoded

@@ -85,6 +85,9 @@ impl Path<'_> {
     /// The way to the whole object: a path that names nothing.
     pub const WHOLE: Path<'static> = Path::new("");
 
+    /// The same, as upstream tells of it in errors.
+    pub const NAMELESS: Path<'static> = Path::new("[]");
+
     /// Whether it names nothing.
     pub fn is_blank(&self) -> bool {
         matches!(self.at, Step::Name("")) && self.parent.is_none_or(Path::is_blank)

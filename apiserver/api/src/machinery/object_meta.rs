@@ -9,6 +9,7 @@ use super::{
     field::{Errors, Path},
     meta::Meta,
     names,
+    quote::{GoNumbered, is_printable},
 };
 
 const TOTAL_ANNOTATION_SIZE: usize = 256 * 1024;
@@ -120,7 +121,8 @@ fn owner_references(owners: Option<&Value>, path: &Path, errors: &mut Errors) {
         let text = |name: &str| owner.text(name);
         let api_version = text("apiVersion");
         let (_, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
-        if version.is_empty() {
+        // a version that cannot be read counts as none
+        if version.is_empty() || api_version.matches('/').count() > 1 {
             errors.invalid(
                 &path.child("apiVersion"),
                 api_version,
@@ -236,13 +238,11 @@ pub fn field_manager(manager: &str, path: &Path, errors: &mut Errors) {
         errors.too_long(path, 128);
     }
     for (at, c) in manager.char_indices() {
-        if c.is_control() || c == char::REPLACEMENT_CHARACTER {
-            let position = manager[..at].chars().count();
-            let code = c as u32;
+        if !is_printable(c) || c == char::REPLACEMENT_CHARACTER {
             errors.invalid(
                 path,
                 manager,
-                format!("invalid character U+{code:04X} (at position {position})"),
+                format!("invalid character {} (at position {at})", GoNumbered(c)),
             );
         }
     }

@@ -63,7 +63,7 @@ async fn rules_of_the_table_hold_in_each_write() {
         .patch(&format!("{SERVICES}/v1.a.b/status"), "merge", &odd)
         .await
         .is(422);
-    let wanted = "status.conditions[0].status: Unsupported value: \"odd\": supported values: \"False\", \"True\", \"Unknown\"";
+    let wanted = "status.conditions[0].status: Unsupported value: \"odd\": supported values: \"True\", \"False\", \"Unknown\"";
     assert_eq!(
         refused.message(),
         format!("APIService.apiregistration.k8s.io \"v1.a.b\" is invalid: {wanted}")

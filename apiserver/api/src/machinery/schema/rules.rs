@@ -194,7 +194,7 @@ impl<'s> Walk<'s> {
         match rule {
             Rule::Enum(known) if !known.iter().any(|one| **one == *text) => {
                 let known: Vec<&str> = known.iter().map(|one| &**one).collect();
-                self.errors.not_supported(path, text, &known);
+                self.errors.not_supported_in_order(path, text, &known);
             }
             Rule::Format(problems) => self.errors.invalid_all(path, text, problems(text)),
             Rule::MaxLen(max) if text.len() > *max && text.chars().count() > *max => {
@@ -430,7 +430,7 @@ type t.v1.Plain
             ),
             (
                 vec![("kind", json!("C"))],
-                "kind: Unsupported value: \"C\": supported values: \"A\", \"B\"",
+                "kind: Unsupported value: \"C\": supported values: \"B\", \"A\"",
             ),
             (vec![("title", json!("äö"))], "[]"),
             (

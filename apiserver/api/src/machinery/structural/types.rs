@@ -116,9 +116,10 @@ impl Maker<'_> {
             Kind::String => {
                 let format = node.body.checks.as_ref().and_then(|c| c.format.as_ref());
                 match format.map_or("", |format| &format.text) {
+                    "" | "byte" => Shape::String(None),
                     "date-time" => Shape::Time,
-                    "int-or-string" => Shape::IntOrString,
-                    _ => Shape::String(None),
+                    // any scalar, as far as managed fields go
+                    _ => Shape::IntOrString,
                 }
             }
         }

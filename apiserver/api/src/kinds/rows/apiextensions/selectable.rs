@@ -71,6 +71,23 @@ pub fn with_schema(
         Err(problem) => {
             let path = path.child("schema");
             errors.invalid(&path.child("openAPIV3Schema"), "", problem.to_string());
+            without_schema(fields, &at, errors);
+        }
+    }
+}
+
+/// What can be said of paths where nobody knows what they lead to.
+fn without_schema(fields: &[Value], path: &Path, errors: &mut Errors) {
+    for (index, field) in fields.iter().enumerate() {
+        let at = path.index(index);
+        let at = at.child("jsonPath");
+        let given = field.text("jsonPath");
+        if given.is_empty() {
+            errors.required(&at, "");
+        } else if !given.starts_with(['.', '['])
+            && let Err(problem) = field_path::follow(given, &Value::Null, false)
+        {
+            errors.invalid(&at, given, format!("is an invalid path: {problem}"));
         }
     }
 }
@@ -78,6 +95,22 @@ pub fn with_schema(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_are_looked_at_without_a_schema() {
+        let schema = json!({"type": "object", "$ref": "#/x"});
+        let fields = [json!({"jsonPath": ""}), json!({"jsonPath": "spec.p"})];
+        let path = Path::new("v");
+        let errors =
+            Errors::of(|errors| with_schema(&fields, Some(&schema), "none", false, &path, errors));
+        assert_eq!(
+            errors.texts()[1..],
+            [
+                "v.selectableFields[0].jsonPath: Required value",
+                "v.selectableFields[1].jsonPath: Invalid value: \"spec.p\": is an invalid path: expected [ or . but got: spec",
+            ]
+        );
+    }
 
     #[test]
     fn what_may_be_selected_by() {

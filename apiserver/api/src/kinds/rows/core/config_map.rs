@@ -32,7 +32,7 @@ fn validate(map: &Value) -> Errors {
         size += base64_len(value.as_str().unwrap_or(""));
     }
     if size > MOST {
-        errors.too_long(&Path::new(""), MOST as i64);
+        errors.too_long(&Path::NAMELESS, MOST as i64);
     }
     errors
 }
@@ -81,7 +81,7 @@ mod tests {
             ),
             (
                 json!({"data": {"a": "x".repeat(MOST)}, "binaryData": {"b": "AA=="}}),
-                ": Too long: may not be more than 1048576 bytes",
+                "[]: Too long: may not be more than 1048576 bytes",
             ),
         ] {
             assert_eq!(validate(&map).message(), said);

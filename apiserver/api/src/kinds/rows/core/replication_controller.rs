@@ -16,8 +16,22 @@ pub const STRATEGY: Strategy = Strategy {
     validate_update: |new, old| validate(new, Some(old)),
     prepare_for_status_update: |new, _| defaults::labels_of_template(new),
     validate_status_update: |new, _| replica_set::validate_status(new.at("status"), &[]),
+    warnings,
     ..defaults::TEMPLATED
 };
+
+/// Upstream looks at what an update replaces, not at what it brings, and that is what clients are used to.
+fn warnings(new: &Value, old: Option<&Value>) -> Warnings {
+    match old {
+        Some(old) if workload::is_new_generation(new, Some(old)) => {
+            let mut out = Warnings::new();
+            let path = Path::new("spec.template");
+            pod::warnings::warnings(old.at("spec").at("template"), Some(&path), &mut out);
+            out
+        }
+        old => workload::template_warnings(new, old, true),
+    }
+}
 
 fn validate(new: &Value, old: Option<&Value>) -> Errors {
     let mut errors = Errors::default();
@@ -53,6 +67,18 @@ fn validate(new: &Value, old: Option<&Value>) -> Errors {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn updates_are_warned_of_what_they_replace() {
+        let of = |generation: i64, image: &str, key: &str| json!({"metadata": {"name": "a", "generation": generation}, "spec": {"template": {"spec": {"nodeSelector": {key: "linux"}, "containers": [{"name": "c", "image": image}]}}}});
+        let old = of(1, "x", "beta.kubernetes.io/os");
+        let said = "spec.template.spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use \"kubernetes.io/os\" instead";
+        assert_eq!(warnings(&of(2, "y", "a"), Some(&old)), [said]);
+        assert_eq!(warnings(&of(1, "x", "a"), Some(&old)), [""; 0]);
+        assert_eq!(warnings(&old, None), [said]);
+        let new = of(2, "x", "beta.kubernetes.io/os");
+        assert_eq!(warnings(&new, Some(&of(1, "x", "a"))), [""; 0]);
+    }
 
     #[test]
     fn specs() {

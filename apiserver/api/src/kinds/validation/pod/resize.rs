@@ -73,7 +73,7 @@ pub fn validate(new: &Value, old: &Value, qos: fn(&Value) -> &'static str) -> Er
     pod_and_spec(new, &Options::of_pod(Some(old)), &mut errors);
     let alone = |why: &str| {
         let mut errors = Errors::default();
-        errors.forbidden(&Path::new(""), why);
+        errors.forbidden(&Path::NAMELESS, why);
         errors
     };
     if old.at("metadata").at("annotations").some(MIRROR).is_some() {
@@ -148,6 +148,10 @@ fn amounts(new: &Value, old: &Value, path: &Path, errors: &mut Errors) {
         {
             let changed = now != had;
             forget_compute(now, had);
+            // claims of devices that are new are not looked at, only those that were there
+            if let Some(resources) = now.get_mut("resources").and_then(Value::as_object_mut) {
+                resources.remove("claims");
+            }
             let at = path.child(list);
             if now != had {
                 match list {
@@ -290,6 +294,12 @@ mod tests {
             (
                 pod(json!({"requests": {"cpu": "1", "ephemeral-storage": "1"}})),
                 vec!["spec: Forbidden: only cpu and memory resources are mutable"],
+            ),
+            (
+                pod(json!({"requests": {"cpu": "2"}, "claims": [{"name": "x"}]})),
+                vec![
+                    "spec.containers[0].resources.claims[0]: Not found: \"x\": must be one of the names in pod.spec.resourceClaims which is empty",
+                ],
             ),
         ] {
             assert_eq!(validate(&new, &old, qos).texts(), wanted);

@@ -10,6 +10,7 @@ use crate::machinery::quantity::Quantity;
 
 /// `SetDefaults_Pod`, and what conversion to the hub type makes of old pods.
 pub fn pod(object: &mut Value) {
+    same_addresses(object);
     drop_old_annotations(object.get_mut("metadata").and_then(Value::as_object_mut));
     let spec = spec(object);
     if spec
@@ -280,9 +281,63 @@ fn field_refs(source: &mut Map<String, Value>) {
     }
 }
 
+/// `podIP` is the first of `podIPs`; what older clients write decides. Follows `pkg/apis/core/v1/conversion.go`.
+fn same_addresses(pod: &mut Value) {
+    let Some(status) = pod.get_mut("status").and_then(Value::as_object_mut) else {
+        return;
+    };
+    let one = status.get("podIP").and_then(Value::as_str);
+    let one = one.unwrap_or("").to_string();
+    let first = status
+        .get("podIPs")
+        .and_then(|list| list.get(0))
+        .map(|first| first.text("ip").to_string());
+    match first {
+        Some(first) if one.is_empty() || one == first => {
+            if !first.is_empty() {
+                status.insert("podIP".into(), first.into());
+            }
+        }
+        // other than the first, or the only one
+        _ if !one.is_empty() => {
+            status.insert("podIPs".into(), json!([{"ip": one}]));
+        }
+        _ => {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_of_pods_say_the_same() {
+        let ip = |ip: &str| json!({"ip": ip});
+        for (given, wanted) in [
+            (json!({}), json!({})),
+            (
+                json!({"podIP": "1.1.1.1"}),
+                json!({"podIP": "1.1.1.1", "podIPs": [ip("1.1.1.1")]}),
+            ),
+            (
+                json!({"podIPs": [ip("1.1.1.1"), ip("::1")]}),
+                json!({"podIP": "1.1.1.1", "podIPs": [ip("1.1.1.1"), ip("::1")]}),
+            ),
+            (
+                json!({"podIP": "1.1.1.1", "podIPs": [ip("1.1.1.1"), ip("::1")]}),
+                json!({"podIP": "1.1.1.1", "podIPs": [ip("1.1.1.1"), ip("::1")]}),
+            ),
+            (
+                json!({"podIP": "2.2.2.2", "podIPs": [ip("1.1.1.1"), ip("::1")]}),
+                json!({"podIP": "2.2.2.2", "podIPs": [ip("2.2.2.2")]}),
+            ),
+            (json!({"podIPs": [{}]}), json!({"podIPs": [{}]})),
+        ] {
+            let mut pod = json!({"status": given});
+            same_addresses(&mut pod);
+            assert_eq!(pod["status"], wanted, "{given}");
+        }
+    }
 
     #[test]
     fn a_plain_pod() {

@@ -43,7 +43,12 @@ pub const STRATEGY: Strategy = Strategy {
 };
 
 fn prepare_for_create(pod: &mut Value) {
-    pod["status"] = json!({"phase": "Pending", "qosClass": qos(pod)});
+    // a class that is given is taken for what was found before
+    let class = match pod.at("status").text("qosClass") {
+        "" => qos(pod).to_string(),
+        given => given.to_string(),
+    };
+    pod["status"] = json!({"phase": "Pending", "qosClass": class});
     disabled::drop_from_spec(&mut pod["spec"], None);
     if !pod.at("spec").list("schedulingGates").is_empty() {
         pod["status"]["conditions"] = json!([{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated",

@@ -12,7 +12,10 @@ use crate::kinds::validation::balancer;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults,
-    prepare_for_create: normalize,
+    prepare_for_create: |service| {
+        normalize(service);
+        drop_traffic_of_names(service);
+    },
     prepare_for_update,
     validate: validation::create,
     validate_update: validation::update,
@@ -86,6 +89,16 @@ fn normalize(object: &mut Value) {
     }
 }
 
+/// A name elsewhere has no traffic of the cluster's; what is none of its values is refused like any other.
+fn drop_traffic_of_names(service: &mut Value) {
+    let spec = spec(service);
+    if spec.text("type") == "ExternalName"
+        && matches!(spec.text("internalTrafficPolicy"), "Cluster" | "Local")
+    {
+        spec.remove("internalTrafficPolicy");
+    }
+}
+
 fn prepare_for_update(new: &mut Value, old: &Value) {
     let kind = |service: &Value| service.at("spec").text("type").to_string();
     if kind(new) != "ExternalName" && kind(old) != "ExternalName" {
@@ -114,6 +127,7 @@ fn prepare_for_update(new: &mut Value, old: &Value) {
         new["status"]["loadBalancer"] = json!({});
     }
     normalize(new);
+    drop_traffic_of_names(new);
 }
 
 /// A client that knows `clusterIP` alone changes `clusterIPs` by it.
@@ -223,6 +237,27 @@ fn keep_node_ports(new: &mut Value, old: &Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_elsewhere_has_no_traffic_in_the_cluster() {
+        let create = STRATEGY.prepare_for_create;
+        for (kind, policy, kept) in [
+            ("ExternalName", "Local", false),
+            ("ExternalName", "Cluster", false),
+            ("ExternalName", "Odd", true),
+            ("ClusterIP", "Local", true),
+        ] {
+            let mut new = json!({"spec": {"type": kind, "internalTrafficPolicy": policy}});
+            let old = new.clone();
+            create(&mut new);
+            let found = new["spec"].get("internalTrafficPolicy").is_some();
+            assert_eq!(found, kept, "{kind} {policy}");
+            let mut new = old.clone();
+            prepare_for_update(&mut new, &old);
+            let found = new["spec"].get("internalTrafficPolicy").is_some();
+            assert_eq!(found, kept, "{kind} {policy}");
+        }
+    }
 
     #[test]
     fn what_a_service_of_an_external_name_keeps() {
