@@ -54,9 +54,18 @@ impl Context {
 
     /// The request as a write, whose parameters are those of `kind` (`CreateOptions`).
     pub fn call(&self, kind: &str) -> Result<Call<'_>, Status> {
-        let mut errors = Errors::default();
+        self.call_after(kind, Errors::default())
+    }
+
+    /// The same, where something is wrong with parameters that only this kind has.
+    pub fn call_after(&self, kind: &str, mut errors: Errors) -> Result<Call<'_>, Status> {
         let manager = self.query.text("fieldManager");
         object_meta::field_manager(manager, &Path::new("fieldManager"), &mut errors);
+        let dry: Vec<&str> = self.query.all("dryRun").collect();
+        let dry_run = !dry.is_empty();
+        if dry.iter().any(|value| *value != "All") {
+            errors.not_supported(&Path::new("dryRun"), dry, &["All"]);
+        }
         let given = self.query.text("fieldValidation");
         if !matches!(given, "" | "Ignore" | "Warn" | "Strict") {
             errors.not_supported(
@@ -65,19 +74,16 @@ impl Context {
                 &["", "Ignore", "Strict", "Warn"],
             );
         }
-        let dry: Vec<&str> = self.query.all("dryRun").collect();
-        if dry.iter().any(|value| *value != "All") {
-            errors.not_supported(&Path::new("dryRun"), dry, &["All"]);
-        } else if errors.is_empty() {
-            return Ok(self.call_with(Options {
-                dry_run: !dry.is_empty(),
-                field_manager: self.field_manager(),
-                force: self.query.flag("force"),
-                given: (manager.into(), given.into()),
-                admitted: false,
-            }));
+        if !errors.is_empty() {
+            return Err(Status::invalid("meta.k8s.io", kind, "", &errors));
         }
-        Err(Status::invalid("meta.k8s.io", kind, "", &errors))
+        Ok(self.call_with(Options {
+            dry_run,
+            field_manager: self.field_manager(),
+            force: self.query.flag("force"),
+            given: (manager.into(), given.into()),
+            admitted: false,
+        }))
     }
 
     /// The request as a write with options that stand elsewhere than in its query.

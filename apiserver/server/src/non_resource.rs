@@ -10,7 +10,7 @@ use skiff_api::machinery::{schema::to_ordered_json, status::Status};
 use crate::{
     context::Context,
     health::Endpoint,
-    metrics,
+    metrics, negotiate,
     openapi::{self, Found},
 };
 
@@ -28,6 +28,16 @@ pub async fn serve(ctx: &Context) -> Response<Body> {
     let path = ctx.info.path.as_str();
     if ctx.info.verb != "get" && READ_ONLY.contains(&path.trim_end_matches('/')) {
         return ctx.failure(&Status::method_not_allowed());
+    }
+    let made = match path {
+        "/version" | "/.well-known/openid-configuration" => Some("application/json"),
+        "/openid/v1/jwks" => Some("application/jwk-set+json"),
+        _ => None,
+    };
+    if let Some(made) = made
+        && let Err(status) = negotiate::route_of(&ctx.headers, &[made])
+    {
+        return ctx.failure(&status);
     }
     match path.trim_end_matches('/') {
         "" | "/index.html" => index(ctx),

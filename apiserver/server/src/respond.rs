@@ -94,6 +94,8 @@ pub struct Look<'a> {
     pub conditions: fn(&Value) -> Vec<Value>,
     /// Annotations that the metadata has in the whole object alone.
     pub annotations: &'static [&'static str],
+    /// Upstream has no type of its own for it, and takes it for a list that it turns out not to be.
+    pub untyped: bool,
 }
 
 impl Look<'_> {
@@ -103,6 +105,7 @@ impl Look<'_> {
             printer: &kind.printer,
             conditions: kind.strategy.row_conditions,
             annotations: kind.strategy.annotations_of_version,
+            untyped: !kind.is_builtin(),
         }
     }
 
@@ -111,6 +114,9 @@ impl Look<'_> {
         match accept.form {
             Form::Object => ctx.value(code, accept, &value),
             Form::Metadata(version) => ctx.value(code, accept, &self.partial(value, version)),
+            Form::MetadataList(_) if self.untyped => {
+                Err(Status::internal_plain("content is not a list"))
+            }
             Form::MetadataList(_) => Err(Status::not_acceptable(format!(
                 "you requested PartialObjectMetadataList, but the requested object is not a list (*{}.{})",
                 self.told.0, self.told.1
@@ -216,11 +222,15 @@ pub fn list(
             let table = table(&kind.printer, version, metadata, rows, true);
             ctx.value(200, accept, &table)
         }
-        Form::Metadata(_) => Err(Status::not_acceptable(format!(
-            "you requested PartialObjectMetadata, but the requested object is a list (*{}.{}List)",
-            kind.internal_package(),
-            kind.kind
-        ))),
+        Form::Metadata(_) => {
+            let of = match look.untyped {
+                true => "unstructured.Unstructured".to_string(),
+                false => format!("{}.{}", kind.internal_package(), kind.kind),
+            };
+            Err(Status::not_acceptable(format!(
+                "you requested PartialObjectMetadata, but the requested object is a list (*{of}List)"
+            )))
+        }
         Form::MetadataList(version) => {
             let items: Vec<Value> = values?
                 .into_iter()

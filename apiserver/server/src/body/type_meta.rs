@@ -117,7 +117,7 @@ pub fn check_type_meta(
 ) -> Result<(), Status> {
     let (group, version, kind) = expected;
     foreign(kinds, (&given_version, &given_kind), expected).map_err(|why| match why {
-        Foreign::Version(said) => unrecognized(kind, text, &format!("{UNREADABLE} {said}")),
+        Foreign::Version(said) => unrecognized(kind, text, &said),
         Foreign::SameObjects => Status::bad_request(format!(
             "the API version in the data ({given_version}) does not match the expected API version ({})",
             api_version(group, version)

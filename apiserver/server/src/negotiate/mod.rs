@@ -123,13 +123,7 @@ pub fn route(info: &RequestInfo, headers: &HeaderMap) -> Result<(), Status> {
     if info.verb == "patch" {
         consumed(first(headers, header::CONTENT_TYPE))?;
     }
-    let accept = first(headers, header::ACCEPT);
-    if accept.is_empty()
-        || accept
-            .split(',')
-            .map(bare)
-            .any(|media| media == "*/*" || PRODUCED.contains(&media))
-    {
+    if produces(headers, PRODUCED) {
         return Ok(());
     }
     let lists = matches!(info.verb.as_str(), "list" | "watch" | "watchlist") && info.is_resource;
@@ -146,6 +140,29 @@ pub fn route(info: &RequestInfo, headers: &HeaderMap) -> Result<(), Status> {
         "NotAcceptable",
         format!("406: Not Acceptable\n\nAvailable representations: {available}"),
     ))
+}
+
+/// What a route that is no resource's, or whose answer is no object, is asked: can it make what is accepted?
+pub fn route_of(headers: &HeaderMap, produced: &[&str]) -> Result<(), Status> {
+    if produces(headers, produced) {
+        return Ok(());
+    }
+    let available = produced.join(", ");
+    Err(refused(
+        406,
+        "NotAcceptable",
+        format!("406: Not Acceptable\n\nAvailable representations: {available}"),
+    ))
+}
+
+/// What a route says that it makes is among what is accepted.
+fn produces(headers: &HeaderMap, produced: &[&str]) -> bool {
+    let accept = first(headers, header::ACCEPT);
+    accept.is_empty()
+        || accept
+            .split(',')
+            .map(bare)
+            .any(|media| media == "*/*" || produced.contains(&media))
 }
 
 /// A route for patches takes but these types, one of several with commas between.

@@ -29,9 +29,10 @@ use crate::{
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::PLAIN)?;
     let call = ctx.call("CreateOptions")?;
-    let binding = body::read_as(ctx, body, ("", "v1", "Binding")).await?;
+    let mut binding = body::read_as(ctx, body, ("", "v1", "Binding")).await?;
+    write::check_namespace(kind, &ctx.info.namespace, &mut binding)?;
     let name = ctx.info.name_in_path();
-    if !binding.name().is_empty() && binding.name() != name {
+    if binding.name() != name {
         return Err(Status::bad_request(
             "name in URL does not match name in Binding object",
         ));
@@ -68,8 +69,10 @@ async fn assign(
 ) -> Result<(), Status> {
     let target = binding.at("target").text("name").to_string();
     let uid = Some(binding.uid().to_string()).filter(|uid| !uid.is_empty());
+    let version = Some(binding.resource_version().to_string());
     let how = Update {
         uid,
+        resource_version: version.filter(|version| !version.is_empty()),
         ..Update::of(Part::of(kind, "binding")?)
     };
     write::update(call, kind, namespace, name, how, &mut |live| {

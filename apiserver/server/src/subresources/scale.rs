@@ -8,11 +8,11 @@ use axum::body::Body;
 use http::header;
 use serde_json::{Value, json};
 use skiff_api::{
-    kinds::{Kind, Printer, Scale, Subresource},
+    kinds::{Flags, Kind, Printer, Scale, Subresource},
     machinery::{
         field::{Errors, Path},
         meta::Meta,
-        patch,
+        object_meta, patch,
         read::Read,
         selector::Selector,
         status::Status,
@@ -81,27 +81,23 @@ fn scale_of(scale: &Scale, object: &Value) -> Result<Value, Status> {
     Ok(out)
 }
 
-/// Scales of built-in kinds are shown in all forms.
-fn offers(kind: &Kind) -> Offers {
-    match kind.is_builtin() {
-        true => Offers::objects(kind),
-        false => Offers::PLAIN,
-    }
-}
-
-fn shown(ctx: &Context, accept: &Accept, scale: Value) -> Answer {
+fn shown(ctx: &Context, kind: &Kind, accept: &Accept, scale: Value) -> Answer {
     let look = Look {
-        told: ("autoscaling", "Scale"),
+        told: match kind.is_builtin() {
+            true => ("autoscaling", "Scale"),
+            false => ("v1", "Scale"),
+        },
         printer: &Printer::of_scales(),
         conditions: |_| Vec::new(),
         annotations: &[],
+        untyped: false,
     };
     look.value(ctx, accept, 200, scale)
 }
 
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let scale = kind.scale.as_ref().ok_or_else(Status::no_such_path)?;
-    let accept = negotiate::accept(&ctx.headers, offers(kind))?;
+    let accept = negotiate::accept(&ctx.headers, Offers::objects(kind))?;
     let name = ctx.info.name_in_path();
     let key = stored::key_of(kind, &ctx.info.namespace, name);
     if ctx.info.verb == "get" {
@@ -111,7 +107,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
             .get(&key)
             .ok_or_else(|| Status::not_found(kind.group, kind.plural, name))?;
         let value = conversion::read(core, kind, &object).await?;
-        return shown(ctx, &accept, scale_of(scale, &value)?);
+        return shown(ctx, kind, &accept, scale_of(scale, &value)?);
     }
     let call = ctx.call(match ctx.info.verb.as_str() {
         "update" => "UpdateOptions",
@@ -128,19 +124,25 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
         kind,
         text: &text,
     };
+    let put = match ctx.info.verb.as_str() {
+        "update" => Some(change.put()?),
+        _ => None,
+    };
+    let uid = put.as_ref().map(|given| given.uid().to_string());
     let how = Update {
+        uid: uid.filter(|uid| !uid.is_empty()),
         seen: Some(scale),
         ..Update::of(Part::Sub(Subresource::Scale))
     };
     let (written, _) = write::update(&call, kind, &ctx.info.namespace, name, how, &mut |live| {
-        change.apply(live.unwrap_or(&Value::Null))
+        change.apply(live.unwrap_or(&Value::Null), put.as_ref())
     })
     .await?;
     let value = match written {
         Written::Stored(object) => call.read(kind, &object).await?,
         Written::Unstored(value) => value,
     };
-    shown(ctx, &accept, scale_of(scale, &value)?)
+    shown(ctx, kind, &accept, scale_of(scale, &value)?)
 }
 
 /// Admission sees the Scale, and what it makes of the count.
@@ -169,7 +171,8 @@ struct Change<'a> {
 }
 
 impl Change<'_> {
-    fn apply(&self, live: &Value) -> Result<Value, Status> {
+    /// The object with the count that is wanted: of a Scale that was `put`, or of a patch.
+    fn apply(&self, live: &Value, put: Option<&Value>) -> Result<Value, Status> {
         let now = scale_of(self.scale, live)?;
         let mut new = live.clone();
         let of = managed::ScaleOf {
@@ -178,43 +181,77 @@ impl Change<'_> {
             node: body::node_of(EXPECTED)?,
         };
         let applies = self.media() == APPLY;
-        let wanted = match self.ctx.info.verb.as_str() {
-            "update" => self.put()?,
-            _ if applies => managed::apply_scale(self.call, &of, &now, &self.config()?, &mut new)?,
-            _ => self.patched(&now)?,
+        let wanted = match put {
+            Some(given) => given.clone(),
+            None if applies => {
+                let mut wanted =
+                    managed::apply_scale(self.call, &of, &now, &self.config()?, &mut new)?;
+                self.same_object(&mut wanted)?;
+                wanted
+            }
+            None => {
+                let mut wanted = self.patched(&now)?;
+                self.same_object(&mut wanted)?;
+                wanted
+            }
         };
-        body::check_name(self.ctx, &wanted)?;
+        self.validate(&wanted)?;
+        if !wanted.uid().is_empty() && wanted.uid() != live.uid() {
+            let why = format!(
+                "Precondition failed: UID in precondition: {}, UID in object meta: {}",
+                wanted.uid(),
+                live.uid()
+            );
+            let resource = format!("{}/scale", self.kind.plural);
+            return Err(Status::conflict(
+                self.kind.group,
+                &resource,
+                live.name(),
+                &why,
+            ));
+        }
         let count = wanted.at("spec").int("replicas");
+        set(&mut new, self.scale.spec_replicas, count.into());
+        // whether it is the version that is stored is asked of every update
+        new.set_meta("resourceVersion", wanted.resource_version());
+        if !applies {
+            managed::track_scale(self.call, &of, &now, &wanted, &mut new)?;
+        }
+        Ok(new)
+    }
+
+    /// A Scale is of the object that the path names.
+    fn same_object(&self, wanted: &mut Value) -> Result<(), Status> {
+        write::check_namespace(self.kind, &self.ctx.info.namespace, wanted)?;
+        body::check_name(self.ctx, wanted)
+    }
+
+    /// A Scale's metadata is held to what any object's is, although nothing of it is kept; those of custom objects are not.
+    fn validate(&self, wanted: &Value) -> Result<(), Status> {
         let mut errors = Errors::default();
+        if self.kind.is_builtin() {
+            let rules = Flags::default();
+            let name_problems = |name: &str, prefix| rules.name_problems(name, prefix);
+            errors.extend(object_meta::validate(
+                wanted,
+                self.kind.namespaced,
+                name_problems,
+            ));
+            errors.extend(object_meta::standard_finalizers(wanted));
+        }
+        let count = wanted.at("spec").int("replicas");
         if count < 0 {
             errors.invalid(
                 &Path::new("spec").child("replicas"),
                 count,
                 "must be greater than or equal to 0",
             );
-            return Err(Status::invalid(
-                "autoscaling",
-                "Scale",
-                wanted.name(),
-                &errors,
-            ));
         }
-        let version = wanted.resource_version();
-        if !version.is_empty() && version != live.resource_version() {
-            return Err(Status::modified(
-                self.kind.group,
-                self.kind.plural,
-                live.name(),
-            ));
+        if errors.is_empty() {
+            return Ok(());
         }
-        set(&mut new, self.scale.spec_replicas, count.into());
-        if version.is_empty() {
-            new.set_meta("resourceVersion", "");
-        }
-        if !applies {
-            managed::track_scale(self.call, &of, &now, &wanted, &mut new)?;
-        }
-        Ok(new)
+        let name = wanted.name();
+        Err(Status::invalid("autoscaling", "Scale", name, &errors))
     }
 
     fn media(&self) -> &str {
@@ -263,6 +300,8 @@ impl Change<'_> {
         );
         let value = body::decode(self.ctx, self.text, media, EXPECTED, body::As::Type(node))?;
         self.ctx.trail.sent(&value, Some(node));
+        let mut value = value;
+        self.same_object(&mut value)?;
         Ok(value)
     }
 

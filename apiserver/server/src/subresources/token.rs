@@ -24,7 +24,7 @@ use crate::{
     core::StoredObjects,
     negotiate::{self, Offers},
     stored,
-    write::managed,
+    write::{self, managed},
 };
 
 const ASKED: (&str, &str, &str) = ("authentication.k8s.io", "v1", "TokenRequest");
@@ -35,6 +35,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::PLAIN)?;
     let call = ctx.call("CreateOptions")?;
     let mut request = body::read_as(ctx, body, ASKED).await?;
+    write::check_namespace(kind, &ctx.info.namespace, &mut request)?;
     let name = ctx.info.name_in_path();
     let account = ctx
         .app
@@ -53,6 +54,14 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
             name,
             &errors,
         ));
+    }
+    let (asked, own) = (request.uid(), account.uid());
+    if !asked.is_empty() && asked != own {
+        let why = format!(
+            "the UID in the token request ({asked}) does not match the UID of the service account ({own})"
+        );
+        let (group, _, kind) = ASKED;
+        return Err(Status::conflict(group, kind, name, &why));
     }
     if let Some(all) = request.as_object_mut() {
         all.remove("status");

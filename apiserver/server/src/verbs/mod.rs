@@ -63,13 +63,16 @@ async fn route(ctx: &Context, mut parts: Parts, body: Body) -> Answer {
             false => nothing_there(ctx, !kind.flags.untyped),
         };
     }
-    // of what is there and takes the verb
-    let tell_of_its_age = || {
-        if let Some(warning) = kind.flags.deprecation {
+    // of what is there and takes the verb, or, of custom objects, whatever becomes of the request
+    let tell_of_its_age = |untyped: bool| {
+        if kind.flags.untyped == untyped
+            && let Some(warning) = kind.flags.deprecation
+        {
             ctx.warn(warning);
             ctx.trail.note("k8s.io/deprecated", "true");
         }
     };
+    tell_of_its_age(true);
     // nothing is looked for below what is only asked, nor in all namespaces together
     let is_asked = matches!(kind.flags.source, Source::Answered(_));
     if is_asked && !(info.name.is_empty() && kind.namespaced != info.namespace.is_empty()) {
@@ -95,7 +98,7 @@ async fn route(ctx: &Context, mut parts: Parts, body: Body) -> Answer {
         if !sub.connects() && !kind.flags.untyped {
             negotiate::route(&ctx.info, &ctx.headers)?;
         }
-        tell_of_its_age();
+        tell_of_its_age(false);
         return subresource(ctx, kind, sub, parts, body).await;
     }
     // what `/watch/` in a path says of the verb, or a HEAD, is no GET
@@ -113,7 +116,7 @@ async fn route(ctx: &Context, mut parts: Parts, body: Body) -> Answer {
     if !kind.flags.untyped {
         negotiate::route(&ctx.info, &ctx.headers)?;
     }
-    tell_of_its_age();
+    tell_of_its_age(false);
     if let Source::Answered(review) = kind.flags.source {
         return reviews::serve(ctx, kind, review, body).await;
     }

@@ -9,7 +9,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use rand::RngExt;
-use serde_json::json;
+use serde_json::{Value, json};
 use skiff_api::{
     kinds::Kind,
     machinery::{
@@ -85,7 +85,7 @@ impl Rendering {
         self.encoding.event_of("ERROR", &status.to_value()).ok()
     }
 
-    fn bookmark(&self, revision: u64, initial_end: bool) -> Result<Bytes, Status> {
+    fn bookmark(&self, revision: u64, initial_end: bool, columns: bool) -> Result<Bytes, Status> {
         let mut metadata = json!({"resourceVersion": revision.to_string()});
         if initial_end {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
@@ -95,21 +95,34 @@ impl Rendering {
                 json!({"kind": "PartialObjectMetadata", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata})
             }
             Form::Table(version) => {
-                let partial = json!({"kind": "PartialObjectMetadata", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata});
-                json!({"kind": "Table", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": {"resourceVersion": revision.to_string()},
-                    "columnDefinitions": null, "rows": [{"cells": null, "object": partial}]})
+                // what tells of the end is an annotation, which no client may do without
+                let include = match self.include {
+                    respond::IncludeObject::None if initial_end => respond::IncludeObject::Metadata,
+                    include => include,
+                };
+                let look = respond::Look::of(&self.kind);
+                let row = look.row(
+                    &self.zero(metadata)?,
+                    self.app.core.clock.now(),
+                    include,
+                    version,
+                );
+                let metadata = json!({"resourceVersion": revision.to_string()});
+                respond::table(&self.kind.printer, version, metadata, vec![row], columns)
             }
-            Form::Object => {
-                let mut zero = json!({});
-                // the zero object of the type, as Go would write it
-                conform(&mut zero, self.kind.node()).map_err(Status::internal)?;
-                zero["kind"] = self.kind.kind.into();
-                zero["apiVersion"] = self.kind.api_version().into();
-                zero["metadata"] = metadata;
-                zero
-            }
+            Form::Object => self.zero(metadata)?,
         };
         self.encoding.event_of("BOOKMARK", &object)
+    }
+
+    /// The zero object of the type, as Go would write it, with this metadata.
+    fn zero(&self, metadata: Value) -> Result<Value, Status> {
+        let mut zero = json!({});
+        conform(&mut zero, self.kind.node()).map_err(Status::internal)?;
+        zero["kind"] = self.kind.kind.into();
+        zero["apiVersion"] = self.kind.api_version().into();
+        zero["metadata"] = metadata;
+        Ok(zero)
     }
 }
 
@@ -129,33 +142,46 @@ enum Start {
     After(u64),
 }
 
+/// The only match that a watch may ask for.
+const NOT_OLDER: &str = "NotOlderThan";
+
 fn options(ctx: &Context) -> Result<Options, Status> {
     let query = &ctx.query;
     let version = query.text("resourceVersion");
-    let matching = query.text("resourceVersionMatch");
-    let initial = query
+    let mut matching = query.text("resourceVersionMatch");
+    let mut initial = query
         .get("sendInitialEvents")
         .map(|_| query.flag("sendInitialEvents"));
+    if initial.is_none() && matching.is_empty() && matches!(version, "" | "0") {
+        // a watch of what there is, as it was asked for before there were initial events
+        initial = Some(true);
+        matching = NOT_OLDER;
+    }
     let bookmarks = query.flag("allowWatchBookmarks");
     let mut errors = Errors::default();
     let path = Path::new("resourceVersionMatch");
-    if initial.is_some() && matching != "NotOlderThan" {
+    if initial.is_some() && matching != NOT_OLDER {
         errors.forbidden(
             &path,
             "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
         );
     }
-    if initial.is_none() && !matching.is_empty() {
-        errors.forbidden(
-            &path,
-            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-        );
-    }
-    if !query.text("continue").is_empty() && initial.is_some() {
-        errors.forbidden(
-            &path,
-            "resourceVersionMatch is forbidden when continue is provided",
-        );
+    if !matching.is_empty() {
+        if initial.is_none() {
+            errors.forbidden(
+                &path,
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            );
+        }
+        if matching != NOT_OLDER {
+            errors.not_supported(&path, matching, &[NOT_OLDER]);
+        }
+        if !query.text("continue").is_empty() {
+            errors.forbidden(
+                &path,
+                "resourceVersionMatch is forbidden when continue is provided",
+            );
+        }
     }
     if !errors.is_empty() {
         return Err(Status::invalid("meta.k8s.io", "ListOptions", "", &errors));
@@ -199,7 +225,7 @@ struct Stream {
     next_bookmark: tokio::time::Instant,
     /// What there is and was not told yet, and what is said after it.
     initial: Option<Objects>,
-    initial_end: Option<Bytes>,
+    initial_end: Option<u64>,
     /// Events that are to be told next, and the line before them that did not fit.
     pending: VecDeque<Arc<Event>>,
     held: Option<Bytes>,
@@ -342,7 +368,9 @@ impl Stream {
         while out.len() < PIECE {
             let Some(object) = initial.next() else {
                 self.initial = None;
-                out.extend(self.initial_end.take().into_iter().flatten());
+                if let Some(revision) = self.initial_end.take() {
+                    out.extend(self.bookmark(revision, true).into_iter().flatten());
+                }
                 break;
             };
             if !self.selection.matches(&object) {
@@ -363,6 +391,19 @@ impl Stream {
             }
         }
         (!out.is_empty()).then(|| out.freeze())
+    }
+
+    /// A bookmark, or what ends the watch.
+    fn bookmark(&mut self, revision: u64, initial_end: bool) -> Option<Bytes> {
+        let line = (self.rendering).bookmark(revision, initial_end, !self.columns_sent);
+        self.columns_sent = true;
+        match line {
+            Ok(line) => Some(line),
+            Err(status) => {
+                self.ended = true;
+                self.rendering.failure(&status)
+            }
+        }
     }
 
     /// The next piece of the body; `None` at the end.
@@ -387,14 +428,7 @@ impl Stream {
                         return None;
                     }
                     self.next_bookmark = tokio::time::Instant::now() + BOOKMARK_PERIOD;
-                    let bookmark = self.rendering.bookmark(self.watch.revision(), false);
-                    return bookmark.map_or_else(
-                        |status| {
-                            self.ended = true;
-                            self.rendering.failure(&status)
-                        },
-                        Some,
-                    );
+                    return self.bookmark(self.watch.revision(), false);
                 }
             };
             match batch {
@@ -467,7 +501,7 @@ struct Beginning {
     after: u64,
     initial: Option<Objects>,
     /// What tells that all of it was told.
-    end: Option<Bytes>,
+    end: Option<u64>,
 }
 
 impl Beginning {
@@ -475,7 +509,6 @@ impl Beginning {
         ctx: &Context,
         kind: &Arc<Kind>,
         options: &Options,
-        rendering: &Rendering,
         namespace: Option<&str>,
     ) -> Result<Beginning, Status> {
         let store = &ctx.app.core.store;
@@ -498,13 +531,10 @@ impl Beginning {
                 Box::new(shown.into_iter())
             }
         };
-        let end = options
-            .initial_end
-            .then(|| rendering.bookmark(snapshot.revision(), true));
         Ok(Beginning {
             after: snapshot.revision(),
             initial: Some(initial),
-            end: end.transpose()?,
+            end: options.initial_end.then_some(snapshot.revision()),
         })
     }
 }
@@ -548,7 +578,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
     let resource = stored::resource_of(kind);
     let store = &ctx.app.core.store;
 
-    let begins = Beginning::of(ctx, kind, &options, &rendering, namespace.as_deref()).await?;
+    let begins = Beginning::of(ctx, kind, &options, namespace.as_deref()).await?;
     let watch = match store.watch_some(
         &resource,
         begins.after,

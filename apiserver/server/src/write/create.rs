@@ -15,8 +15,8 @@ use super::{
     call::{Call, Part, Written},
     devices, managed, params,
     steps::{
-        check_namespace, dedup_owners, escalation, exists, refused, settle, stamp,
-        standard_finalizers, store_error, take_addresses, unconverted, unstored,
+        Owners, check_namespace, creation_error, dedup_owners, escalation, exists, refused, settle,
+        stamp, standard_finalizers, take_addresses, unconverted, unstored,
     },
 };
 use crate::{
@@ -34,7 +34,7 @@ pub async fn create(
 ) -> Result<Written, Status> {
     wipe_system_fields(&mut value);
     check_namespace(kind, namespace, &mut value)?;
-    dedup_owners(call, &mut value);
+    dedup_owners(call, &mut value, Owners::Sent);
     managed::track_update(
         call,
         kind,
@@ -84,8 +84,10 @@ pub(super) async fn create_tracked(
     attributes.object = Some(value);
     call.admit(&mut attributes).await?;
     let mut value = attributes.taken()?;
+    dedup_owners(call, &mut value, Owners::Admitted);
     // whoever was asked may have changed it
     check_namespace(kind, namespace, &mut value)?;
+    escalation(call, kind, &value, None).await?;
 
     let generate = !value.meta_str("generateName").is_empty() && value.name().is_empty();
     let mut attempts = if generate { 8 } else { 1 };
@@ -99,8 +101,10 @@ pub(super) async fn create_tracked(
         (kind.strategy.after_system_fields)(&mut value);
         let allocation = take_addresses(call, kind, &mut value, None)?;
         validate(call, kind, &value).await?;
+        for warning in kind.warnings(&value, None) {
+            call.warnings.add(warning);
+        }
         let name = value.name().to_string();
-        escalation(call, kind, &value, None).await?;
         if !authorized {
             may_create(call).await?;
         }
@@ -111,13 +115,10 @@ pub(super) async fn create_tracked(
         };
         call.check(&checked).await?;
         value = checked.taken()?;
-        for warning in kind.warnings(&value, None) {
-            call.warnings.add(warning);
-        }
         let key = stored::key_of(kind, namespace, &name);
         if dry {
             return match call.store().get(&key) {
-                Some(there) => Err(exists(kind, &name, &there)),
+                Some(there) => Err(exists(kind, &value, &there)),
                 None => unstored(call, shown, kind, value).await,
             };
         }
@@ -145,7 +146,7 @@ pub(super) async fn create_tracked(
                 return Ok(Written::Stored(object));
             }
             Err(Error::Exists(_)) if attempts > 0 => {}
-            Err(error) => return Err(store_error(kind, &name, error)),
+            Err(error) => return Err(creation_error(kind, &value, error)),
         }
     }
 }

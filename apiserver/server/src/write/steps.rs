@@ -21,10 +21,17 @@ use crate::{
     conversion,
 };
 
+/// Maps what the store refused of an object that is to be.
+pub(super) fn creation_error(kind: &Kind, value: &Value, error: Error) -> Status {
+    match error {
+        Error::Exists(there) => exists(kind, value, &there),
+        other => store_error(kind, value.name(), other),
+    }
+}
+
 /// Maps what the store refused.
 pub(super) fn store_error(kind: &Kind, name: &str, error: Error) -> Status {
     match error {
-        Error::Exists(there) => exists(kind, name, &there),
         Error::NotFound => Status::not_found(kind.group, kind.plural, name),
         Error::Conflict(_) => Status::modified(kind.group, kind.plural, name),
         Error::Compacted { .. } => {
@@ -35,16 +42,34 @@ pub(super) fn store_error(kind: &Kind, name: &str, error: Error) -> Status {
 }
 
 /// What is to be made is there, or is still on its way out.
-pub(super) fn exists(kind: &Kind, name: &str, there: &Object) -> Status {
-    let mut status = Status::already_exists(kind.group, kind.plural, name);
+pub(super) fn exists(kind: &Kind, value: &Value, there: &Object) -> Status {
+    let mut status = Status::already_exists(kind.group, kind.plural, value.name());
+    if !value.meta_str("generateName").is_empty() {
+        // whether or not the name was made of it
+        (status.message)
+            .push_str(", the server was not able to generate a unique name for the object");
+        if let Some(details) = &mut status.details {
+            details.retry_after_seconds = 1;
+        }
+    }
     if there.attributes().deleting {
         status.message.insert_str(0, "object is being deleted: ");
     }
     status
 }
 
-/// Drops owner references that stand twice, with a warning.
-pub(super) fn dedup_owners(call: &Call<'_>, value: &mut Value) {
+/// When owners are looked at: what a client sent, or what became of that.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owners {
+    Sent,
+    Admitted,
+}
+
+/// Drops owner references that stand twice, with a warning. What a patch makes is looked at once it was admitted.
+pub(super) fn dedup_owners(call: &Call<'_>, value: &mut Value, of: Owners) {
+    if of == Owners::Sent && call.asked.verb == "patch" {
+        return;
+    }
     let Some(owners) = value
         .meta_mut()
         .get_mut("ownerReferences")
@@ -52,17 +77,24 @@ pub(super) fn dedup_owners(call: &Call<'_>, value: &mut Value) {
     else {
         return;
     };
-    let before = owners.len();
-    let mut seen: Vec<Value> = Vec::with_capacity(before);
+    let mut seen: Vec<Value> = Vec::with_capacity(owners.len());
+    let mut again: Vec<String> = Vec::new();
     owners.retain(|owner| {
         let fresh = !seen.contains(owner);
         if fresh {
             seen.push(owner.clone());
+        } else {
+            again.push(owner.text("uid").into());
         }
         fresh
     });
-    if owners.len() != before {
-        call.warnings.add(".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests");
+    if !again.is_empty() {
+        let again = again.join(", ");
+        let when = match of {
+            Owners::Sent => "",
+            Owners::Admitted => " after mutating admission happens",
+        };
+        call.warnings.add(format!(".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {again}"));
     }
 }
 

@@ -27,8 +27,8 @@ use super::{
     params,
     prepare::prepare,
     steps::{
-        check_namespace, dedup_owners, escalation, refused, settle, stamp, standard_finalizers,
-        store_error, take_addresses, unconverted, unstored,
+        Owners, check_namespace, dedup_owners, escalation, refused, settle, stamp,
+        standard_finalizers, store_error, take_addresses, unconverted, unstored,
     },
 };
 use crate::{
@@ -95,7 +95,7 @@ pub async fn update(
             }
             let mut value = call.computed(None, &mut *compute).await?;
             check_namespace(kind, namespace, &mut value)?;
-            dedup_owners(call, &mut value);
+            dedup_owners(call, &mut value, Owners::Sent);
             return create_tracked(call, kind, namespace, value, false)
                 .await
                 .map(|written| (written, true));
@@ -171,7 +171,7 @@ impl Attempt<'_> {
         }
         let live = &live;
         check_namespace(kind, &key.namespace, &mut new)?;
-        dedup_owners(call, &mut new);
+        dedup_owners(call, &mut new, Owners::Sent);
         let seen_at = seen_version(&new)?;
         let at = (&*key.namespace, &*key.name);
         let mut attributes = call.attributes(kind, part.name(), Operation::Update, at);
@@ -181,8 +181,10 @@ impl Attempt<'_> {
         attributes.object = Some(self.seen(&mut new)?);
         call.admit(&mut attributes).await?;
         self.take(&mut new, attributes.taken()?);
+        dedup_owners(call, &mut new, Owners::Admitted);
         // whoever was asked may have changed it
         check_namespace(kind, &key.namespace, &mut new)?;
+        escalation(call, kind, &new, Some(live)).await?;
 
         check_version(kind, &key.name, seen_at.as_deref(), live)?;
         new.set_meta("resourceVersion", live.resource_version());
@@ -190,19 +192,19 @@ impl Attempt<'_> {
         stamp(call, kind, &mut new, Some(live))?;
         let allocation = take_addresses(call, kind, &mut new, Some(live))?;
         validate(call, kind, part, &new, live).await?;
-        escalation(call, kind, &new, Some(live)).await?;
-        attributes.object = Some(self.seen(&mut new)?);
-        call.check(&attributes).await?;
-        if seen.is_none() {
-            new = attributes.taken()?;
-        }
         let warnings = match part {
-            Part::Whole => kind.warnings(&new, Some(live)),
+            // a new count of replicas is a new generation of the whole
+            Part::Whole | Part::Sub(Subresource::Scale) => kind.warnings(&new, Some(live)),
             Part::Sub(Subresource::Status) => (kind.strategy.status_warnings)(&new),
             Part::Sub(_) => Vec::new(),
         };
         for warning in warnings {
             call.warnings.add(warning);
+        }
+        attributes.object = Some(self.seen(&mut new)?);
+        call.check(&attributes).await?;
+        if seen.is_none() {
+            new = attributes.taken()?;
         }
         if call.options.dry_run {
             return unstored(call, shown, kind, new).await.map(Some);

@@ -34,6 +34,7 @@ mod protobuf_client;
 mod read_typed;
 mod registry;
 mod resource_metrics;
+mod said_first;
 mod standing;
 mod told;
 #[path = "../support/typed.rs"]

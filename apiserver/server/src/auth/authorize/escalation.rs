@@ -162,6 +162,10 @@ pub async fn check(authorizers: &Authorizers, write: &Write<'_>) -> Result<(), S
             {
                 return Ok(());
             }
+            if reference.kind == "Role" && write.namespace.is_empty() {
+                // the role is looked up in no namespace
+                return Err(Status::bad_request("Namespace parameter required."));
+            }
             let rules = authorizers
                 .rbac
                 .role_rules(reference, write.namespace)

@@ -36,11 +36,19 @@ use super::{live::live, node, onward, streams::container, upgrade::is_upgrade};
 use crate::dial::location::{Location, Via, query_escaped};
 use crate::{
     context::{Answer, Context},
+    negotiate::{self, Offers},
     request::Query,
 };
 
 /// How much of a node's refusal is read.
 const LONGEST_REFUSAL: usize = 50_000;
+/// What the route says that it makes.
+const PRODUCED: &[&str] = &[
+    "text/plain",
+    "application/json",
+    "application/yaml",
+    "application/vnd.kubernetes.protobuf",
+];
 /// The protocols that a WebSocket may speak, and whether their messages are bytes.
 const PROTOCOLS: [(&str, bool); 3] = [
     ("", true),
@@ -49,6 +57,9 @@ const PROTOCOLS: [(&str, bool); 3] = [
 ];
 
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>, mut parts: Parts) -> Answer {
+    negotiate::route_of(&ctx.headers, PRODUCED)?;
+    // refusals are objects: that the route makes text is not asked here
+    negotiate::accept(&ctx.headers, Offers::PLAIN)?;
     let name = ctx.info.name_in_path();
     let query = parameters(&ctx.query, name)?;
     let pod = live(ctx, kind, &ctx.info.namespace, name)?;
@@ -102,7 +113,6 @@ fn parameters(query: &Query, name: &str) -> Result<String, Status> {
         .map(time::parse)
         .transpose()
         .map_err(Status::bad_request)?;
-    let stream = query.get("stream");
     for (key, least, why) in [
         ("tailLines", 0, "must be greater than or equal to 0"),
         ("limitBytes", 1, "must be greater than 0"),
@@ -113,7 +123,7 @@ fn parameters(query: &Query, name: &str) -> Result<String, Status> {
         };
         if key == "sinceSeconds" && since_time.is_some() {
             errors.forbidden(
-                &Path::new(""),
+                &Path::NAMELESS,
                 "at most one of `sinceTime` or `sinceSeconds` may be specified",
             );
         } else if number < least {
@@ -121,20 +131,15 @@ fn parameters(query: &Query, name: &str) -> Result<String, Status> {
         }
         out.push((key, number.to_string()));
     }
-    if let Some(given) = stream.filter(|given| !matches!(*given, "All" | "Stdout" | "Stderr")) {
-        errors.not_supported(&Path::new("stream"), given, &["All", "Stderr", "Stdout"]);
-    }
-    if stream.is_some_and(|given| given != "All") && query.get("tailLines").is_some() {
-        errors.forbidden(
-            &Path::new(""),
-            "`tailLines` and specific `stream` are mutually exclusive for now",
-        );
+    if query.get("stream").is_some() {
+        // one of a container's streams alone is upstream's alpha, which is off
+        errors.forbidden(&Path::new("stream"), "may not be specified");
     }
     if !errors.is_empty() {
         return Err(Status::invalid("", "PodLogOptions", name, &errors));
     }
     out.extend(since_time.map(|at| ("sinceTime", time::seconds(at))));
-    out.push(("stream", stream.unwrap_or("All").into()));
+    out.push(("stream", "All".into()));
     Ok(out
         .iter()
         .map(|(key, value)| format!("{key}={}", query_escaped(value)))
@@ -299,8 +304,8 @@ mod tests {
                 "follow=true&tailLines=5&stream=All",
             ),
             (
-                "sinceTime=2026-01-02T05:04:05%2B02:00&stream=Stdout",
-                "sinceTime=2026-01-02T03%3A04%3A05Z&stream=Stdout",
+                "sinceTime=2026-01-02T05:04:05%2B02:00",
+                "sinceTime=2026-01-02T03%3A04%3A05Z&stream=All",
             ),
             (
                 "limitBytes=9223372036854775807&sinceSeconds=1&container=x",
@@ -331,9 +336,9 @@ mod tests {
                 r#"PodLogOptions "p" is invalid: sinceSeconds: Invalid value: 0: must be greater than 0"#,
             ),
             (
-                "stream=x",
+                "stream=All&sinceSeconds=1&sinceTime=2026-01-02T05:04:05Z",
                 422,
-                r#"PodLogOptions "p" is invalid: stream: Unsupported value: "x": supported values: "All", "Stderr", "Stdout""#,
+                r#"PodLogOptions "p" is invalid: [[]: Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified, stream: Forbidden: may not be specified]"#,
             ),
         ] {
             let refused = read(query).unwrap_err();

@@ -102,9 +102,9 @@ pub fn container(pod: &Value, asked: &str) -> Result<String, Status> {
 pub fn ports(query: &Query) -> Result<Vec<i64>, Status> {
     let ports = query.all("ports").flat_map(|text| text.split(','));
     ports
-        .map(gonum::int64)
+        .map(|text| gonum::uint16(text).map(i64::from))
         .collect::<Result<_, _>>()
-        .map_err(Status::bad_request)
+        .map_err(|why| Status::bad_request(format!("cannot convert to []int32: {why}")))
 }
 
 /// The parameters as a node's API names them.

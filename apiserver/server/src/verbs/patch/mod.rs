@@ -86,7 +86,6 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, part: Part, body: Body) -> A
 }
 
 fn check_options(ctx: &Context, patch_type: PatchType) -> Result<Call<'_>, Status> {
-    let call = ctx.call("PatchOptions")?;
     let mut errors = Errors::default();
     if patch_type == PatchType::Apply {
         if ctx.query.text("fieldManager").is_empty() {
@@ -98,11 +97,7 @@ fn check_options(ctx: &Context, patch_type: PatchType) -> Result<Call<'_>, Statu
             "may not be specified for non-apply patch",
         );
     }
-    if errors.is_empty() {
-        Ok(call)
-    } else {
-        Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &errors))
-    }
+    ctx.call_after("PatchOptions", errors)
 }
 
 struct Patch<'a> {
@@ -396,7 +391,7 @@ impl Patch<'_> {
         new["kind"] = self.kind.kind.into();
         let decoded = self
             .kind
-            .conform_converted(&mut new)
+            .conform_applied(&mut new)
             .map_err(|error| self.unconverted(&config, &error.to_string()))?;
         self.ctx.emptied.note(&decoded);
         self.kind.defaults(&mut new);
