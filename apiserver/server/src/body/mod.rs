@@ -33,7 +33,7 @@ use self::{
     type_meta::{check_type_meta, readable_type_meta},
 };
 pub use document::{Document, parse, parse_object};
-pub use type_meta::{Foreign, UNREADABLE, foreign, type_meta};
+pub use type_meta::{Foreign, UNREADABLE, foreign, is_of_type, type_meta};
 
 /// What a body may hold at the most, as upstream's `MaxRequestBodyBytes`.
 pub const MAX_BODY: usize = 3 * 1024 * 1024;

@@ -56,6 +56,22 @@ pub fn type_meta(value: &Value) -> Result<(&str, &str), String> {
     Ok((given("apiVersion"), given("kind")))
 }
 
+/// What is applied says that it is of this version and kind.
+pub fn is_of_type(config: &Value, api_version: &str, kind: &str) -> Result<(), Status> {
+    let given = |field: &str| config[field].as_str().unwrap_or("");
+    let (given_version, given_kind) = (given("apiVersion"), given("kind"));
+    if (given_version, given_kind) == (api_version, kind) {
+        return Ok(());
+    }
+    // a group, a slash and a version, be the group empty; what cannot be read is nothing
+    let told = match given_version.matches('/').count() {
+        0 => format!("/{given_version}, Kind={given_kind}"),
+        1 => format!("{given_version}, Kind={given_kind}"),
+        _ => "/, Kind=".to_string(),
+    };
+    Err(Status::bad_request(format!("invalid object type: {told}")))
+}
+
 fn unrecognized(kind: &str, text: &[u8], said: &str) -> Status {
     let must = format!("the object provided is unrecognized (must be of type {kind}):");
     Status::bad_request(format!("{must} {said} ({})", shown(text)))

@@ -273,23 +273,7 @@ impl Change<'_> {
         let config = body::parse(self.text, Encoding::Yaml)
             .map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))?
             .value;
-        let text = |name: &str| config[name].as_str().unwrap_or("");
-        let (version, kind) = (text("apiVersion"), text("kind"));
-        if version.is_empty() || kind.is_empty() {
-            let shown = if version.contains('/') {
-                version.to_string()
-            } else {
-                format!("/{version}")
-            };
-            return Err(Status::bad_request(format!(
-                "invalid object type: {shown}, Kind={kind}"
-            )));
-        }
-        if version != "autoscaling/v1" {
-            return Err(Status::bad_request(format!(
-                "Incorrect version specified in apply patch. Specified patch version: {version}, expected: autoscaling/v1"
-            )));
-        }
+        body::is_of_type(&config, "autoscaling/v1", "Scale")?;
         Ok(config)
     }
 

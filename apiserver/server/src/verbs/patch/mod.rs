@@ -273,6 +273,14 @@ impl Patch<'_> {
         let unreadable = |said: String| refused(format!("{} {said}", body::UNREADABLE));
         let (version, named) = body::type_meta(new).map_err(unreadable)?;
         if version.is_empty() {
+            // nobody knows what it has besides
+            let fields = new.as_object().into_iter().flat_map(|all| all.keys());
+            let mut unknown: Vec<String> = fields
+                .filter(|name| !matches!(name.as_str(), "apiVersion" | "kind"))
+                .map(|name| format!("unknown field {name}", name = GoQuoted(&name)))
+                .collect();
+            unknown.sort_unstable();
+            self.strictly(unknown, &refused)?;
             return body::same_name("", self.ctx.info.name_in_path());
         }
         let named = if named.is_empty() { kind.kind } else { named };
@@ -354,26 +362,7 @@ impl Patch<'_> {
                 &why,
             ));
         }
-        let expected = self.kind.api_version();
-        let given = config.text("apiVersion");
-        let other = given == expected && config.text("kind") != self.kind.kind;
-        if given.is_empty() || config.text("kind").is_empty() || other {
-            // a group, a slash and a version, be the group empty
-            let shown = if given.contains('/') {
-                given.to_string()
-            } else {
-                format!("/{given}")
-            };
-            return Err(Status::bad_request(format!(
-                "invalid object type: {shown}, Kind={}",
-                config.text("kind")
-            )));
-        }
-        if given != expected {
-            return Err(Status::bad_request(format!(
-                "Incorrect version specified in apply patch. Specified patch version: {given}, expected: {expected}"
-            )));
-        }
+        body::is_of_type(&config, &self.kind.api_version(), self.kind.kind)?;
         let mut new = managed::apply(self.call, self.kind, self.part, live, &config)?;
         for text in remarks {
             let said = format!("error converting YAML to JSON: {text}");
