@@ -292,14 +292,13 @@ fn same_addresses(pod: &mut Value) {
         .get("podIPs")
         .and_then(|list| list.get(0))
         .map(|first| first.text("ip").to_string());
+    let same = (first.as_deref()).is_some_and(|first| one.is_empty() || one == first);
     match first {
-        Some(first) if one.is_empty() || one == first => {
-            if !first.is_empty() {
-                status.insert("podIP".into(), first.into());
-            }
+        Some(first) if same && !first.is_empty() => {
+            status.insert("podIP".into(), first.into());
         }
         // other than the first, or the only one
-        _ if !one.is_empty() => {
+        _ if !same && !one.is_empty() => {
             status.insert("podIPs".into(), json!([{"ip": one}]));
         }
         _ => {}
