@@ -18,7 +18,7 @@ use crate::{
     broken::Broken,
     cache::Cache,
     choose::{self, Choice, Failure, Sampling},
-    events::Recorder,
+    events::{Recorder, Standing},
     figures::{Attempt, Figures, Outcome},
     framework::{ClusterEvent, View},
     heard::Heard,
@@ -242,7 +242,10 @@ impl Scheduler {
         if let Some(node) = failure.nominate.clone().filter(|_| !victims.is_empty()) {
             self.preempt(&pod, node, victims);
         }
-        self.report(pod, failure);
+        let nominated = failure.nominate.as_deref().or(pod.nominated());
+        let wanted = Standing::new(failure.reason, &failure.message, nominated.unwrap_or(""));
+        let stood = self.queue.says(&pod, wanted);
+        self.report(pod, failure, stood);
     }
 
     /// A binding came back.
@@ -264,7 +267,11 @@ impl Scheduler {
     /// A pod is gone while its binding was under way: there is nothing to be tried again.
     pub fn forget(&mut self, uid: &str) {
         self.volumes.release(uid);
-        self.pending.remove(uid);
+        if let Some(Pending { pod, .. }) = self.pending.remove(uid) {
+            let gone = Failure::broken(Broken::Gone(pod.name.clone()));
+            let stood = Standing::of(&pod);
+            self.report(pod, gone, stood);
+        }
         self.assumed.remove(uid);
     }
 }

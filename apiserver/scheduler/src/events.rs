@@ -1,6 +1,6 @@
 //! What the scheduler tells of pods: events in events.k8s.io/v1, like ones as a series, and conditions of their status.
 //!
-//! Invariant: an event that is like an earlier one (same pod in the same version, same reason and note) is counted on it. Follows
+//! Invariant: an event that is like an earlier one (same pod as it stood then, same reason, whatever its note) is counted on it. Follows
 //! `k8s.io/client-go/tools/events/event_broadcaster.go` and `pkg/api/v1/pod/util.go` (UpdatePodCondition).
 
 use std::{
@@ -39,6 +39,36 @@ pub struct Told<'a> {
     pub note: &'a str,
     /// Another pod that it has to do with.
     pub related: Option<&'a PodInfo>,
+    /// What stood in the pod when it was tried; else its version says how it stood.
+    pub stood: Option<Standing>,
+}
+
+/// What the status of a pod that waits says of why, as a number: another one is another answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Standing(u64);
+
+impl Standing {
+    /// What an attempt wants to be written.
+    pub fn new(reason: &str, message: &str, nominated: &str) -> Standing {
+        Standing(hash(&(reason, message, nominated)))
+    }
+
+    /// What is written in the pod.
+    pub fn of(pod: &PodInfo) -> Standing {
+        let conditions = pod.pod.status().conditions.iter().flatten();
+        let mut said = conditions.filter(|condition| condition.type_ == "PodScheduled");
+        let said = said.next();
+        let reason = said.and_then(|said| said.reason.as_deref());
+        let message = said.and_then(|said| said.message.as_deref());
+        let nominated = pod.nominated().unwrap_or("");
+        Standing::new(reason.unwrap_or(""), message.unwrap_or(""), nominated)
+    }
+}
+
+fn hash(of: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl<'a> Told<'a> {
@@ -49,6 +79,7 @@ impl<'a> Told<'a> {
             action,
             note,
             related: None,
+            stood: None,
         }
     }
 
@@ -112,9 +143,7 @@ fn event_name(pod: &str, first: Timestamp) -> String {
 
 fn decide(history: &mut History, key: &str, pod: &str, now: Timestamp) -> Write {
     let History { series, sweep } = history;
-    let mut hasher = DefaultHasher::new();
-    key.hash(&mut hasher);
-    let key = hasher.finish();
+    let key = hash(&key);
     if sweep.is_due(series.len()) {
         series.retain(|_, entry| since(entry.last, now) < FINISHED);
         sweep.done(series.len());
@@ -159,6 +188,18 @@ fn shortened(note: &str) -> String {
     format!("{} ...", &note[..end])
 }
 
+/// Which version of the pod is told of. Upstream has written the last answer before it tries a pod again, so its version is another after each
+/// new answer; here the next attempt may come before the answer is written, so that what the pod says takes the version's place.
+fn version(pod: &PodInfo, stood: Option<Standing>, regarding: &Value) -> String {
+    let meta = &pod.pod.metadata;
+    let Some(Standing(stood)) = stood else {
+        return regarding.to_string();
+    };
+    let rest = (&meta.labels, &meta.annotations, &meta.finalizers);
+    let rest = hash(&(rest, meta.generation));
+    format!("{} {rest} {stood}", pod.uid)
+}
+
 fn reference(pod: &PodInfo) -> Value {
     json!({"kind": "Pod", "apiVersion": "v1", "namespace": pod.namespace, "name": pod.name, "uid": &*pod.uid,
         "resourceVersion": pod.pod.metadata.resource_version})
@@ -179,10 +220,12 @@ impl Recorder {
         let now = self.clock.now();
         let regarding = reference(pod);
         let related = told.related.map(reference);
-        // upstream leaves the note out, but its pods have another version by the time of the next note
         let key = format!(
-            "{} {} {} {} {regarding} {related:?}",
-            told.kind, told.action, told.reason, told.note
+            "{} {} {} {} {related:?}",
+            told.kind,
+            told.action,
+            told.reason,
+            version(pod, told.stood, &regarding)
         );
         let write = decide(
             &mut self.told.lock().unwrap_or_else(PoisonError::into_inner),
@@ -288,6 +331,34 @@ mod tests {
             matches!(at("a", 800), Write::Create { .. }),
             "after a while it begins anew"
         );
+    }
+
+    #[test]
+    fn what_the_pod_said_takes_the_place_of_its_version() {
+        let says = |message: &str, version: &str| {
+            let condition = json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message});
+            let metadata = json!({"resourceVersion": version});
+            pod(
+                "p",
+                json!({"metadata": metadata, "status": {"conditions": [condition]}}),
+            )
+        };
+        let key = |pod: &PodInfo, stood: Standing| version(pod, Some(stood), &reference(pod));
+        let (bare, first, second) = (pod("p", json!({})), says("a", "7"), says("b", "8"));
+        let wanted = Standing::new("Unschedulable", "a", "");
+        assert_eq!(
+            key(&bare, wanted),
+            key(&first, Standing::of(&first)),
+            "whether it is written already is all one"
+        );
+        let others = [
+            key(&bare, Standing::of(&bare)),
+            key(&second, Standing::of(&second)),
+            key(&bare, Standing::new("Unschedulable", "a", "node")),
+        ];
+        assert!(!others.contains(&key(&bare, wanted)), "{others:?}");
+        let labels = json!({"metadata": {"labels": {"a": "b"}}});
+        assert_ne!(key(&pod("p", labels), wanted), key(&bare, wanted));
     }
 
     #[test]

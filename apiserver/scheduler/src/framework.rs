@@ -5,8 +5,14 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use k8s_openapi::api::core::v1::{Namespace, Node};
-use skiff_podspec::{affinity::UnreadableTerms, parts::HasStatus};
+use k8s_openapi::api::{
+    core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim},
+    storage::v1::StorageClass,
+};
+use skiff_podspec::{
+    affinity::UnreadableTerms,
+    parts::{HasSpec, HasStatus},
+};
 
 use crate::{
     cache::Cache,
@@ -14,7 +20,7 @@ use crate::{
     nominator::Nominator,
     owners::Owners,
     pod::PodInfo,
-    volumes::{Store, Volumes},
+    volumes::{Change, Store, Volumes},
 };
 
 /// The best score.
@@ -113,19 +119,52 @@ pub enum ClusterEvent {
         new: Arc<PodInfo>,
     },
     PodDeleted(Arc<PodInfo>),
+    /// The pod itself that waits.
+    Own {
+        old: Arc<PodInfo>,
+        new: Arc<PodInfo>,
+    },
     NodeAdded(Arc<Node>),
     NodeUpdated {
         old: Arc<Node>,
         new: Arc<Node>,
     },
-    NodeDeleted,
-    /// Claims, volumes or classes changed: by the name of what happened.
-    Storage(&'static str),
+    NodeDeleted(Arc<Node>),
+    Claim(Change<PersistentVolumeClaim>),
+    Volume(Change<PersistentVolume>),
+    Class(Change<StorageClass>),
     /// A namespace's labels changed.
     Namespace,
 }
 
+/// Upstream's names of what happened to storage: it is new, changed, or gone.
+const CLAIM: [&str; 3] = [
+    "PersistentVolumeClaimAdd",
+    "PersistentVolumeClaimUpdate",
+    "PersistentVolumeClaimDelete",
+];
+const VOLUME: [&str; 3] = [
+    "PersistentVolumeAdd",
+    "PersistentVolumeUpdate",
+    "PersistentVolumeDelete",
+];
+const CLASS: [&str; 3] = [
+    "storage.k8s.io/StorageClassAdd",
+    "storage.k8s.io/StorageClassUpdate",
+    "storage.k8s.io/StorageClassDelete",
+];
+
 impl ClusterEvent {
+    /// Whether a node has other taints now, or takes pods again.
+    pub fn is_of_taints(&self) -> bool {
+        let ClusterEvent::NodeUpdated { old, new } = self else {
+            return false;
+        };
+        let taints = |node: &Node| node.spec().taints.clone().unwrap_or_default();
+        let is_cordoned = |node: &Node| node.spec().unschedulable == Some(true);
+        taints(old) != taints(new) || is_cordoned(old) && !is_cordoned(new)
+    }
+
     /// Upstream's name of it; of a change that is several at once the first.
     pub fn label(&self) -> &'static str {
         match self {
@@ -135,12 +174,24 @@ impl ClusterEvent {
                 false => "AssignedPodUpdatePodLabel",
             },
             ClusterEvent::PodDeleted(_) => "AssignedPodDelete",
+            ClusterEvent::Own { old, new } => own_change(old, new),
             ClusterEvent::NodeAdded(_) => "NodeAdd",
             ClusterEvent::NodeUpdated { old, new } => node_change(old, new),
-            ClusterEvent::NodeDeleted => "NodeDelete",
-            ClusterEvent::Storage(label) => label,
+            ClusterEvent::NodeDeleted(_) => "NodeDelete",
+            ClusterEvent::Claim(change) => change.label(CLAIM),
+            ClusterEvent::Volume(change) => change.label(VOLUME),
+            ClusterEvent::Class(change) => change.label(CLASS),
             ClusterEvent::Namespace => "NamespaceUpdate",
         }
+    }
+}
+
+fn own_change(old: &PodInfo, new: &PodInfo) -> &'static str {
+    match () {
+        () if old.labels() != new.labels() => "UnschedulablePodUpdatePodLabel",
+        () if new.has_less(old) => "UnschedulablePodUpdatePodScaleDown",
+        () if new.has_other_tolerations(old) => "UnschedulablePodUpdatePodToleration",
+        () => "UnschedulablePodUpdate",
     }
 }
 
@@ -207,6 +258,12 @@ pub trait Plugin<State>: Sync {
 
     /// Makes the scores of all nodes numbers from 0 to 100.
     fn normalize(&self, _: &State, _: &mut [i64]) {}
+
+    /// Whether any change of a node's taints lets pods hope that this plugin kept off: upstream, which does not always look at what a new
+    /// node means to them, has it so for all plugins that hope for new nodes and do not look at taints themselves (`buildQueueingHintMap`).
+    fn hopes_for_taints(&self) -> bool {
+        true
+    }
 
     /// Whether the event may let a pod fit that this plugin kept off.
     fn hopes(&self, pod: &PodInfo, event: &ClusterEvent) -> bool;

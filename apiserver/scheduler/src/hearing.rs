@@ -21,23 +21,6 @@ fn differs(a: &Node, b: &Node) -> bool {
     a.spec != b.spec || a.metadata.labels != b.metadata.labels || allocatable(a) != allocatable(b)
 }
 
-/// Upstream's names of what happened to storage: it is new, changed, or gone.
-const CLAIM: [&str; 3] = [
-    "PersistentVolumeClaimAdd",
-    "PersistentVolumeClaimUpdate",
-    "PersistentVolumeClaimDelete",
-];
-const VOLUME: [&str; 3] = [
-    "PersistentVolumeAdd",
-    "PersistentVolumeUpdate",
-    "PersistentVolumeDelete",
-];
-const CLASS: [&str; 3] = [
-    "storage.k8s.io/StorageClassAdd",
-    "storage.k8s.io/StorageClassUpdate",
-    "storage.k8s.io/StorageClassDelete",
-];
-
 impl Scheduler {
     pub fn hear(&mut self, heard: Heard) {
         match heard {
@@ -45,16 +28,16 @@ impl Scheduler {
             Heard::Pod(Event::Delete(pod)) => self.gone(pod.metadata.uid.as_deref().unwrap_or("")),
             Heard::Node(event) => self.hear_node(event),
             Heard::Claim(event) => {
-                let happened = self.volumes.claims.hear(event);
-                self.storage_changed(CLAIM[happened as usize]);
+                let change = self.volumes.claims.hear(event);
+                self.storage_changed(&ClusterEvent::Claim(change));
             }
             Heard::Volume(event) => {
-                let happened = self.volumes.volumes.hear(event);
-                self.storage_changed(VOLUME[happened as usize]);
+                let change = self.volumes.volumes.hear(event);
+                self.storage_changed(&ClusterEvent::Volume(change));
             }
             Heard::Class(event) => {
-                let happened = self.volumes.classes.hear(event);
-                self.storage_changed(CLASS[happened as usize]);
+                let change = self.volumes.classes.hear(event);
+                self.storage_changed(&ClusterEvent::Class(change));
             }
             Heard::Namespace(event) => {
                 self.namespaces.hear(event);
@@ -71,9 +54,9 @@ impl Scheduler {
         }
     }
 
-    fn storage_changed(&mut self, event: &'static str) {
+    fn storage_changed(&mut self, event: &ClusterEvent) {
         self.bind_those_with_volumes();
-        self.queue.changed(&ClusterEvent::Storage(event));
+        self.queue.changed(event);
     }
 
     fn put_pod(&mut self, pod: Arc<Pod>) {
@@ -146,7 +129,7 @@ impl Scheduler {
             Event::Delete(node) => {
                 self.cache
                     .remove_node(node.metadata.name.as_deref().unwrap_or(""));
-                self.queue.changed(&ClusterEvent::NodeDeleted);
+                self.queue.changed(&ClusterEvent::NodeDeleted(node));
             }
         }
     }

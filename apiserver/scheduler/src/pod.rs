@@ -89,6 +89,23 @@ impl PodInfo {
         tolerations::of_pod(spec(&self.pod))
     }
 
+    /// Whether it tolerates something else than before (tolerations are only ever added).
+    pub fn has_other_tolerations(&self, before: &PodInfo) -> bool {
+        self.tolerations().len() != before.tolerations().len()
+    }
+
+    /// Whether it asks for less of anything than before.
+    pub fn has_less(&self, before: &PodInfo) -> bool {
+        let (Ok(before), Ok(now)) = (&before.requests, &self.requests) else {
+            return true;
+        };
+        let names = before.all.other.keys().map(String::as_str);
+        ["cpu", "memory", "ephemeral-storage"]
+            .into_iter()
+            .chain(names)
+            .any(|name| before.all.get(name) > now.all.get(name))
+    }
+
     pub fn affinity(&self) -> &Affinity {
         let spec = spec(&self.pod);
         self.affinity.get_or_init(|| {

@@ -12,6 +12,7 @@ use std::{
 };
 
 use crate::{
+    events::Standing,
     figures::{Attempt, Figures, Place},
     framework::{ClusterEvent, Plugins},
     pod::PodInfo,
@@ -25,7 +26,6 @@ const FLUSH: Duration = Duration::from_secs(300);
 /// What brings a pod to a place besides changes of the cluster, by upstream's names.
 mod event {
     pub const NEW: &str = "UnschedulablePodAdd";
-    pub const CHANGED: &str = "UnschedulablePodUpdate";
     pub const LET_GO: &str = "UnschedulablePodUpdatePodSchedulingGatesEliminated";
     pub const FAILED: &str = "ScheduleAttemptFailure";
     pub const RESTED: &str = "BackoffComplete";
@@ -59,6 +59,11 @@ impl Waiting {
         self.moved.is_some() && !self.held
     }
 
+    /// Whether the event may let it fit, and nothing before did.
+    fn hopes_for(&self, event: &ClusterEvent) -> bool {
+        self.moved.is_none() && matches!(self.why, Why::Rejected(by) if hopes(by, &self.pod, event))
+    }
+
     /// Something happened; of several the first counts.
     fn hope(&mut self, event: &'static str) {
         self.moved.get_or_insert(event);
@@ -82,6 +87,8 @@ struct Tries {
     attempts: u32,
     /// When the first began.
     first: Option<Instant>,
+    /// What the last wanted to be written.
+    said: Option<Standing>,
 }
 
 #[derive(Default)]
@@ -129,12 +136,11 @@ impl Queue {
             return;
         }
         if let Some(waiting) = self.waiting.get_mut(&pod.uid) {
-            // its own status is what the scheduler writes; only a new spec lets it hope
-            let hopes =
-                waiting.pod.pod.spec != pod.pod.spec || waiting.pod.labels() != pod.labels();
-            waiting.pod = pod.clone();
-            if hopes {
-                self.change(&pod.uid, |waiting| waiting.hope(event::CHANGED));
+            let old = std::mem::replace(&mut waiting.pod, pod.clone());
+            let uid = pod.uid.clone();
+            let event = ClusterEvent::Own { old, new: pod };
+            if waiting.hopes_for(&event) {
+                self.change(&uid, |waiting| waiting.hope(event.label()));
             }
             return;
         }
@@ -240,6 +246,13 @@ impl Queue {
         (tries.attempts, tries.first) = (attempt.number, Some(attempt.first));
     }
 
+    /// The pod is to say so from now on; tells what it said until now.
+    pub fn says(&mut self, pod: &PodInfo, wanted: Standing) -> Standing {
+        let tries = self.tries.entry(pod.uid.clone()).or_default();
+        let said = tries.said.replace(wanted);
+        said.unwrap_or_else(|| Standing::of(pod))
+    }
+
     /// How many wait, by place.
     pub fn tell(&self) {
         let tried = self.waiting.len() - self.backing_off;
@@ -293,10 +306,8 @@ impl Queue {
 
     /// Something happened that may let waiting pods fit.
     pub fn changed(&mut self, event: &ClusterEvent) {
-        let hopeful = self.waiting.values().filter(|waiting| {
-            waiting.moved.is_none()
-                && matches!(waiting.why, Why::Rejected(by) if hopes(by, &waiting.pod, event))
-        });
+        let waiting = self.waiting.values();
+        let hopeful = waiting.filter(|waiting| waiting.hopes_for(event));
         let uids: Vec<Arc<str>> = hopeful.map(|waiting| waiting.pod.uid.clone()).collect();
         for uid in uids {
             self.change(&uid, |waiting| waiting.hope(event.label()));

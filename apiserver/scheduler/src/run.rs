@@ -161,5 +161,8 @@ pub fn hopes(by: Plugins, pod: &PodInfo, event: &ClusterEvent) -> bool {
         || PLUGINS
             .iter()
             .enumerate()
-            .any(|(place, plugin)| by.has(place) && plugin.hopes(pod, event))
+            .filter(|(place, _)| by.has(*place))
+            .any(|(_, plugin)| {
+                plugin.hopes(pod, event) || event.is_of_taints() && plugin.hopes_for_taints()
+            })
 }

@@ -16,7 +16,7 @@ use crate::{
     broken::Broken,
     choose::Failure,
     cycle::Scheduler,
-    events::{Condition, Told, condition},
+    events::{Condition, Standing, Told, condition},
     figures::Outcome,
     heard::{Heard, told},
     plugins::volume_binding::Plan,
@@ -130,15 +130,18 @@ impl Scheduler {
         });
     }
 
-    /// Tells why a pod was given no node.
-    pub fn report(&self, pod: Arc<PodInfo>, failure: Failure) {
+    /// Tells why a pod was given no node; until now it said that it stood so.
+    pub fn report(&self, pod: Arc<PodInfo>, failure: Failure, stood: Standing) {
         let (api, recorder, clock) = (
             self.api.clone(),
             self.recorder.clone(),
             self.options.clock.clone(),
         );
         skiff_watching::task::spawn(async move {
-            let told = Told::warning("FailedScheduling", "Scheduling", &failure.message);
+            let told = Told {
+                stood: Some(stood),
+                ..Told::warning("FailedScheduling", "Scheduling", &failure.message)
+            };
             recorder.tell(&pod, told).await;
             if let Some(patch) = status_patch(&pod, &failure, clock.now()) {
                 patch_status(&api, &pod, &patch).await;

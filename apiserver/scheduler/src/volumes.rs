@@ -30,12 +30,27 @@ pub fn name_of(meta: &ObjectMeta) -> Name {
     )
 }
 
-/// What happened to an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Happened {
-    Add,
-    Update,
-    Delete,
+/// What happened to an object: without `old` it is new, without `new` it is gone.
+pub struct Change<K> {
+    pub old: Option<Arc<K>>,
+    pub new: Option<Arc<K>>,
+}
+
+impl<K> Change<K> {
+    /// The object where it is new.
+    pub fn added(&self) -> Option<&Arc<K>> {
+        self.new.as_ref().filter(|_| self.old.is_none())
+    }
+
+    /// Of the names of what may happen: that it is new, changed, or gone.
+    pub fn label(&self, names: [&'static str; 3]) -> &'static str {
+        let [added, updated, deleted] = names;
+        match (&self.old, &self.new) {
+            (_, None) => deleted,
+            (None, Some(_)) => added,
+            (Some(_), Some(_)) => updated,
+        }
+    }
 }
 
 /// All objects of a kind, from a watch.
@@ -53,16 +68,16 @@ impl<K> Default for Store<K> {
 
 impl<K: Kind> Store<K> {
     /// Takes up what the cache says; tells what happened to the object.
-    pub fn hear(&mut self, event: Event<K>) -> Happened {
+    pub fn hear(&mut self, event: Event<K>) -> Change<K> {
         match event {
-            Event::Apply(object) => match self.objects.insert(name_of(object.meta()), object) {
-                Some(_) => Happened::Update,
-                None => Happened::Add,
+            Event::Apply(object) => Change {
+                old: self.objects.insert(name_of(object.meta()), object.clone()),
+                new: Some(object),
             },
-            Event::Delete(object) => {
-                self.objects.remove(&name_of(object.meta()));
-                Happened::Delete
-            }
+            Event::Delete(object) => Change {
+                old: self.objects.remove(&name_of(object.meta())),
+                new: None,
+            },
         }
     }
 

@@ -70,6 +70,7 @@ impl Plugin<State> for NodeDeclaredFeatures {
         match event {
             ClusterEvent::NodeAdded(_) => true,
             ClusterEvent::NodeUpdated { old, new } => declared(old) != declared(new),
+            ClusterEvent::Own { old, new } => !needed(old).eq(needed(new)),
             _ => false,
         }
     }

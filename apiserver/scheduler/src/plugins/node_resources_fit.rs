@@ -124,6 +124,7 @@ impl Plugin<State> for NodeResourcesFit {
         match event {
             ClusterEvent::PodDeleted(_) => true,
             ClusterEvent::PodUpdated { old, new } => has_shrunk(pod, old, new),
+            ClusterEvent::Own { old, new } => new.has_less(old),
             ClusterEvent::NodeAdded(node) => pod
                 .requests
                 .as_ref()

@@ -46,10 +46,15 @@ impl Plugin<State> for TaintToleration {
         framework::normalize(scores, true);
     }
 
+    fn hopes_for_taints(&self) -> bool {
+        false
+    }
+
     fn hopes(&self, pod: &PodInfo, event: &ClusterEvent) -> bool {
         match event {
             ClusterEvent::NodeAdded(node) => bears(pod, node),
             ClusterEvent::NodeUpdated { old, new } => !bears(pod, old) && bears(pod, new),
+            ClusterEvent::Own { old, new } => new.has_other_tolerations(old),
             _ => false,
         }
     }

@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 
 use crate::{
     cache::Cache,
-    framework::{First, View},
+    framework::{ClusterEvent, First, View},
     heard::Event,
     nominator::Nominator,
     owners::Owners,
     plugins::{PLUGINS, Plugin, State},
     pod::{PodInfo, tests::pod},
-    volumes::{Store, Volumes},
+    volumes::{Change, Store, Volumes},
 };
 
 /// All that plugins are shown.
@@ -201,4 +201,115 @@ fn what_cannot_be_read_breaks_the_comparing_off() {
         broken.to_string(),
         "running PreScore plugin \"NodeAffinity\": [0].matchExpressions[0].values[0]: Invalid value: \"few\": for 'Gt', 'Lt' operators, the value must be an integer"
     );
+}
+
+#[test]
+fn what_of_storage_lets_pods_hope() {
+    // the plugin | whether the claim, volume or class is new (+), changed (~) or gone (-) | the claim's name, or what the object is | whether the pod hopes
+    let table = r#"
+        VolumeBinding      | + | claim  | {"metadata": {"name": "c"}}                  | yes
+        VolumeBinding      | ~ | claim  | {"metadata": {"name": "c"}}                  | yes
+        VolumeBinding      | - | claim  | {"metadata": {"name": "c"}}                  | no
+        VolumeBinding      | ~ | claim  | {"metadata": {"name": "p-own"}}              | yes
+        VolumeBinding      | ~ | claim  | {"metadata": {"name": "other"}}              | no
+        VolumeBinding      | ~ | claim  | {"metadata": {"name": "c", "namespace": "other"}} | no
+        VolumeBinding      | ~ | volume | {}                                           | yes
+        VolumeBinding      | - | volume | {}                                           | no
+        VolumeBinding      | + | class  | {"provisioner": "x"}                         | yes
+        VolumeBinding      | ~ | class  | {"provisioner": "x"}                         | no
+        VolumeBinding      | ~ | class  | {"provisioner": "x", "allowedTopologies": []} | yes
+        VolumeRestrictions | + | claim  | {"metadata": {"name": "c"}}                  | yes
+        VolumeRestrictions | ~ | claim  | {"metadata": {"name": "c"}}                  | no
+        VolumeRestrictions | + | claim  | {"metadata": {"name": "p-own"}}              | no
+        VolumeRestrictions | + | volume | {}                                           | no
+        VolumeZone         | ~ | claim  | {"metadata": {"name": "c"}}                  | yes
+        VolumeZone         | ~ | claim  | {"metadata": {"name": "other"}}              | no
+        VolumeZone         | + | volume | {}                                           | yes
+        VolumeZone         | ~ | volume | {}                                           | no
+        VolumeZone         | ~ | volume | {"metadata": {"labels": {"topology.kubernetes.io/zone": "a"}}} | yes
+        VolumeZone         | + | class  | {"provisioner": "x", "volumeBindingMode": "WaitForFirstConsumer"} | yes
+        VolumeZone         | + | class  | {"provisioner": "x"}                         | no
+        NodeResourcesFit   | + | claim  | {"metadata": {"name": "c"}}                  | no
+    "#;
+    let volumes = json!([
+        {"name": "v", "persistentVolumeClaim": {"claimName": "c"}},
+        {"name": "own", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}}
+    ]);
+    let pod = pod("p", json!({"spec": {"volumes": volumes}}));
+    fn change<K: serde::de::DeserializeOwned>(how: &str, is: &Value, was: Value) -> Change<K> {
+        Change {
+            old: (how != "+").then(|| object("old", "ns", was)),
+            new: (how != "-").then(|| object("new", "ns", is.clone())),
+        }
+    }
+    for [name, how, kind, is, hopes] in skiff_testing::table::rows(table) {
+        let is: Value = serde_json::from_str(is).unwrap();
+        let event = match kind {
+            "claim" => ClusterEvent::Claim(change(how, &is, is.clone())),
+            "volume" => ClusterEvent::Volume(change(how, &is, json!({}))),
+            _ => ClusterEvent::Class(change(how, &is, json!({"provisioner": "x"}))),
+        };
+        let found = plugin(name).hopes(&pod, &event);
+        assert_eq!(found, hopes == "yes", "{name} {how} {kind} {is}");
+    }
+}
+
+#[test]
+fn what_of_the_pod_itself_lets_it_hope() {
+    let table = r#"
+        NodeAffinity      | {"metadata": {"labels": {"app": "b"}}}                            | no
+        NodeAffinity      | {"metadata": {"annotations": {"a": "b"}}}                         | no
+        InterPodAffinity  | {"metadata": {"labels": {"app": "b"}}}                            | yes
+        InterPodAffinity  | {"spec": {"tolerations": [{"operator": "Exists"}]}}               | no
+        PodTopologySpread | {"metadata": {"labels": {"app": "b"}}}                            | yes
+        PodTopologySpread | {"metadata": {"labels": {"other": "b"}}}                          | no
+        PodTopologySpread | {"spec": {"tolerations": [{"operator": "Exists"}]}}               | yes
+        TaintToleration   | {"spec": {"tolerations": [{"key": "x", "operator": "Exists"}]}}   | yes
+        TaintToleration   | {"metadata": {"labels": {"app": "b"}}}                            | no
+        NodeUnschedulable | {"spec": {"tolerations": [{"key": "x", "operator": "Exists"}]}}   | no
+        NodeUnschedulable | {"spec": {"tolerations": [{"operator": "Exists"}]}}               | yes
+        NodeResourcesFit  | {"spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "1"}}}]}} | yes
+        NodeResourcesFit  | {"spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "3"}}}]}} | no
+        NodeDeclaredFeatures | {"spec": {"hostNetwork": true, "hostUsers": false}}            | yes
+        NodePorts         | {"spec": {"tolerations": [{"operator": "Exists"}]}}               | no
+    "#;
+    let spread = json!([{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "nodeTaintsPolicy": "Honor",
+        "labelSelector": {"matchLabels": {"app": "a"}}}]);
+    let containers = json!([{"name": "c", "resources": {"requests": {"cpu": "2"}}}]);
+    let before = json!({"metadata": {"labels": {"app": "a"}}, "spec": {"containers": containers, "topologySpreadConstraints": spread}});
+    for [name, change, hopes] in skiff_testing::table::rows(table) {
+        let mut after = before.clone();
+        let change: Value = serde_json::from_str(change).unwrap();
+        skiff_api::machinery::patch::merge::apply(&mut after, change.clone(), false).unwrap();
+        let (old, new) = (pod("p", before.clone()), pod("p", after));
+        let event = ClusterEvent::Own {
+            old,
+            new: new.clone(),
+        };
+        let found = plugin(name).hopes(&new, &event);
+        assert_eq!(found, hopes == "yes", "{name} {change}");
+    }
+}
+
+#[test]
+fn taints_let_pods_hope_that_were_kept_off_for_something_else() {
+    let node = |spec: Value| object::<k8s_openapi::api::core::v1::Node>("n", "", spec);
+    let tainted =
+        || node(json!({"spec": {"taints": [{"key": "other", "effect": "PreferNoSchedule"}]}}));
+    let cordoned = || node(json!({"spec": {"unschedulable": true}}));
+    let plain = || node(json!({}));
+    let pod = pod("p", json!({"spec": {"nodeSelector": {"a": "b"}}}));
+    let hopes = |name: &str, old, new| {
+        let place = PLUGINS.iter().position(|plugin| plugin.name() == name);
+        let by = crate::framework::Plugins::one(place.unwrap());
+        crate::run::hopes(by, &pod, &ClusterEvent::NodeUpdated { old, new })
+    };
+    for name in ["NodeAffinity", "NodeResourcesFit", "VolumeBinding"] {
+        assert!(hopes(name, plain(), tainted()), "{name}");
+        assert!(hopes(name, cordoned(), plain()), "{name}");
+        assert!(!hopes(name, plain(), cordoned()), "{name}");
+    }
+    assert!(!hopes("TaintToleration", plain(), tainted()));
+    assert!(!hopes("NodeUnschedulable", plain(), tainted()));
+    assert!(hopes("NodeUnschedulable", cordoned(), plain()));
 }

@@ -68,7 +68,15 @@ impl Plugin<State> for VolumeBinding {
 
     fn hopes(&self, pod: &PodInfo, event: &ClusterEvent) -> bool {
         match event {
-            ClusterEvent::Storage(_) => claim_names(pod).next().is_some(),
+            ClusterEvent::Claim(change) => change.new.as_ref().is_some_and(|claim| {
+                claim.metadata.namespace() == pod.namespace
+                    && claim_names(pod).any(|(name, _)| name == claim.metadata.name())
+            }),
+            ClusterEvent::Volume(change) => change.new.is_some(),
+            ClusterEvent::Class(change) => match (&change.old, &change.new) {
+                (Some(old), Some(new)) => old.allowed_topologies != new.allowed_topologies,
+                (_, new) => new.is_some(),
+            },
             ClusterEvent::NodeAdded(_) => true,
             ClusterEvent::NodeUpdated { old, new } => old.metadata.labels != new.metadata.labels,
             _ => false,

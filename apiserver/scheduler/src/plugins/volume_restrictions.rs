@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::Volume;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Volume};
 use skiff_api::machinery::quote::GoQuoted;
-use skiff_podspec::parts::HasSpec;
+use skiff_podspec::parts::{HasSpec, Meta};
 
 use crate::{
     framework::{ClusterEvent, First, Plugin, Rejection, View},
@@ -20,6 +20,12 @@ pub struct VolumeRestrictions;
 pub struct State {
     claims: BTreeSet<String>,
     conflicts: i64,
+}
+
+/// Whether the pod names the claim (those made for it alone are not meant).
+pub fn is_used(pod: &PodInfo, claim: &PersistentVolumeClaim) -> bool {
+    claim.metadata.namespace() == pod.namespace
+        && pod.claims().any(|name| name == claim.metadata.name())
 }
 
 fn is_restricted(volume: &Volume) -> bool {
@@ -131,7 +137,7 @@ impl Plugin<Attempt> for VolumeRestrictions {
                 conflicts(pod, other) || other.claims().any(|a| pod.claims().any(|b| a == b))
             }
             ClusterEvent::NodeAdded(_) => true,
-            ClusterEvent::Storage(_) => pod.claims().next().is_some(),
+            ClusterEvent::Claim(change) => change.added().is_some_and(|claim| is_used(pod, claim)),
             _ => false,
         }
     }

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::PersistentVolume;
 
-use super::volume_binding::{claim_names, class, volume_name};
+use super::{
+    volume_binding::{class, volume_name},
+    volume_restrictions::is_used,
+};
 use crate::{
     framework::{ClusterEvent, First, Plugin, Rejection, View},
     node::NodeInfo,
@@ -133,7 +136,16 @@ impl Plugin<Attempt> for VolumeZone {
 
     fn hopes(&self, pod: &PodInfo, event: &ClusterEvent) -> bool {
         match event {
-            ClusterEvent::Storage(_) => claim_names(pod).next().is_some(),
+            ClusterEvent::Claim(change) => {
+                change.new.as_ref().is_some_and(|claim| is_used(pod, claim))
+            }
+            ClusterEvent::Volume(change) => match (&change.old, &change.new) {
+                (Some(old), Some(new)) => labels(old) != labels(new),
+                (_, new) => new.is_some(),
+            },
+            ClusterEvent::Class(change) => change.added().is_some_and(|class| {
+                class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer")
+            }),
             ClusterEvent::NodeAdded(_) => true,
             ClusterEvent::NodeUpdated { old, new } => old.metadata.labels != new.metadata.labels,
             _ => false,

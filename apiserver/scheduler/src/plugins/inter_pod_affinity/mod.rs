@@ -180,6 +180,7 @@ impl Plugin<Attempt> for InterPodAffinity {
                 !may_mean(near, old) && may_mean(near, new)
                     || may_mean(apart, old) && !may_mean(apart, new)
             }
+            ClusterEvent::Own { old, new } => old.labels() != new.labels(),
             ClusterEvent::NodeAdded(node) => {
                 !apart.is_empty() || near.iter().any(|term| label(node, &term.key).is_some())
             }

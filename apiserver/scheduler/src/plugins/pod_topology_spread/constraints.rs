@@ -34,7 +34,7 @@ pub struct Constraint {
     /// Nodes that the pod's own affinity leaves out do not count.
     honors_affinity: bool,
     /// Nodes whose taints the pod does not bear do not count.
-    honors_taints: bool,
+    pub honors_taints: bool,
 }
 
 impl Constraint {

@@ -87,20 +87,28 @@ impl Plugin<Attempt> for PodTopologySpread {
         scoring::normalize(scores);
     }
 
+    fn hopes_for_taints(&self) -> bool {
+        false
+    }
+
     fn hopes(&self, pod: &PodInfo, event: &ClusterEvent) -> bool {
         let constraints = own(pod, Action::DoNotSchedule);
         let meant = |other: &PodInfo| {
             other.namespace == pod.namespace
                 && constraints.iter().any(|c| c.pods.matches(other.labels()))
         };
+        let relabelled = |old: &PodInfo, new: &PodInfo| {
+            let means = |c: &Constraint, pod: &PodInfo| c.pods.matches(pod.labels());
+            constraints.iter().any(|c| means(c, old) != means(c, new))
+        };
         match event {
             ClusterEvent::PodAdded(other) | ClusterEvent::PodDeleted(other) => meant(other),
+            ClusterEvent::Own { old, new } => {
+                relabelled(old, new)
+                    || new.has_other_tolerations(old) && constraints.iter().any(|c| c.honors_taints)
+            }
             ClusterEvent::PodUpdated { old, new } => {
-                let differs =
-                    |c: &Constraint| c.pods.matches(old.labels()) != c.pods.matches(new.labels());
-                new.namespace == pod.namespace
-                    && (constraints.iter().any(differs)
-                        || meant(new) && !old.is_deleting() && new.is_deleting())
+                new.namespace == pod.namespace && relabelled(old, new)
             }
             ClusterEvent::NodeAdded(node) => all_keys(&constraints, node),
             ClusterEvent::NodeUpdated { old, new } => {
@@ -120,7 +128,7 @@ impl Plugin<Attempt> for PodTopologySpread {
                             .any(|c| label(old, &c.key) != label(new, &c.key))
                             || taints(old) != taints(new))
             }
-            ClusterEvent::NodeDeleted => true,
+            ClusterEvent::NodeDeleted(node) => all_keys(&constraints, node),
             _ => false,
         }
     }
