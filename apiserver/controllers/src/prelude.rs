@@ -11,7 +11,7 @@ pub use skiff_watching::{
     events::{EventType, Recorder},
     informer::{Cached, Change, Informer},
     key::Key,
-    queue::Queue,
+    queue::{Queue, Retry},
 };
 
 pub use crate::{

@@ -21,7 +21,7 @@ use crate::{
     expectations::Fresh,
     informer::{Cached, Informer, Informers},
     options::Options,
-    queue::{LAST_RETRY, Queue, QueueKey},
+    queue::{Queue, QueueKey, Retry},
 };
 
 /// What a controller does once its caches are filled; `None` when the options leave it nothing to do.
@@ -187,8 +187,8 @@ impl Next {
 pub trait Reconcile<K>: Send + Sync + 'static {
     /// The controller's name in logs.
     const NAME: &'static str;
-    /// How long it waits at most before it tries again what failed over and over.
-    const LONGEST_RETRY: Duration = LAST_RETRY;
+    /// How long it waits before it tries again what failed.
+    const RETRY: Retry = Retry::DEFAULT;
     /// Compares what is with what should be, and acts.
     fn reconcile(&self, key: &K) -> impl Future<Output = Result<Next, Error>> + Send;
 }
@@ -228,7 +228,7 @@ async fn tokio_worker<K: QueueKey, C: Reconcile<K>>(
             }
             Err(error) => {
                 tracing::debug!(controller = C::NAME, %key, %error, "reconciliation failed, will retry");
-                queue.add_rate_limited(key.clone(), C::LONGEST_RETRY);
+                queue.add_rate_limited(key.clone(), C::RETRY);
             }
         }
         queue.done(&key, rest);

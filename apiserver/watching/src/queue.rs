@@ -25,11 +25,33 @@ use crate::sweep::Sweep;
 
 pub use self::counts::Queues;
 
-const FIRST_RETRY: Duration = Duration::from_millis(5);
 /// Past so many remembered rests, those that are over are forgotten.
 const MOST_RESTING: usize = 256;
-/// The longest wait after a failure, where nobody says another.
-pub const LAST_RETRY: Duration = Duration::from_secs(1000);
+
+/// How long it is waited after a failure: twice as long after each further one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// After the first.
+    pub first: Duration,
+    /// At most.
+    pub longest: Duration,
+}
+
+impl Retry {
+    /// Where nobody says another.
+    pub const DEFAULT: Retry = Retry {
+        first: Duration::from_millis(5),
+        longest: Duration::from_secs(1000),
+    };
+
+    /// With this one after the first failure.
+    pub const fn from(first: Duration) -> Retry {
+        Retry {
+            first,
+            ..Retry::DEFAULT
+        }
+    }
+}
 
 /// A key that can be queued.
 pub trait QueueKey: Clone + Eq + Ord + Hash + Display + Send + Sync + 'static {}
@@ -123,15 +145,16 @@ impl<K: QueueKey> Queue<K> {
         self.wake.notify_one();
     }
 
-    /// Asks for `key` again after its own growing delay, which is at most `longest`.
-    pub fn add_rate_limited(&self, key: K, longest: Duration) {
+    /// Asks for `key` again after its own growing delay.
+    pub fn add_rate_limited(&self, key: K, retry: Retry) {
         self.counts.retries.add(1);
         let delay = {
             let mut state = self.locked();
             let failures = state.failures.entry(key.clone()).or_insert(0);
-            let delay = FIRST_RETRY
+            let delay = retry
+                .first
                 .saturating_mul(1u32.checked_shl(*failures).unwrap_or(u32::MAX))
-                .min(longest);
+                .min(retry.longest);
             *failures = (*failures + 1).min(30);
             delay
         };
@@ -310,7 +333,7 @@ mod tests {
         assert_eq!((told("adds_total"), told("depth")), (Some(3.0), Some(1.0)));
         assert!(told("unfinished_work_seconds").unwrap() > 0.0);
         queue.done(&got, Duration::ZERO);
-        queue.add_rate_limited(got, LAST_RETRY);
+        queue.add_rate_limited(got, Retry::DEFAULT);
         assert_eq!(told("retries_total"), Some(1.0));
         assert_eq!(told("queue_duration_seconds_count"), Some(1.0));
         assert_eq!(told("work_duration_seconds_count"), Some(1.0));
@@ -322,6 +345,25 @@ mod tests {
         );
         drop(queue);
         assert_eq!(told("depth"), None);
+    }
+
+    #[tokio::test]
+    async fn what_failed_waits_as_long_as_is_said() {
+        let queue = queue();
+        let retry = Retry {
+            first: Duration::from_secs(60),
+            longest: Duration::from_secs(90),
+        };
+        for seconds in [60, 90, 90] {
+            let before = queue.clock.now();
+            queue.add_rate_limited("a".into(), retry);
+            let due = queue.locked().due.remove("a").unwrap();
+            let (least, most) = (
+                after(before, Duration::from_secs(seconds)),
+                after(queue.clock.now(), Duration::from_secs(seconds)),
+            );
+            assert!(least <= due && due <= most, "{seconds}");
+        }
     }
 
     #[tokio::test]
@@ -344,7 +386,7 @@ mod tests {
         queue.add_after("late".into(), Duration::from_millis(1));
         assert_eq!(queue.get(&stop).await.as_deref(), Some("late"));
         for expected in 1..4 {
-            queue.add_rate_limited("bad".into(), LAST_RETRY);
+            queue.add_rate_limited("bad".into(), Retry::DEFAULT);
             assert_eq!(queue.failures(&"bad".to_string()), expected);
         }
         queue.forget(&"bad".to_string());

@@ -259,6 +259,7 @@ impl Controller {
 
 impl Reconcile<Key> for Controller {
     const NAME: &'static str = "certificatesigningrequest-approving-controller";
+    const RETRY: Retry = super::RETRY;
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
         let Some(request) = self.requests.get(key) else {

@@ -9,10 +9,16 @@ pub mod signer;
 mod checks;
 mod request;
 
+use std::time::Duration;
+
 use k8s_openapi::api::certificates::v1::{
     CertificateSigningRequest, CertificateSigningRequestCondition,
 };
 use skiff_podspec::parts::HasStatus;
+use skiff_watching::queue::Retry;
+
+/// How long they wait before they try again what failed.
+const RETRY: Retry = Retry::from(Duration::from_millis(200));
 
 const APPROVED: &str = "Approved";
 const DENIED: &str = "Denied";

@@ -99,6 +99,7 @@ fn decide(request: &CertificateSigningRequest) -> Result<Decision, Error> {
 
 impl Reconcile<Key> for Controller {
     const NAME: &'static str = "certificatesigningrequest-signing-controller";
+    const RETRY: Retry = super::RETRY;
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
         let Some(request) = self.requests.get(key) else {

@@ -4,8 +4,9 @@
 //! pkg/controller/endpointslice/endpointslice_controller.go and k8s.io/endpointslice/reconciler.go.
 
 mod plan;
+pub mod ports;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use k8s_openapi::api::{
     core::v1::{Node, Service},
@@ -141,6 +142,7 @@ impl Controller {
 
 impl Reconcile<Key> for Controller {
     const NAME: &'static str = "endpointslice-controller";
+    const RETRY: Retry = Retry::from(Duration::from_secs(1));
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
         self.slices.catch_up(key).await;

@@ -12,7 +12,7 @@ mod policy;
 mod released;
 mod track;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use k8s_openapi::api::batch::v1::Job;
 use serde_json::json;
@@ -28,6 +28,12 @@ use crate::{
 /// The finalizer of pods that are not counted yet.
 pub const FINALIZER: &str = "batch.kubernetes.io/job-tracking";
 const OURSELVES: &str = "kubernetes.io/job-controller";
+
+/// Less eager than others, as a failure is often told of.
+const RETRY: Retry = Retry {
+    first: Duration::from_secs(1),
+    longest: Duration::from_secs(60),
+};
 
 struct Controller {
     api: Api,
@@ -139,6 +145,7 @@ impl Controller {
 
 impl Reconcile<Key> for Orphans {
     const NAME: &'static str = "job-controller";
+    const RETRY: Retry = RETRY;
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
         let controller = &self.0;
@@ -162,6 +169,7 @@ impl Reconcile<Key> for Orphans {
 
 impl Reconcile<Key> for Controller {
     const NAME: &'static str = "job-controller";
+    const RETRY: Retry = RETRY;
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
         self.jobs.catch_up(key).await;

@@ -73,7 +73,10 @@ fn finalizers(namespace: &Namespace) -> &[String] {
 impl Reconcile<Key> for Controller {
     const NAME: &'static str = "namespace-controller";
     // what holds a namespace may be a server that was away for a while
-    const LONGEST_RETRY: Duration = Duration::from_secs(60);
+    const RETRY: Retry = Retry {
+        longest: Duration::from_secs(60),
+        ..Retry::DEFAULT
+    };
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
         if self
