@@ -2,7 +2,7 @@
 //!
 //! Invariant: one slice for each set of ports and family of addresses. Follows pkg/controller/endpointslicemirroring.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use k8s_openapi::{
     api::{
@@ -13,7 +13,7 @@ use k8s_openapi::{
 };
 
 use crate::{
-    endpointslice::{MANAGED_BY_LABEL, SERVICE_LABEL, is_managed_by, service_of},
+    endpointslice::{MANAGED_BY_LABEL, SERVICE_LABEL, is_managed_by, ports::in_order, service_of},
     owners::controller_ref,
     prelude::*,
     service_pods::TRIGGER_TIME,
@@ -129,7 +129,8 @@ fn desired(endpoints: &Endpoints) -> (Desired, usize, usize) {
         .flatten()
         .for_each(|subset| packer.add_subset(subset));
     for subset in packer.packed() {
-        let ports: Vec<_> = subset.ports.iter().flatten().map(mirrored_port).collect();
+        let ports = subset.ports.iter().flatten().map(mirrored_port);
+        let ports = in_order(ports.collect());
         let ready = subset.addresses.iter().flatten().map(|a| (a, true));
         let (mut taken, mut seen) = (0, 0);
         for (address, ready) in ready.chain(
@@ -202,6 +203,45 @@ fn is_same(a: &EndpointSlice, b: &EndpointSlice) -> bool {
         && owner(a) == owner(b)
 }
 
+type Existing = BTreeMap<SliceKey, Vec<Arc<EndpointSlice>>>;
+
+/// What is to be done with slices.
+#[derive(Default)]
+struct Plan {
+    create: Vec<EndpointSlice>,
+    update: Vec<EndpointSlice>,
+    delete: Vec<Arc<EndpointSlice>>,
+}
+
+/// One slice for each family and set of ports; one that is not wanted any more becomes another of its family rather than being deleted.
+fn plan(endpoints: &Endpoints, desired: Desired, mut existing: Existing) -> Plan {
+    let renamed = |mut new: EndpointSlice, old: &EndpointSlice| {
+        new.metadata.generate_name = None;
+        new.metadata.name = old.metadata.name.clone();
+        new
+    };
+    let mut plan = Plan::default();
+    for (slice_key, (ports, list)) in desired {
+        let new = slice(endpoints, slice_key.0.clone(), ports, list);
+        let mut old = existing.remove(&slice_key).unwrap_or_default().into_iter();
+        match old.next() {
+            Some(old) if is_same(&old, &new) => {}
+            Some(old) => plan.update.push(renamed(new, &old)),
+            None => plan.create.push(new),
+        }
+        plan.delete.extend(old);
+    }
+    plan.delete.extend(existing.into_values().flatten());
+    for new in std::mem::take(&mut plan.create) {
+        let of_family = |old: &Arc<EndpointSlice>| old.address_type == new.address_type;
+        match plan.delete.iter().position(of_family) {
+            Some(place) => plan.update.push(renamed(new, &plan.delete.remove(place))),
+            None => plan.create.push(new),
+        }
+    }
+    plan
+}
+
 impl Controller {
     async fn delete(
         &self,
@@ -235,7 +275,7 @@ impl Controller {
             self.recorder
                 .warning(endpoints, "TooManyAddressesToMirror", message);
         }
-        let mut by_key = BTreeMap::<SliceKey, Vec<Arc<EndpointSlice>>>::new();
+        let mut by_key = Existing::new();
         for old in existing {
             by_key
                 .entry(key_of(
@@ -245,32 +285,24 @@ impl Controller {
                 .or_default()
                 .push(old);
         }
-        for (slice_key, (ports, list)) in desired {
-            let mut new = slice(endpoints, slice_key.0.clone(), ports, list);
-            let mut old = by_key.remove(&slice_key).unwrap_or_default().into_iter();
-            let written = match old.next() {
-                Some(old) if is_same(&old, &new) => None,
-                Some(old) => {
-                    new.metadata.generate_name = None;
-                    new.metadata.name = old.metadata.name.clone();
-                    Some(self.api.update(&new).await?)
-                }
-                None => match self.api.create(&new).await {
-                    Err(e) if e.is_namespace_terminating() => return Ok(()),
-                    other => Some(other?),
-                },
-            };
-            if let Some(written) = written {
-                self.slices.note(key, &written.metadata);
+        let plan = plan(endpoints, desired, by_key);
+        for new in plan.create {
+            match self.api.create(&new).await {
+                Err(e) if e.is_namespace_terminating() => return Ok(()),
+                made => self.slices.note(key, &made?.metadata),
             }
-            self.delete(old).await?;
         }
-        self.delete(by_key.into_values().flatten()).await
+        for new in plan.update {
+            let written = self.api.update(&new).await?;
+            self.slices.note(key, &written.metadata);
+        }
+        self.delete(plan.delete).await
     }
 }
 
 impl Reconcile<Key> for Controller {
     const NAME: &'static str = "endpointslice-mirroring-controller";
+    const RETRY: Retry = Retry::from(Duration::from_secs(1));
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
         self.slices.catch_up(key).await;
@@ -321,7 +353,36 @@ mod tests {
             ]),
             ..Default::default()
         };
-        let (desired, invalid, skipped) = desired(&endpoints);
-        assert_eq!((desired.len(), invalid, skipped), (3, 1, 1));
+        let (wanted, invalid, skipped) = desired(&endpoints);
+        assert_eq!((wanted.len(), invalid, skipped), (3, 1, 1));
+        // a slice of each family with other ports, and one more
+        let old = |name: &str, family: &str, port| {
+            let mut slice = EndpointSlice {
+                address_type: family.into(),
+                ports: Some(vec![EndpointPort {
+                    port: Some(port),
+                    ..Default::default()
+                }]),
+                ..Default::default()
+            };
+            slice.metadata.name = Some(name.into());
+            let key = key_of(family, slice.ports.as_deref().unwrap());
+            (key, vec![Arc::new(slice)])
+        };
+        let existing = [
+            old("four", "IPv4", 1),
+            old("six", "IPv6", 1),
+            old("too-much", "IPv6", 2),
+        ];
+        let plan = plan(&endpoints, wanted, existing.into());
+        let name = |slice: &EndpointSlice| slice.metadata.name.clone().unwrap_or_default();
+        let mut updated: Vec<_> = plan.update.iter().map(name).collect();
+        updated.sort();
+        assert_eq!(updated, ["four", "six"]);
+        assert_eq!(plan.create.len(), 1);
+        assert_eq!(
+            plan.delete.iter().map(|s| name(s)).collect::<Vec<_>>(),
+            ["too-much"]
+        );
     }
 }

@@ -17,6 +17,15 @@ pub fn fnv32a(bytes: &[u8]) -> u32 {
     })
 }
 
+/// FNV-1a, 128 bits.
+pub fn fnv128a(bytes: &[u8]) -> u128 {
+    const FIRST: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+    const PRIME: u128 = (1 << 88) + 0x13b;
+    bytes.iter().fold(FIRST, |hash, byte| {
+        (hash ^ u128::from(*byte)).wrapping_mul(PRIME)
+    })
+}
+
 /// Writes each character of `text` as one of the alphabet's.
 pub fn safe_encode(text: &str) -> String {
     text.bytes()
@@ -44,6 +53,7 @@ mod tests {
     fn known_values() {
         assert_eq!(fnv32a(b""), 0x811c_9dc5);
         assert_eq!(fnv32a(b"a"), 0xe40c_292c);
+        assert_eq!(fnv128a(b"a"), 0xd228_cb69_6f1a_8caf_7891_2b70_4e4a_8964);
         assert_eq!(safe_encode("0123456789").len(), 10);
         let t = PodTemplateSpec::default();
         assert_ne!(

@@ -22,7 +22,7 @@ use k8s_openapi::{
 use skiff_podspec::parts::{HasSpec, HasStatus, Meta};
 use skiff_podspec::pod::Pod;
 
-use super::{MANAGED_BY, MANAGED_BY_LABEL, SERVICE_LABEL};
+use super::{MANAGED_BY, MANAGED_BY_LABEL, SERVICE_LABEL, ports::in_order};
 use crate::{
     informer::Informer,
     key::Key,
@@ -242,13 +242,8 @@ fn ports_of(service: &Service, pod: &Pod) -> Vec<EndpointPort> {
             app_protocol: p.app_protocol.clone(),
         })
     };
-    service
-        .spec()
-        .ports
-        .iter()
-        .flatten()
-        .filter_map(port)
-        .collect()
+    let ports = service.spec().ports.iter().flatten();
+    in_order(ports.filter_map(port).collect())
 }
 
 fn endpoint_of(service: &Service, pod: &Pod, zone: Option<String>, family: &str) -> Endpoint {
