@@ -10,7 +10,10 @@ use k8s_openapi::api::batch::v1::CronJob;
 use skiff_api::machinery::cron::Schedule;
 use skiff_podspec::parts::HasStatus;
 
-use crate::clock::{after, until};
+use crate::{
+    clock::{after, until},
+    prelude::Change,
+};
 
 /// Past so many missed times something is thought to be wrong.
 const MANY: i64 = 100;
@@ -100,9 +103,59 @@ pub fn next_wait(cron: &CronJob, schedule: &Schedule, now: Timestamp) -> Option<
     Some(until(now, after(schedule.next(from)?, MARGIN)))
 }
 
+/// When a changed CronJob is to be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    Now,
+    After(Duration),
+    /// Its times cannot be read.
+    Never,
+}
+
+/// One whose times are others now is looked at when the next of them has come: those that have gone by do not count. Follows
+/// cronjob_controllerv2.go (updateCronJob).
+pub fn look(change: &Change<CronJob>, now: Timestamp) -> Look {
+    let Change::Updated { old, new } = change else {
+        return Look::Now;
+    };
+    if old.spec.schedule == new.spec.schedule && old.spec.time_zone == new.spec.time_zone {
+        return Look::Now;
+    }
+    let zone = new.spec.time_zone.as_deref().unwrap_or("");
+    let schedule = Schedule::parse(&new.spec.schedule, zone).ok();
+    let wait = schedule.and_then(|schedule| next_wait(new, &schedule, now));
+    wait.map_or(Look::Never, Look::After)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn other_times_are_waited_for() {
+        let cron = |schedule: &str, zone: Option<&str>, suspend: bool| {
+            let mut cron = CronJob::default();
+            cron.metadata.creation_timestamp = Some(Time("2026-01-01T00:10:00Z".parse().unwrap()));
+            (cron.spec.schedule, cron.spec.suspend) = (schedule.into(), Some(suspend));
+            cron.spec.time_zone = zone.map(Into::into);
+            std::sync::Arc::new(cron)
+        };
+        let now = "2026-01-01T05:30:00Z".parse().unwrap();
+        let old = cron("0 0 1 1 *", None, false);
+        let after = |new| {
+            let old = old.clone();
+            look(&Change::Updated { old, new }, now)
+        };
+        let minutes = |minutes: u64| Look::After(Duration::from_secs(minutes * 60) + MARGIN);
+        assert_eq!(after(cron("0 0 1 1 *", None, true)), Look::Now);
+        assert_eq!(after(cron("0 * * * *", None, false)), minutes(30));
+        assert_eq!(
+            after(cron("0 0 1 1 *", Some("Asia/Tokyo"), false)),
+            minutes(364 * 24 * 60 + 9 * 60 + 30)
+        );
+        assert_eq!(after(cron("nonsense", None, false)), Look::Never);
+        assert_eq!(look(&Change::Added(old.clone()), now), Look::Now);
+    }
     use k8s_openapi::{api::batch::v1::CronJobSpec, apimachinery::pkg::apis::meta::v1::Time};
 
     #[test]

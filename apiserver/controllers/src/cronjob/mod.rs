@@ -22,7 +22,7 @@ use skiff_api::machinery::quote::GoQuoted;
 
 use self::{
     decide::{Told, active, drop_active, is_active, job_name},
-    missed::{Missed, due, next_wait},
+    missed::{Look, Missed, due, look, next_wait},
 };
 use crate::{
     job::is_finished,
@@ -52,7 +52,7 @@ pub fn start(context: &Context) -> Result<Work, Error> {
             jobs: context.fresh(),
         },
     );
-    c.each(&c.crons);
+    c.on(&c.crons, |c, change, queue| c.changed(change, queue));
     c.on(&c.jobs, |_, change, queue| {
         let owner = |job: &Job| {
             controller_of(&job.metadata)
@@ -93,6 +93,20 @@ impl Reconcile<Key> for Controller {
 }
 
 impl Controller {
+    fn changed(&self, change: &Change<CronJob>, queue: &Queue<Key>) {
+        let cron = change.object();
+        let key = Key::of(&cron.metadata);
+        match look(change, self.clock.now()) {
+            Look::Now => queue.add(key),
+            Look::After(wait) => queue.add_after(key, wait),
+            Look::Never => {
+                let message = format!("unparseable schedule for cronjob: {}", cron.spec.schedule);
+                self.recorder
+                    .warning(&**cron, "UnParseableCronJobSchedule", message);
+            }
+        }
+    }
+
     /// Follows the Jobs, and makes a new one if it is time; gives how long until the next.
     async fn sync(
         &self,
