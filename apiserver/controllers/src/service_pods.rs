@@ -75,14 +75,13 @@ pub fn wake(change: &Change<Pod>, services: &Informer<Service>, queue: &Queue<Ke
     }
 }
 
-/// Whether endpoints depend on what changed.
+/// Whether endpoints depend on what changed. That a pod has ended is seen by its not being ready any more.
 fn matters(old: &Pod, new: &Pod) -> bool {
     let ips = |pod: &Pod| pod.status().pod_ips.clone();
     let name = |pod: &Pod| (pod.spec().hostname.clone(), pod.spec().subdomain.clone());
     old.metadata.labels != new.metadata.labels
         || old.metadata.deletion_timestamp != new.metadata.deletion_timestamp
         || pods::is_ready(old) != pods::is_ready(new)
-        || pods::is_finished(old) != pods::is_finished(new)
         || ips(old) != ips(new)
         || name(old) != name(new)
 }
@@ -183,6 +182,15 @@ impl TriggerTimes {
 mod tests {
     use super::*;
     use crate::pods::tests::pod;
+
+    #[test]
+    fn an_end_matters_by_not_being_ready() {
+        let running = pod("a", "n", "Running", Some(9));
+        let mut ended = running.clone();
+        ended.status.as_mut().unwrap().phase = Some("Failed".into());
+        assert!(!matters(&running, &ended));
+        assert!(matters(&running, &pod("a", "n", "Failed", None)));
+    }
 
     #[test]
     fn trigger_times() {

@@ -76,12 +76,10 @@ pub fn start(context: &Context) -> Result<Work, Error> {
         dependents::heard_of_pod(&c.sets, &c.expectations, change, queue);
     });
     c.on(&c.nodes, |c, change, queue| {
-            let taints = |node: &Node| node.spec().taints.clone();
-            let same = matches!(change, Change::Updated { old, new } if old.metadata.labels == new.metadata.labels && taints(old) == taints(new));
-            if !same {
-                wake(queue, c.sets.list());
-            }
-        });
+        if matters(change) {
+            wake(queue, c.sets.list());
+        }
+    });
     c.on(&c.revisions, |c, change, queue| {
         // somebody else changed, let go or deleted it; of a new one with an owner nothing is to be done
         if !matches!(change, Change::Added(revision) if controller_of(&revision.metadata).is_some())
@@ -90,6 +88,18 @@ pub fn start(context: &Context) -> Result<Work, Error> {
         }
     });
     Ok(c.workers())
+}
+
+/// Whether sets are looked at for what became of a node. Not when it goes: its pods go after it, and wake them then.
+fn matters(change: &Change<Node>) -> bool {
+    let taints = |node: &Node| node.spec().taints.clone();
+    match change {
+        Change::Added(_) => true,
+        Change::Updated { old, new } => {
+            old.metadata.labels != new.metadata.labels || taints(old) != taints(new)
+        }
+        Change::Deleted(_) => false,
+    }
 }
 
 impl Controller {
@@ -313,6 +323,35 @@ impl Reconcile<Key> for Controller {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn which_changes_of_a_node_matter() {
+        let node = |labels: serde_json::Value, taints: serde_json::Value| -> Arc<Node> {
+            let node =
+                serde_json::json!({"metadata": {"labels": labels}, "spec": {"taints": taints}});
+            Arc::new(serde_json::from_value(node).unwrap())
+        };
+        let none = || serde_json::Value::Null;
+        let plain = node(none(), none());
+        let labelled = node(serde_json::json!({"a": "b"}), none());
+        let tainted = node(
+            none(),
+            serde_json::json!([{"key": "k", "effect": "NoSchedule"}]),
+        );
+        let updated = |new: &Arc<Node>| Change::Updated {
+            old: plain.clone(),
+            new: new.clone(),
+        };
+        for (change, expected) in [
+            (Change::Added(plain.clone()), true),
+            (updated(&plain), false),
+            (updated(&labelled), true),
+            (updated(&tainted), true),
+            (Change::Deleted(plain.clone()), false),
+        ] {
+            assert_eq!(matters(&change), expected, "{:?}", change.object());
+        }
+    }
 
     #[test]
     fn failed_pods_are_left_alone_longer_and_longer() {
