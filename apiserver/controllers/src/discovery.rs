@@ -3,6 +3,8 @@
 //! Invariant: of each resource one version, the one that its group prefers; a group that cannot be asked is an error of its own beside
 //! the resources that could. Follows k8s.io/client-go/discovery (ServerPreferredResources).
 
+use std::collections::HashSet;
+
 use http::Method;
 use serde::Deserialize;
 use skiff_api::machinery::read::Read;
@@ -32,9 +34,19 @@ pub struct ApiResource {
     pub namespaced: bool,
     /// What can be done with it.
     pub verbs: Vec<String>,
+    /// Whether it can be scaled.
+    pub scales: bool,
 }
 
 impl ApiResource {
+    /// The plural name with the group, as in `daemonsets.apps`.
+    pub fn name_in_group(&self) -> String {
+        match self.group.as_str() {
+            "" => self.resource.clone(),
+            group => format!("{}.{group}", self.resource),
+        }
+    }
+
     /// Whether all these verbs are supported.
     pub fn supports(&self, verbs: &[&str]) -> bool {
         verbs
@@ -125,6 +137,13 @@ struct Resource {
     scope: String,
     #[serde(default)]
     verbs: Vec<String>,
+    #[serde(default)]
+    subresources: Vec<Subresource>,
+}
+
+#[derive(Deserialize)]
+struct Subresource {
+    subresource: String,
 }
 
 #[derive(Deserialize, Default)]
@@ -232,6 +251,10 @@ fn take_group(group: Group, found: &mut Found) {
                 kind: resource.response_kind.kind,
                 namespaced: resource.scope == "Namespaced",
                 verbs: resource.verbs,
+                scales: resource
+                    .subresources
+                    .iter()
+                    .any(|s| s.subresource == "scale"),
                 ..ApiResource::default()
             };
             push(found, resource);
@@ -247,11 +270,14 @@ async fn ask_group(api: &Api, group: LegacyGroup, found: &mut Found) {
             .await
         {
             Ok(list) => {
+                let names = list.resources.iter().map(|r| r.name.clone());
+                let names: HashSet<String> = names.collect();
                 for r in list.resources.into_iter().filter(|r| !r.name.contains('/')) {
                     let (group, version) = (group.name.clone(), version.version.clone());
                     let resource = ApiResource {
                         group,
                         version,
+                        scales: names.contains(&format!("{}/scale", r.name)),
                         resource: r.name,
                         kind: r.kind,
                         namespaced: r.namespaced,
@@ -276,7 +302,7 @@ mod tests {
     fn the_preferred_version_wins_and_stale_groups_are_told() {
         let text = r#"{"items":[
             {"metadata":{"name":"g"},"versions":[
-                {"version":"v2","resources":[{"resource":"as","responseKind":{"kind":"A"},"scope":"Namespaced","verbs":["list"]}],"freshness":"Current"},
+                {"version":"v2","resources":[{"resource":"as","responseKind":{"kind":"A"},"scope":"Namespaced","verbs":["list"],"subresources":[{"subresource":"scale"}]}],"freshness":"Current"},
                 {"version":"v1","resources":[{"resource":"as","responseKind":{"kind":"A"},"scope":"Namespaced","verbs":["list"]},
                                              {"resource":"bs","responseKind":{"kind":"B"},"scope":"Cluster","verbs":["list","delete"]}]}]},
             {"metadata":{"name":"down"},"versions":[{"version":"v1","freshness":"Stale"}]}]}"#;
@@ -288,6 +314,15 @@ mod tests {
             .for_each(|group| take_group(group, &mut found));
         let paths: Vec<_> = found.resources.iter().map(|r| r.item("ns", "x")).collect();
         assert_eq!(paths, ["/apis/g/v2/namespaces/ns/as/x", "/apis/g/v1/bs/x"]);
+        let scaled: Vec<_> = found
+            .resources
+            .iter()
+            .map(|r| (r.name_in_group(), r.scales))
+            .collect();
+        assert_eq!(
+            scaled,
+            [("as.g".to_string(), true), ("bs.g".to_string(), false)]
+        );
         assert_eq!(
             found.failed,
             ["down/v1: stale GroupVersion discovery: down/v1"]

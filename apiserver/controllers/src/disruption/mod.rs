@@ -23,7 +23,7 @@ use skiff_podspec::pod::Pod;
 use self::count::{allow, disrupted};
 use crate::{
     clock::{after, until},
-    discovery::discover,
+    discovery::{ApiResource, discover},
     fraction::total,
     labels::go_text,
     owners::controller_of,
@@ -178,34 +178,35 @@ impl Controller {
         namespace: &str,
     ) -> Result<Option<(String, i32)>, Error> {
         let found = discover(&self.api).await?;
-        let group = owner
+        let (group, version) = owner
             .api_version
             .rsplit_once('/')
-            .map_or("", |(group, _)| group);
-        let Some(resource) = found
-            .resources
-            .iter()
-            .find(|r| r.group == group && r.kind == owner.kind)
-        else {
-            return Ok(None);
+            .unwrap_or(("", &owner.api_version));
+        let is_meant =
+            |r: &&ApiResource| r.group == group && r.kind == owner.kind && r.serves(version);
+        let Some(resource) = found.resources.iter().find(is_meant) else {
+            return Err(failed!(
+                "no matches for kind {} in version {}",
+                GoQuoted(&owner.kind),
+                GoQuoted(&owner.api_version)
+            ));
         };
         let scale = self
             .api
             .get_at::<Scale>(&(resource.item(namespace, &owner.name) + "/scale"))
             .await;
-        let scale = unless_gone(scale)?.filter(|s| s.metadata.uid.as_ref() == Some(&owner.uid));
-        match scale {
-            Some(scale) => Ok(Some((
-                owner.uid.clone(),
-                scale.spec.and_then(|s| s.replicas).unwrap_or(0),
-            ))),
-            None => {
-                let (api_version, kind, owner_name) =
-                    (&owner.api_version, &owner.kind, &owner.name);
-                tracing::debug!(api_version, kind, owner_name, "owner cannot be scaled");
-                Ok(None)
-            }
-        }
+        let Some(scale) = unless_gone(scale)? else {
+            return match resource.scales {
+                true => Ok(None),
+                false => Err(failed!(
+                    "{} does not implement the scale subresource",
+                    resource.name_in_group()
+                )),
+            };
+        };
+        let replicas = scale.spec.and_then(|s| s.replicas).unwrap_or(0);
+        let is_it = scale.metadata.uid.as_ref() == Some(&owner.uid);
+        Ok(is_it.then(|| (owner.uid.clone(), replicas)))
     }
 
     /// How many pods all controllers of these want together, and the pods that have none.

@@ -2,6 +2,7 @@
 
 mod apps;
 mod autoscaling;
+mod budgets;
 mod endpoints;
 mod eviction;
 mod garbage;
