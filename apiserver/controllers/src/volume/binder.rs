@@ -88,6 +88,25 @@ impl Reconcile<Key> for Binder {
     }
 }
 
+/// Why nobody here deletes what is on a volume. Folders of machines are left alone, as controllers need not run on the machine that is meant.
+fn why_not_deleted(volume: &PersistentVolume) -> String {
+    match &volume.spec().host_path {
+        Some(folder) if !is_temporary(&folder.path) => format!(
+            "host_path deleter only supports /tmp/.+ but received provided {}",
+            folder.path
+        ),
+        _ => format!(
+            "error getting deleter volume plugin for volume {}: no volume plugin matched",
+            GoQuoted(&volume.metadata.name())
+        ),
+    }
+}
+
+fn is_temporary(path: &str) -> bool {
+    path.strip_prefix("/tmp/")
+        .is_some_and(|rest| !rest.is_empty())
+}
+
 impl Binder {
     async fn put_volume(&self, volume: &PersistentVolume) -> Result<PersistentVolume, Error> {
         let written = self.api.update(volume).await?;
@@ -208,13 +227,7 @@ impl Binder {
                 "VolumeFailedRecycle",
                 "No recycler plugin found for the volume!".to_string(),
             ),
-            "Delete" if !others => {
-                let message = format!(
-                    "error getting deleter volume plugin for volume {}: no volume plugin matched",
-                    GoQuoted(&volume.metadata.name())
-                );
-                ("VolumeFailedDelete", message)
-            }
+            "Delete" if !others => ("VolumeFailedDelete", why_not_deleted(&volume)),
             _ => return Ok(()),
         };
         self.recorder.warning(&volume, reason, message.clone());
@@ -272,20 +285,21 @@ impl Binder {
         mut claim: PersistentVolumeClaim,
         class: &StorageClass,
     ) -> Result<(), Error> {
+        let driver = fate::driver(&class.provisioner);
         let annotations = claim.metadata.annotations.get_or_insert_default();
         if PROVISIONER
             .iter()
-            .any(|key| annotations.get(*key) != Some(&class.provisioner))
+            .any(|key| annotations.get(*key).map(String::as_str) != Some(driver))
         {
             for key in PROVISIONER {
-                annotations.insert(key.into(), class.provisioner.clone());
+                annotations.insert(key.into(), driver.into());
             }
             claim = self.put_claim(&claim).await?;
         }
         let message = format!(
             "Waiting for a volume to be created either by the external provisioner '{}' or manually by the system administrator. If volume creation is \
              delayed, please verify that the provisioner is running and correctly registered.",
-            class.provisioner
+            driver
         );
         self.recorder
             .normal(&claim, "ExternalProvisioning", message);
@@ -334,5 +348,38 @@ impl Binder {
         self.put_claim_status(claim, "Bound", Some(&volume))
             .await
             .map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{from_value, json};
+
+    use super::*;
+
+    #[test]
+    fn what_nobody_deletes() {
+        let volume = |source| {
+            let mut volume = json!({"metadata": {"name": "v"}, "spec": source});
+            volume["spec"]["capacity"] = json!({"storage": "1Gi"});
+            from_value::<PersistentVolume>(volume).unwrap()
+        };
+        let unmatched =
+            "error getting deleter volume plugin for volume \"v\": no volume plugin matched";
+        let folder = |path: &str| json!({"hostPath": {"path": path}});
+        for (source, why) in [
+            (
+                folder("/srv/x"),
+                "host_path deleter only supports /tmp/.+ but received provided /srv/x",
+            ),
+            (
+                folder("/tmp/"),
+                "host_path deleter only supports /tmp/.+ but received provided /tmp/",
+            ),
+            (folder("/tmp/x"), unmatched),
+            (json!({"local": {"path": "/srv/x"}}), unmatched),
+        ] {
+            assert_eq!(why_not_deleted(&volume(source.clone())), why, "{source}");
+        }
     }
 }

@@ -16,7 +16,25 @@ pub const COMPLETED: &str = "pv.kubernetes.io/bind-completed";
 pub const BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
 const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 pub const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
-const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
+/// What provisioners are called that are, or once were, built in.
+const BUILT_IN: &str = "kubernetes.io/";
+
+/// The driver that has taken over from a provisioner that was once built in. Follows `k8s.io/csi-translation-lib/plugins`.
+const DRIVERS: [(&str, &str); 7] = [
+    ("kubernetes.io/aws-ebs", "ebs.csi.aws.com"),
+    ("kubernetes.io/azure-disk", "disk.csi.azure.com"),
+    ("kubernetes.io/azure-file", "file.csi.azure.com"),
+    ("kubernetes.io/cinder", "cinder.csi.openstack.org"),
+    ("kubernetes.io/gce-pd", "pd.csi.storage.gke.io"),
+    ("kubernetes.io/portworx-volume", "pxd.portworx.com"),
+    ("kubernetes.io/vsphere-volume", "csi.vsphere.vmware.com"),
+];
+
+/// Who is to make the volumes of a class with this provisioner.
+pub fn driver(provisioner: &str) -> &str {
+    let found = DRIVERS.iter().find(|(old, _)| *old == provisioner);
+    found.map_or(provisioner, |(_, driver)| driver)
+}
 
 /// An event about a claim.
 #[derive(Debug, PartialEq)]
@@ -162,7 +180,10 @@ fn searching(claim: &PersistentVolumeClaim, known: &Known) -> Result<Fate, Error
             );
             Fate::Wait(Some(warning("ProvisioningFailed", message)))
         }
-        (Some(class), _) if class.provisioner == NO_PROVISIONER => Fate::Wait(None),
+        (Some(class), _) if driver(&class.provisioner).starts_with(BUILT_IN) => {
+            let message = format!("no volume plugin matched name: {}", class.provisioner);
+            Fate::Wait(Some(warning("ProvisioningFailed", message)))
+        }
         (Some(class), _) => Fate::Provision(class.clone()),
     })
 }
@@ -264,7 +285,8 @@ mod tests {
             misbound              | {"metadata": {DONE}, "spec": {"volumeName": "v"}} | OTHER  |        | lose ClaimMisbound
             no such class         | {"spec": {"storageClassName": "x"}}               |        |        | Warning ProvisioningFailed
             to be made            | {"spec": {"storageClassName": "x"}}               |        | {"provisioner": "p"} | provision
-            not to be made        | {"spec": {"storageClassName": "x"}}               |        | {"provisioner": "kubernetes.io/no-provisioner"} | wait
+            not to be made        | {"spec": {"storageClassName": "x"}}               |        | {"provisioner": "kubernetes.io/no-provisioner"} | Warning ProvisioningFailed
+            once built in         | {"spec": {"storageClassName": "x"}}               |        | {"provisioner": "kubernetes.io/gce-pd"} | provision
             waits for a pod       | {"spec": {"storageClassName": "x"}}               |        | LATE   | Normal WaitForPodScheduled
             has its node          | {"metadata": {"annotations": {"volume.kubernetes.io/selected-node": "n"}}, "spec": {"storageClassName": "x"}} | | LATE | provision
         "#;
