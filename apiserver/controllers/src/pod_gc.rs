@@ -12,6 +12,7 @@ use std::{
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
 use serde_json::{Value, json};
+use skiff_podspec::conditions::status_patch;
 use skiff_podspec::pod::Pod;
 
 use crate::{clock::since, pods, prelude::*, runner::every};
@@ -159,12 +160,13 @@ impl Controller {
     async fn fail_and_delete(&self, pod: &Pod, condition: Option<Value>) -> Result<(), Error> {
         let key = Key::of(&pod.metadata);
         if !pods::is_finished(pod) {
-            let mut status = json!({"phase": "Failed"});
+            let mut status = match condition {
+                Some(condition) => status_patch(pod.status.as_deref(), condition),
+                None => json!({}),
+            };
+            status["phase"] = "Failed".into();
             if let Some(generation) = pod.metadata.generation {
                 status["observedGeneration"] = generation.into();
-            }
-            if let Some(condition) = condition {
-                status["conditions"] = json!([condition]);
             }
             let patch = json!({"metadata": {"uid": pod.metadata.uid}, "status": status});
             if self

@@ -8,6 +8,7 @@ use std::{collections::HashMap, time::Duration};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, ObjectReference, Taint, Toleration};
 use serde_json::json;
+use skiff_podspec::conditions::status_patch;
 use skiff_podspec::pod::Pod;
 use skiff_podspec::tolerations::{of_pod, tolerates};
 
@@ -154,7 +155,8 @@ impl Controller {
             if let Some(generation) = pod.metadata.generation {
                 condition["observedGeneration"] = generation.into();
             }
-            let patch = json!({"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": [condition]}});
+            let status = status_patch(pod.status.as_deref(), condition);
+            let patch = json!({"metadata": {"uid": pod.metadata.uid}, "status": status});
             if self
                 .api
                 .amend_status::<Pod>(key, PatchType::Strategic, &patch)

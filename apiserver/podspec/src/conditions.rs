@@ -5,6 +5,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{PodCondition, PodStatus};
+use serde_json::{Value, json};
 
 use crate::pod::AnyPod;
 
@@ -49,6 +50,22 @@ pub fn condition<'a>(status: Option<&'a PodStatus>, kind: &str) -> Option<&'a Po
         .find(|condition| condition.type_ == kind)
 }
 
+/// The status of a strategic patch that gives a pod a condition: a new one comes after all that it has. Follows
+/// `k8s.io/kubernetes/pkg/util/pod` (PatchPodStatus).
+pub fn status_patch(had: Option<&PodStatus>, condition: Value) -> Value {
+    let had = had.and_then(|status| status.conditions.as_ref());
+    let types = had.into_iter().flatten().map(|had| json!(had.type_));
+    let mut types: Vec<Value> = types.collect();
+    if !types.contains(&condition["type"]) {
+        types.push(condition["type"].clone());
+    }
+    let order: Vec<Value> = types
+        .into_iter()
+        .map(|kind| json!({"type": kind}))
+        .collect();
+    json!({"$setElementOrder/conditions": order, "conditions": [condition]})
+}
+
 /// Whether the pod's condition `Ready` is true.
 pub fn is_ready(pod: &impl AnyPod) -> bool {
     condition(pod.its_status(), "Ready").is_some_and(|ready| ready.status == "True")
@@ -82,7 +99,7 @@ pub fn is_available(pod: &impl AnyPod, min_ready_seconds: i32, now: Timestamp) -
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, from_value, json};
+    use serde_json::from_value;
 
     use super::*;
     use k8s_openapi::api::core::v1::Pod;
@@ -91,6 +108,25 @@ mod tests {
         from_value(json!({"metadata": {"deletionTimestamp": deleted},
             "status": {"phase": phase, "conditions": [{"type": "Ready", "status": ready, "lastTransitionTime": since}]}}))
         .unwrap()
+    }
+
+    #[test]
+    fn a_new_condition_comes_last() {
+        let pod = pod(json!("Running"), "True", Value::Null, Value::Null);
+        let patch = |kind: &str| status_patch(pod.status.as_ref(), json!({"type": kind}));
+        assert_eq!(
+            patch("DisruptionTarget"),
+            json!({"$setElementOrder/conditions": [{"type": "Ready"}, {"type": "DisruptionTarget"}],
+                "conditions": [{"type": "DisruptionTarget"}]})
+        );
+        assert_eq!(
+            patch("Ready")["$setElementOrder/conditions"],
+            json!([{"type": "Ready"}])
+        );
+        assert_eq!(
+            status_patch(None, json!({"type": "A"}))["$setElementOrder/conditions"],
+            json!([{"type": "A"}])
+        );
     }
 
     #[test]

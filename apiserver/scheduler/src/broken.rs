@@ -22,6 +22,12 @@ pub enum Broken {
     /// The pod's claims were not bound in time.
     #[error("running PreBind plugin \"VolumeBinding\": binding volumes: context deadline exceeded")]
     VolumesLate,
+    /// It was deleted while it waited for its claims.
+    #[error(
+        "running PreBind plugin \"VolumeBinding\": binding volumes: pod does not exist any more: pod {pod} not found",
+        pod = GoQuoted(.0)
+    )]
+    Gone(String),
     /// The binding was refused, or nobody answered.
     #[error("running Bind plugin \"DefaultBinder\": {0}")]
     Bind(#[source] Error),

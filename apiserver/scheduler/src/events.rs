@@ -18,7 +18,7 @@ use skiff_watching::{
     sweep::Sweep,
 };
 
-use skiff_podspec::parts::HasStatus;
+use skiff_podspec::{conditions::status_patch, parts::HasStatus};
 
 use crate::pod::PodInfo;
 
@@ -296,7 +296,7 @@ pub fn condition(pod: &PodInfo, wanted: Condition, now: Timestamp) -> Option<Val
     let since = since.map_or_else(|| time::seconds(now), |time| time::seconds(time.0));
     let condition = json!({"type": wanted.kind, "status": wanted.status, "reason": wanted.reason, "message": wanted.message,
         "lastProbeTime": null, "lastTransitionTime": since, "observedGeneration": pod.pod.metadata.generation});
-    Some(json!({"status": {"conditions": [condition]}}))
+    Some(json!({"status": status_patch(pod.pod.status.as_deref(), condition)}))
 }
 
 #[cfg(test)]

@@ -51,6 +51,17 @@ async fn a_pod_that_matters_more_makes_others_leave() {
             &json!("default-scheduler: preempting to accommodate a higher priority pod")
         )
     );
+    let kinds: Vec<_> = conditions
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| &c["type"])
+        .collect();
+    assert_eq!(
+        kinds,
+        ["PodScheduled", "DisruptionTarget"],
+        "a new one comes last"
+    );
     let text = plane.metrics().await;
     for (line, told) in [
         ("scheduler_preemption_victims_count", 1.0),
@@ -235,4 +246,35 @@ async fn what_the_scheduler_does_is_counted_in_its_own_cluster_alone() {
     assert_eq!(value(&other.metrics().await, ADDED), Some(0.0));
     plane.end().await;
     other.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_that_goes_while_it_waits_for_its_volume_is_told_of() {
+    let plane = Plane::start().await;
+    plane.node("one", json!({})).await;
+    let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "late"}, "provisioner": "csi.example.com",
+        "volumeBindingMode": "WaitForFirstConsumer"});
+    plane
+        .create("/apis/storage.k8s.io/v1/storageclasses", class)
+        .await;
+    let claims = "/api/v1/namespaces/default/persistentvolumeclaims";
+    let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "claim"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "late", "resources": {"requests": {"storage": "1Gi"}}}});
+    plane.create(claims, claim).await;
+    let volumes = json!([{"name": "v", "persistentVolumeClaim": {"claimName": "claim"}}]);
+    plane
+        .pod("user", json!({"spec": {"volumes": volumes}}))
+        .await;
+    plane
+        .until("its node is told", async || {
+            let claim = plane.get(&format!("{claims}/claim")).await.unwrap();
+            claim["metadata"]["annotations"]["volume.kubernetes.io/selected-node"] == "one"
+        })
+        .await;
+    plane.delete(&pod_path("user")).await;
+    assert_eq!(
+        plane.event("user", "FailedScheduling").await,
+        "running PreBind plugin \"VolumeBinding\": binding volumes: pod does not exist any more: pod \"user\" not found"
+    );
+    plane.end().await;
 }
