@@ -25,7 +25,6 @@ use super::{
     identity::{self, in_range, is_ready, is_unavailable, ordinal, revision},
 };
 use crate::{
-    fraction::scaled,
     history::{self, Made},
     pods,
     prelude::*,
@@ -247,35 +246,20 @@ fn partition(set: &StatefulSet) -> i32 {
         .unwrap_or(0)
 }
 
-/// The pods that a rolling update deletes now, from the highest ordinal down.
+/// The pod that a rolling update deletes now: the last that is of another revision, whether it is well or not; none while one behind it is not
+/// available.
 fn outdated<'a>(
     set: &StatefulSet,
     replicas: &[&'a Pod],
     update: &str,
     now: Timestamp,
-) -> Vec<&'a Pod> {
+) -> Option<&'a Pod> {
     let min_ready = set.spec().min_ready_seconds.unwrap_or(0);
-    let most = set
-        .spec()
-        .update_strategy
-        .as_ref()
-        .and_then(|s| s.rolling_update.as_ref())
-        .and_then(|r| r.max_unavailable.as_ref());
-    let most = most
-        .map_or(1, |most| scaled(Some(most), identity::replicas(set), false))
-        .max(1);
-    let missing = replicas
-        .iter()
-        .filter(|pod| is_unavailable(pod, min_ready, now))
-        .count();
-    let room = usize::try_from(most).unwrap_or(1).saturating_sub(missing);
     let skipped = usize::try_from(partition(set)).unwrap_or(0);
-    let old = replicas
-        .iter()
-        .skip(skipped)
-        .rev()
-        .filter(|pod| revision(pod) != update && !pods::is_deleting(pod));
-    old.take(room).copied().collect()
+    let is_old = |pod: &Pod| revision(pod) != update && !pods::is_deleting(pod);
+    let targets = replicas.iter().skip(skipped).rev();
+    let mut decisive = targets.filter(|pod| is_old(pod) || is_unavailable(pod, min_ready, now));
+    decisive.next().copied().filter(|pod| is_old(pod))
 }
 
 impl Pass<'_> {
@@ -343,12 +327,8 @@ impl Pass<'_> {
         }
         if strategy(self.set) == "RollingUpdate" {
             let places: Vec<&Pod> = replicas.iter().map(Replica::pod).collect();
-            for pod in outdated(
-                self.set,
-                &places,
-                revisions.update.metadata.name(),
-                self.now,
-            ) {
+            let update = revisions.update.metadata.name();
+            if let Some(pod) = outdated(self.set, &places, update, self.now) {
                 self.delete(pod).await?;
             }
         }
@@ -596,11 +576,8 @@ impl Pass<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use k8s_openapi::{
-        api::apps::v1::{
-            RollingUpdateStatefulSetStrategy, StatefulSetSpec, StatefulSetUpdateStrategy,
-        },
-        apimachinery::pkg::util::intstr::IntOrString,
+    use k8s_openapi::api::apps::v1::{
+        RollingUpdateStatefulSetStrategy, StatefulSetSpec, StatefulSetUpdateStrategy,
     };
 
     #[test]
@@ -612,10 +589,10 @@ mod tests {
                 Some([(identity::REVISION_LABEL.to_string(), of.to_string())].into());
             pod
         };
-        let case = |partition, most, state: [(bool, &str); 3]| {
+        let case = |partition, state: [(bool, &str); 3]| {
             let rolling = RollingUpdateStatefulSetStrategy {
                 partition: Some(partition),
-                max_unavailable: Some(IntOrString::Int(most)),
+                max_unavailable: None,
             };
             let strategy = StatefulSetUpdateStrategy {
                 type_: Some("RollingUpdate".into()),
@@ -635,30 +612,20 @@ mod tests {
                 .map(|(i, (ready, of))| pod(i, *ready, of))
                 .collect();
             let refs: Vec<&Pod> = pods.iter().collect();
-            outdated(&set, &refs, "new", Timestamp::from_second(9).unwrap())
-                .iter()
-                .map(|p| p.metadata.name().to_string())
-                .collect::<Vec<_>>()
+            let found = outdated(&set, &refs, "new", Timestamp::from_second(9).unwrap());
+            found.map_or("", |pod| pod.metadata.name()).to_string()
         };
-        assert_eq!(
-            case(0, 1, [(true, "old"), (true, "old"), (true, "old")]),
-            ["web-2"]
-        );
-        assert_eq!(
-            case(0, 1, [(true, "old"), (true, "old"), (true, "new")]),
-            ["web-1"]
-        );
-        assert_eq!(
-            case(0, 1, [(true, "old"), (true, "old"), (false, "new")]),
-            Vec::<String>::new()
-        );
-        assert_eq!(
-            case(0, 2, [(true, "old"), (true, "old"), (true, "old")]),
-            ["web-2", "web-1"]
-        );
-        assert_eq!(
-            case(2, 1, [(true, "old"), (true, "old"), (true, "new")]),
-            Vec::<String>::new()
-        );
+        for (partition, state, expected) in [
+            (0, [(true, "old"), (true, "old"), (true, "old")], "web-2"),
+            (0, [(true, "old"), (true, "old"), (true, "new")], "web-1"),
+            (0, [(true, "old"), (true, "old"), (false, "new")], ""),
+            (2, [(true, "old"), (true, "old"), (true, "new")], ""),
+            // one that is not well is not waited for when it is to go itself
+            (0, [(true, "old"), (true, "old"), (false, "old")], "web-2"),
+            (0, [(true, "old"), (false, "old"), (true, "new")], "web-1"),
+            (0, [(true, "new"), (true, "new"), (true, "new")], ""),
+        ] {
+            assert_eq!(case(partition, state), expected, "{partition} {state:?}");
+        }
     }
 }
