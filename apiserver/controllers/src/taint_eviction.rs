@@ -101,7 +101,11 @@ fn stay(taints: &[Taint], tolerations: &[Toleration]) -> Stay {
     }
     match shortest {
         None => Stay::Forever,
-        Some(seconds) => Stay::For(Duration::from_secs(u64::try_from(seconds).unwrap_or(0))),
+        Some(seconds) => match u64::try_from(seconds) {
+            Ok(seconds @ 1..) => Stay::For(Duration::from_secs(seconds)),
+            // nothing is put off that could be cancelled
+            Ok(0) | Err(_) => Stay::Never,
+        },
     }
 }
 
@@ -251,10 +255,8 @@ mod tests {
                 vec![toleration("a", "Exists", "", Some(5))],
                 Stay::For(Duration::from_secs(5)),
             ),
-            (
-                vec![toleration("a", "Exists", "", Some(-5))],
-                Stay::For(Duration::ZERO),
-            ),
+            (vec![toleration("a", "Exists", "", Some(-5))], Stay::Never),
+            (vec![toleration("a", "Exists", "", Some(0))], Stay::Never),
             (vec![toleration("b", "Exists", "", None)], Stay::Never),
             (vec![toleration("a", "Gt", "0", None)], Stay::Never),
         ] {
