@@ -168,7 +168,7 @@ impl Controller {
         Ok(selector)
     }
 
-    /// The autoscalers whose targets select any of the same pods, this one among them, as Go prints them.
+    /// The autoscalers whose targets select any of the same pods, this one among them.
     fn others(&self, key: &Key, selector: &Selector) -> Vec<String> {
         let selectors = self.selectors.lock();
         let pods = self.selected(key.namespace(), selector);
@@ -181,7 +181,7 @@ impl Controller {
         let mut found: Vec<String> = selectors
             .iter()
             .filter(meant)
-            .map(|(other, _)| format!("{{{} {}}}", other.name(), other.namespace()))
+            .map(|(other, _)| other.to_string())
             .collect();
         found.sort();
         found
