@@ -122,9 +122,11 @@ pub fn look(change: &Change<CronJob>, now: Timestamp) -> Look {
         return Look::Now;
     }
     let zone = new.spec.time_zone.as_deref().unwrap_or("");
-    let schedule = Schedule::parse(&new.spec.schedule, zone).ok();
-    let wait = schedule.and_then(|schedule| next_wait(new, &schedule, now));
-    wait.map_or(Look::Never, Look::After)
+    let Ok(schedule) = Schedule::parse(&new.spec.schedule, zone) else {
+        return Look::Never;
+    };
+    // one that has no times is told of at once
+    next_wait(new, &schedule, now).map_or(Look::Now, Look::After)
 }
 
 #[cfg(test)]
@@ -154,6 +156,7 @@ mod tests {
             minutes(364 * 24 * 60 + 9 * 60 + 30)
         );
         assert_eq!(after(cron("nonsense", None, false)), Look::Never);
+        assert_eq!(after(cron("0 0 31 2 *", None, false)), Look::Now);
         assert_eq!(look(&Change::Added(old.clone()), now), Look::Now);
     }
     use k8s_openapi::{api::batch::v1::CronJobSpec, apimachinery::pkg::apis::meta::v1::Time};
