@@ -12,7 +12,10 @@ use std::{
 use k8s_openapi::api::{core::v1::Namespace, policy::v1::PodDisruptionBudget};
 use skiff_podspec::parts::Meta;
 use skiff_watching::api::Api;
-use tokio::sync::{Semaphore, mpsc::UnboundedSender};
+use tokio::{
+    sync::{Semaphore, mpsc::UnboundedSender},
+    task::JoinHandle,
+};
 
 use crate::{
     broken::Broken,
@@ -68,6 +71,8 @@ pub(crate) struct Scheduler {
     pub owners: Owners,
     pub budgets: Store<PodDisruptionBudget>,
     pub pending: HashMap<Arc<str>, Pending>,
+    /// What is being written of pods that were given no node: of each one after the other.
+    pub reports: HashMap<Arc<str>, JoinHandle<()>>,
 }
 
 impl Scheduler {
@@ -92,6 +97,7 @@ impl Scheduler {
             owners: Owners::default(),
             budgets: Store::default(),
             pending: HashMap::new(),
+            reports: HashMap::new(),
         }
     }
 

@@ -12,6 +12,8 @@ use skiff_watching::{
     error::Error,
 };
 
+use tokio::task::JoinHandle;
+
 use crate::{
     broken::Broken,
     choose::Failure,
@@ -35,6 +37,15 @@ async fn patch_status(api: &Api, pod: &PodInfo, patch: &Value) {
     let path = item::<Pod>(&pod.namespace, &pod.name) + "/status";
     if let Err(error) = api.patch(&path, PatchType::Strategic, patch).await {
         tracing::debug!(%error, pod = pod.name, "the status was not written");
+    }
+}
+
+/// Waits until what was sent before about the same pod has been.
+async fn ended(before: Option<JoinHandle<()>>) {
+    if let Some(before) = before
+        && let Err(error) = before.await
+    {
+        tracing::error!(%error, "a report about a pod ended badly");
     }
 }
 
@@ -63,8 +74,9 @@ fn status_patch(pod: &PodInfo, failure: &Failure, now: jiff::Timestamp) -> Optio
 }
 
 impl Scheduler {
-    /// Binds the pod to the node.
-    pub fn bind(&self, pod: Arc<PodInfo>, node: String) {
+    /// Binds the pod to the node, once it is written why it was given none before: else that would be the last that is written.
+    pub fn bind(&mut self, pod: Arc<PodInfo>, node: String) {
+        let before = self.reports.remove(&pod.uid);
         let (api, slots, tell, recorder) = (
             self.api.clone(),
             self.slots.clone(),
@@ -74,6 +86,7 @@ impl Scheduler {
         let attempt = self.assumed.get(&pod.uid).map(|of| of.attempt);
         let figures = self.options.figures.clone();
         skiff_watching::task::spawn(async move {
+            ended(before).await;
             let Ok(_slot) = slots.acquire().await else {
                 return;
             };
@@ -131,22 +144,25 @@ impl Scheduler {
     }
 
     /// Tells why a pod was given no node; until now it said that it stood so.
-    pub fn report(&self, pod: Arc<PodInfo>, failure: Failure, stood: Standing) {
+    pub fn report(&mut self, pod: Arc<PodInfo>, failure: Failure, stood: Standing) {
+        let (uid, before) = (pod.uid.clone(), self.reports.remove(&pod.uid));
         let (api, recorder, clock) = (
             self.api.clone(),
             self.recorder.clone(),
             self.options.clock.clone(),
         );
-        skiff_watching::task::spawn(async move {
+        let report = skiff_watching::task::spawn(async move {
+            ended(before).await;
+            if let Some(patch) = status_patch(&pod, &failure, clock.now()) {
+                patch_status(&api, &pod, &patch).await;
+            }
             let told = Told {
                 stood: Some(stood),
                 ..Told::warning("FailedScheduling", "Scheduling", &failure.message)
             };
             recorder.tell(&pod, told).await;
-            if let Some(patch) = status_patch(&pod, &failure, clock.now()) {
-                patch_status(&api, &pod, &patch).await;
-            }
         });
+        self.reports.insert(uid, report);
     }
 
     /// Makes room on a node for the pod.
