@@ -80,9 +80,20 @@ impl Plugin for ResourceQuota {
             None => Usage::new(),
         };
         let delta = difference(&used, &before);
+        let mut charges = Vec::new();
         for quota in attributes.list(QUOTAS, Some(attributes.namespace))? {
             if matches_scopes(attributes, &quota, object)? {
-                check_and_charge(attributes, &quota, object, &used, &delta).await?;
+                let asked = asked(attributes, &quota, object, &used, &delta)?;
+                charges.extend(asked.map(|asked| (quota, asked)));
+            }
+        }
+        // what one of them refuses is charged to none
+        for (quota, asked) in &charges {
+            within(quota.name(), asked, quota).map_err(|why| why.status(attributes))?;
+        }
+        if !attributes.dry_run {
+            for (quota, asked) in &charges {
+                charge(attributes, quota, asked).await?;
             }
         }
         Ok(())
@@ -193,13 +204,14 @@ fn concerns(attributes: &Attributes<'_>, name: &str, used: &Usage) -> bool {
         && PER_CONTAINER.contains(&name)
 }
 
-async fn check_and_charge(
+/// What of a quota the write asks for, if anything; refused when the object does not say how much, or nobody knows yet how much is used.
+fn asked(
     attributes: &Attributes<'_>,
     quota: &Value,
     object: &Value,
     used: &Usage,
     delta: &Usage,
-) -> Result<(), Status> {
+) -> Result<Option<Usage>, Status> {
     let name = quota.name();
     let hard = amounts::read(quota.at("status").at("hard"))?;
     let restricted: BTreeSet<&str> = hard
@@ -208,7 +220,7 @@ async fn check_and_charge(
         .filter(|resource| concerns(attributes, resource, used))
         .collect();
     if restricted.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     if attributes.kind.plural == "pods"
         && let Some(why) = unnamed(object, &restricted)
@@ -232,20 +244,17 @@ async fn check_and_charge(
         .filter(|(resource, _)| hard.contains_key(*resource))
         .map(|(resource, amount)| (resource.clone(), amount.clone()))
         .collect();
-    if asked.is_empty() {
-        return Ok(());
-    }
-    if attributes.dry_run {
-        return within(name, &asked, quota)
-            .map(|_| ())
-            .map_err(|why| why.status(attributes));
-    }
-    // charged against what stands at that moment, which another write may have changed
+    Ok((!asked.is_empty()).then_some(asked))
+}
+
+/// Charged against what stands at that moment, which another write may have changed.
+async fn charge(attributes: &Attributes<'_>, quota: &Value, asked: &Usage) -> Result<(), Status> {
+    let name = quota.name();
     attributes
         .statuses
         .update(QUOTAS, attributes.namespace, name, &mut |live| {
             let live = live.unwrap_or(quota);
-            let charged = within(name, &asked, live).map_err(|why| why.status(attributes))?;
+            let charged = within(name, asked, live).map_err(|why| why.status(attributes))?;
             let mut new = live.clone();
             for (resource, amount) in charged {
                 new["status"]["used"][resource.as_str()] = json!(amount.to_string());

@@ -175,3 +175,27 @@ async fn a_quota_that_is_changed_or_gone_is_no_longer_what_it_was() {
         .await;
     plane.end().await;
 }
+
+/// What one quota refuses is charged to no other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_refused_is_charged_to_nobody() {
+    let plane = Plane::start().await;
+    for (name, most) in [("a", "5"), ("b", "1"), ("c", "5")] {
+        quota(&plane, name, json!({"hard": {"secrets": most}})).await;
+        used(&plane, name, json!({"secrets": "0"})).await;
+    }
+    let secret =
+        |name: &str| json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}});
+    let secrets = "/api/v1/namespaces/default/secrets";
+    plane.create(secrets, secret("one")).await;
+    let refused = plane.api.post(secrets, &secret("two")).await.unwrap_err();
+    let told = "exceeded quota: b, requested: secrets=1, used: secrets=1, limited: secrets=1";
+    assert!(refused.to_string().contains(told), "{refused}");
+    // at once: sooner or later they are counted anew
+    let found = ["a", "b", "c"].map(|name| format!("{QUOTAS}/{name}"));
+    for place in found {
+        let quota = plane.get(&place).await.unwrap();
+        assert_eq!(quota["status"]["used"]["secrets"], "1", "{place}");
+    }
+    plane.end().await;
+}
