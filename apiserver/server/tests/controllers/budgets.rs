@@ -38,7 +38,9 @@ async fn owners_that_cannot_be_scaled_are_named() {
         plane.create(BUDGETS, budget).await;
         assert_eq!(
             plane.event(app, "CalculateExpectedPodCountFailed").await,
-            format!("Failed to calculate the number of expected pods: {why}")
+            format!(
+                "CalculateExpectedPodCountFailed: Failed to calculate the number of expected pods: {why}"
+            )
         );
         plane
             .until("the budget says so", async || {

@@ -274,7 +274,29 @@ async fn a_pod_that_goes_while_it_waits_for_its_volume_is_told_of() {
     plane.delete(&pod_path("user")).await;
     assert_eq!(
         plane.event("user", "FailedScheduling").await,
-        "running PreBind plugin \"VolumeBinding\": binding volumes: pod does not exist any more: pod \"user\" not found"
+        "FailedScheduling: running PreBind plugin \"VolumeBinding\": binding volumes: pod does not exist any more: pod \"user\" not found"
     );
+    plane.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_that_has_its_node_does_not_say_that_it_has_none() {
+    let plane = Plane::start().await;
+    plane
+        .node("one", json!({"spec": {"unschedulable": true}}))
+        .await;
+    plane.pod("waits", json!({})).await;
+    plane.event("waits", "FailedScheduling").await;
+    // it is tried when the node takes pods again, and once more when its taint has gone after that
+    let node = "/api/v1/nodes/one";
+    plane
+        .patch(node, json!({"spec": {"unschedulable": null}}))
+        .await;
+    plane.placed("waits").await;
+    plane.event("waits", "Scheduled").await;
+    let pod = plane.get(&pod_path("waits")).await.unwrap();
+    let conditions = pod["status"]["conditions"].as_array().unwrap();
+    let placed = conditions.iter().find(|c| c["type"] == "PodScheduled");
+    assert_eq!(placed.unwrap()["status"], "True", "{pod}");
     plane.end().await;
 }
