@@ -275,7 +275,8 @@ impl Scheduler {
         self.volumes.release(uid);
         if let Some(Pending { pod, .. }) = self.pending.remove(uid) {
             let gone = Failure::broken(Broken::Gone(pod.name.clone()));
-            let stood = Standing::of(&pod);
+            let wanted = Standing::new(gone.reason, &gone.message, "");
+            let stood = self.queue.says(&pod, wanted);
             self.report(pod, gone, stood);
         }
         self.assumed.remove(uid);

@@ -109,10 +109,10 @@ impl Scheduler {
     }
 
     fn gone(&mut self, uid: &str) {
+        self.forget(uid);
         self.queue.remove(uid);
         self.nominator.remove(uid);
         self.reports.remove(uid);
-        self.forget(uid);
         if let Some(pod) = self.cache.remove_pod(uid) {
             self.queue.changed(&ClusterEvent::PodDeleted(pod));
         }
