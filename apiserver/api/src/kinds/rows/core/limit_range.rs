@@ -138,7 +138,6 @@ fn names(limit: &Value, path: &Path, errors: &mut Errors) {
     }
 }
 
-/// What is said of one resource.
 /// The ratio of `max` to `min`, where `ratio` is greater; in whole units where thousandths have no room.
 fn exceeded(ratio: &Quantity, min: &Quantity, max: &Quantity) -> Option<f64> {
     const MOST: i64 = i64::MAX / 1000;
@@ -150,6 +149,7 @@ fn exceeded(ratio: &Quantity, min: &Quantity, max: &Quantity) -> Option<f64> {
     (ratio.in_64_bits(scale) as f64 / units > most).then_some(most)
 }
 
+/// What is said of one resource.
 fn bounds(limit: &Value, name: &str, path: &Path, errors: &mut Errors) {
     let of = |part: &str| limit.at(part).some(name).map(quantity);
     let defaults = |part: &str| of(part).filter(|_| limit.text("type") != "Pod");
