@@ -24,6 +24,8 @@ pub enum Line {
     Text(&'static str),
     /// Lines that are shown where there is a value at the path.
     If(&'static str, &'static [Line]),
+    /// Lines that are shown where a text stands at the path.
+    When(&'static str, &'static str, &'static [Line]),
     /// Lines that are shown where there is none.
     Unless(&'static str, &'static [Line]),
     /// Lines about what lies at the path, if it is there.
@@ -213,7 +215,8 @@ pub fn put(out: &mut Out, value: &Value, lines: &[Line]) {
             Line::If(path, lines) if given(at(value, path)) => put(out, value, lines),
             Line::Unless(path, lines) if !given(at(value, path)) => put(out, value, lines),
             Line::In(path, lines) if given(at(value, path)) => put(out, at(value, path), lines),
-            Line::If(..) | Line::Unless(..) | Line::In(..) => {}
+            Line::When(path, text, lines) if at(value, path) == *text => put(out, value, lines),
+            Line::If(..) | Line::When(..) | Line::Unless(..) | Line::In(..) => {}
             Line::Each(path, lines) => {
                 let items = at(value, path).as_array().into_iter().flatten();
                 items.for_each(|item| put(out, item, lines));

@@ -2,6 +2,7 @@
 //! Invariant: a part that cannot be read is told in its place; the rest is still shown.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/describe/describe.go`.
 
+mod certificates;
 mod config;
 pub mod form;
 mod generic;
@@ -193,6 +194,8 @@ pub struct Describer {
     lines: &'static [Line],
     related: Option<Related>,
     events: bool,
+    /// The version in which it is described, where it was read in another.
+    version: &'static str,
 }
 
 impl Describer {
@@ -204,11 +207,17 @@ impl Describer {
             lines,
             related: None,
             events: true,
+            version: "",
         }
     }
     /// With what else is asked of the server.
     const fn with(mut self, related: Related) -> Describer {
         self.related = Some(related);
+        self
+    }
+    /// In this version, whichever it was asked for in.
+    const fn in_version(mut self, version: &'static str) -> Describer {
+        self.version = version;
         self
     }
     const fn without_events(mut self) -> Describer {
@@ -228,6 +237,7 @@ const DESCRIBERS: &[&[Describer]] = &[
     storage::KINDS,
     node::KINDS,
     namespace::KINDS,
+    certificates::KINDS,
 ];
 
 /// Describes an object that was read.
@@ -243,8 +253,15 @@ pub async fn describe(kube: Kube, info: &Info) -> Result<String> {
     let mut out = Out::default();
     match found {
         Some(describer) => {
+            if !describer.version.is_empty() && describer.version != info.resource.version {
+                let mut resource = info.resource.clone();
+                resource.version = describer.version.into();
+                object = kube
+                    .get(&resource.object(&info.namespace, &info.name))
+                    .await?;
+            }
             if let Some(related) = describer.related {
-                object["related"] = related(kube.clone(), info.object.clone()).await?;
+                object["related"] = related(kube.clone(), object.clone()).await?;
             }
             form::put(&mut out, &object, describer.lines);
         }

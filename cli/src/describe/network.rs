@@ -4,7 +4,6 @@
 
 use super::form::Line::{self, Do, Each, Form, If, In, Table, Text, Unless};
 use super::form::{ANNOTATIONS, HEAD, LABELS, NAME, NAMESPACE, put, shown};
-use super::text::pairs;
 use super::{Describer, Kube, Out};
 use crate::client::segment;
 use crate::error::Result;
@@ -312,10 +311,9 @@ const ENDPOINT_SLICE: &[Line] = &[
     Each("endpoints", ENDPOINT),
 ];
 
-const ENDPOINT: &[Line] = &[
-    Form(
-        1,
-        "
+const ENDPOINT: &[Line] = &[Form(
+    1,
+    "
         - Addresses: {addresses|list?<none>}
           Conditions:
             Ready: {conditions.ready?<unset>}
@@ -323,11 +321,4 @@ const ENDPOINT: &[Line] = &[
           ?TargetRef: {targetRef.kind}/{targetRef.name}
           NodeName: {nodeName?<unset>}
           Zone: {zone?<unset>}",
-    ),
-    Do(|out, endpoint| {
-        let topology = pairs(endpoint.at("deprecatedTopology"));
-        if !topology.is_empty() {
-            out.put(2, format!("Topology:\t{}\n", topology.join("\n")));
-        }
-    }),
-];
+)];

@@ -2,7 +2,7 @@
 //! Invariant: the quality-of-service class is worked out as the server works it out.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/describe/describe.go` and `util/qos`.
 
-use super::form::Line::{self, Amounts, Do, Each, Form, If, In, Labels, Text, Unless};
+use super::form::Line::{self, Amounts, Do, Each, Form, If, In, Labels, Text, Unless, When};
 use super::form::{ANNOTATIONS, CONTROLLED, LABELS, at};
 use super::pod_template::{EPHEMERAL, GROUP, INIT, containers, spread, tolerations};
 use super::{Describer, Out, volumes};
@@ -39,10 +39,17 @@ const LINES: &[Line] = &[
         "
         ?Reason: {status.reason}
         ?Message: {status.message}
-        ?SeccompProfile: {spec.securityContext.seccompProfile.type}
-        ?LocalhostProfile: {spec.securityContext.seccompProfile.localhostProfile}
-        IP: {status.podIP}",
+        ?SeccompProfile: {spec.securityContext.seccompProfile.type}",
     ),
+    When(
+        "spec.securityContext.seccompProfile.type",
+        "Localhost",
+        &[Form(
+            0,
+            "?LocalhostProfile: {spec.securityContext.seccompProfile.localhostProfile}",
+        )],
+    ),
+    Form(0, "IP: {status.podIP}"),
     Unless("status.podIPs", &[Form(0, "IPs: <none>")]),
     If("status.podIPs", &[Form(0, "IPs:")]),
     Each("status.podIPs", &[Form(1, "IP: {ip}")]),

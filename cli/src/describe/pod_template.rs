@@ -3,7 +3,7 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/describe/describe.go`.
 
 use super::Out;
-use super::form::Line::{self, Amounts, Do, Each, Field, If, In, Labels, Opt, Text};
+use super::form::Line::{self, Amounts, Do, Each, Field, If, In, Labels, Opt, Text, When};
 use super::form::{put, shown};
 use super::text::{annotations, multiline, selector};
 use super::volumes;
@@ -182,7 +182,11 @@ fn basics(out: &mut Out, container: &Value, status: Option<&Value>) {
         "securityContext.seccompProfile",
         &[
             Field("    SeccompProfile", "type"),
-            Opt("      LocalhostProfile", "localhostProfile"),
+            When(
+                "type",
+                "Localhost",
+                &[Opt("      LocalhostProfile", "localhostProfile")],
+            ),
         ],
     )];
     put(out, container, &profile);

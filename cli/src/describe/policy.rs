@@ -38,10 +38,10 @@ const IP_ADDRESS: &[Line] = &[
             0,
             "
             Parent Reference:
-                Group: {spec.parentRef.group}
-                Resource: {spec.parentRef.resource}
-                Namespace: {spec.parentRef.namespace}
-                Name: {spec.parentRef.name}",
+              Group: {spec.parentRef.group}
+              Resource: {spec.parentRef.resource}
+              Namespace: {spec.parentRef.namespace}
+              Name: {spec.parentRef.name}",
         )],
     ),
 ];

@@ -9,11 +9,8 @@ use crate::error::quote;
 use crate::typed::Read;
 use serde_json::Value;
 
-pub const KINDS: &[Describer] = &[Describer::new(
-    "autoscaling",
-    "HorizontalPodAutoscaler",
-    LINES,
-)];
+pub const KINDS: &[Describer] =
+    &[Describer::new("autoscaling", "HorizontalPodAutoscaler", LINES).in_version("v2")];
 
 const LINES: &[Line] = &[
     HEAD,

@@ -3,7 +3,7 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/describe/describe.go`.
 
 use super::form::Line::{self, Do, Each, Form, If, In, Many, Text, Unless};
-use super::form::{ANNOTATIONS, HEAD, LABELS, NAME, NAMESPACE, shown};
+use super::form::{ANNOTATIONS, CREATED, HEAD, LABELS, NAME, NAMESPACE, shown};
 use super::text::{multiline, pairs};
 use super::{Describer, Kube, Out, beside, volumes};
 use crate::error::Result;
@@ -16,6 +16,8 @@ pub const KINDS: &[Describer] = &[
     Describer::new("", "PersistentVolumeClaim", CLAIM)
         .with(|kube, object| Box::pin(users(kube, object))),
     Describer::new("storage.k8s.io", "StorageClass", CLASS),
+    Describer::new("storage.k8s.io", "CSINode", CSI_NODE),
+    Describer::new("storage.k8s.io", "VolumeAttributesClass", ATTRIBUTES_CLASS),
 ];
 
 const FINALIZERS: Line = Text("Finalizers:\t[{metadata.finalizers|spaced}]");
@@ -43,7 +45,7 @@ const VOLUME: &[Line] = &[
         0,
         "
         ?VolumeMode: {spec.volumeMode}
-        Capacity: {spec.capacity.storage|quantity}",
+        Capacity: {spec.capacity.storage|quantity?0}",
     ),
     Do(|out, volume| affinity(out, volume.at("spec").at("nodeAffinity").at("required"))),
     Form(
@@ -66,11 +68,12 @@ const CLAIM: &[Line] = &[
     FINALIZERS,
     Do(|out, claim| {
         // before it is bound, it has neither
-        let status = match claim.at("spec").text("volumeName") {
-            "" => &Value::Null,
-            _ => claim.at("status"),
+        let (status, none) = match claim.at("spec").text("volumeName") {
+            "" => (&Value::Null, ""),
+            _ => (claim.at("status"), "?0"),
         };
-        out.field("Capacity", shown(status, "capacity.storage|quantity"));
+        let place = format!("capacity.storage|quantity{none}");
+        out.field("Capacity", shown(status, &place));
         out.field("Access Modes", modes(status));
     }),
     Form(0, "?VolumeMode: {spec.volumeMode}"),
@@ -155,7 +158,61 @@ const CLASS: &[Line] = &[
         ?ReclaimPolicy: {reclaimPolicy}
         ?VolumeBindingMode: {volumeBindingMode}",
     ),
+    Do(topologies),
 ];
+
+const ATTRIBUTES_CLASS: &[Line] = &[Form(
+    0,
+    "
+    Name: {metadata.name}
+    Annotations: {metadata.annotations|labels?<none>}
+    DriverName: {driverName}
+    Parameters: {parameters|labels?<none>}",
+)];
+
+const CSI_NODE: &[Line] = &[
+    NAME,
+    LABELS,
+    ANNOTATIONS,
+    CREATED,
+    Text("Spec:"),
+    If(
+        "spec.drivers",
+        &[
+            Text("  Drivers:"),
+            Each(
+                "spec.drivers",
+                &[
+                    Text("    {name}:\n      Node ID:\t{nodeID}"),
+                    In(
+                        "allocatable.count",
+                        &[Text("      Allocatables:\n        Count:\t{}")],
+                    ),
+                    If(
+                        "topologyKeys",
+                        &[Text("      Topology Keys:\t[{topologyKeys|spaced}]")],
+                    ),
+                ],
+            ),
+        ],
+    ),
+];
+
+/// Where volumes of a class may be made.
+fn topologies(out: &mut Out, class: &Value) {
+    let terms = class.list("allowedTopologies");
+    if class.some("allowedTopologies").is_none() {
+        return;
+    }
+    let none = if terms.is_empty() { "<none>" } else { "" };
+    out.field("AllowedTopologies", none);
+    for (i, term) in terms.iter().enumerate() {
+        let expressions = term.list("matchLabelExpressions").iter();
+        let texts =
+            expressions.map(|e| format!("{} in [{}]", e.text("key"), shown(e, "values|list")));
+        multiline(out, &format!("  Term {i}"), &texts.collect::<Vec<_>>());
+    }
+}
 
 /// The pods that use a claim.
 async fn users(kube: Kube, claim: Value) -> Result<Value> {
@@ -176,15 +233,15 @@ async fn users(kube: Kube, claim: Value) -> Result<Value> {
 }
 
 fn modes(v: &Value) -> String {
-    let short = |mode| match mode {
-        "ReadWriteOnce" => "RWO",
-        "ReadOnlyMany" => "ROX",
-        "ReadWriteMany" => "RWX",
-        "ReadWriteOncePod" => "RWOP",
-        other => other,
-    };
-    let modes = v.texts("accessModes").map(short);
-    modes.collect::<Vec<_>>().join(",")
+    const SHORT: &[(&str, &str)] = &[
+        ("ReadWriteOnce", "RWO"),
+        ("ReadOnlyMany", "ROX"),
+        ("ReadWriteMany", "RWX"),
+        ("ReadWriteOncePod", "RWOP"),
+    ];
+    let short = SHORT.iter();
+    let modes = short.filter(|(mode, _)| v.texts("accessModes").any(|given| given == *mode));
+    modes.map(|(_, short)| *short).collect::<Vec<_>>().join(",")
 }
 
 fn class_of(object: &Value) -> &str {
