@@ -219,14 +219,17 @@ fn line_for(error: &Error) -> String {
 /// The errors that have words of their own.
 fn standard(error: &Error) -> Option<String> {
     match error {
-        Error::Status(s) => Some(match s["reason"].as_str().unwrap_or("") {
-            "Unauthorized" => format!(
-                "error: You must be logged in to the server ({})",
-                status_message(s)
-            ),
-            "" => format!("Error from server: {error}"),
-            reason => format!("Error from server ({reason}): {error}"),
-        }),
+        Error::Status(s) => {
+            let text = match s["reason"].as_str().unwrap_or("") {
+                "Unauthorized" => format!(
+                    "error: You must be logged in to the server ({})",
+                    status_message(s)
+                ),
+                "" => format!("Error from server: {error}"),
+                reason => format!("Error from server ({reason}): {error}"),
+            };
+            Some(noted(text, s))
+        }
         Error::Connection { url, cause, .. } if cause.contains("connection refused") => {
             let host = url
                 .split("://")
@@ -243,6 +246,18 @@ fn standard(error: &Error) -> Option<String> {
             Some(format!("Unable to connect to the server: {cause}"))
         }
         _ => None,
+    }
+}
+
+/// The field of a `Status` with what is told below it; no server sends it.
+pub const NOTES: &str = "skiff.dev/notes";
+
+/// A text with what is told below it.
+fn noted(text: String, status: &Value) -> String {
+    let notes: Vec<&str> = status.texts(NOTES).collect();
+    match notes.as_slice() {
+        [] => text,
+        notes => format!("{}\n  {}", text.trim_end(), notes.join("\n  ")),
     }
 }
 
@@ -294,7 +309,7 @@ pub fn told(error: &Error) -> (String, i32) {
         Error::Plain(text, code) => (text.clone(), *code),
         Error::Many(list) if list.len() == 1 => told(&list[0]),
         Error::Many(list) => (list.iter().map(|e| line_for(e) + "\n").collect(), 1),
-        Error::Status(s) if s["reason"] == "Invalid" => (invalid(s), 1),
+        Error::Status(s) if s["reason"] == "Invalid" => (noted(invalid(s), s), 1),
         Error::Config(list) => match list.as_slice() {
             [one] => (format!("error: {one}"), 1),
             many => (

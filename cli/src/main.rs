@@ -26,6 +26,7 @@ mod print;
 mod remote;
 mod replace_file;
 mod resource;
+mod teach;
 mod typed;
 mod variables;
 
@@ -85,6 +86,7 @@ fn main() {
 
 /// Runs one command line; gives the exit status.
 fn run(program: &str, args: Vec<String>) -> i32 {
+    command::called(program);
     let (text, code) = match dispatch(program, args) {
         Ok(()) => return 0,
         Err(e) => error::told(&e),
@@ -119,11 +121,15 @@ fn dispatch(program: &str, args: Vec<String>) -> Result<()> {
     {
         cmd::plugin::hand_over(program, &args)?;
     }
-    let Some(line) = command::read(&found)? else {
+    let line = command::read(&found).map_err(|e| teach::of_line(program, &found, e))?;
+    let Some(line) = line else {
         return print::put(&command::help(root, &found));
     };
     let start = match found.command.run {
-        Run::Group => return group(root, &found, &line.args),
+        Run::Group => {
+            let wrong = group(root, &found, &line.args);
+            return wrong.map_err(|e| teach::of_line(program, &found, e));
+        }
         Run::Raw { start, .. } => {
             return match start(line) {
                 0 => Ok(()),
@@ -135,7 +141,9 @@ fn dispatch(program: &str, args: Vec<String>) -> Result<()> {
     let ctx = Ctx::new(line, &found, policy);
     let strict = ctx.global().warnings_as_errors;
     block_on(async {
-        start(ctx.clone()).await?;
+        if let Err(e) = start(ctx.clone()).await {
+            return Err(teach::with_notes(&ctx, &found, e).await);
+        }
         match ctx.warnings() {
             0 => Ok(()),
             _ if !strict => Ok(()),
@@ -184,6 +192,9 @@ fn at_root(
             }
             print::put(&command::help(root, &about))
         }
+        Some(word) if word.is_empty() || asks_for_help(args) => {
+            print::put(&command::help(root, found))
+        }
         Some(word) => {
             cmd::plugin::hand_over(program, args)?;
             Err(command::unknown(root, program, word))
@@ -193,6 +204,11 @@ fn at_root(
             print::put(&command::help(root, found))
         }
     }
+}
+
+fn asks_for_help(args: &[String]) -> bool {
+    let mut flags = args.iter().take_while(|word| *word != "--");
+    flags.any(|word| word == "--help" || word == "-h")
 }
 
 /// Runs one command's work to its end on this thread.

@@ -16,6 +16,7 @@ mod gateways;
 mod golden;
 mod ingress;
 mod memory;
+mod mistakes;
 mod nodes;
 mod operators;
 mod parity;

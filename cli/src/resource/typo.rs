@@ -4,7 +4,8 @@
 
 use super::Info;
 use crate::command::distance;
-use crate::error::Error;
+use crate::error::{Error, NOTES};
+use crate::typed::Read;
 
 /// The error, with what the file can tell of it.
 pub fn explain(error: Error, info: &Info) -> Error {
@@ -23,24 +24,70 @@ fn note(mut status: serde_json::Value, info: &Info, called_kubectl: bool) -> Err
         return Error::Status(Box::new(status));
     }
     let message = crate::error::status_message(&status);
-    let Some(start) = message.find("strict decoding error: ") else {
-        return Error::Status(Box::new(status));
-    };
-    let mut notes = String::new();
-    for part in message[start..].split("unknown field \"").skip(1) {
-        let Some(path) = part.split('"').next() else {
-            continue;
-        };
-        if let Some(line) = crate::yaml::nearest_line(&info.lines, path) {
-            notes += &format!(
-                "\n  {}:{line}: {path}{}",
-                info.source,
-                nearest(path, &info.resource.api_version(), &info.resource.kind)
-            );
-        }
+    let mut notes = unknown_fields(&message, info);
+    notes.extend(mistyped(&message, info));
+    if status.text("reason") == "Invalid" {
+        let causes = status.at("details").list("causes").iter();
+        let mut places: Vec<String> = causes
+            .filter_map(|cause| place(cause.text("field"), info))
+            .collect();
+        places.dedup();
+        notes.extend(places);
     }
-    status["message"] = serde_json::Value::String(message + &notes);
+    if !notes.is_empty() {
+        status[NOTES] = serde_json::json!(notes);
+    }
     Error::Status(Box::new(status))
+}
+
+/// Where a field stands in the file.
+fn place(path: &str, info: &Info) -> Option<String> {
+    let line = crate::yaml::nearest_line(&info.lines, path)?;
+    Some(format!("{}:{line}: {path}", info.source))
+}
+
+/// The fields that the server does not know.
+fn unknown_fields(message: &str, info: &Info) -> Vec<String> {
+    let Some(start) = message.find("strict decoding error: ") else {
+        return Vec::new();
+    };
+    let paths = message[start..].split("unknown field \"").skip(1);
+    let paths = paths.filter_map(|part| part.split('"').next());
+    let (api_version, kind) = (info.resource.api_version(), &info.resource.kind);
+    paths
+        .filter_map(|path| Some(place(path, info)? + &nearest(path, &api_version, kind)))
+        .collect()
+}
+
+/// The field whose value has another type: Go tells its path without places in lists.
+fn mistyped(message: &str, info: &Info) -> Option<String> {
+    let (_, rest) = message.split_once("into Go struct field ")?;
+    let (field, _) = rest.split_once(" of type ")?;
+    let (_, path) = field.split_once('.')?;
+    let plain = |path: &str| -> String {
+        let mut inside = false;
+        let kept = path.chars().filter(|c| {
+            match c {
+                '[' => inside = true,
+                ']' => inside = false,
+                _ => return !inside,
+            }
+            false
+        });
+        kept.collect()
+    };
+    let mut known: Vec<(&String, &usize)> = info.lines.iter().collect();
+    known.sort_by_key(|(_, line)| **line);
+    let found = known.iter().find(|(known, _)| plain(known) == path);
+    // a map's values have no path of their own in Go's words
+    let found = found.or_else(|| {
+        let below = format!("{path}.");
+        known
+            .iter()
+            .find(|(known, _)| plain(known).starts_with(&below))
+    });
+    let (known, line) = found?;
+    Some(format!("{}:{line}: {known}", info.source))
 }
 
 /// `; did you mean …?`, if a field that the kind has there is near enough.

@@ -1,0 +1,95 @@
+//! What is told below a failure, so that the next try succeeds: the nearest known name, the place in the file, the command that mends it.
+//! Invariant: kubectl's own words come first and stay as they are, and under kubectl's name nothing is added; what cannot be found out is not told.
+//! Behaviour follows nothing upstream: kubectl does not do this.
+
+mod known;
+mod rules;
+
+use crate::command::{Found, distance};
+use crate::context::Ctx;
+use crate::error::{self, Error};
+
+/// A failure, as far as it is known what led to it.
+pub struct Mistake<'a> {
+    pub error: &'a Error,
+    /// The lines that the user reads.
+    pub text: String,
+    /// The command, if one was found.
+    pub found: Option<&'a Found>,
+    /// Nothing where the command line itself is wrong.
+    pub ctx: Option<&'a Ctx>,
+}
+
+/// The failure with what there is to tell of it.
+pub async fn with_notes(ctx: &Ctx, found: &Found, error: Error) -> Error {
+    if ctx.program() == "kubectl" || matches!(error, Error::Exit(_)) {
+        return error;
+    }
+    let (text, code) = error::told(&error);
+    let mistake = Mistake {
+        error: &error,
+        text,
+        found: Some(found),
+        ctx: Some(ctx),
+    };
+    let mut notes = rules::notes(&mistake);
+    notes.extend(known::notes(ctx, &mistake).await);
+    joined(mistake.text, code, &notes).unwrap_or(error)
+}
+
+/// The same of a command line that is wrong itself.
+pub fn of_line(program: &str, found: &Found, error: Error) -> Error {
+    if program == "kubectl" || matches!(error, Error::Exit(_)) {
+        return error;
+    }
+    let (text, code) = error::told(&error);
+    let mistake = Mistake {
+        error: &error,
+        text,
+        found: Some(found),
+        ctx: None,
+    };
+    joined(mistake.text.clone(), code, &rules::notes(&mistake)).unwrap_or(error)
+}
+
+fn joined(text: String, code: i32, notes: &[String]) -> Option<Error> {
+    let lines: Vec<String> = notes.iter().map(|note| format!("\n  {note}")).collect();
+    let told = !lines.is_empty();
+    told.then(|| Error::Plain(text.trim_end().to_string() + &lines.concat(), code))
+}
+
+/// The name that was probably meant.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = word.to_lowercase();
+    let near = known.into_iter().filter(|name| *name != word);
+    let measured = near.map(|name| (distance(&lower, &name.to_lowercase()), name));
+    let (far, name) = measured.min_by_key(|(far, name)| (*far, name.len()))?;
+    (far <= 2.max(word.len() / 3) && far < word.len()).then_some(name)
+}
+
+/// What stands between two pieces of a text.
+pub fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(before)?;
+    rest.split_once(after).map(|(inner, _)| inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_probably_meant() {
+        let known = ["pods", "deployments", "deploy", "services", "default"];
+        for (word, want) in [
+            ("pood", Some("pods")),
+            ("deplyo", Some("deploy")),
+            ("defalt", Some("default")),
+            ("servcies", Some("services")),
+            ("nosuch", None),
+            ("x", None),
+        ] {
+            assert_eq!(nearest(word, known), want, "{word}");
+        }
+        assert_eq!(between("a \"b\" c", "a \"", "\""), Some("b"));
+    }
+}
