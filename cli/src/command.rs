@@ -70,6 +70,8 @@ pub struct Command {
     /// Defaults of shared flags that are others here.
     pub defaults: &'static [(&'static str, &'static str)],
     pub refused: &'static [Refused],
+    /// Flags of its own that kubectl has not: under its name they are unknown.
+    pub beyond: &'static [&'static str],
     pub required: &'static [&'static str],
     /// What its arguments may be, for completion; none where they are files or unknown.
     pub words: Option<Words>,
@@ -99,6 +101,7 @@ impl Command {
         flags: &[],
         defaults: &[],
         refused: &[],
+        beyond: &[],
         required: &[],
         words: None,
         values: &[],
@@ -131,8 +134,18 @@ impl Command {
             let own = defaults.find(|(name, _)| arg.get_long() == Some(name));
             own.map(|(_, default)| *default)
         };
+        let beyond = |arg: &Arg| {
+            let mut names = self.beyond.iter();
+            is_kubectl() && names.any(|name| arg.get_long() == Some(name))
+        };
+        let mut hidden = 0;
         declared.mut_args(|arg| match default(&arg) {
             Some(default) => flags::as_pflag(arg.default_value(default)),
+            None if beyond(&arg) => {
+                hidden += 1;
+                let arg = flags::as_pflag(arg).long(None::<&'static str>).hide(true);
+                arg.short(char::from_u32(NOBODYS as u32 + 0x1000 + hidden))
+            }
             None => flags::as_pflag(arg),
         })
     }
@@ -192,10 +205,6 @@ const GLOBAL_REFUSED: &[Refused] = &[
     Refused::value("profile", "only 'none' is known here; leave the flag out"),
     Refused::value("profile-output", "there is no profiler"),
     Refused::value("vmodule", "logs are not divided into modules"),
-    Refused::switch(
-        "match-server-version",
-        "this program's version is not the server's",
-    ),
 ];
 
 /// Adds flags below those that are there: a name that is taken is out of reach, a letter that is taken is left out.
@@ -215,9 +224,23 @@ fn beneath(declared: Declared, args: impl IntoIterator<Item = Arg>) -> Declared 
     })
 }
 
+/// The first of the letters that nobody writes.
+const NOBODYS: char = '\u{f0000}';
+
+static KUBECTL: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+
+/// Remembers by which name the program was called.
+pub fn called(program: &str) {
+    KUBECTL.get_or_init(|| program == "kubectl");
+}
+
+/// Whether the program was called by kubectl's name.
+fn is_kubectl() -> bool {
+    KUBECTL.get().copied().unwrap_or(false)
+}
+
 /// Adds a flag that cannot be given, so that it has its default: its letter is none that anybody writes.
 fn out_of_reach(declared: Declared, arg: Arg) -> Declared {
-    const NOBODYS: char = '\u{f0000}';
     let count = declared.get_arguments().count() as u32;
     let letter = char::from_u32(NOBODYS as u32 + count);
     declared.arg(arg.long(None::<&'static str>).short(letter))

@@ -63,6 +63,7 @@ pub static COMMAND: Command = Command {
       # One pod's status sub-resource
       kubectl get pod web-pod-13je7 --subresource status",
     flags: &[print::TEMPLATE_FLAGS, FILE_FLAGS, SELECTOR, FIELD_SELECTOR, CHUNKS],
+    beyond: &["really"],
     run: verb!(run: Flags),
     words: Some(Words::ANY),
     values: &[("output", Words::Fixed(FORMATS))],
@@ -110,15 +111,18 @@ pub struct Flags {
     show_kind: bool,
     /// Sort by this field, given as a JSONPath expression ('{.metadata.name}')
     #[arg(long)]
-    sort_by: String,
+    pub sort_by: String,
     /// Show this sub-resource instead of the object: status, scale or resize
     #[arg(long)]
     subresource: String,
+    /// Of "all": really all kinds that a namespace can have, custom ones too
+    #[arg(long)]
+    really: bool,
 }
 
 async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
-    if let Some(path) = &f.raw {
+    if let Some(path) = f.raw.as_deref().filter(|path| !path.is_empty()) {
         return raw(&ctx, path).await;
     }
     check(&ctx)?;
@@ -129,6 +133,9 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     // a format that cannot be is told of when the objects are there
     let is_human = matches!(format, Ok(None));
     let mut builder = builder(&ctx, is_human)?;
+    if f.really {
+        builder = builder.args(&[every_kind(&ctx).await?]);
+    }
     if !f.sort_by.is_empty() {
         builder.chunk = 0;
     }
@@ -155,6 +162,27 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     }
     let printer = Printer::of(format, "", ctx.shows_managed_fields());
     generic(&ctx, found, printer)
+}
+
+/// All kinds that a namespace can have and that can be listed, as one word. Events are about the others, endpoints stand in slices, and what pods use is measured.
+async fn every_kind(ctx: &With<Flags>) -> Result<String> {
+    if ctx.args() != ["all"] {
+        bail!("--really goes with \"all\" alone: get all --really");
+    }
+    let served = ctx.discovery()?.served().await?;
+    let mut known = std::collections::HashSet::new();
+    let kinds = served.resources.iter().filter(|r| {
+        let beside = matches!(
+            (r.group.as_str(), r.plural.as_str()),
+            (_, "events") | ("", "endpoints") | ("metrics.k8s.io", _)
+        );
+        r.namespaced && r.can("list") && !beside && known.insert((&r.group, &r.plural))
+    });
+    let words = kinds.map(|r| match r.group.as_str() {
+        "" => r.plural.clone(),
+        group => format!("{}.{}.{group}", r.plural, r.version),
+    });
+    Ok(words.collect::<Vec<_>>().join(","))
 }
 
 fn check(ctx: &With<Flags>) -> Result<()> {
@@ -192,6 +220,9 @@ async fn raw(ctx: &With<Flags>, path: &str) -> Result<()> {
     if !f.output.is_empty() {
         bail!("--raw and --output are mutually exclusive");
     }
+    // of a whole URL only the path counts
+    let after = path.split_once("://").map(|(_, rest)| rest);
+    let path = after.map_or(path, |rest| rest.find('/').map_or("/", |at| &rest[at..]));
     if !path.starts_with('/') {
         bail!(
             "--raw must be a valid URL path: parse {}: invalid URI for request",
@@ -229,7 +260,7 @@ pub fn options(ctx: &With<Flags>, info: &Info, with_kind: bool) -> Options {
     }
 }
 
-fn human(ctx: &With<Flags>, mut found: Found) -> Result<()> {
+pub fn human(ctx: &With<Flags>, mut found: Found) -> Result<()> {
     let f = ctx.flags();
     if !f.sort_by.is_empty() {
         super::get_sort::sort_tables(&mut found.infos, f.sort_by.as_str())?;

@@ -59,6 +59,7 @@ pub mod top;
 pub mod up;
 pub mod version;
 pub mod wait;
+pub mod why;
 
 use crate::client::Call;
 use crate::command::{Command, Run};
@@ -124,6 +125,7 @@ static SKIFF: &[&Command] = &[
     &token::COMMAND,
     &image::COMMAND,
     &demo::COMMAND,
+    &why::COMMAND,
 ];
 
 /// Sends a file (or nothing) to a path of the server as it is, and prints the answer.
@@ -221,6 +223,7 @@ pub const GROUPS: &[(&str, &[&str])] = &[
             "auth",
             "debug",
             "events",
+            "why",
         ],
     ),
     (

@@ -14,6 +14,7 @@ use crate::resource::{
 use crate::typed::Read;
 use serde_json::Value;
 use skiff_api::machinery::jsonpath::{JsonPath, relaxed, text};
+use std::io::IsTerminal;
 use tokio::time::{Duration, Instant};
 
 pub static COMMAND: Command = Command {
@@ -42,6 +43,7 @@ pub static COMMAND: Command = Command {
         ALL_NAMESPACES,
     ],
     defaults: &[DEEP],
+    beyond: &["any"],
     run: verb!(interruptible run: Flags),
     ..Command::NEW
 };
@@ -58,6 +60,9 @@ struct Flags {
     /// What to wait for: create, delete, condition=NAME[=VALUE] or jsonpath='{EXPRESSION}'[=VALUE]; may be repeated
     #[arg(long)]
     r#for: Vec<String>,
+    /// Of several things to wait for, one is enough
+    #[arg(long)]
+    any: bool,
 }
 
 /// One thing to wait for.
@@ -139,6 +144,30 @@ fn parse(text: &str) -> Result<Condition> {
 }
 
 impl Condition {
+    /// Whether it is that something came to be well.
+    fn is_success(&self) -> bool {
+        const WELL: &[&str] = &[
+            "ready",
+            "available",
+            "complete",
+            "initialized",
+            "containersready",
+            "successcriteriamet",
+        ];
+        match self {
+            Condition::Delete | Condition::Create => false,
+            Condition::Status { kind, value } => {
+                value.eq_ignore_ascii_case("true") && WELL.contains(&kind.to_lowercase().as_str())
+            }
+            Condition::Field { value, .. } => {
+                matches!(
+                    value.as_deref(),
+                    Some("Running" | "Succeeded" | "True" | "true")
+                )
+            }
+        }
+    }
+
     /// Whether the object, or that there is none, is what is waited for.
     fn met(&self, object: Option<&Value>) -> Result<bool> {
         let Some(object) = object else {
@@ -206,6 +235,12 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     if conditions.iter().any(|c| matches!(c, Condition::Create)) {
         created(&ctx, end).await?;
     }
+    // by its own name the program also waits for what is not there yet
+    let patient =
+        ctx.program() == "skiff" && !wanted.iter().all(|w| w.eq_ignore_ascii_case("delete"));
+    if patient {
+        there(&ctx, end).await?;
+    }
     let deleting = conditions.iter().any(|c| matches!(c, Condition::Delete));
     let found = builder(&ctx)?.find().await?;
     let mut errors = found.errors;
@@ -219,7 +254,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         if let Err(e) = one(
             &ctx,
             info,
-            &conditions,
+            (&conditions, f.any),
             (timeout > 0.0).then_some(end),
             &mut printer,
         )
@@ -253,29 +288,136 @@ async fn created(ctx: &Ctx, end: Instant) -> Result<()> {
     }
 }
 
+/// Waits until what is named is there, or the time is over.
+async fn there(ctx: &Ctx, end: Instant) -> Result<()> {
+    loop {
+        let found = builder(ctx)?.find().await?;
+        let absent = found.errors.iter().all(Error::is_not_found);
+        let done = found.errors.is_empty() && !found.infos.is_empty();
+        if done || !absent || Instant::now() >= end {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// How often it is looked at whether there is still hope.
+const LOOK: Duration = Duration::from_millis(400);
+
+/// Waits as `until` does, but not for what will never be: by its own name the program tells why instead.
+async fn hopeful(
+    ctx: &Ctx,
+    info: &Info,
+    conditions: &[Condition],
+    waiting: impl Future<Output = Result<bool>>,
+) -> Result<bool> {
+    if ctx.program() == "kubectl" || !conditions.iter().any(Condition::is_success) {
+        return waiting.await;
+    }
+    let mut line = Progress::new();
+    let lost = async {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let now = match ctx.client()?.json(&Call::get(info.path())).await {
+                Ok(now) => now,
+                Err(why) if why.is_not_found() => continue,
+                Err(why) => return Err(why),
+            };
+            if let Some(found) = super::why::hopeless(ctx, info, &now).await? {
+                return Ok(found);
+            }
+            line.show(&info.object_name(), &now);
+        }
+    };
+    let ended = tokio::select! {
+        met = waiting => met,
+        lost = lost => match lost {
+            Ok(found) if found.next.is_empty() => {
+                Err(message!("{} will not be: {}", info.object_name(), found.what))
+            }
+            Ok(found) => {
+                let name = info.object_name();
+                Err(message!("{name} will not be: {}\n  next: {}", found.what, found.next))
+            }
+            Err(why) => Err(why),
+        },
+    };
+    Progress::clear();
+    ended
+}
+
+/// A line on the terminal that tells what is waited for; nothing elsewhere.
+struct Progress {
+    since: Instant,
+}
+
+impl Progress {
+    fn new() -> Progress {
+        Progress {
+            since: Instant::now(),
+        }
+    }
+
+    fn show(&mut self, name: &str, object: &Value) {
+        if !std::io::stderr().is_terminal() {
+            return;
+        }
+        let status = object.at("status");
+        let conditions = status.list("conditions").iter();
+        let not_yet = conditions.filter(|c| c.text("status") != "True");
+        let not_yet: Vec<&str> = not_yet.map(|c| c.text("type")).collect();
+        let seconds = self.since.elapsed().as_secs();
+        let phase = status.text("phase");
+        eprint!(
+            "\r\x1b[K{name}: {phase} {} ({seconds}s)",
+            not_yet.join(", ")
+        );
+    }
+
+    fn clear() {
+        if std::io::stderr().is_terminal() {
+            eprint!("\r\x1b[K");
+        }
+    }
+}
+
 /// Waits for all conditions of one object, one after the other; without an end it is looked at once.
 async fn one(
     ctx: &Ctx,
     info: &Info,
-    conditions: &[Condition],
+    (conditions, any): (&[Condition], bool),
     end: Option<Instant>,
     printer: &mut Printer,
 ) -> Result<()> {
-    for condition in conditions {
+    // one after the other, or all at once where one is enough
+    let steps: Vec<&[Condition]> = match any {
+        true => vec![conditions],
+        false => conditions.chunks(1).collect(),
+    };
+    for step in steps {
         let mut last = info.object.clone();
         let mut looked = false;
         let test = |o: Option<&Value>| {
             match o {
                 Some(o) => last = o.clone(),
-                None if looked || matches!(condition, Condition::Delete) => {}
+                None if looked || step.iter().any(|c| matches!(c, Condition::Delete)) => {}
                 None => return Err(not_found(info)),
             }
             looked = true;
-            condition.met(o)
+            for condition in step {
+                if condition.met(o)? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
         };
         // What is to be there has been waited for before it was found.
-        let met = matches!(condition, Condition::Create)
-            || until(ctx, info, end.unwrap_or_else(Instant::now), test).await?;
+        let met = if step.iter().any(|c| matches!(c, Condition::Create)) {
+            true
+        } else {
+            let waiting = until(ctx, info, end.unwrap_or_else(Instant::now), test);
+            hopeful(ctx, info, step, waiting).await?
+        };
         if !met {
             let why = if end.is_some() {
                 "timed out waiting for the condition on"

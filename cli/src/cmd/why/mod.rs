@@ -1,0 +1,129 @@
+//! `skiff why`: why an object is not as it should be, and what to do next.
+//! Invariant: it only reads; what it tells, the server told.
+//! Behaviour follows nothing upstream: kubectl does not do this.
+
+mod finding;
+
+pub use finding::Finding;
+
+use crate::client::{Call, query, segment};
+use crate::command::{Command, verb};
+use crate::complete::Words;
+use crate::context::{Ctx, With};
+use crate::error::{Error, Result};
+use crate::print;
+use crate::resource::{Builder, Info};
+use crate::typed::Read;
+use serde_json::Value;
+use skiff_api::machinery::selector::Selector;
+
+pub static COMMAND: Command = Command {
+    name: "why",
+    usage: "(TYPE NAME | TYPE/NAME ...)",
+    short: "Tell why an object is not as it should be",
+    long: "Look at an object, at the pods that it made and at the events about them, and tell what is the matter and which command shows more.",
+    examples: "
+      # What a deployment waits for
+      skiff why deployment/web
+      # Why a pod does not run
+      skiff why pod web-1",
+    run: verb!(run: ()),
+    words: Some(Words::ANY),
+    ..Command::NEW
+};
+
+async fn run(ctx: With<()>) -> Result<()> {
+    let found = Builder::new(&ctx)?.find().await?;
+    for info in &found.infos {
+        let (findings, warnings) = look(&ctx, info).await?;
+        print::put(&told(info, &findings, &warnings))?;
+    }
+    Error::collect(found.errors)
+}
+
+/// What is the matter with an object, and the last warnings about it and its pods.
+async fn look(ctx: &Ctx, info: &Info) -> Result<(Vec<Finding>, Vec<String>)> {
+    let pods = pods(ctx, info, &info.object).await?;
+    let findings = finding::of(&info.object, &pods);
+    let uids: Vec<&str> = std::iter::once(&info.object)
+        .chain(&pods)
+        .map(|object| object.at("metadata").text("uid"))
+        .collect();
+    let path = format!("/api/v1/namespaces/{}/events", segment(&info.namespace));
+    let path = match info.namespace.as_str() {
+        "" => "/api/v1/events".into(),
+        _ => path,
+    };
+    let field = query(&[("fieldSelector", "type=Warning")]);
+    let list = ctx
+        .client()?
+        .json(&Call::get(format!("{path}{field}")))
+        .await?;
+    let mut warnings: Vec<String> = Vec::new();
+    for event in list.list("items") {
+        let about = event.at("involvedObject");
+        let text = format!(
+            "{}/{}: {}: {}",
+            about.text("kind").to_lowercase(),
+            about.text("name"),
+            event.text("reason"),
+            event.text("message").trim()
+        );
+        if uids.contains(&about.text("uid")) && !warnings.contains(&text) {
+            warnings.push(text);
+        }
+    }
+    Ok((findings, warnings))
+}
+
+/// The pods that an object made, by its selector; none for a pod itself and for kinds that make none.
+async fn pods(ctx: &Ctx, info: &Info, object: &Value) -> Result<Vec<Value>> {
+    let selector = object.at("spec").at("selector");
+    let makes = matches!(
+        info.resource.kind.as_str(),
+        "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" | "Job"
+    );
+    if !makes || selector.is_null() {
+        return Ok(Vec::new());
+    }
+    let chosen = Selector::from_label_selector(Some(selector));
+    let chosen = chosen
+        .map_err(|why| Error::msg(why.to_string()))?
+        .to_string();
+    let path = format!("/api/v1/namespaces/{}/pods", segment(&info.namespace));
+    let call = Call::get(format!("{path}{}", query(&[("labelSelector", &chosen)])));
+    let list = ctx.client()?.json(&call).await?;
+    let mut pods = list.list("items").to_vec();
+    for pod in &mut pods {
+        pod["kind"] = "Pod".into();
+    }
+    Ok(pods)
+}
+
+/// Why an object will never be as it should be without somebody's doing; nothing as long as it may.
+///
+/// # Errors
+/// What cannot be read.
+pub async fn hopeless(ctx: &Ctx, info: &Info, object: &Value) -> Result<Option<Finding>> {
+    let pods = pods(ctx, info, object).await?;
+    let mut found = finding::of(object, &pods).into_iter();
+    Ok(found.find(|finding| finding.hopeless))
+}
+
+fn told(info: &Info, findings: &[Finding], warnings: &[String]) -> String {
+    let mut out = match findings {
+        [] => format!("{}: nothing is the matter\n", info.object_name()),
+        _ => String::new(),
+    };
+    for finding in findings {
+        out += &format!("{}\n", finding.what);
+        if !finding.next.is_empty() {
+            out += &format!("  next: {}\n", finding.next);
+        }
+    }
+    if !warnings.is_empty() {
+        out += "warnings:\n";
+        warnings.iter().for_each(|w| out += &format!("  {w}\n"));
+    }
+    out
+}
