@@ -27,6 +27,9 @@ pub struct Global {
     /// Where answers of the server's discovery are kept
     #[arg(long, default_value = "~/.kube/cache")]
     pub cache_dir: String,
+    /// Ask the server for its version first, and do nothing unless it is this program's
+    #[arg(long)]
+    pub match_server_version: bool,
     /// A file with the certificate to authenticate with
     #[arg(long)]
     pub client_certificate: Option<String>,
@@ -392,6 +395,7 @@ impl Ctx {
             command: self.path().to_string(),
             policy: self.0.policy.clone(),
             stdin_in_use: self.reads_stdin(),
+            match_version: self.global().match_server_version,
         })
     }
 

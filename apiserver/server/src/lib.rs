@@ -71,5 +71,6 @@ mod write;
 pub use app::{App, InProcess};
 pub use dial::Behind;
 pub use limits::{deadline::LONGEST as LONGEST_REQUEST, inflight::Limits};
+pub use non_resource::version;
 pub use openapi::VERSION_FIELDS;
 pub use start::{Config, Data, Running, StartError, client, start};

@@ -218,13 +218,28 @@ fn from_hosts_file(name: &str) -> Vec<IpAddr> {
 }
 
 async fn look_up(name: &str) -> Result<Vec<IpAddr>, Problem> {
-    let fail = |e: &dyn std::fmt::Display| format!("dial tcp: lookup {name}: no such host ({e})");
+    let server = name_server().map_or_else(String::new, |ip| format!(" on {ip}:53"));
+    let unknown = || format!("dial tcp: lookup {name}{server}: no such host");
+    let fail = |e: &dyn std::fmt::Display| format!("dial tcp: lookup {name}{server}: {e}");
     let resolver = hickory_resolver::TokioResolver::builder_tokio()
         .map_err(|e| fail(&e))?
         .build()
         .map_err(|e| fail(&e))?;
-    let found = resolver.lookup_ip(name).await.map_err(|e| fail(&e))?;
-    Ok(found.iter().collect())
+    match resolver.lookup_ip(name).await {
+        Ok(found) => Ok(found.iter().collect()),
+        Err(why) if why.is_no_records_found() => Err(unknown().into()),
+        Err(why) => Err(fail(&why).into()),
+    }
+}
+
+/// The name server that is asked first, as messages tell it.
+fn name_server() -> Option<IpAddr> {
+    let text = std::fs::read_to_string("/etc/resolv.conf").ok()?;
+    let mut servers = text.lines().filter_map(|line| {
+        let address = line.trim().strip_prefix("nameserver")?;
+        address.trim().parse().ok()
+    });
+    servers.next()
 }
 
 /// `host`, `host:port`, `[host]:port`.

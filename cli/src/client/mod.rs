@@ -9,6 +9,7 @@ mod pages;
 mod pool;
 mod proxy;
 mod spdy;
+mod version;
 pub mod ws;
 
 pub use connect::{addresses, cause};
@@ -33,7 +34,7 @@ use skiff_api::machinery::{
     status::unrecognized,
     url::{UNRESERVED, query_value},
 };
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -53,6 +54,8 @@ pub struct Options {
     pub policy: Policy,
     /// Standard input is read, so that no program may ask for anything there.
     pub stdin_in_use: bool,
+    /// Nothing is asked of a server of another version than this program's.
+    pub match_version: bool,
 }
 
 impl Options {
@@ -65,6 +68,7 @@ impl Options {
             command: String::new(),
             policy,
             stdin_in_use: false,
+            match_version: false,
         }
     }
 }
@@ -83,6 +87,8 @@ struct Inner {
     options: Options,
     idle: Pool<Full<Bytes>>,
     warned: RefCell<HashSet<String>>,
+    /// That the server's version was asked for, or need not be.
+    matched: Cell<bool>,
 }
 
 /// Cheap to clone; clones share connections.
@@ -163,6 +169,7 @@ impl Client {
             options: options.clone(),
             idle: Pool::default(),
             warned: RefCell::default(),
+            matched: Cell::new(!options.match_version),
         })))
     }
 
@@ -248,6 +255,9 @@ impl Client {
         &self,
         call: &Call<'_>,
     ) -> Result<(Response<Incoming>, SendRequest<Full<Bytes>>)> {
+        if !self.0.matched.replace(true) {
+            version::check(self.0.idle.send(self, self.request(&version::call())?)).await?;
+        }
         let sent = self.0.idle.send(self, self.request(call)?).await;
         sent.map_err(|why| self.failed(call, why.into()))
     }
