@@ -78,6 +78,27 @@ pub const MERGE: &str = "application/merge-patch+json";
 pub const JSON_PATCH: &str = "application/json-patch+json";
 pub const APPLY: &str = "application/apply-patch+yaml";
 
+/// What a text in base64 holds.
+///
+/// # Errors
+/// Where it is none, as Go tells it.
+pub fn base64(text: &str) -> std::result::Result<Vec<u8>, String> {
+    use base64::Engine;
+    let plain: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
+    let decoded = base64::engine::general_purpose::STANDARD.decode(&plain);
+    decoded.map_err(|why| {
+        let at = match why {
+            base64::DecodeError::InvalidByte(at, _) => at,
+            base64::DecodeError::InvalidLastSymbol(at, _) => at,
+            // the last four are not whole
+            base64::DecodeError::InvalidLength(_) | base64::DecodeError::InvalidPadding => {
+                plain.len() / 4 * 4
+            }
+        };
+        format!("illegal base64 data at input byte {at}")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

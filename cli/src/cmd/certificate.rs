@@ -5,7 +5,7 @@
 use crate::client::{Call, segment};
 use crate::command::{Command, verb};
 use crate::context::{Ctx, With};
-use crate::error::{Error, Result, bail, quote};
+use crate::error::{Error, Result, bail, message, quote};
 use crate::print::{self, Printer, order::Order};
 use crate::resource::{Builder, FILE_FLAGS};
 use crate::typed::Read;
@@ -69,8 +69,12 @@ async fn decide(ctx: With<Flags>, kind: &'static str) -> Result<()> {
     }
     let mut builder = Builder::new(&ctx)?;
     if !ctx.args().is_empty() {
-        let mut args = vec!["certificatesigningrequests.certificates.k8s.io".to_string()];
-        args.extend(ctx.args().iter().cloned());
+        // a word with a slash names its type itself
+        let named = |word: &String| match word.contains('/') {
+            true => word.clone(),
+            false => format!("certificatesigningrequests.certificates.k8s.io/{word}"),
+        };
+        let args: Vec<String> = ctx.args().iter().map(named).collect();
         builder = builder.args(&args);
     }
     builder.latest = true;
@@ -86,6 +90,13 @@ async fn decide(ctx: With<Flags>, kind: &'static str) -> Result<()> {
     .ordered(Order::Typed);
     let mut errors = found.errors;
     for info in found.infos {
+        if info.resource.kind != "CertificateSigningRequest" {
+            errors.push(message!(
+                "can only handle CertificateSigningRequest.certificates.k8s.io objects, got {}",
+                info.resource.kind_name()
+            ));
+            continue;
+        }
         match one(&ctx, info.object, kind, f.force).await {
             Ok(o) => printer.print(&o)?,
             Err(e) => errors.push(e),
@@ -116,6 +127,9 @@ async fn one(ctx: &Ctx, mut csr: Value, kind: &str, force: bool) -> Result<Value
     if has(&csr, kind) && !force {
         return Ok(csr);
     }
+    if has(&csr, kind) {
+        return approve(ctx, &name, &csr).await;
+    }
     let verb = if kind == "Approved" {
         "approve"
     } else {
@@ -126,11 +140,16 @@ async fn one(ctx: &Ctx, mut csr: Value, kind: &str, force: bool) -> Result<Value
         Some(l) => l.push(condition),
         None => csr["status"]["conditions"] = json!([condition]),
     }
+    approve(ctx, &name, &csr).await
+}
+
+/// Writes what was decided of a request.
+async fn approve(ctx: &Ctx, name: &str, csr: &Value) -> Result<Value> {
     let path = format!(
         "/apis/certificates.k8s.io/v1/certificatesigningrequests/{}/approval",
-        segment(&name)
+        segment(name)
     );
     ctx.client()?
-        .json(&Call::with(http::Method::PUT, path, &csr))
+        .json(&Call::with(http::Method::PUT, path, csr))
         .await
 }

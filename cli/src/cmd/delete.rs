@@ -95,6 +95,8 @@ pub struct Options {
     pub grace: i64,
     pub policy: &'static str,
     pub dry_run: DryRun,
+    /// Nothing is said of what was deleted.
+    pub quiet: bool,
 }
 
 /// Reads `--cascade`.
@@ -152,6 +154,7 @@ fn options(ctx: &With<Flags>) -> Result<Options> {
         grace,
         policy,
         dry_run: ctx.dry_run()?,
+        quiet: false,
     })
 }
 
@@ -291,6 +294,9 @@ pub async fn one(ctx: &Ctx, info: &Info, o: &Options) -> Result<String> {
             answer.at("metadata").at("uid")
         };
         uid = told.as_str().unwrap_or("").to_string();
+    }
+    if o.quiet {
+        return Ok(uid);
     }
     let kind = info.resource.kind_name();
     if ctx.output() == "name" {

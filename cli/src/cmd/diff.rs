@@ -73,6 +73,9 @@ async fn run(ctx: With<Flags>) -> Result<()> {
 async fn compare(ctx: &With<Flags>) -> Result<()> {
     let f = ctx.flags();
     if !ctx.has_files() {
+        if !ctx.args().is_empty() {
+            return Err(ctx.usage(format!("Unexpected args: [{}]", ctx.args().join(" "))));
+        }
         bail!("must specify one of -f and -k");
     }
     ctx.takes_no_args("Unexpected args")?;

@@ -6,13 +6,14 @@ use super::cordon::{mark, nodes, say};
 use crate::client::{Call, query, segment};
 use crate::command::{Command, verb};
 use crate::complete::Words;
-use crate::context::{Ctx, DryRun, With};
+use crate::context::{DryRun, With};
 use crate::error::{Error, Result, bail, message, quote};
 use crate::flags::seconds;
 use crate::print::{Format, Printer};
 use crate::resource::{CHUNKS, DRY_RUN, Info, SELECTOR};
 use crate::typed::Read;
 use serde_json::{Value, json};
+use skiff_api::machinery::selector::Selector;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -63,6 +64,11 @@ struct Flags {
 }
 
 async fn run(ctx: With<Flags>) -> Result<()> {
+    let f = ctx.flags();
+    let no_selector = f.pod_selector.parse::<Selector>().is_err();
+    if no_selector && (ctx.args().is_empty() || ctx.selector().is_empty()) {
+        bail!("--pod-selector=<pod_selector> must be a valid label selector");
+    }
     let nodes = nodes(&ctx).await?;
     mark(&ctx, &nodes, true).await?;
     let mut fatal = Vec::new();
@@ -157,7 +163,8 @@ fn id(pod: &Value) -> (String, String) {
     (text("namespace"), text("name"))
 }
 
-async fn pods_of(ctx: &With<Flags>, node: &str) -> Result<Vec<Value>> {
+/// The pods of a node that have to go; `tell` warns of those that are special.
+async fn pods_of(ctx: &With<Flags>, node: &str, tell: bool) -> Result<Vec<Value>> {
     let f = ctx.flags();
     let field = format!("spec.nodeName={node}");
     let list = ctx
@@ -179,9 +186,7 @@ async fn pods_of(ctx: &With<Flags>, node: &str) -> Result<Vec<Value>> {
     for pod in list.list("items") {
         let (ns, name) = id(pod);
         let shown = format!("{ns}/{name}");
-        let gone_for = crate::print::age::time(pod.at("metadata").at("deletionTimestamp"))
-            .map(|t| crate::print::age::now().as_second() - t.as_second());
-        if skip > 0 && gone_for.is_some_and(|s| s > skip) {
+        if skip > 0 && gone_for(pod).is_some_and(|s| s > skip) {
             continue;
         }
         match judge(pod, f.force, f.ignore_daemonsets, f.delete_emptydir_data) {
@@ -203,7 +208,7 @@ async fn pods_of(ctx: &With<Flags>, node: &str) -> Result<Vec<Value>> {
             .collect();
         return Err(Error::Many(texts));
     }
-    if !warnings.is_empty() {
+    if tell && !warnings.is_empty() {
         eprintln!(
             "Warning: {}",
             warnings
@@ -216,63 +221,134 @@ async fn pods_of(ctx: &With<Flags>, node: &str) -> Result<Vec<Value>> {
     Ok(out)
 }
 
+/// When the time of the whole command is over, and how long it is.
+#[derive(Clone, Copy)]
+struct Limit {
+    seconds: f64,
+    end: Option<Instant>,
+}
+
+impl Limit {
+    fn is_over(self) -> bool {
+        self.end.is_some_and(|end| Instant::now() >= end)
+    }
+}
+
 async fn drain(ctx: &With<Flags>, node: &Info) -> Result<()> {
     let f = ctx.flags();
-    let pods = pods_of(ctx, &node.name).await?;
-    let verb = if f.disable_eviction {
-        "deleting"
-    } else {
-        "evicting"
-    };
+    let pods = pods_of(ctx, &node.name, true).await?;
     if ctx.dry_run()? == DryRun::Client {
         return pods
             .iter()
             .map(id)
             .try_for_each(|(ns, n)| say(&format!("evicting pod {ns}/{n} (dry run)")));
     }
-    let limit = f.timeout;
-    let end = (limit > 0.0).then(|| Instant::now() + seconds(limit));
-    for pod in &pods {
-        let (ns, name) = id(pod);
-        loop {
-            say(&format!(
-                "{verb} pod {ns}/{name}{}",
-                ctx.dry_run()?.suffix()
-            ))?;
-            match take(ctx, pod).await {
-                Ok(()) => break,
-                Err(e) if e.is_not_found() => break,
-                Err(e) if e.reason() == "TooManyRequests" => {
-                    eprintln!(
-                        "error when evicting pods/{} -n {} (will retry after 5s): {e}",
-                        quote(&name),
-                        quote(&ns)
-                    );
-                    if end.is_some_and(|t| Instant::now() + Duration::from_secs(5) >= t) {
-                        bail!(
-                            "error when evicting pods/{} -n {}: global timeout reached: {}",
-                            quote(&name),
-                            quote(&ns),
-                            crate::print::age::go_duration(limit as i64)
-                        );
-                    }
-                    tokio::time::sleep(Duration::from_secs(5)).await;
-                }
-                Err(e) => {
-                    bail!(
-                        "error when {verb} pods/{} -n {}: {e}",
-                        quote(&name),
-                        quote(&ns)
-                    );
-                }
-            }
+    let limit = Limit {
+        seconds: f.timeout,
+        end: (f.timeout > 0.0).then(|| Instant::now() + seconds(f.timeout)),
+    };
+    let done = if f.disable_eviction {
+        delete(ctx, &pods, limit).await
+    } else {
+        // side by side: one that a budget holds back holds no other back
+        let all = pods.iter().map(|pod| evict(ctx, pod, limit));
+        let all = futures::future::join_all(all).await;
+        let failed: Vec<Error> = all.into_iter().filter_map(Result::err).collect();
+        match failed.is_empty() {
+            true => Ok(()),
+            false => Err(Error::Many(failed)),
+        }
+    };
+    if let Err(why) = &done {
+        pending(ctx, &node.name, why).await;
+    }
+    done
+}
+
+/// Tells which pods are still on a node that could not be drained.
+async fn pending(ctx: &With<Flags>, node: &str, why: &Error) {
+    match pods_of(ctx, node, false).await {
+        Ok(left) if left.is_empty() => {}
+        Ok(left) => {
+            let node = quote(node);
+            eprintln!("There are pending pods in node {node} when an error occurred: {why}");
+            left.iter().for_each(|pod| eprintln!("pod/{}", id(pod).1));
+        }
+        Err(more) => {
+            eprint!("Following errors occurred while getting the list of pods to delete:\n{more}")
         }
     }
-    if ctx.dry_run()? == DryRun::None {
-        wait_gone(ctx, &pods, end, limit, verb).await
-    } else {
-        Ok(())
+}
+
+/// Deletes the pods, and waits until all are gone.
+async fn delete(ctx: &With<Flags>, pods: &[Value], limit: Limit) -> Result<()> {
+    for pod in pods {
+        match take(ctx, pod).await {
+            Err(e) if !e.is_not_found() => return Err(e),
+            _ => {}
+        }
     }
+    if ctx.dry_run()? != DryRun::None {
+        return Ok(());
+    }
+    wait_gone(
+        ctx,
+        pods.to_vec(),
+        limit.end,
+        ("deleted", "deletion failed"),
+    )
+    .await
+}
+
+/// Evicts a pod, as often as a budget refuses it, and waits until it is gone.
+async fn evict(ctx: &With<Flags>, pod: &Value, limit: Limit) -> Result<()> {
+    let (ns, name) = id(pod);
+    let suffix = ctx.dry_run()?.suffix();
+    loop {
+        say(&format!("evicting pod {ns}/{name}{suffix}"))?;
+        if limit.is_over() {
+            bail!(
+                "error when evicting pods/{} -n {}: global timeout reached: {}",
+                quote(&name),
+                quote(&ns),
+                crate::print::age::go_duration(limit.seconds as i64)
+            );
+        }
+        match take(ctx, pod).await {
+            Ok(()) => break,
+            Err(e) if e.is_not_found() => return Ok(()),
+            Err(e) if e.reason() == "TooManyRequests" => {
+                eprintln!(
+                    "error when evicting pods/{} -n {} (will retry after 5s): {e}",
+                    quote(&name),
+                    quote(&ns)
+                );
+                tokio::time::sleep(Duration::from_secs(5)).await;
+            }
+            Err(e) => bail!(
+                "error when evicting pods/{} -n {}: {e}",
+                quote(&name),
+                quote(&ns)
+            ),
+        }
+    }
+    if ctx.dry_run()? != DryRun::None {
+        return Ok(());
+    }
+    let gone = wait_gone(
+        ctx,
+        vec![pod.clone()],
+        limit.end,
+        ("evicted", "eviction failed"),
+    )
+    .await;
+    gone.map_err(|why| {
+        message!(
+            "error when waiting for pod {} in namespace {} to terminate: {why}",
+            quote(&name),
+            quote(&ns)
+        )
+    })
 }
 
 async fn take(ctx: &With<Flags>, pod: &Value) -> Result<()> {
@@ -311,47 +387,58 @@ async fn take(ctx: &With<Flags>, pod: &Value) -> Result<()> {
     Ok(())
 }
 
+/// Waits until pods are gone or others of their names; looks every second, as kubectl does.
 async fn wait_gone(
-    ctx: &Ctx,
-    pods: &[Value],
+    ctx: &With<Flags>,
+    mut pods: Vec<Value>,
     end: Option<Instant>,
-    limit: f64,
-    verb: &str,
+    (done, failed): (&str, &str),
 ) -> Result<()> {
-    for pod in pods {
-        let (ns, name) = id(pod);
-        let path = format!(
-            "/api/v1/namespaces/{}/pods/{}",
-            segment(&ns),
-            segment(&name)
-        );
-        loop {
-            match ctx.client()?.json(&Call::get(path.clone())).await {
-                Err(e) if e.is_not_found() => break,
-                Ok(now) if now.at("metadata").at("uid") != pod.at("metadata").at("uid") => break,
-                Ok(_) => {}
-                Err(e) => return Err(e),
+    let skip = ctx.flags().skip_wait_for_delete_timeout;
+    loop {
+        let mut left = Vec::new();
+        for pod in pods {
+            let (ns, name) = id(&pod);
+            let path = format!(
+                "/api/v1/namespaces/{}/pods/{}",
+                segment(&ns),
+                segment(&name)
+            );
+            match ctx.client()?.json(&Call::get(path)).await {
+                Err(e) if !e.is_not_found() => {
+                    say(&format!("pod/{name} {failed}"))?;
+                    return Err(e);
+                }
+                Ok(now) if now.at("metadata").at("uid") == pod.at("metadata").at("uid") => {
+                    if skip > 0 && gone_for(&now).is_some_and(|s| s > skip) {
+                        say(&format!(
+                            "pod {} has DeletionTimestamp older than {skip} seconds, skipping",
+                            quote(&name)
+                        ))?;
+                    } else {
+                        left.push(pod);
+                    }
+                }
+                _ => say(&format!("pod/{name} {done}"))?,
             }
-            if end.is_some_and(|t| Instant::now() >= t) {
-                bail!(
-                    "error when waiting for pod {} in namespace {} to terminate: global timeout reached: {}",
-                    quote(&name),
-                    quote(&ns),
-                    crate::print::age::go_duration(limit as i64)
-                );
-            }
-            tokio::time::sleep(Duration::from_millis(500)).await;
         }
-        say(&format!(
-            "pod/{name} {}",
-            if verb == "evicting" {
-                "evicted"
-            } else {
-                "deleted"
-            }
-        ))?;
+        pods = left;
+        if pods.is_empty() {
+            return Ok(());
+        }
+        if end.is_some_and(|end| Instant::now() + Duration::from_secs(1) >= end) {
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            tokio::time::sleep(left.unwrap_or_default()).await;
+            bail!("context deadline exceeded");
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    Ok(())
+}
+
+/// How many seconds ago a pod was deleted.
+fn gone_for(pod: &Value) -> Option<i64> {
+    crate::print::age::time(pod.at("metadata").at("deletionTimestamp"))
+        .map(|t| crate::print::age::now().as_second() - t.as_second())
 }
 
 #[cfg(test)]

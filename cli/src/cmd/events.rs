@@ -117,6 +117,9 @@ async fn run(ctx: With<Flags>) -> Result<()> {
             .split_once('/')
             .filter(|(w, n)| !w.is_empty() && !n.is_empty())
             .ok_or_else(|| Error::msg("--for must be in resource/name form"))?;
+        if name.contains('/') {
+            bail!("arguments in resource/name form may not have more than one slash");
+        }
         let r = ctx.discovery()?.lookup(word).await?;
         field = format!(
             "involvedObject.kind={},involvedObject.apiVersion={},involvedObject.name={name}",

@@ -68,6 +68,7 @@ fn words(ctx: &With<Flags>) -> Result<(Option<String>, Vec<String>)> {
     let f = ctx.flags();
     let (args, files) = (ctx.args(), !f.filename.list().is_empty());
     let word = args.first().filter(|_| ctx.dash() != Some(0)).cloned();
+    let word = word.filter(|word| !word.is_empty());
     let command = match ctx.dash() {
         Some(dash) => args[dash..].to_vec(),
         None if args.len() > 1 || (files && !args.is_empty()) => {
@@ -83,6 +84,9 @@ fn words(ctx: &With<Flags>) -> Result<(Option<String>, Vec<String>)> {
     }
     if command.is_empty() {
         bail!("you must specify at least one command for the container");
+    }
+    if files && word.is_some() {
+        bail!("resource/name arguments cannot be provided when a path is specified");
     }
     Ok((word, command))
 }

@@ -27,9 +27,7 @@ impl Output {
                 print::put(&writer.flush())
             }
             Output::Objects(printer) => match event {
-                Some(e) if printer.is_name() => {
-                    print::put(&format!("{e:<8} ")).and_then(|()| printer.print(object))
-                }
+                Some(_) if printer.is_name() => printer.print(object),
                 Some(e) => printer.print(&json!({"type": e, "object": object})),
                 None => printer.print(object),
             },
@@ -52,6 +50,15 @@ pub async fn run(ctx: &With<Flags>, format: Option<Format>) -> Result<()> {
         return Ok(());
     }
     Error::collect(std::mem::take(&mut found.errors))?;
+    if found.by_name && found.infos.len() > 1 {
+        super::get::human(ctx, found)?;
+        bail!("you may only watch a single resource or type of resource at a time");
+    }
+    if !f.sort_by.is_empty() {
+        eprintln!(
+            "warning: --watch requested, --sort-by will be ignored for watch events received"
+        );
+    }
     let [info] = found.infos.as_slice() else {
         bail!(
             "watch is only supported on individual resources and resource collections - {} resources were found",
@@ -67,7 +74,7 @@ pub async fn run(ctx: &With<Flags>, format: Option<Format>) -> Result<()> {
         Some(format) => Output::Objects(Printer::of(format, "", ctx.shows_managed_fields())),
     };
     if !f.watch_only {
-        show_first(&mut output, &info.object, events.then_some("ADDED"))?;
+        show_first(&mut output, info, events.then_some("ADDED"))?;
     }
     let by_name = found.by_name;
     watch(
@@ -85,16 +92,24 @@ pub async fn run(ctx: &With<Flags>, format: Option<Format>) -> Result<()> {
     .await
 }
 
-fn show_first(output: &mut Output, object: &Value, event: Option<&str>) -> Result<()> {
+fn show_first(output: &mut Output, info: &Info, event: Option<&str>) -> Result<()> {
+    let object = &info.object;
     let items = if object.text("kind") == "Table" {
         None
     } else {
         object.at("items").as_array()
     };
-    match items {
-        None => output.show(object, event),
-        Some(items) => items.iter().try_for_each(|o| output.show(o, event)),
-    }
+    let Some(items) = items else {
+        return output.show(object, event);
+    };
+    // in a list they do not say what they are
+    let (api_version, kind) = (info.resource.api_version(), &info.resource.kind);
+    items.iter().try_for_each(|item| {
+        let mut item = item.clone();
+        item["apiVersion"] = json!(api_version);
+        item["kind"] = json!(kind);
+        output.show(&item, event)
+    })
 }
 
 /// The version of an object, or of the first row of a table.

@@ -4,8 +4,9 @@
 
 use crate::command::{Command, Run, verb};
 use crate::context::With;
-use crate::error::{Error, Result, bail};
+use crate::error::{Error, Result, bail, message, quote};
 use crate::print;
+use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -46,43 +47,93 @@ fn is_executable(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
 
-async fn list(ctx: With<Flags>) -> Result<()> {
-    let mut found: Vec<PathBuf> = Vec::new();
-    for dir in path_dirs() {
-        let mut here: Vec<PathBuf> = std::fs::read_dir(dir)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|e| e.path())
-            .filter(|p| {
-                p.file_name()
-                    .and_then(|n| n.to_str())
-                    .is_some_and(|n| n.starts_with("kubectl-"))
-            })
-            .collect();
+/// The plugins of all folders of the path, each folder once and in order.
+fn all() -> Vec<PathBuf> {
+    let mut folders = Vec::new();
+    for folder in path_dirs() {
+        if !folders.contains(&folder) && !folder.as_os_str().is_empty() {
+            folders.push(folder);
+        }
+    }
+    let mut found = Vec::new();
+    for folder in folders {
+        let entries = match std::fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(why) => {
+                eprintln!(
+                    "Unable to read directory {} from your PATH: open {}: {}. Skipping...",
+                    quote(&folder.to_string_lossy()),
+                    folder.display(),
+                    crate::error::go_io(&why)
+                );
+                continue;
+            }
+        };
+        let is_plugin = |path: &PathBuf| !path.is_dir() && base(path).starts_with("kubectl-");
+        let paths = entries.flatten().map(|entry| entry.path());
+        let mut here: Vec<PathBuf> = paths.filter(is_plugin).collect();
         here.sort();
         found.extend(here);
     }
+    found
+}
+
+fn base(path: &Path) -> String {
+    path.file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
+/// What is wrong with a plugin, beside those that were seen before.
+fn warnings(ctx: &With<Flags>, path: &Path, seen: &mut HashMap<String, PathBuf>) -> Vec<String> {
+    let (name, shown) = (base(path), path.display());
+    let mut out = Vec::new();
+    if !is_executable(path) {
+        out.push(format!(
+            "warning: {shown} identified as a kubectl plugin, but it is not executable"
+        ));
+    }
+    match seen.get(&name) {
+        Some(other) => out.push(format!(
+            "warning: {shown} is overshadowed by a similarly named plugin: {}",
+            other.display()
+        )),
+        None => drop(seen.insert(name.clone(), path.to_path_buf())),
+    }
+    let words: Vec<String> = name.split('-').skip(1).map(String::from).collect();
+    let found = crate::command::find(super::root(ctx.program()), "kubectl", &words);
+    if found.unknown.is_none() || found.path != "kubectl" {
+        out.push(format!(
+            "warning: {name} overwrites existing command: {}",
+            quote(&found.path)
+        ));
+    }
+    out
+}
+
+async fn list(ctx: With<Flags>) -> Result<()> {
+    let found = all();
     if found.is_empty() {
         bail!("unable to find any kubectl plugins in your PATH");
     }
-    let mut out = String::from("The following compatible plugins are available:\n\n");
-    for p in &found {
-        let shown = if ctx.flags().name_only {
-            p.file_name().map(|n| n.to_string_lossy().into_owned())
-        } else {
-            Some(p.display().to_string())
+    print::put("The following compatible plugins are available:\n\n")?;
+    let (mut seen, mut count) = (HashMap::new(), 0);
+    for path in &found {
+        let shown = match ctx.flags().name_only {
+            true => base(path),
+            false => path.display().to_string(),
         };
-        out += &format!("{}\n", shown.unwrap_or_default());
+        print::put(&format!("{shown}\n"))?;
+        for warning in warnings(&ctx, path, &mut seen) {
+            eprintln!("  - {warning}");
+            count += 1;
+        }
     }
-    print::put(&out)?;
-    found.iter().filter(|p| !is_executable(p)).for_each(|p| {
-        eprintln!(
-            "  - warning: {} identified as a kubectl plugin, but it is not executable",
-            p.display()
-        )
-    });
-    Ok(())
+    match count {
+        0 => Ok(()),
+        1 => Err(Error::msg("one plugin warning was found")),
+        n => Err(message!("{n} plugin warnings were found")),
+    }
 }
 
 /// The longest `kubectl-a-b` that the words name, and how many of them it takes.
@@ -131,6 +182,10 @@ pub fn completer(args: &[String]) -> Option<(PathBuf, usize)> {
 /// # Errors
 /// A plugin that cannot be run.
 pub fn hand_over(_program: &str, args: &[String]) -> Result<()> {
+    if let Some(flag) = args.first().filter(|word| word.starts_with('-')) {
+        let why = format!("Error: flags cannot be placed before plugin name: {flag}");
+        return Err(Error::Plain(why, 1));
+    }
     let Some((_, path, count)) = named(args) else {
         return Ok(());
     };

@@ -278,13 +278,23 @@ pub fn container(pod: &Value, wanted: &str, quiet: bool) -> Result<String> {
 
 /// Says which container was chosen, if there was a choice.
 pub fn tell_choice(pod: &Value, chosen: &str) {
-    if names(pod, ALL).len() > 1 {
-        eprintln!(
+    if let Some(choice) = choice(pod, "", chosen) {
+        eprintln!("{choice}");
+    }
+}
+
+/// Which container was chosen where the user named none, if there was a choice.
+pub fn choice(pod: &Value, wanted: &str, chosen: &str) -> Option<String> {
+    let annotations = pod.at("metadata").at("annotations");
+    let marked = annotations.text("kubectl.kubernetes.io/default-container");
+    let several = wanted.is_empty() && marked.is_empty() && names(pod, ALL).len() > 1;
+    several.then(|| {
+        format!(
             "Defaulted container {} out of: {}",
             quote(chosen),
             shown(pod)
-        );
-    }
+        )
+    })
 }
 
 /// All containers, the special ones marked.

@@ -200,6 +200,7 @@ async fn delete_all(ctx: &Ctx, infos: &[Info]) -> Result<()> {
         grace,
         policy: super::delete::policy(ctx.deletion().cascade.as_str())?,
         dry_run: DryRun::None,
+        quiet: false,
     };
     let (mut deleted, mut errors) = (Vec::new(), Vec::new());
     for info in infos {

@@ -243,11 +243,12 @@ async fn made(ctx: &Ctx, kind: &Resource, mut object: Value) -> Result<Value> {
 }
 
 /// What `--rm` does when the session is over.
-async fn remove(ctx: &Ctx, created: &[Info]) -> Result<()> {
+async fn remove(ctx: &With<Flags>, created: &[Info]) -> Result<()> {
     let options = super::delete::Options {
         grace: -1,
         policy: super::delete::policy(&ctx.deletion().cascade)?,
         dry_run: DryRun::None,
+        quiet: ctx.flags().quiet,
     };
     for info in created {
         match super::delete::one(ctx, info, &options).await {

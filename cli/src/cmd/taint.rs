@@ -66,6 +66,10 @@ impl Taint {
         }
         t
     }
+    /// Whether a removal is of this taint, too.
+    fn is_taken_by(&self, removal: &Taint) -> bool {
+        removal.key == self.key && (removal.effect.is_empty() || removal.effect == self.effect)
+    }
     fn shown(&self) -> String {
         match (self.effect.is_empty(), self.value.is_empty()) {
             (true, true) => self.key.clone(),
@@ -159,12 +163,8 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     }
     let clash: Vec<String> = add
         .iter()
-        .filter(|a| {
-            remove
-                .iter()
-                .any(|r| r.key == a.key && (r.effect.is_empty() || r.effect == a.effect))
-        })
-        .map(Taint::shown)
+        .flat_map(|a| remove.iter().filter(|r| a.is_taken_by(r)))
+        .map(|r| format!("{}={}", r.key, r.effect))
         .collect();
     if !clash.is_empty() {
         bail!(
@@ -251,7 +251,13 @@ fn apply(
                 && (r.effect.is_empty() || v.text("effect") == r.effect.as_str()))
         });
         if new.len() == before {
-            missing.push(message!("taint {} not found", quote(&r.shown())));
+            let named = if r.effect.is_empty() {
+                r.shown()
+            } else {
+                // a removal has no value
+                format!("{}:{}", r.key, r.effect)
+            };
+            missing.push(message!("taint {} not found", quote(&named)));
         }
     }
     Error::collect(missing)?;

@@ -85,13 +85,15 @@ async fn run(ctx: With<Flags>) -> Result<()> {
                 },
             ) + "\n"
         }
-        "yaml" => crate::yaml::write(&info),
+        "yaml" => crate::yaml::write(&info) + "\n",
         _ => {
             let mut t = format!(
-                "Client Version: {}\nKustomize Version: {KUSTOMIZE}\nSkiff Version: v{}\n",
+                "Client Version: {}\nKustomize Version: {KUSTOMIZE}\n",
                 git("clientVersion"),
-                env!("CARGO_PKG_VERSION")
             );
+            if ctx.program() == "skiff" {
+                t += concat!("Skiff Version: v", env!("CARGO_PKG_VERSION"), "\n");
+            }
             if info.get("serverVersion").is_some() {
                 t += &format!("Server Version: {}\n", git("serverVersion"));
             }

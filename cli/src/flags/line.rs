@@ -30,7 +30,9 @@ pub fn end_of_letters<'a>(command: &Command, word: &'a str) -> End<'a> {
 /// Whether this word is a flag that takes its value from the next word.
 pub fn takes_next(command: &Command, word: &str) -> bool {
     match word.strip_prefix("--") {
-        Some(name) => named(command, name).is_some_and(needs_value),
+        // one that nobody knows is taken for one with a value, as cobra takes it
+        Some(name) if name.contains('=') => false,
+        Some(name) => named(command, name).is_none_or(needs_value),
         None => matches!(end_of_letters(command, word), End::Value("")),
     }
 }

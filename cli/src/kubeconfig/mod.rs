@@ -28,6 +28,13 @@ pub const LISTS: [(&str, &str); 3] = [
     ("users", "user"),
 ];
 
+/// What is written of an entry even where it is empty.
+const ALWAYS: &[(&str, &str)] = &[
+    ("clusters", "server"),
+    ("contexts", "cluster"),
+    ("contexts", "user"),
+];
+
 /// One named entry, and the file that it stands in.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -291,7 +298,15 @@ pub fn document(
     for ((list, field), entries) in LISTS.iter().zip([clusters, contexts, users]) {
         let items: Vec<Value> = entries
             .iter()
-            .map(|e| json!({"name": e.name, *field: prune(&e.value)}))
+            .map(|e| {
+                let mut value = prune(&e.value);
+                for (_, field) in ALWAYS.iter().filter(|(of, _)| of == list) {
+                    if value.get(*field).is_none() {
+                        value[*field] = json!("");
+                    }
+                }
+                json!({"name": e.name, *field: value})
+            })
             .collect();
         root[*list] = if items.is_empty() {
             Value::Null

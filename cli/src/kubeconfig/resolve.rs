@@ -261,7 +261,8 @@ fn override_cluster(r: &mut Resolved, over: &Overrides) -> Result<()> {
         r.authority = Some(read_pem("certificate-authority", Path::new(path))?);
         r.insecure = false;
     }
-    if let Some(insecure) = over.insecure {
+    // what is not so is taken for not said
+    if let Some(insecure) = over.insecure.filter(|insecure| *insecure) {
         r.insecure = insecure;
         if insecure && over.certificate_authority.is_none() {
             r.authority = None;
@@ -299,11 +300,8 @@ fn credentials(user: &Value, file: &Path, over: &Overrides) -> Result<Credential
         (None, None) => None,
         // that a key is missing has been told
         (Some(_), None) => None,
-        (None, Some(_)) => {
-            return Err(Error::Config(vec![
-                "client-cert-data or client-cert must be specified for the user to use the clientCert authentication method.".into(),
-            ]));
-        }
+        // a key without a certificate proves nothing
+        (None, Some(_)) => None,
     };
     if let Some(t) = &over.token {
         c.token = Some(t.clone());
@@ -352,13 +350,10 @@ fn impersonation(user: &Value, over: &Overrides) -> Result<Vec<(String, String)>
     };
     let mut extra: Vec<(String, String)> = Vec::new();
     for pair in &over.as_extra {
-        let (k, v) = pair.split_once('=').ok_or_else(|| {
-            Error::msg(format!(
-                "--as-user-extra {pair} must be KEY=VALUE",
-                pair = GoQuoted(&pair)
-            ))
-        })?;
-        extra.push((k.into(), v.into()));
+        // one without a value says nothing, as in kubectl
+        if let Some((k, v)) = pair.split_once('=') {
+            extra.push((k.into(), v.into()));
+        }
     }
     if extra.is_empty() {
         for (k, v) in user.map("as-user-extra").into_iter().flatten() {

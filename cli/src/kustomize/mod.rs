@@ -29,8 +29,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use target::Target;
 
-/// The version that `managedByLabel` tells.
-const VERSION: &str = "kustomize-v5.8.1";
+/// What `managedByLabel` tells: kubectl is built without a version of it.
+const BUILDER: &str = "kustomize-(devel)";
 
 /// The objects that the kustomization in a folder comes to, in the order in which they are applied.
 ///
@@ -48,7 +48,7 @@ pub fn manifests(dir: &str) -> Result<Vec<Result<Manifest>>> {
     sort(&mut items, target.map.get("sortOptions"))?;
     if target.tells("managedByLabel") {
         let mut label = Map::new();
-        label.insert("app.kubernetes.io/managed-by".into(), json!(VERSION));
+        label.insert("app.kubernetes.io/managed-by".into(), json!(BUILDER));
         transform::marks(Some(&label), &[transform::metadata_labels()], &mut items)?;
     }
     if target.tells("originAnnotations") {

@@ -4,7 +4,6 @@
 
 use super::order::Order;
 use crate::error::{Error, Result, quote};
-use base64::Engine;
 use gotmpl::{MissingKey, TemplateError, Value as Go};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -255,9 +254,11 @@ fn exists(args: &[Go]) -> gotmpl::Result<Go> {
 
 fn base64decode(args: &[Go]) -> gotmpl::Result<Go> {
     let text = args.first().and_then(Go::as_str).unwrap_or("");
-    let bytes = base64::engine::general_purpose::STANDARD
-        .decode(text)
-        .map_err(|e| TemplateError::Exec(format!("base64 decode failed: {e}")))?;
+    let bytes = crate::typed::base64(text).map_err(|why| {
+        TemplateError::Exec(format!(
+            "template: output:1:2: executing \"output\" at <base64decode>: error calling base64decode: base64 decode failed: {why}"
+        ))
+    })?;
     Ok(Go::String(String::from_utf8_lossy(&bytes).into()))
 }
 

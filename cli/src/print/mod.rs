@@ -155,7 +155,7 @@ pub fn format(ctx: &Ctx, allowed: &str) -> Result<Option<Format>> {
         let path = template(what)?;
         std::fs::read_to_string(&path).map_err(|e| {
             Error::msg(format!(
-                "error reading template {path}, open {path}: {}",
+                "error reading --template {path}, open {path}: {}",
                 crate::error::go_io(&e)
             ))
         })
@@ -306,14 +306,14 @@ impl Printer {
                 .render(object)
                 .map_err(|e| fail(jsonpath_failure(p, &e, object)))?,
             Format::JsonPathAsJson(p) => {
-                let found: Vec<Value> = p
+                let lists = p
                     .find(object)
-                    .map_err(|e| fail(jsonpath_failure(p, &e, object)))?
-                    .into_iter()
-                    .flatten()
-                    .map(|v| v.into_owned())
-                    .collect();
-                json::pretty(&Value::Array(found))
+                    .map_err(|e| fail(jsonpath_failure(p, &e, object)))?;
+                let lists = lists.into_iter().map(|list| {
+                    let values = list.into_iter().map(|v| v.into_owned());
+                    json::pretty(&Value::Array(values.collect()))
+                });
+                lists.collect()
             }
             Format::GoTemplate(t) => t.render(object, self.order)?,
             Format::Columns(c) => c.render(object)?,

@@ -38,6 +38,9 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     if !ctx.has_files() {
         bail!("must specify one of -f and -k");
     }
+    if !ctx.args().is_empty() {
+        bail!("no arguments are allowed");
+    }
     let dry_run = ctx.dry_run()?;
     let mut printer = Printer::new(&ctx, format!("reconciled{}", dry_run.suffix()))?;
     let found = Builder::new(&ctx)?.find().await?;

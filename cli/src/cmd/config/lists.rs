@@ -148,8 +148,10 @@ async fn contexts(ctx: With<Flags>) -> Result<()> {
 }
 
 async fn delete(ctx: With<()>, list: &'static str, what: &'static str) -> Result<()> {
-    let [name] = ctx.args() else {
-        return print::put(&crate::main_help(&ctx));
+    let name = match ctx.args() {
+        [name] => name,
+        [] if what == "user" => return Err(ctx.usage("user to delete is required")),
+        _ => return print::put(&crate::main_help(&ctx)),
     };
     let before = ctx.config()?;
     let file = before.shown_file();

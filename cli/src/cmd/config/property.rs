@@ -160,9 +160,8 @@ async fn set(ctx: With<Flags>) -> Result<()> {
                     json!(base64::engine::general_purpose::STANDARD.encode(value))
                 }
                 Holds::Bytes => {
-                    base64::engine::general_purpose::STANDARD
-                        .decode(value)
-                        .map_err(|e| message!("error decoding input value: {e}"))?;
+                    crate::typed::base64(value)
+                        .map_err(|why| message!("error decoding input value: {why}"))?;
                     json!(value)
                 }
             };

@@ -252,6 +252,10 @@ async fn credentials(ctx: With<SetCredentialsFlags>) -> Result<()> {
         print::put(&crate::main_help(&ctx))?;
         bail!("invalid exec-env format: {pair}");
     }
+    let mode = f.exec_interactive_mode.as_deref().unwrap_or("");
+    if !matches!(mode, "" | "IfAvailable" | "Never" | "Always") {
+        bail!("invalid interactive mode type, can be only IfAvailable, Never, Always");
+    }
     let g = ctx.global();
     let given = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
     let (token, basic) = (given(&g.token), given(&g.username) || given(&g.password));
@@ -328,7 +332,7 @@ fn exec(f: &SetCredentialsFlags, user: &mut Value) {
         env.retain(|x| x.text("name") != key.as_str());
         env.extend(value.map(|v| json!({"name": key, "value": v})));
     }
-    if !env.is_empty() {
+    if !f.exec_env.is_empty() {
         e["env"] = Value::Array(env);
     }
     user["exec"] = e;

@@ -2,7 +2,7 @@
 //! Invariant: nothing is written outside the place that was named, and no link is followed or made.
 //! Behaviour follows `copyFromPod` in `staging/src/k8s.io/kubectl/pkg/cmd/cp/cp.go`.
 
-use super::{Flags, Spec, remote};
+use super::{Flags, Spec, Tell, remote};
 use crate::context::With;
 use crate::error::{Error, Result, bail, go_io, message, quote};
 use crate::print;
@@ -67,7 +67,7 @@ async fn read_all(
             ctx,
             from,
             command,
-            false,
+            Tell::Output,
             Ends::Pipes {
                 input: None,
                 output: Some(output),
@@ -164,10 +164,12 @@ impl Unpack {
             bail!("tar contents corrupted");
         };
         let inside = Path::new(rest.trim_start_matches('/'));
-        let to = if rest.is_empty() {
+        let steps = inside.components();
+        let inside: PathBuf = steps.filter(|c| *c != Component::CurDir).collect();
+        let to = if inside.as_os_str().is_empty() {
             self.target.clone()
         } else {
-            self.target.join(inside)
+            self.target.join(&inside)
         };
         if inside
             .components()

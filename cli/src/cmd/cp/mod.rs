@@ -11,6 +11,7 @@ use crate::complete::Words;
 use crate::context::With;
 use crate::error::{Error, Result, bail};
 use crate::generate;
+use crate::print;
 use crate::remote::session::{Ends, Request, run_between};
 use crate::resource::helper;
 
@@ -110,12 +111,20 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     }
 }
 
-/// Runs a command in the pod between the two ends; `quiet` says nothing of which container was chosen.
+/// Where it is said which container was chosen: kubectl has other places for it on the way there and back.
+#[derive(Clone, Copy, PartialEq)]
+enum Tell {
+    Nobody,
+    Errors,
+    Output,
+}
+
+/// Runs a command in the pod between the two ends.
 async fn remote(
     ctx: &With<Flags>,
     place: &Spec,
     command: &[&str],
-    quiet: bool,
+    tell: Tell,
     ends: Ends,
 ) -> Result<()> {
     let kind = generate::kind("", "v1", "pods", "Pod", true);
@@ -128,7 +137,13 @@ async fn remote(
     if let Some(phase) = pods::end(&pod) {
         bail!("cannot exec into a container in a completed pod; current phase is {phase}");
     }
-    let container = pods::container(&pod, &ctx.flags().container, quiet)?;
+    let wanted = &ctx.flags().container;
+    let container = pods::container(&pod, wanted, tell != Tell::Errors)?;
+    if tell == Tell::Output
+        && let Some(choice) = pods::choice(&pod, wanted, &container)
+    {
+        print::put(&format!("{choice}\n"))?;
+    }
     let stdin = matches!(&ends, Ends::Pipes { input: Some(_), .. });
     let command = Some(command.iter().map(|c| (*c).to_string()).collect());
     run_between(

@@ -2,7 +2,7 @@
 //! Invariant: a file that cannot be read ends the copy with an error; links are copied as links.
 //! Behaviour follows `copyToPod` in `staging/src/k8s.io/kubectl/pkg/cmd/cp/cp.go`.
 
-use super::{Flags, Spec, remote};
+use super::{Flags, Spec, Tell, remote};
 use crate::context::With;
 use crate::error::{Error, Result, bail, go_io, message};
 use crate::remote::session::{Ends, Stderr};
@@ -53,7 +53,7 @@ pub async fn send(ctx: &With<Flags>, from: &str, to: &Spec) -> Result<()> {
         ctx,
         to,
         &command,
-        false,
+        Tell::Errors,
         Ends::Pipes {
             input: Some(input),
             output: None,
@@ -68,13 +68,14 @@ pub async fn send(ctx: &With<Flags>, from: &str, to: &Spec) -> Result<()> {
 
 /// Whether there is a folder at that place.
 async fn is_folder(ctx: &With<Flags>, place: &Spec) -> Result<bool> {
-    let (unseen, _) = mpsc::unbounded_channel();
+    // what it says is taken and not looked at: to take nothing would end the session
+    let (unseen, _taken) = mpsc::unbounded_channel();
     let command = ["test", "-d", &place.file];
     let probe = remote(
         ctx,
         place,
         &command,
-        true,
+        Tell::Nobody,
         Ends::Pipes {
             input: None,
             output: Some(unseen),

@@ -153,7 +153,7 @@ pub fn env_file(path: &str) -> Result<Vec<(String, String)>> {
         }) && !key.is_empty();
         if !valid {
             bail!(
-                "{} is not a valid key name: a valid environment variable name must consist only of printable ASCII characters other than '='",
+                "{} is not a valid key name: a valid environment variable name must consist of alphabetic characters, digits, '_', '-', or '.', and must not start with a digit (e.g. 'my.env-name',  or 'MY_ENV.NAME',  or 'MyEnvName1', regex used for validation is '[-._a-zA-Z][-._a-zA-Z0-9]*')",
                 quote(key)
             );
         }

@@ -105,7 +105,8 @@ async fn from_cronjob(ctx: &Ctx, from: &str, object: &mut Value) -> Result<()> {
         bail!("from must be an existing cronjob");
     };
     if info.resource.kind != "CronJob" {
-        bail!("from must be an existing cronjob");
+        let (version, kind) = (&info.resource.version, &info.resource.kind);
+        bail!("unknown object type *{version}.{kind}");
     }
     let source = &info.object;
     let job = source.at("spec").at("jobTemplate");

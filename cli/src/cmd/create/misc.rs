@@ -5,9 +5,10 @@
 use super::GENERATOR;
 use crate::command::{Command, verb};
 use crate::context::With;
-use crate::error::{Result, bail, message};
+use crate::error::{Result, bail, message, quote};
 use crate::generate;
 use serde_json::{Value, json};
+use skiff_api::machinery::selector::Selector;
 
 pub static NAMESPACE: Command = Command {
     name: "namespace",
@@ -202,6 +203,12 @@ async fn pdb(ctx: With<Budget>) -> Result<()> {
         true,
     );
     let mut object = generate::object(&ctx, &kind, &name)?;
+    if let Err(why) = selector.parse::<Selector>() {
+        bail!(
+            "couldn't parse the selector string {}: {why}",
+            quote(selector)
+        );
+    }
     object["spec"] =
         json!({"selector": {"matchLabels": Value::Object(generate::labels(selector)?)}});
     for (text, field) in [(min, "minAvailable"), (max, "maxUnavailable")] {

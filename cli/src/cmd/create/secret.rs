@@ -160,6 +160,44 @@ async fn tls(ctx: With<Tls>) -> Result<()> {
     .await
 }
 
+/// What stands in a PEM file, by its labels.
+fn labels(pem: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(pem);
+    let labels = text.lines().filter_map(|line| {
+        let label = line.trim().strip_prefix("-----BEGIN ")?;
+        label.strip_suffix("-----").map(String::from)
+    });
+    labels.collect()
+}
+
+/// Why there is no certificate in a file.
+fn no_certificate(pem: &[u8]) -> Error {
+    match labels(pem).as_slice() {
+        [] => Error::msg("tls: failed to find any PEM data in certificate input"),
+        [one] if one.ends_with("PRIVATE KEY") => Error::msg(
+            "tls: failed to find certificate PEM data in certificate input, but did find a private key; PEM inputs may have been switched",
+        ),
+        found => message!(
+            "tls: failed to find \"CERTIFICATE\" PEM block in certificate input after skipping PEM blocks of the following types: [{}]",
+            found.join(" ")
+        ),
+    }
+}
+
+/// Why there is no key in a file.
+fn no_key(pem: &[u8]) -> Error {
+    match labels(pem).as_slice() {
+        [] => Error::msg("tls: failed to find any PEM data in key input"),
+        [one] if one == "CERTIFICATE" => {
+            Error::msg("tls: found a certificate rather than a key in the PEM for the private key")
+        }
+        found => message!(
+            "tls: failed to find PEM block with type ending in \"PRIVATE KEY\" in key input after skipping PEM blocks of the following types: [{}]",
+            found.join(" ")
+        ),
+    }
+}
+
 /// Whether the key is the certificate's.
 fn check_pair(cert: &[u8], key: &[u8]) -> Result<()> {
     use rustls::pki_types::pem::PemObject;
@@ -168,10 +206,9 @@ fn check_pair(cert: &[u8], key: &[u8]) -> Result<()> {
         .filter_map(std::result::Result::ok)
         .collect();
     if chain.is_empty() {
-        bail!("tls: failed to find any PEM data in certificate input");
+        return Err(no_certificate(cert));
     }
-    let key = PrivateKeyDer::from_pem_slice(key)
-        .map_err(|_| Error::msg("tls: failed to find any PEM data in key input"))?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| no_key(key))?;
     let signer = rustls::crypto::ring::sign::any_supported_type(&key)
         .map_err(|_| Error::msg("tls: failed to parse private key"))?;
     match rustls::sign::CertifiedKey::new(chain, signer).keys_match() {

@@ -150,6 +150,9 @@ async fn load_balancer(ctx: With<Ports>) -> Result<()> {
 
 async fn external_name(ctx: With<ExternalName>) -> Result<()> {
     let f = ctx.flags();
+    if !names::is_dns1123_subdomain(&f.external_name).is_empty() {
+        bail!("invalid service external name {}", f.external_name);
+    }
     let wish = Wish {
         kind: "ExternalName",
         external_name: Some(&f.external_name),

@@ -250,9 +250,11 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         }
     });
     let mut builder = Builder::new(&ctx)?.args(&words.collect::<Vec<_>>());
-    builder.latest = true;
+    builder.latest = false;
     builder.continue_on_error = false;
-    for info in builder.find().await?.all()? {
+    let found = builder.find().await?;
+    // what was found before something was not is debugged
+    for info in found.infos {
         let (made, container) = match info.resource.kind.as_str() {
             "Pod" if ctx.flags().copy_to.is_empty() => plan.ephemeral(&info).await?,
             "Pod" => plan.copy(&info).await?,
@@ -269,7 +271,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
             plan.attach(&made, &container).await?;
         }
     }
-    Ok(())
+    Error::collect(found.errors)
 }
 
 impl Plan {
@@ -355,8 +357,7 @@ impl Plan {
         self.shape(&mut after, &name, Style::Ephemeral)?;
         let (patch, kind) = crate::typed::patch(&info.object, &after)
             .map_err(|e| message!("error creating patch to add debug container: {e}"))?;
-        let write =
-            helper::Write::by("kubectl-debug", DryRun::None).subresource("ephemeralcontainers");
+        let write = helper::Write::by("", DryRun::None).subresource("ephemeralcontainers");
         write.patch_of(self.ctx.client()?, info, kind, &patch).await.map_err(|e| match &e {
             Error::Status(s) if e.is_not_found() && s.at("details").text("name").is_empty() => {
                 message!("ephemeral containers are disabled for this cluster (error from server: {})", quote(&e.to_string()))
@@ -479,7 +480,7 @@ impl Plan {
 
     async fn create(&self, namespace: &str, pod: &Value) -> Result<Info> {
         let kind = generate::kind("", "v1", "pods", "Pod", true);
-        let object = helper::Write::by("kubectl-debug", DryRun::None)
+        let object = helper::Write::by("", DryRun::None)
             .create(self.ctx.client()?, &kind, namespace, pod)
             .await?;
         let name = object.at("metadata").text("name").to_string();

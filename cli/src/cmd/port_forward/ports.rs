@@ -112,6 +112,9 @@ fn ports_of(pod: &Value) -> impl Iterator<Item = &Value> {
 }
 
 fn container_port(pod: &Value, word: &str) -> Result<i64> {
+    if word.is_empty() {
+        bail!("remote port cannot be empty");
+    }
     let found = ports_of(pod)
         .find(|p| p.text_ptr("name") == Some(word))
         .and_then(|p| p.int_ptr("containerPort"));
@@ -215,12 +218,7 @@ mod tests {
             ("Pod", &pod, "80:http", Ok((80, 8080))),
             ("Pod", &pod, ":80", Ok((0, 80))),
             ("Pod", &pod, "80", Ok((80, 80))),
-            (
-                "Pod",
-                &pod,
-                "80:",
-                Err("Pod 'p' does not have a named port ''"),
-            ),
+            ("Pod", &pod, "80:", Err("remote port cannot be empty")),
             (
                 "Pod",
                 &pod,
