@@ -68,6 +68,17 @@ pub async fn claim_all<O: Kind, K: Kind>(
     candidates: Vec<Arc<K>>,
     fits: impl Fn(&K) -> bool,
 ) -> Result<Vec<Arc<K>>, Error> {
+    claim_all_held(api, owner, candidates, fits, None).await
+}
+
+/// The same, of what bears a finalizer for as long as it is the owner's.
+pub async fn claim_all_held<O: Kind, K: Kind>(
+    api: &Api,
+    owner: &O,
+    candidates: Vec<Arc<K>>,
+    fits: impl Fn(&K) -> bool,
+    finalizer: Option<&str>,
+) -> Result<Vec<Arc<K>>, Error> {
     let mut mine = Vec::with_capacity(candidates.len());
     let (mut adopt, mut release) = (Vec::new(), Vec::new());
     for candidate in candidates {
@@ -81,7 +92,7 @@ pub async fn claim_all<O: Kind, K: Kind>(
     let mut errors = Vec::new();
     if !adopt.is_empty() {
         recheck(api, owner).await?;
-        let results = join_all(adopt.iter().map(|c| adopt_one(api, owner, &**c))).await;
+        let results = join_all(adopt.iter().map(|c| adopt_one(api, owner, &**c, finalizer))).await;
         for (candidate, result) in adopt.into_iter().zip(results) {
             match result {
                 Ok(()) => mine.push(candidate),
@@ -90,7 +101,12 @@ pub async fn claim_all<O: Kind, K: Kind>(
             }
         }
     }
-    let results = join_all(release.iter().map(|c| release_one(api, owner, &**c))).await;
+    let results = join_all(
+        release
+            .iter()
+            .map(|c| release_one(api, owner, &**c, finalizer)),
+    )
+    .await;
     errors.extend(results.into_iter().filter_map(Result::err));
     Error::collect(errors)?;
     Ok(mine)
@@ -113,18 +129,35 @@ async fn recheck<O: Kind>(api: &Api, owner: &O) -> Result<(), Error> {
     }
 }
 
-async fn adopt_one<O: Kind, K: Kind>(api: &Api, owner: &O, dependent: &K) -> Result<(), Error> {
+async fn adopt_one<O: Kind, K: Kind>(
+    api: &Api,
+    owner: &O,
+    dependent: &K,
+    finalizer: Option<&str>,
+) -> Result<(), Error> {
     let meta = dependent.meta();
-    let patch = json!({"metadata": {"ownerReferences": [controller_ref(owner)], "uid": meta.uid}});
+    let mut patch =
+        json!({"metadata": {"ownerReferences": [controller_ref(owner)], "uid": meta.uid}});
+    if let Some(finalizer) = finalizer {
+        patch["metadata"]["finalizers"] = json!([finalizer]);
+    }
     let path = item::<K>(meta.namespace(), meta.name());
     api.patch(&path, PatchType::Strategic, &patch)
         .await
         .map(drop)
 }
 
-async fn release_one<O: Kind, K: Kind>(api: &Api, owner: &O, dependent: &K) -> Result<(), Error> {
+async fn release_one<O: Kind, K: Kind>(
+    api: &Api,
+    owner: &O,
+    dependent: &K,
+    finalizer: Option<&str>,
+) -> Result<(), Error> {
     let meta = dependent.meta();
-    let patch = json!({"metadata": {"ownerReferences": [{"$patch": "delete", "uid": owner.meta().uid}], "uid": meta.uid}});
+    let mut patch = json!({"metadata": {"ownerReferences": [{"$patch": "delete", "uid": owner.meta().uid}], "uid": meta.uid}});
+    if let Some(finalizer) = finalizer {
+        patch["metadata"]["$deleteFromPrimitiveList/finalizers"] = json!([finalizer]);
+    }
     match api
         .amend::<K>(&Key::of(meta), PatchType::Strategic, &patch)
         .await

@@ -20,8 +20,8 @@ use skiff_podspec::pod::Pod;
 
 use self::{backoff::Backoff, released::Released};
 use crate::{
-    dependents::{self, Selecting, claimed, owner_of},
-    owners::controller_of,
+    dependents::{self, Selecting, candidates, owner_of},
+    owners::{claim_all_held, controller_of},
     prelude::*,
 };
 
@@ -205,7 +205,9 @@ impl Reconcile<Key> for Controller {
         }
         let selector = job.selector()?;
         let settled = self.expectations.satisfied(key);
-        let pods = claimed(&self.api, &*job, &selector, &self.pods).await?;
+        let candidates = candidates(&*job, &self.pods);
+        let fits = |pod: &Pod| selector.matches(pod.metadata.labels.as_ref());
+        let pods = claim_all_held(&self.api, &*job, candidates, fits, Some(FINALIZER)).await?;
         self.sync(key, (*job).clone(), settled, pods).await
     }
 }

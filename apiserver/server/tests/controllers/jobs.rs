@@ -123,3 +123,43 @@ async fn indexes_fail_and_succeed_each_by_itself() {
     }
     plane.end().await;
 }
+
+/// A pod that a Job finds is counted as its own are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_that_is_adopted_is_counted() {
+    let plane = Plane::start().await;
+    plane.node("one", json!({})).await;
+    let found = json!({"metadata": {"labels": {"j": "x"}}, "spec": {"restartPolicy": "Never"}});
+    plane.pod("found", found).await;
+    let template = json!({"metadata": {"labels": {"j": "x"}}, "spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "x"}]}});
+    let work = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "work"},
+        "spec": {"manualSelector": true, "selector": {"matchLabels": {"j": "x"}}, "template": template}});
+    plane
+        .create("/apis/batch/v1/namespaces/default/jobs", work)
+        .await;
+    let found = "/api/v1/namespaces/default/pods/found";
+    plane
+        .until("it is held until it is counted", async || {
+            plane.get(found).await.unwrap()["metadata"]["finalizers"]
+                == json!(["batch.kubernetes.io/job-tracking"])
+        })
+        .await;
+    plane
+        .api
+        .amend_status::<skiff_podspec::pod::Pod>(
+            &skiff_watching::key::Key::new("default", "found"),
+            skiff_watching::api::PatchType::Merge,
+            &json!({"status": {"phase": "Succeeded"}}),
+        )
+        .await
+        .unwrap();
+    plane
+        .until("the Job is complete", async || {
+            let job = plane
+                .get("/apis/batch/v1/namespaces/default/jobs/work")
+                .await;
+            job.unwrap()["status"]["succeeded"] == 1
+        })
+        .await;
+    plane.end().await;
+}
