@@ -237,7 +237,10 @@ fn resource_claims(spec: &Value, metadata: Option<&Value>, path: &Path, errors: 
     let mirror = metadata.is_some_and(|metadata| metadata.at("annotations").some(MIRROR).is_some());
     for (index, claim) in list.iter().enumerate() {
         if mirror {
-            errors.forbidden(&Path::NAMELESS, "static pods do not support resource claims");
+            errors.forbidden(
+                &Path::NAMELESS,
+                "static pods do not support resource claims",
+            );
             continue;
         }
         let at = path.index(index);
