@@ -45,7 +45,7 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
 /// An object of each kind, as JSON.
 pub fn objects() -> &'static [Value] {
     static OBJECTS: LazyLock<Vec<Value>> = LazyLock::new(|| {
-        let text = read("recorded/objects.yaml");
+        let text = read("answers/objects.yaml");
         let mut objects: Vec<Value> = serde_yaml_ng::Deserializer::from_slice(&text)
             .map(|document| Value::deserialize(document).unwrap())
             .collect();

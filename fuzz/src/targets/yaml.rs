@@ -8,7 +8,7 @@ use crate::{Target, seeds};
 pub const YAML: Target = Target::new("yaml", run, begin).words(NAMES);
 
 fn begin() -> Vec<Vec<u8>> {
-    let text = String::from_utf8(seeds::read("recorded/objects.yaml")).unwrap();
+    let text = String::from_utf8(seeds::read("answers/objects.yaml")).unwrap();
     let mut all: Vec<Vec<u8>> = text
         .split("\n---\n")
         .map(|one| one.as_bytes().to_vec())

@@ -8,9 +8,7 @@ use crate::plane::Plane;
 async fn endpoints_without_a_service_are_left_alone() {
     let plane = Plane::start().await;
     let path = "/api/v1/namespaces/default/endpoints";
-    let subsets = json!([{"addresses": [{"ip": "192.0.2.5"}], "ports": [{"port": 80}]}]);
-    plane.create(path, json!({"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "alone"}, "subsets": subsets})).await;
-    // a service that comes later and goes takes its own with it
+    // a service that comes and goes takes its own with it
     let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "served"}, "spec": {"selector": {"app": "x"}, "ports": [{"port": 80}]}});
     plane
         .create("/api/v1/namespaces/default/services", service)
@@ -19,6 +17,9 @@ async fn endpoints_without_a_service_are_left_alone() {
     plane
         .until("the service's endpoints", async || there("served").await)
         .await;
+    // not before that: what is there when the controller begins was left behind
+    let subsets = json!([{"addresses": [{"ip": "192.0.2.5"}], "ports": [{"port": 80}]}]);
+    plane.create(path, json!({"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "alone"}, "subsets": subsets})).await;
     plane
         .delete("/api/v1/namespaces/default/services/served")
         .await;
