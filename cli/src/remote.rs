@@ -61,11 +61,22 @@ pub async fn interruptible<T>(work: impl Future<Output = Result<T>>) -> Result<T
 /// # Errors
 /// A connection that broke, an output that cannot be written.
 pub async fn copy_body(response: Response<Incoming>) -> Result<()> {
+    copy_body_after(response, 0).await.map(drop)
+}
+
+/// The same but for the first `skip` bytes; tells how many there were in all.
+///
+/// # Errors
+/// As `copy_body`.
+pub async fn copy_body_after(response: Response<Incoming>, skip: usize) -> Result<usize> {
     let mut chunks = Chunks::new(response);
+    let mut seen = 0;
     while let Some(data) = chunks.next().await? {
-        write_bytes(&data)?;
+        let skipped = skip.saturating_sub(seen).min(data.len());
+        write_bytes(&data[skipped..])?;
+        seen += data.len();
     }
-    Ok(())
+    Ok(seen)
 }
 
 /// Writes bytes to standard output at once.

@@ -15,7 +15,7 @@ use kube::{
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 
-use crate::support::{Cluster, images, missing, on_path, skip};
+use crate::support::{Cluster, PROGRAM, images, missing, on_path, skip};
 
 const IMAGE: &str = "test.local/busybox:1";
 
@@ -163,6 +163,8 @@ fn libraries_find_what_they_expect() {
         .unwrap()
         .block_on(with_kube(&cluster));
     in_cluster(&cluster);
+    short_lives(&cluster);
+    hope_ends(&cluster);
     by_script(
         &cluster,
         ("python3", &["-c", "import kubernetes"]),
@@ -193,6 +195,57 @@ fn by_script(cluster: &Cluster, (program, check): (&str, &[&str]), script: &str,
     let script = format!("{}/tests/clients/{script}", env!("CARGO_MANIFEST_DIR"));
     let said = cluster.run(program, &[&script]);
     assert!(said.contains("all as expected"), "{said}");
+}
+
+/// What a pod says is shown once, however soon it has ended.
+fn short_lives(cluster: &Cluster) {
+    for round in 0..8 {
+        let name = format!("brief-{round}");
+        let image = format!("--image={IMAGE}");
+        let said = cluster.skiff(&[
+            "run",
+            &name,
+            &image,
+            "-i",
+            "--rm",
+            "--quiet",
+            "--restart=Never",
+            "--",
+            "echo",
+            "said",
+        ]);
+        let times = said.lines().filter(|line| *line == "said").count();
+        assert_eq!(times, 1, "round {round}: {said:?}");
+    }
+}
+
+/// Whoever waits for what cannot be any more is told so at once, with what the container wrote last.
+fn hope_ends(cluster: &Cluster) {
+    let image = format!("--image={IMAGE}");
+    let script = "echo all is lost; exit 3";
+    cluster.skiff(&[
+        "run",
+        "lost",
+        &image,
+        "--restart=Never",
+        "--",
+        "sh",
+        "-c",
+        script,
+    ]);
+    let args = ["wait", "pod/lost", "--for=condition=Ready", "--timeout=60s"];
+    let waited = cluster.output(PROGRAM, &args);
+    let told = String::from_utf8_lossy(&waited.stderr).into_owned();
+    assert!(!waited.status.success(), "{told}");
+    assert!(
+        told.contains("pod/lost will not be: ") && told.contains("| all is lost"),
+        "{told}"
+    );
+    let why = cluster.skiff(&["why", "pod/lost"]);
+    assert!(
+        why.contains("container lost ended with 3") && why.contains("| all is lost"),
+        "{why}"
+    );
 }
 
 /// A pod has its account's token, which the API believes, and finds the API by name.

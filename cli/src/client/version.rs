@@ -42,30 +42,13 @@ fn compare(server: &Value, own: &Value) -> Result<()> {
     Ok(())
 }
 
-/// The fields as Go's struct has them.
-const FIELDS: &[&str] = &[
-    "major",
-    "minor",
-    "emulationMajor",
-    "emulationMinor",
-    "minCompatibilityMajor",
-    "minCompatibilityMinor",
-    "gitVersion",
-    "gitCommit",
-    "gitTreeState",
-    "buildDate",
-    "goVersion",
-    "compiler",
-    "platform",
-];
-
 fn shown(version: &Value) -> String {
     let field = |name: &&str| {
         let (first, rest) = name.split_at(1);
         let value = quote(version.text(name));
         format!("{}{rest}:{value}", first.to_uppercase())
     };
-    let fields: Vec<String> = FIELDS.iter().map(field).collect();
+    let fields: Vec<String> = skiff_server::VERSION_FIELDS.iter().map(field).collect();
     format!("version.Info{{{}}}", fields.join(", "))
 }
 

@@ -72,14 +72,14 @@ async fn run(ctx: With<()>) -> Result<()> {
     }
     let container = pods::container(&pod, f.container.as_deref().unwrap_or(""), f.quiet)
         .map_err(|e| message!("cannot attach to the container: {e}"))?;
-    to_container(&ctx, &pod, &container).await
+    to_container(&ctx, &pod, &container).await.map(drop)
 }
 
-/// Attaches to a container of a pod, as the verb's flags say.
+/// Attaches to a container of a pod, as the verb's flags say; tells whether it said anything.
 ///
 /// # Errors
 /// The server's refusal, keys that are none.
-pub async fn to_container(ctx: &Ctx, pod: &Value, container: &str) -> Result<()> {
+pub async fn to_container(ctx: &Ctx, pod: &Value, container: &str) -> Result<bool> {
     let f = &ctx.shared().session;
     let text = |field: &str| pod.at("metadata").text(field).to_string();
     let (namespace, name) = (text("namespace"), text("name"));
@@ -109,9 +109,9 @@ pub async fn to_container(ctx: &Ctx, pod: &Value, container: &str) -> Result<()>
         command: None,
         detach,
     };
-    session::run(ctx, &namespace, &name, &request).await?;
+    let heard = session::run(ctx, &namespace, &name, &request).await?;
     if f.quiet || !tty {
-        return Ok(());
+        return Ok(heard);
     }
     let again = format!(
         "'{} attach {name} -c {container} -n {namespace} -i -t'",
@@ -126,5 +126,6 @@ pub async fn to_container(ctx: &Ctx, pod: &Value, container: &str) -> Result<()>
         )
     } else {
         format!("Session ended, resume using {again} command\n")
-    })
+    })?;
+    Ok(heard)
 }

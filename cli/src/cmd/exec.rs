@@ -117,7 +117,8 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         command: Some(command),
         detach: vec![],
     };
-    session::run(&ctx, &text("namespace"), &text("name"), &request).await
+    let ended = session::run(&ctx, &text("namespace"), &text("name"), &request).await;
+    ended.map(drop)
 }
 
 /// Whether to ask for a terminal where one is wanted: only if there is one here, and it is typed at.

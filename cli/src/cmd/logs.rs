@@ -409,16 +409,23 @@ async fn copy(ctx: &With<Flags>, s: &Source, shared: bool) -> Result<()> {
     }
 }
 
-/// Shows what one container of a pod wrote so far.
+/// Shows what one container of a pod wrote so far, but for the first `after` bytes; tells how many there are in all.
 ///
 /// # Errors
 /// A pod without logs.
-pub async fn print_pod(ctx: &Ctx, namespace: &str, name: &str, container: &str) -> Result<()> {
+pub async fn print_pod(
+    ctx: &Ctx,
+    namespace: &str,
+    name: &str,
+    container: &str,
+    after: usize,
+) -> Result<usize> {
     let path = format!(
         "/api/v1/namespaces/{}/pods/{}/log{}",
         segment(namespace),
         segment(name),
         query(&[("container", container)])
     );
-    remote::copy_body(ctx.client()?.stream(&Call::get(path).accept("*/*")).await?).await
+    let logs = ctx.client()?.stream(&Call::get(path).accept("*/*")).await?;
+    remote::copy_body_after(logs, after).await
 }

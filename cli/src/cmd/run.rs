@@ -317,23 +317,28 @@ async fn attached(ctx: &With<Flags>, info: &Info) -> Result<()> {
     let f = ctx.flags();
     let pod = until(ctx, info, |o| is_over(o) || is_ready(o)).await?;
     let container = super::pods::container(&pod, "", f.quiet)?;
-    let said = async || super::logs::print_pod(ctx, &info.namespace, &info.name, &container).await;
+    let said = async |after| {
+        super::logs::print_pod(ctx, &info.namespace, &info.name, &container, after).await
+    };
     if is_over(&pod) {
-        said().await?;
+        said(0).await?;
     } else {
-        if let Err(e) = said().await {
+        let before = said(0).await.unwrap_or_else(|e| {
             eprintln!("warning: couldn't fetch pre-attach logs: {e}");
-        }
+            0
+        });
         match super::attach::to_container(ctx, &pod, &container).await {
+            Ok(true) => {}
+            // it may have said all before anybody was there to hear it
+            Ok(false) => drop(said(before).await?),
             Err(Error::Exit(code)) => return Err(Error::Exit(code)),
             Err(e) => {
                 eprintln!(
                     "warning: couldn't attach to pod/{}, falling back to streaming logs: {e}",
                     info.name
                 );
-                said().await?;
+                said(before).await?;
             }
-            Ok(()) => {}
         }
     }
     exit_status(ctx, info).await

@@ -332,12 +332,9 @@ async fn hopeful(
     let ended = tokio::select! {
         met = waiting => met,
         lost = lost => match lost {
-            Ok(found) if found.next.is_empty() => {
-                Err(message!("{} will not be: {}", info.object_name(), found.what))
-            }
             Ok(found) => {
-                let name = info.object_name();
-                Err(message!("{name} will not be: {}\n  next: {}", found.what, found.next))
+                let (name, why) = (info.object_name(), super::why::spoken(ctx, &found).await);
+                Err(message!("{name} will not be: {why}"))
             }
             Err(why) => Err(why),
         },

@@ -58,11 +58,11 @@ pub enum Stderr {
     Dropped,
 }
 
-/// Runs a session on the terminal until it ends.
+/// Runs a session on the terminal until it ends; tells whether anything was heard.
 ///
 /// # Errors
 /// The server's refusal; the command's failure, with its exit status.
-pub async fn run(ctx: &Ctx, namespace: &str, pod: &str, request: &Request) -> Result<()> {
+pub async fn run(ctx: &Ctx, namespace: &str, pod: &str, request: &Request) -> Result<bool> {
     run_between(ctx, namespace, pod, request, Ends::Terminal).await
 }
 
@@ -76,7 +76,7 @@ pub async fn run_between(
     pod: &str,
     request: &Request,
     ends: Ends,
-) -> Result<()> {
+) -> Result<bool> {
     let verb = if request.command.is_some() {
         "exec"
     } else {
@@ -149,7 +149,11 @@ fn resize() -> Option<Message> {
     ))
 }
 
-async fn converse(socket: crate::client::ws::Socket, request: &Request, ends: Ends) -> Result<()> {
+async fn converse(
+    socket: crate::client::ws::Socket,
+    request: &Request,
+    ends: Ends,
+) -> Result<bool> {
     let broken = |e: tokio_tungstenite::tungstenite::Error| {
         Error::msg(format!("error reading from error stream: {e}"))
     };
@@ -171,19 +175,25 @@ async fn converse(socket: crate::client::ws::Socket, request: &Request, ends: En
     if let Some(m) = resize().filter(|_| request.tty) {
         to.send(m).await.map_err(broken)?;
     }
+    let mut heard = false;
     loop {
         tokio::select! {
             message = from.next() => match message {
-                None | Some(Ok(Message::Close(_))) => return Ok(()),
+                None | Some(Ok(Message::Close(_))) => return Ok(heard),
                 Some(Err(e)) => return Err(broken(e)),
-                Some(Ok(Message::Binary(data))) => if let Some(result) = receive(&data, output.as_ref(), stderr)? { return result },
+                Some(Ok(Message::Binary(data))) => {
+                    heard |= data.len() > 1 && matches!(data.first(), Some(&(STDOUT | STDERR)));
+                    if let Some(result) = receive(&data, output.as_ref(), stderr)? {
+                        return result.map(|()| heard);
+                    }
+                }
                 Some(Ok(_)) => {}
             },
             typed = async { match keys.as_mut() { Some(k) => k.recv().await, None => std::future::pending().await } } => match typed {
                 Some(data) => match detach.pass(&data) {
                     Some(data) => to.send(framed(STDIN, &data)).await.map_err(broken)?,
                     // The connection is closed; what runs goes on.
-                    None => return Ok(()),
+                    None => return Ok(heard),
                 },
                 None => {
                     keys = None;

@@ -160,6 +160,7 @@ async fn remote(
         ends,
     )
     .await
+    .map(drop)
 }
 
 #[cfg(test)]

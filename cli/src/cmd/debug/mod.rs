@@ -512,18 +512,24 @@ impl Plan {
             Ok(ended || state.some("running").is_some())
         })
         .await?;
+        let said = async || {
+            let (namespace, name) = (&info.namespace, &info.name);
+            super::logs::print_pod(&self.ctx, namespace, name, container, 0).await
+        };
         if ended {
-            return super::logs::print_pod(&self.ctx, &info.namespace, &info.name, container).await;
+            return said().await.map(drop);
         }
         match super::attach::to_container(&self.ctx, &last, container).await {
-            Ok(()) => Ok(()),
+            Ok(true) => Ok(()),
+            // it may have said all before anybody was there to hear it
+            Ok(false) => said().await.map(drop),
             Err(Error::Exit(code)) => Err(Error::Exit(code)),
             Err(e) => {
                 eprintln!(
                     "warning: couldn't attach to pod/{}, falling back to streaming logs: {e}",
                     info.name
                 );
-                super::logs::print_pod(&self.ctx, &info.namespace, &info.name, container).await
+                said().await.map(drop)
             }
         }
     }

@@ -14,6 +14,18 @@ pub struct Finding {
     pub next: String,
     /// It stays so until somebody does something.
     pub hopeless: bool,
+    /// What a container wrote last may say more.
+    pub log: Option<Log>,
+}
+
+/// What a container wrote.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Log {
+    pub namespace: String,
+    pub pod: String,
+    pub container: String,
+    /// Before it was started again.
+    pub previous: bool,
 }
 
 impl Finding {
@@ -22,6 +34,20 @@ impl Finding {
             what,
             next,
             hopeless,
+            log: None,
+        }
+    }
+
+    fn with_log(self, pod: &Value, container: &str, previous: bool) -> Finding {
+        let text = |field: &str| pod.at("metadata").text(field).to_string();
+        Finding {
+            log: Some(Log {
+                namespace: text("namespace"),
+                pod: text("name"),
+                container: container.to_string(),
+                previous,
+            }),
+            ..self
         }
     }
 }
@@ -58,6 +84,24 @@ pub fn of(object: &Value, pods: &[Value]) -> Vec<Finding> {
         "ReplicaSet" | "ReplicationController" => {
             of_conditions(object, &[("ReplicaFailure", "True", true)])
         }
+        "Service" => of_service(object, pods),
+        "PersistentVolumeClaim" => of_claim(object),
+        "HorizontalPodAutoscaler" => of_conditions(
+            object,
+            &[
+                ("AbleToScale", "False", false),
+                ("ScalingActive", "False", false),
+            ],
+        ),
+        "Namespace" => of_conditions(
+            object,
+            &[
+                ("NamespaceDeletionDiscoveryFailure", "True", false),
+                ("NamespaceDeletionContentFailure", "True", false),
+                ("NamespaceContentRemaining", "True", false),
+                ("NamespaceFinalizersRemaining", "True", false),
+            ],
+        ),
         _ => of_conditions(
             object,
             &[("Ready", "False", false), ("Available", "False", false)],
@@ -67,6 +111,42 @@ pub fn of(object: &Value, pods: &[Value]) -> Vec<Finding> {
         found.extend(of_pod(pod));
     }
     found
+}
+
+/// A service leads nowhere without pods.
+fn of_service(service: &Value, pods: &[Value]) -> Vec<Finding> {
+    let selector = service.at("spec").at("selector").as_object();
+    let Some(selector) = selector.filter(|_| pods.is_empty()) else {
+        return Vec::new();
+    };
+    let labels = selector.iter().map(|(key, value)| {
+        let value = value.as_str().unwrap_or_default();
+        format!("{key}={value}")
+    });
+    let labels: Vec<String> = labels.collect();
+    let namespace = service.at("metadata").text("namespace");
+    let what = format!(
+        "{}: no pod has its labels: {}",
+        name(service),
+        labels.join(",")
+    );
+    let next = format!("skiff get pods --show-labels -n {namespace}");
+    vec![Finding::new(what, next, false)]
+}
+
+fn of_claim(claim: &Value) -> Vec<Finding> {
+    let phase = claim.at("status").text("phase");
+    let what = match phase {
+        "Pending" => format!("{} has no volume yet", name(claim)),
+        "Lost" => format!(
+            "{} has lost its volume {}",
+            name(claim),
+            claim.at("spec").text("volumeName")
+        ),
+        _ => return Vec::new(),
+    };
+    let next = format!("skiff describe {}", name(claim));
+    vec![Finding::new(what, next, phase == "Lost")]
 }
 
 fn of_conditions(object: &Value, wrong: &[(&str, &str, bool)]) -> Vec<Finding> {
@@ -104,15 +184,8 @@ const WAITS: &[(&str, bool)] = &[
 
 fn of_pod(pod: &Value) -> Vec<Finding> {
     let (shown, status) = (name(pod), pod.at("status"));
+    let failed = status.text("phase") == "Failed";
     let mut found = Vec::new();
-    if status.text("phase") == "Failed" {
-        let why = match because(status).as_str() {
-            "" => String::new(),
-            why => format!(": {why}"),
-        };
-        let next = format!("skiff logs {shown}");
-        found.push(Finding::new(format!("{shown} failed{why}"), next, true));
-    }
     let scheduled = status.list("conditions").iter();
     let mut scheduled = scheduled.filter(|c| c.text("type") == "PodScheduled");
     if let Some(c) = scheduled.find(|c| c.text("status") == "False") {
@@ -121,13 +194,24 @@ fn of_pod(pod: &Value) -> Vec<Finding> {
     }
     for list in ["initContainerStatuses", "containerStatuses"] {
         for container in status.list(list) {
-            found.extend(of_container(&shown, container));
+            found.extend(of_container(pod, &shown, container));
         }
+    }
+    // nobody starts them again
+    found.iter_mut().for_each(|found| found.hopeless |= failed);
+    let why = because(status);
+    if failed && (found.is_empty() || !why.is_empty()) {
+        let why = match why.as_str() {
+            "" => String::new(),
+            why => format!(": {why}"),
+        };
+        let next = format!("skiff logs {shown}");
+        found.insert(0, Finding::new(format!("{shown} failed{why}"), next, true));
     }
     found
 }
 
-fn of_container(pod: &str, status: &Value) -> Option<Finding> {
+fn of_container(object: &Value, pod: &str, status: &Value) -> Option<Finding> {
     let (container, image) = (status.text("name"), status.text("image"));
     let shown = format!("{pod}: container {container}");
     let waiting = status.at("state").at("waiting");
@@ -153,11 +237,11 @@ fn of_container(pod: &str, status: &Value) -> Option<Finding> {
                 format!("skiff describe {pod}"),
             ),
         };
-        return Some(Finding::new(
-            format!("{shown}: {reason}: {detail}"),
-            next,
-            *hopeless,
-        ));
+        let found = Finding::new(format!("{shown}: {reason}: {detail}"), next, *hopeless);
+        return Some(match reason {
+            "CrashLoopBackOff" => found.with_log(object, container, true),
+            _ => found,
+        });
     }
     let ended = status.at("state").at("terminated");
     if ended.int("exitCode") != 0 {
@@ -166,11 +250,8 @@ fn of_container(pod: &str, status: &Value) -> Option<Finding> {
             ended.int("exitCode"),
             ended.text("reason")
         );
-        return Some(Finding::new(
-            what,
-            format!("skiff logs {pod} -c {container}"),
-            false,
-        ));
+        let next = format!("skiff logs {pod} -c {container}");
+        return Some(Finding::new(what, next, false).with_log(object, container, false));
     }
     let runs = status.at("state").some("running").is_some();
     if runs && !status.flag("ready") {
@@ -210,6 +291,12 @@ mod tests {
                 (found[0].what.as_str(), found[0].hopeless),
                 (what, hopeless)
             );
+            let log = found[0]
+                .log
+                .as_ref()
+                .map(|log| (log.pod.as_str(), log.previous));
+            let crashes = reason == "CrashLoopBackOff";
+            assert_eq!(log, crashes.then_some(("p", true)));
         }
         assert!(of(&waiting("ContainerCreating"), &[]).is_empty());
         let job = json!({"kind": "Job", "metadata": {"name": "j"}, "status": {"conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "too often"}]}});
@@ -219,6 +306,33 @@ mod tests {
             "job/j: Failed: BackoffLimitExceeded: too often"
         );
         assert!(found[0].hopeless);
+        let failed = json!({"kind": "Pod", "metadata": {"name": "p", "namespace": "n"}, "status": {"phase": "Failed", "containerStatuses": [{"name": "c", "state": {"terminated": {"exitCode": 3, "reason": "Error"}}}]}});
+        let found = of(&failed, &[]);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].what, "pod/p: container c ended with 3 (Error)");
+        assert!(found[0].hopeless && found[0].log.is_some());
+        let evicted = json!({"kind": "Pod", "metadata": {"name": "p"}, "status": {"phase": "Failed", "reason": "Evicted"}});
+        assert_eq!(of(&evicted, &[])[0].what, "pod/p failed: Evicted");
+        let service = json!({"kind": "Service", "metadata": {"name": "s", "namespace": "n"}, "spec": {"selector": {"app": "a", "tier": "b"}}});
+        let found = of(&service, &[]);
+        assert_eq!(
+            found[0].what,
+            "service/s: no pod has its labels: app=a,tier=b"
+        );
+        assert!(
+            of(
+                &service,
+                &[json!({"kind": "Pod", "metadata": {"name": "p"}})]
+            )
+            .is_empty()
+        );
+        let claim = |phase: &str| json!({"kind": "PersistentVolumeClaim", "metadata": {"name": "c"}, "spec": {"volumeName": "v"}, "status": {"phase": phase}});
+        let said = |phase: &str| of(&claim(phase), &[]).pop().map(|found| found.what);
+        assert_eq!(said("Bound"), None);
+        let pending = said("Pending").unwrap();
+        assert_eq!(pending, "persistentvolumeclaim/c has no volume yet");
+        let lost = said("Lost").unwrap();
+        assert_eq!(lost, "persistentvolumeclaim/c has lost its volume v");
         let full = json!({"kind": "Deployment", "metadata": {"name": "d", "namespace": "n"}, "status": {"conditions": [{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "pods \"d\" is forbidden: exceeded quota: q"}]}});
         assert_eq!(of(&full, &[])[0].next, "skiff describe quota -n n");
     }

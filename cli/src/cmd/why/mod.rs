@@ -4,6 +4,8 @@
 
 mod finding;
 
+use finding::Log;
+
 pub use finding::Finding;
 
 use crate::client::{Call, query, segment};
@@ -14,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::print;
 use crate::resource::{Builder, Info};
 use crate::typed::Read;
-use serde_json::Value;
+use serde_json::{Value, json};
 use skiff_api::machinery::selector::Selector;
 
 pub static COMMAND: Command = Command {
@@ -36,9 +38,52 @@ async fn run(ctx: With<()>) -> Result<()> {
     let found = Builder::new(&ctx)?.find().await?;
     for info in &found.infos {
         let (findings, warnings) = look(&ctx, info).await?;
-        print::put(&told(info, &findings, &warnings))?;
+        let mut spoken = Vec::new();
+        for finding in &findings {
+            spoken.push(self::spoken(&ctx, finding).await);
+        }
+        print::put(&told(info, &spoken, &warnings))?;
     }
     Error::collect(found.errors)
+}
+
+/// How many lines of a log are told.
+const LINES: &str = "5";
+
+/// A finding with what the container wrote last, and what to do next.
+pub async fn spoken(ctx: &Ctx, finding: &Finding) -> String {
+    let mut out = finding.what.clone();
+    if let Some(log) = &finding.log {
+        for line in last_lines(ctx, log).await {
+            out += &format!("\n  | {line}");
+        }
+    }
+    if !finding.next.is_empty() {
+        out += &format!("\n  next: {}", finding.next);
+    }
+    out
+}
+
+/// What a container wrote last; nothing where that cannot be read, as it is told beside.
+async fn last_lines(ctx: &Ctx, log: &Log) -> Vec<String> {
+    let path = format!(
+        "/api/v1/namespaces/{}/pods/{}/log",
+        segment(&log.namespace),
+        segment(&log.pod)
+    );
+    let previous = if log.previous { "true" } else { "false" };
+    let asked = query(&[
+        ("container", log.container.as_str()),
+        ("previous", previous),
+        ("tailLines", LINES),
+    ]);
+    let call = Call::get(path + &asked).accept("*/*");
+    let read = async { ctx.client()?.bytes(&call).await };
+    let Ok(text) = read.await else {
+        return Vec::new();
+    };
+    let text = String::from_utf8_lossy(&text);
+    text.lines().map(str::to_string).collect()
 }
 
 /// What is the matter with an object, and the last warnings about it and its pods.
@@ -76,17 +121,19 @@ async fn look(ctx: &Ctx, info: &Info) -> Result<(Vec<Finding>, Vec<String>)> {
     Ok((findings, warnings))
 }
 
-/// The pods that an object made, by its selector; none for a pod itself and for kinds that make none.
+/// The pods that an object made or leads to, by its selector; none for a pod itself and for kinds that have none.
 async fn pods(ctx: &Ctx, info: &Info, object: &Value) -> Result<Vec<Value>> {
     let selector = object.at("spec").at("selector");
-    let makes = matches!(
-        info.resource.kind.as_str(),
-        "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" | "Job"
-    );
-    if !makes || selector.is_null() {
+    let chosen = match info.resource.kind.as_str() {
+        "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" | "Job" => selector.clone(),
+        // theirs are bare labels
+        "Service" | "ReplicationController" => json!({"matchLabels": selector}),
+        _ => return Ok(Vec::new()),
+    };
+    if selector.is_null() {
         return Ok(Vec::new());
     }
-    let chosen = Selector::from_label_selector(Some(selector));
+    let chosen = Selector::from_label_selector(Some(&chosen));
     let chosen = chosen
         .map_err(|why| Error::msg(why.to_string()))?
         .to_string();
@@ -110,17 +157,11 @@ pub async fn hopeless(ctx: &Ctx, info: &Info, object: &Value) -> Result<Option<F
     Ok(found.find(|finding| finding.hopeless))
 }
 
-fn told(info: &Info, findings: &[Finding], warnings: &[String]) -> String {
-    let mut out = match findings {
+fn told(info: &Info, spoken: &[String], warnings: &[String]) -> String {
+    let mut out = match spoken {
         [] => format!("{}: nothing is the matter\n", info.object_name()),
-        _ => String::new(),
+        some => some.join("\n") + "\n",
     };
-    for finding in findings {
-        out += &format!("{}\n", finding.what);
-        if !finding.next.is_empty() {
-            out += &format!("  next: {}\n", finding.next);
-        }
-    }
     if !warnings.is_empty() {
         out += "warnings:\n";
         warnings.iter().for_each(|w| out += &format!("  {w}\n"));
