@@ -238,7 +238,7 @@ fn hope_ends(cluster: &Cluster) {
     let told = String::from_utf8_lossy(&waited.stderr).into_owned();
     assert!(!waited.status.success(), "{told}");
     assert!(
-        told.contains("pod/lost will not be: ") && told.contains("| all is lost"),
+        told.contains("pods/lost will not be: ") && told.contains("| all is lost"),
         "{told}"
     );
     let why = cluster.skiff(&["why", "pod/lost"]);
