@@ -233,7 +233,8 @@ fn hope_ends(cluster: &Cluster) {
         "-c",
         script,
     ]);
-    let args = ["wait", "pod/lost", "--for=condition=Ready", "--timeout=60s"];
+    let well = "--for=jsonpath={.status.phase}=Succeeded";
+    let args = ["wait", "pod/lost", well, "--timeout=60s"];
     let waited = cluster.output(PROGRAM, &args);
     let told = String::from_utf8_lossy(&waited.stderr).into_owned();
     assert!(!waited.status.success(), "{told}");
