@@ -33,6 +33,13 @@ pub struct Selection {
     pub field: Option<(&'static str, String)>,
 }
 
+/// What was made of an object's text.
+pub struct Read<T> {
+    pub object: T,
+    /// Its resource version, so that nobody has to look for it.
+    pub version: Option<String>,
+}
+
 struct Teller<T, R> {
     tell: mpsc::UnboundedSender<Seen<T>>,
     read: R,
@@ -47,24 +54,27 @@ impl<T, R> Teller<T, R> {
     }
 }
 
-impl<T: Send, R: Fn(&str) -> Option<T> + Send> Sink for Teller<T, R> {
+impl<T: Send, R: Fn(&str) -> Option<Read<T>> + Send> Sink for Teller<T, R> {
     fn begin(&mut self) {
         self.listed = Vec::new();
     }
     fn listed(&mut self, object: &str) {
-        self.listed.extend((self.read)(object));
+        self.listed
+            .extend((self.read)(object).map(|read| read.object));
     }
     fn complete(&mut self, _resource_version: &str) {
         let listed = std::mem::take(&mut self.listed);
         self.say(Seen::Listed(listed));
     }
     fn applied(&mut self, object: &str) -> Option<String> {
-        self.say(Seen::Applied((self.read)(object)?));
-        None
+        let read = (self.read)(object)?;
+        self.say(Seen::Applied(read.object));
+        read.version
     }
     fn deleted(&mut self, object: &str) -> Option<String> {
-        self.say(Seen::Deleted((self.read)(object)?));
-        None
+        let read = (self.read)(object)?;
+        self.say(Seen::Deleted(read.object));
+        read.version
     }
     fn reached(&mut self, _resource_version: &str) {}
 }
@@ -91,7 +101,9 @@ pub fn follow<K: Kind>(
         let read = K::decode(object).map_err(|error| {
             unreadable.set_aside(K::api_version(), K::kind(), object, &error);
         });
-        read.ok()
+        let object = read.ok()?;
+        let version = object.meta().resource_version.clone();
+        Some(Read { object, version })
     };
     follow_text(api, clock, source, read, stop)
 }
@@ -101,7 +113,7 @@ pub fn follow_text<T: Send + 'static>(
     api: &Api,
     clock: &Clock,
     source: Source,
-    read: impl Fn(&str) -> Option<T> + Send + 'static,
+    read: impl Fn(&str) -> Option<Read<T>> + Send + 'static,
     stop: &CancellationToken,
 ) -> mpsc::UnboundedReceiver<Seen<T>> {
     let (tell, seen) = mpsc::unbounded_channel();

@@ -20,17 +20,33 @@ pub struct Mistake<'a> {
     pub ctx: Option<&'a Ctx>,
 }
 
+impl<'a> Mistake<'a> {
+    /// Nothing where there is nothing to add: by kubectl's name, and where nothing is said.
+    fn of(
+        program: &str,
+        found: &'a Found,
+        ctx: Option<&'a Ctx>,
+        error: &'a Error,
+    ) -> Option<(Self, i32)> {
+        if program == "kubectl" || matches!(error, Error::Exit(_)) {
+            return None;
+        }
+        let (text, code) = error::told(error);
+        let found = Some(found);
+        let mistake = Mistake {
+            error,
+            text,
+            found,
+            ctx,
+        };
+        Some((mistake, code))
+    }
+}
+
 /// The failure with what there is to tell of it.
 pub async fn with_notes(ctx: &Ctx, found: &Found, error: Error) -> Error {
-    if ctx.program() == "kubectl" || matches!(error, Error::Exit(_)) {
+    let Some((mistake, code)) = Mistake::of(ctx.program(), found, Some(ctx), &error) else {
         return error;
-    }
-    let (text, code) = error::told(&error);
-    let mistake = Mistake {
-        error: &error,
-        text,
-        found: Some(found),
-        ctx: Some(ctx),
     };
     let mut notes = rules::notes(&mistake);
     notes.extend(known::notes(ctx, &mistake).await);
@@ -39,17 +55,11 @@ pub async fn with_notes(ctx: &Ctx, found: &Found, error: Error) -> Error {
 
 /// The same of a command line that is wrong itself.
 pub fn of_line(program: &str, found: &Found, error: Error) -> Error {
-    if program == "kubectl" || matches!(error, Error::Exit(_)) {
+    let Some((mistake, code)) = Mistake::of(program, found, None, &error) else {
         return error;
-    }
-    let (text, code) = error::told(&error);
-    let mistake = Mistake {
-        error: &error,
-        text,
-        found: Some(found),
-        ctx: None,
     };
-    joined(mistake.text.clone(), code, &rules::notes(&mistake)).unwrap_or(error)
+    let notes = rules::notes(&mistake);
+    joined(mistake.text, code, &notes).unwrap_or(error)
 }
 
 fn joined(text: String, code: i32, notes: &[String]) -> Option<Error> {

@@ -10,56 +10,41 @@ use http::{HeaderMap, HeaderName, Method};
 use percent_encoding::percent_decode_str;
 use regex::Regex;
 
-use super::table::path_below;
+use super::table::{HostMatch, path_below};
 
-/// Hosts as gateways and their routes name them.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Hosts {
-    Any,
-    /// In lower case.
-    Exact(String),
-    /// What follows `*.`, in lower case: one more label before it, or more.
-    Below(String),
-}
-
-impl Hosts {
-    /// From the API's spelling; an empty text is any host.
-    pub fn parse(text: &str) -> Self {
-        let text = text.to_ascii_lowercase();
-        match text.strip_prefix("*.") {
-            Some(rest) => Hosts::Below(rest.to_owned()),
-            None if text.is_empty() => Hosts::Any,
-            None => Hosts::Exact(text),
-        }
-    }
-
+/// Hosts as gateways and their routes name them: a wildcard stands for one label more before it, or for several.
+impl HostMatch {
     /// Whether a host, in lower case, is one of them.
     pub fn has(&self, host: &str) -> bool {
         match self {
-            Hosts::Any => true,
-            Hosts::Exact(own) => own == host,
-            Hosts::Below(rest) => is_below(host, rest),
+            HostMatch::Any => true,
+            HostMatch::Exact(own) => own == host,
+            HostMatch::Wildcard(rest) => is_below(host, rest),
         }
     }
 
     /// Those that are both these and those.
-    pub fn common(&self, other: &Hosts) -> Option<Hosts> {
+    pub fn common(&self, other: &HostMatch) -> Option<HostMatch> {
         match (self, other) {
-            (Hosts::Any, some) | (some, Hosts::Any) => Some(some.clone()),
-            (Hosts::Exact(host), all) | (all, Hosts::Exact(host)) => {
-                all.has(host).then(|| Hosts::Exact(host.clone()))
+            (HostMatch::Any, some) | (some, HostMatch::Any) => Some(some.clone()),
+            (HostMatch::Exact(host), all) | (all, HostMatch::Exact(host)) => {
+                all.has(host).then(|| HostMatch::Exact(host.clone()))
             }
-            (Hosts::Below(a), Hosts::Below(b)) if a == b || is_below(a, b) => Some(self.clone()),
-            (Hosts::Below(a), Hosts::Below(b)) => is_below(b, a).then(|| other.clone()),
+            (HostMatch::Wildcard(a), HostMatch::Wildcard(b)) if a == b || is_below(a, b) => {
+                Some(self.clone())
+            }
+            (HostMatch::Wildcard(a), HostMatch::Wildcard(b)) => {
+                is_below(b, a).then(|| other.clone())
+            }
         }
     }
 
     /// The most precise first.
     fn rank(&self) -> (u8, Reverse<usize>) {
         match self {
-            Hosts::Exact(_) => (0, Reverse(0)),
-            Hosts::Below(rest) => (1, Reverse(rest.len())),
-            Hosts::Any => (2, Reverse(0)),
+            HostMatch::Exact(_) => (0, Reverse(0)),
+            HostMatch::Wildcard(rest) => (1, Reverse(rest.len())),
+            HostMatch::Any => (2, Reverse(0)),
         }
     }
 }
@@ -73,10 +58,10 @@ fn is_below(host: &str, rest: &str) -> bool {
 
 /// The entry for a host among those of several.
 pub fn most_precise<'a, T>(
-    all: impl IntoIterator<Item = (&'a Hosts, T)>,
+    all: impl IntoIterator<Item = (&'a HostMatch, T)>,
     host: &str,
-) -> Option<(&'a Hosts, T)> {
-    let mut fitting: Option<(&'a Hosts, T)> = None;
+) -> Option<(&'a HostMatch, T)> {
+    let mut fitting: Option<(&'a HostMatch, T)> = None;
     for (hosts, of) in all {
         let better = fitting
             .as_ref()
@@ -217,13 +202,13 @@ impl Match {
 /// A listener with the rules of all its routes.
 #[derive(Clone, Debug)]
 pub struct Listener<T> {
-    hosts: Hosts,
+    hosts: HostMatch,
     /// By hosts, the most precise first.
-    rules: Vec<(Hosts, Vec<(Match, T)>)>,
+    rules: Vec<(HostMatch, Vec<(Match, T)>)>,
 }
 
 impl<T> Listener<T> {
-    pub fn new(hosts: Hosts) -> Self {
+    pub fn new(hosts: HostMatch) -> Self {
         Listener {
             hosts,
             rules: Vec::new(),
@@ -231,7 +216,7 @@ impl<T> Listener<T> {
     }
 
     /// Adds a rule for those of the listener's hosts.
-    pub fn add(&mut self, hosts: Hosts, of: Match, to: T) {
+    pub fn add(&mut self, hosts: HostMatch, of: Match, to: T) {
         let place = match self.rules.iter().position(|(own, _)| *own == hosts) {
             Some(place) => place,
             None => {
@@ -277,7 +262,7 @@ impl<T> Listeners<T> {
     pub fn find(&self, port: u16, host: &str) -> Option<(&Listener<T>, bool)> {
         let all = self.0.get(&port)?.iter();
         let (hosts, listener) = most_precise(all.map(|one| (&one.hosts, one)), host)?;
-        Some((listener, *hosts != Hosts::Any))
+        Some((listener, *hosts != HostMatch::Any))
     }
 }
 
@@ -319,8 +304,8 @@ mod tests {
             ("*.b.io", "*.ab.io", None),
         ];
         for (one, other, wanted) in cases {
-            let found = Hosts::parse(one).common(&Hosts::parse(other));
-            assert_eq!(found, wanted.map(Hosts::parse), "{one} and {other}");
+            let found = HostMatch::parse(one).common(&HostMatch::parse(other));
+            assert_eq!(found, wanted.map(HostMatch::parse), "{one} and {other}");
         }
     }
 
@@ -328,8 +313,8 @@ mod tests {
     fn the_most_precise_listener_has_the_request_alone() {
         let mut all = Listeners::default();
         for (host, to) in [("", 1), ("*.io", 2), ("*.b.io", 3), ("a.b.io", 4)] {
-            let mut listener = Listener::new(Hosts::parse(host));
-            listener.add(Hosts::parse(host), prefix("/x"), to);
+            let mut listener = Listener::new(HostMatch::parse(host));
+            listener.add(HostMatch::parse(host), prefix("/x"), to);
             all.add(80, listener);
         }
         let headers = HeaderMap::new();
@@ -355,7 +340,7 @@ mod tests {
 
     #[test]
     fn rules_in_their_order() {
-        let mut listener = Listener::new(Hosts::Any);
+        let mut listener = Listener::new(HostMatch::Any);
         let get = || Match {
             method: Some(Method::GET),
             ..prefix("/a")
@@ -368,7 +353,7 @@ mod tests {
             parameters: vec![("q".into(), Text::Exact("1 2".into()))],
             ..header(Text::Exact("1".into()))
         };
-        let any = || Hosts::Any;
+        let any = || HostMatch::Any;
         listener.add(any(), prefix("/"), "root");
         listener.add(any(), prefix("/a"), "prefix");
         listener.add(any(), prefix("/a/"), "a second of the same");
@@ -383,7 +368,7 @@ mod tests {
             ..prefix("/")
         };
         listener.add(any(), by_pattern, "pattern");
-        listener.add(Hosts::parse("h.io"), prefix("/"), "host");
+        listener.add(HostMatch::parse("h.io"), prefix("/"), "host");
         let cases: [(&str, Method, &str, &str, &str); 15] = [
             ("", Method::PUT, "/", "", "root"),
             ("", Method::PUT, "/b", "", "root"),

@@ -12,7 +12,7 @@ pub enum HostMatch {
     Any,
     /// In lower case.
     Exact(String),
-    /// What follows `*.`, in lower case: one more label before it, no more and no less.
+    /// What follows `*.`, in lower case. In a table of hosts and paths: one more label before it, no more and no less.
     Wildcard(String),
 }
 

@@ -20,7 +20,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 use skiff_ingress::{
-    listeners::{Hosts, most_precise},
+    listeners::most_precise,
     table::{HostMatch, host_of},
 };
 
@@ -114,7 +114,7 @@ impl Certificate {
 pub type ByHost = HashMap<HostMatch, Arc<CertifiedKey>>;
 
 /// The certificates of listeners, by the hosts that those are for.
-pub type ByListener = Vec<(Hosts, Arc<CertifiedKey>)>;
+pub type ByListener = Vec<(HostMatch, Arc<CertifiedKey>)>;
 
 /// See the module.
 #[derive(Debug)]
@@ -150,7 +150,7 @@ impl Certificates {
         let host = name.map(host_of).unwrap_or_default();
         let all = by_listener.iter().map(|(hosts, key)| (hosts, key));
         let listener = most_precise(all, &host);
-        if let Some((_, key)) = listener.filter(|(hosts, _)| **hosts != Hosts::Any) {
+        if let Some((_, key)) = listener.filter(|(hosts, _)| **hosts != HostMatch::Any) {
             return key.clone();
         }
         let by_host = self.by_host.load();

@@ -11,7 +11,8 @@ use hyper::body::Incoming;
 
 use skiff_ingress::{
     endpoint::Protocol,
-    listeners::{Hosts, Listener, Listeners, Match, Paths},
+    listeners::{Listener, Listeners, Match, Paths},
+    table::HostMatch,
     treatment::{HeaderChanges, PathChange, Redirect, Shares, Target, Treatment},
     upstream::Upstream,
 };
@@ -64,8 +65,8 @@ fn send(upstream: &Arc<Upstream>, treatment: Treatment) -> Arc<Target> {
 
 /// One listener for these hosts, whose one rule does this.
 fn listen(lab: &Lab, hosts: &str, target: Arc<Target>) {
-    let mut listener = Listener::new(Hosts::parse(hosts));
-    listener.add(Hosts::parse(hosts), every(), target);
+    let mut listener = Listener::new(HostMatch::parse(hosts));
+    listener.add(HostMatch::parse(hosts), every(), target);
     let mut listeners = Listeners::default();
     listeners.add(lab.http.port(), listener);
     lab.proxy.listeners.store(Arc::new(listeners));
@@ -154,7 +155,7 @@ async fn listeners_that_name_a_host_go_before_the_table_and_others_after() {
         https_only: false,
         of: "n/i".into(),
     };
-    let host = skiff_ingress::table::HostMatch::parse("h.example");
+    let host = HostMatch::parse("h.example");
     own.add(host, skiff_ingress::table::PathMatch::prefix("/"), route);
     lab.proxy.routes.store(Arc::new(own));
     for (hosts, wanted) in [("h.example", "gateway"), ("", "table")] {
@@ -163,7 +164,10 @@ async fn listeners_that_name_a_host_go_before_the_table_and_others_after() {
     }
     // what no rule of the listener is about goes nowhere else
     let mut listeners = Listeners::default();
-    listeners.add(lab.http.port(), Listener::new(Hosts::parse("h.example")));
+    listeners.add(
+        lab.http.port(),
+        Listener::new(HostMatch::parse("h.example")),
+    );
     lab.proxy.listeners.store(Arc::new(listeners));
     assert_eq!(lab.ask(get("/")).await.0.status, StatusCode::NOT_FOUND);
 }

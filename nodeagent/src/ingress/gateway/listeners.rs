@@ -10,7 +10,7 @@ use std::{
 
 use jiff::Timestamp;
 use rustls::sign::CertifiedKey;
-use skiff_ingress::listeners::Hosts;
+use skiff_ingress::table::HostMatch;
 
 use super::{
     grants::{self, Kind},
@@ -25,7 +25,7 @@ pub struct Judged {
     pub name: String,
     pub port: u16,
     pub tls: bool,
-    pub hosts: Hosts,
+    pub hosts: HostMatch,
     pub accepted: Told,
     pub resolved: Told,
     pub conflicted: Told,
@@ -45,7 +45,7 @@ impl Judged {
 
 /// Who has which ports, and which hosts there.
 pub struct Ports {
-    taken: BTreeMap<u16, (bool, HashSet<Hosts>)>,
+    taken: BTreeMap<u16, (bool, HashSet<HostMatch>)>,
 }
 
 impl Ports {
@@ -60,7 +60,12 @@ impl Ports {
     }
 
     /// Gives the hosts at a port to who asks, or tells why not.
-    fn take(&mut self, port: u16, tls: bool, hosts: &Hosts) -> Result<(), (&'static str, String)> {
+    fn take(
+        &mut self,
+        port: u16,
+        tls: bool,
+        hosts: &HostMatch,
+    ) -> Result<(), (&'static str, String)> {
         let (has, of) = self
             .taken
             .entry(port)
@@ -92,7 +97,7 @@ impl Judge<'_> {
     pub fn listener(&mut self, gateway: &Gateway, namespace: &str, of: &Listener) -> Judged {
         let (tls, accepted) = protocol(gateway, of);
         let port = u16::try_from(of.port).unwrap_or_default();
-        let hosts = Hosts::parse(&of.hostname);
+        let hosts = HostMatch::parse(&of.hostname);
         let conflict = match accepted.is {
             true => self.ports.take(port, tls, &hosts).err(),
             false => None,

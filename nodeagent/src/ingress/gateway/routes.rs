@@ -7,7 +7,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use skiff_api::machinery::selector::Selector;
 use skiff_ingress::{
-    listeners::{Hosts, Match},
+    listeners::Match,
+    table::HostMatch,
     treatment::{Shares, Target},
     upstream::{PortOf, Upstream, Upstreams},
 };
@@ -50,7 +51,7 @@ pub fn attach(
     gateway: &Ours<'_>,
     (name, route): (&ObjectName, &HttpRoute),
     parent: &ParentRef,
-) -> Result<Vec<(usize, Vec<Hosts>)>, Told> {
+) -> Result<Vec<(usize, Vec<HostMatch>)>, Told> {
     let no = |reason, message: &str| Err(Told::no("Accepted", reason, message));
     let listeners = gateway
         .gateway
@@ -96,12 +97,12 @@ pub fn attach(
     }
 }
 
-fn common(listener: &Hosts, route: &[String]) -> Vec<Hosts> {
+fn common(listener: &HostMatch, route: &[String]) -> Vec<HostMatch> {
     match route {
         [] => vec![listener.clone()],
         some => some
             .iter()
-            .filter_map(|host| listener.common(&Hosts::parse(host)))
+            .filter_map(|host| listener.common(&HostMatch::parse(host)))
             .collect(),
     }
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use skiff_watching::{
     api::Api,
     clock::Clock,
-    follow::{Seen, follow_text},
+    follow::{Read, Seen, follow_text},
     reflect::Source,
 };
 use tokio::sync::mpsc;
@@ -86,9 +86,15 @@ fn apply<O>(seen: Seen<O>, to: &mut BTreeMap<ObjectName, O>, meta: impl Fn(&O) -
     }
 }
 
-fn read<O: for<'de> Deserialize<'de>>(kind: &'static str) -> impl Fn(&str) -> Option<O> + Send {
+fn read<O: for<'de> Deserialize<'de>>(
+    kind: &'static str,
+) -> impl Fn(&str) -> Option<Read<O>> + Send {
     move |text| match serde_json::from_str(text) {
-        Ok(object) => Some(object),
+        // the version is looked for in the text: these change seldom
+        Ok(object) => Some(Read {
+            object,
+            version: None,
+        }),
         Err(error) => {
             tracing::warn!(kind, %error, "an object is left out, it cannot be read");
             None
@@ -191,6 +197,7 @@ pub fn changes(
             now: HashMap::new(),
             stop: &stop,
         };
+        let mut had_classes = false;
         while let Some(seen) = definitions.recv().await {
             match seen {
                 Seen::Listed(all) => {
@@ -211,8 +218,9 @@ pub fn changes(
                     }
                 }
             }
-            let there = follower.now.contains_key(GatewayClass::PLURAL);
-            if follower.tell.send(Change::Kinds(there)).is_err() {
+            let has_classes = follower.now.contains_key(GatewayClass::PLURAL);
+            let changed = std::mem::replace(&mut had_classes, has_classes) != has_classes;
+            if changed && follower.tell.send(Change::Kinds(has_classes)).is_err() {
                 return;
             }
         }
