@@ -4,12 +4,14 @@
 //! A text that already is in canonical form is kept as written, every other is printed anew, so re-encoding is idempotent.
 //! Follows upstream's `staging/src/k8s.io/apimachinery/pkg/api/resource/{quantity,amount,suffix}.go`.
 
-use std::borrow::Cow;
+mod print;
+mod read;
+
 use std::cmp::Ordering;
-use std::fmt;
-use std::str::FromStr;
 
 use serde_json::Value;
+
+pub use read::canonical;
 
 /// Why a text is no quantity. The texts are upstream's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -53,35 +55,6 @@ pub struct Quantity {
 
 /// The finest scale that is kept: a billionth.
 const NANO: i32 = -9;
-const DECIMAL_SUFFIXES: [(&str, i32); 10] = [
-    ("n", -9),
-    ("u", -6),
-    ("m", -3),
-    ("", 0),
-    ("k", 3),
-    ("M", 6),
-    ("G", 9),
-    ("T", 12),
-    ("P", 15),
-    ("E", 18),
-];
-const BINARY_SUFFIXES: [(&str, i32); 6] = [
-    ("Ki", 10),
-    ("Mi", 20),
-    ("Gi", 30),
-    ("Ti", 40),
-    ("Pi", 50),
-    ("Ei", 60),
-];
-
-/// The parts of a text: sign, digits before and after the point, unit.
-struct Parts<'a> {
-    negative: bool,
-    num: &'a str,
-    denom: &'a str,
-    suffix: &'a str,
-}
-
 impl Quantity {
     /// `value` whole units.
     pub fn from_i64(value: i64, format: Format) -> Quantity {
@@ -226,13 +199,7 @@ impl Quantity {
 
     /// Subtracts `other`; a quantity that was nought takes over the other's way of writing.
     pub fn sub(&mut self, other: &Quantity) {
-        self.add(&Quantity {
-            mantissa: -other.mantissa,
-            scale: other.scale,
-            format: other.format,
-            text: None,
-            long: false,
-        });
+        self.add(&other.neg());
     }
 
     /// Its negative.
@@ -243,84 +210,6 @@ impl Quantity {
             format: self.format,
             text: None,
             long: false,
-        }
-    }
-
-    /// `times` times itself, capped.
-    pub fn mul(&self, times: i64) -> Quantity {
-        Quantity {
-            mantissa: self.mantissa.saturating_mul(times.into()),
-            scale: self.scale,
-            format: self.format,
-            text: None,
-            long: false,
-        }
-    }
-
-    /// Mantissa and exponent, the exponent the largest multiple of three that loses nothing.
-    fn decimal_parts(&self) -> (i128, i32) {
-        let (mut mantissa, mut exponent) = (self.mantissa, self.scale);
-        while mantissa % 10 == 0 {
-            mantissa /= 10;
-            exponent += 1;
-        }
-        let excess = exponent.rem_euclid(3);
-        (
-            mantissa.saturating_mul(10i128.pow(excess as u32)),
-            exponent - excess,
-        )
-    }
-
-    fn fmt_decimal(&self, f: &mut fmt::Formatter<'_>, exponent_form: bool) -> fmt::Result {
-        let (mantissa, exponent) = self.decimal_parts();
-        match (exponent_form, exponent) {
-            (_, 0) => write!(f, "{mantissa}"),
-            (true, _) => write!(f, "{mantissa}e{exponent}"),
-            // Upstream has no unit past exa and prints none; its answer is kept.
-            (false, _) => {
-                let suffix = DECIMAL_SUFFIXES
-                    .iter()
-                    .find(|(_, e)| *e == exponent)
-                    .map_or("", |(s, _)| s);
-                write!(f, "{mantissa}{suffix}")
-            }
-        }
-    }
-}
-
-impl fmt::Display for Quantity {
-    /// The canonical form: no fraction, the largest unit that loses nothing.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(text) = &self.text {
-            return f.write_str(text);
-        }
-        if self.is_zero() {
-            return f.write_str("0");
-        }
-        match self.format {
-            Format::DecimalExponent => self.fmt_decimal(f, true),
-            Format::DecimalSi => self.fmt_decimal(f, false),
-            Format::BinarySi => {
-                let small = *self > Quantity::from_i64(-1024, self.format)
-                    && *self < Quantity::from_i64(1024, self.format);
-                let Some(mut mantissa) = self.whole().filter(|_| !small) else {
-                    return self.fmt_decimal(f, false);
-                };
-                let mut times = 0;
-                while times < BINARY_SUFFIXES.len() && mantissa % 1024 == 0 {
-                    mantissa /= 1024;
-                    times += 1;
-                }
-                write!(
-                    f,
-                    "{mantissa}{}",
-                    if times == 0 {
-                        ""
-                    } else {
-                        BINARY_SUFFIXES[times - 1].0
-                    }
-                )
-            }
         }
     }
 }
@@ -348,219 +237,8 @@ impl Ord for Quantity {
             return self.mantissa.cmp(&other.mantissa);
         }
         let scale = self.scale.min(other.scale);
-        let widest = |q: &Quantity| {
-            shift_up(q.mantissa, (q.scale - scale) as u32).unwrap_or(if q.mantissa < 0 {
-                i128::MIN
-            } else {
-                i128::MAX
-            })
-        };
-        widest(self).cmp(&widest(other))
+        at_scale(self, scale).cmp(&at_scale(other, scale))
     }
-}
-
-impl FromStr for Quantity {
-    type Err = QuantityError;
-
-    fn from_str(text: &str) -> Result<Quantity, QuantityError> {
-        if text.is_empty() {
-            return Err(QuantityError::Format);
-        }
-        if text == "0" {
-            return Ok(Quantity {
-                text: Some("0".into()),
-                ..Quantity::default()
-            });
-        }
-        let parts = split(text)?;
-        let (binary, exponent, format) = unit(parts.suffix).ok_or(QuantityError::Suffix)?;
-        let digits = (parts.num.len() + parts.denom.len()) as i32;
-        if let Some(quantity) = fast(text, &parts, digits, binary, exponent, format)? {
-            return Ok(quantity);
-        }
-        slow(&parts, binary, exponent, format)
-    }
-}
-
-/// The common case: what fits an `i64` and is no finer than a billionth. Here a canonical text is kept.
-fn fast(
-    text: &str,
-    parts: &Parts<'_>,
-    digits: i32,
-    binary: bool,
-    exponent: i32,
-    format: Format,
-) -> Result<Option<Quantity>, QuantityError> {
-    let (precision, mut scale, factor) = if !binary {
-        (18 - digits, exponent, 1)
-    } else if parts.denom.is_empty() {
-        (15 - digits - exponent * 3 / 10 - 1, 0, 1i64 << exponent)
-    } else {
-        (-1, 0, 1)
-    };
-    scale = scale.saturating_sub(parts.denom.len() as i32);
-    if precision < 0 || scale < NANO {
-        return Ok(None);
-    }
-    let digits: i64 = digits_value(parts)?
-        .try_into()
-        .map_err(|_| QuantityError::Numeric)?;
-    let Some(value) = digits.checked_mul(factor) else {
-        return Ok(None);
-    };
-    let canonical = if binary {
-        digits & 7 != 0
-    } else {
-        let mut last = parts.num.bytes().chain(parts.denom.bytes()).rev();
-        let thousands = (&mut last).take(3).filter(|b| *b == b'0').count() == 3;
-        scale % 3 == 0 && !thousands && !parts.num.starts_with('0')
-    };
-    let mantissa = i128::from(if parts.negative { -value } else { value });
-    Ok(Some(Quantity {
-        mantissa,
-        scale,
-        format,
-        text: canonical.then(|| text.into()),
-        long: false,
-    }))
-}
-
-/// Long numbers, and fractions of binary units: rounded up to a billionth, binary ones capped.
-fn slow(
-    parts: &Parts<'_>,
-    binary: bool,
-    exponent: i32,
-    mut format: Format,
-) -> Result<Quantity, QuantityError> {
-    let mut mantissa = digits_value(parts)?;
-    let mut scale = -(parts.denom.len() as i32);
-    if binary {
-        mantissa = mantissa.checked_mul(1i128 << exponent).unwrap_or(i128::MAX);
-    } else {
-        scale = scale.saturating_add(exponent);
-    }
-    if scale < NANO {
-        mantissa = shift_down(mantissa, NANO.saturating_sub(scale) as u32);
-        scale = NANO;
-    }
-    let mut quantity = Quantity {
-        mantissa,
-        scale,
-        format,
-        text: None,
-        long: true,
-    };
-    if binary {
-        let cap = Quantity::from_i64(i64::MAX, format);
-        if quantity > cap {
-            quantity = Quantity { long: true, ..cap };
-        }
-        if !quantity.is_zero() && quantity < Quantity::from_i64(1, format) {
-            format = Format::DecimalSi;
-        }
-    }
-    quantity.format = format;
-    Ok(if parts.negative {
-        quantity.neg()
-    } else {
-        quantity
-    })
-}
-
-/// The canonical text of a quantity; borrowed when the text is canonical already.
-pub fn canonical(text: &str) -> Result<Cow<'_, str>, QuantityError> {
-    let quantity: Quantity = text.parse()?;
-    Ok(if quantity.text.is_some() {
-        Cow::Borrowed(text)
-    } else {
-        let printed = quantity.to_string();
-        if printed == text {
-            Cow::Borrowed(text)
-        } else {
-            Cow::Owned(printed)
-        }
-    })
-}
-
-/// All digits of the number as one integer.
-fn digits_value(parts: &Parts<'_>) -> Result<i128, QuantityError> {
-    let mut value = 0i128;
-    for b in parts.num.bytes().chain(parts.denom.bytes()) {
-        value = value
-            .checked_mul(10)
-            .and_then(|v| v.checked_add(i128::from(b - b'0')))
-            .ok_or(QuantityError::Numeric)?;
-    }
-    Ok(value)
-}
-
-fn split(text: &str) -> Result<Parts<'_>, QuantityError> {
-    let digits_end = |from: usize| {
-        text[from..]
-            .bytes()
-            .position(|b| !b.is_ascii_digit())
-            .map_or(text.len(), |n| from + n)
-    };
-    let bytes = text.as_bytes();
-    let signed = matches!(bytes[0], b'+' | b'-');
-    let negative = bytes[0] == b'-';
-    let start = usize::from(signed);
-    let start = text[start..]
-        .bytes()
-        .position(|b| b != b'0')
-        .map_or(text.len(), |n| start + n);
-    if start == text.len() {
-        return Ok(Parts {
-            negative: false,
-            num: "0",
-            denom: "",
-            suffix: "",
-        });
-    }
-    let mut pos = digits_end(start);
-    let num = if pos == start { "0" } else { &text[start..pos] };
-    let mut denom = "";
-    if bytes.get(pos) == Some(&b'.') {
-        let end = digits_end(pos + 1);
-        denom = &text[pos + 1..end];
-        pos = end;
-    }
-    let suffix = &text[pos..];
-    let letters = suffix
-        .bytes()
-        .position(|b| !b"eEinumkKMGTP".contains(&b))
-        .unwrap_or(suffix.len());
-    let rest = &suffix[letters..];
-    let rest = rest.strip_prefix(['-', '+']).unwrap_or(rest);
-    if !rest.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(QuantityError::Format);
-    }
-    Ok(Parts {
-        negative,
-        num,
-        denom,
-        suffix,
-    })
-}
-
-/// Whether a unit is binary, its exponent, and the way of writing.
-fn unit(suffix: &str) -> Option<(bool, i32, Format)> {
-    if let Some((_, e)) = DECIMAL_SUFFIXES.iter().find(|(s, _)| *s == suffix) {
-        return Some((false, *e, Format::DecimalSi));
-    }
-    if let Some((_, e)) = BINARY_SUFFIXES.iter().find(|(s, _)| *s == suffix) {
-        return Some((true, *e, Format::BinarySi));
-    }
-    let exponent: i64 = suffix
-        .strip_prefix(['e', 'E'])
-        .filter(|e| !e.is_empty())?
-        .parse()
-        .ok()?;
-    Some((
-        false,
-        i32::try_from(exponent).ok()?,
-        Format::DecimalExponent,
-    ))
 }
 
 /// `value × 10^by`, unless that overflows.
@@ -788,7 +466,6 @@ mod tests {
                 "{a} {b}"
             );
         }
-        assert_eq!(q("250m").mul(4).to_string(), "1");
         assert_eq!(
             Quantity::from_milli(1500, Format::DecimalSi).to_string(),
             "1500m"
