@@ -4,7 +4,7 @@
 //! pkg/controller/statefulset/stateful_set_control.go.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,20 +17,15 @@ use k8s_openapi::api::{
     apps::v1::{ControllerRevision, StatefulSet, StatefulSetStatus},
     core::v1::PodTemplateSpec,
 };
-use serde_json::json;
 use skiff_podspec::pod::Pod;
 
 use super::{
     Controller,
     identity::{self, in_range, is_ready, is_unavailable, ordinal, revision},
+    revisions::Revisions,
 };
-use crate::{
-    history::{self, Made},
-    pods,
-    prelude::*,
-};
+use crate::{history, pods, prelude::*};
 
-const HASH_LABEL: &str = "controller.kubernetes.io/hash";
 /// How many pods of a set that need not be in order are worked on at once.
 const MOST_AT_ONCE: usize = 500;
 
@@ -56,16 +51,10 @@ enum Step {
     Stop,
 }
 
-struct Revisions {
-    current: Arc<ControllerRevision>,
-    update: Arc<ControllerRevision>,
-    collisions: i32,
-}
-
-struct Pass<'a> {
-    controller: &'a Controller,
-    key: &'a Key,
-    set: &'a StatefulSet,
+pub(super) struct Pass<'a> {
+    pub controller: &'a Controller,
+    pub key: &'a Key,
+    pub set: &'a StatefulSet,
     monotonic: bool,
     now: Timestamp,
     /// A pod that failed has to wait for its turn to be replaced.
@@ -136,82 +125,6 @@ impl Controller {
         let complete = !pass.waits.load(Ordering::Relaxed);
         self.truncate(set, &pods, all, &revisions).await?;
         Ok((status, complete))
-    }
-
-    async fn revisions_of(
-        &self,
-        key: &Key,
-        set: &StatefulSet,
-        all: &[Arc<ControllerRevision>],
-    ) -> Result<Revisions, Error> {
-        let mut collisions = set.status().collision_count.unwrap_or(0);
-        let template = &set.spec().template;
-        let data = history::data_of(template)?;
-        let next = all.last().map_or(1, |r| r.revision.saturating_add(1));
-        let update = match (all.iter().rfind(|r| history::is_of(r, &data)), all.last()) {
-            (Some(same), Some(last)) if same.metadata.uid == last.metadata.uid => same.clone(),
-            (Some(same), _) => {
-                let written = self
-                    .api
-                    .update(&ControllerRevision {
-                        revision: next,
-                        ..(**same).clone()
-                    })
-                    .await?;
-                self.revisions.note(key, &written.metadata);
-                Arc::new(written)
-            }
-            (None, _) => loop {
-                let new = history::new(set, template, HASH_LABEL, next, Some(collisions))?;
-                match history::create(&self.api, &new).await? {
-                    Made::Is(made) => {
-                        self.revisions.note(key, &made.metadata);
-                        break Arc::new(*made);
-                    }
-                    Made::Collides => collisions = collisions.saturating_add(1),
-                }
-            },
-        };
-        let current = set.status().current_revision.as_deref();
-        let current = all
-            .iter()
-            .find(|r| r.metadata.name.as_deref() == current)
-            .cloned()
-            .unwrap_or_else(|| update.clone());
-        Ok(Revisions {
-            current,
-            update,
-            collisions,
-        })
-    }
-
-    /// Deletes the oldest revisions that nothing is of, down to what the history may keep.
-    async fn truncate(
-        &self,
-        set: &StatefulSet,
-        pods: &[Arc<Pod>],
-        all: Vec<Arc<ControllerRevision>>,
-        revisions: &Revisions,
-    ) -> Result<(), Error> {
-        let limit = set.spec().revision_history_limit.unwrap_or(10);
-        let Ok(limit) = usize::try_from(limit) else {
-            return Ok(());
-        };
-        let mut live: HashSet<&str> = pods.iter().map(|pod| revision(pod)).collect();
-        live.extend([
-            revisions.current.metadata.name(),
-            revisions.update.metadata.name(),
-        ]);
-        let dead: Vec<_> = all
-            .iter()
-            .filter(|r| !live.contains(r.metadata.name()))
-            .collect();
-        for old in dead.iter().take(dead.len().saturating_sub(limit)) {
-            self.api
-                .remove::<ControllerRevision>(&Key::of(&old.metadata))
-                .await?;
-        }
-        Ok(())
     }
 }
 
@@ -477,99 +390,6 @@ impl Pass<'_> {
         }
         self.delete(pod).await?;
         Ok(Step::Stop)
-    }
-
-    async fn create(&self, pod: &Pod) -> Result<(), Error> {
-        let controller = self.controller;
-        if let Err(error) = controller.create_claims(self.key, self.set, pod).await {
-            self.say("Create", pod, Some(&error));
-            return Err(error);
-        }
-        match controller.api.create(pod).await {
-            Ok(made) => {
-                controller.pods.note(self.key, &made.metadata);
-                if let Err(error) = controller.fit_claims(self.key, self.set, &made).await {
-                    self.say("Update", pod, Some(&error));
-                    return Err(error);
-                }
-                self.say("Create", pod, None);
-                Ok(())
-            }
-            Err(error) if error.is_already_exists() => Err(error),
-            Err(error) => {
-                self.say("Create", pod, Some(&error));
-                Err(error)
-            }
-        }
-    }
-
-    async fn delete(&self, pod: &Pod) -> Result<(), Error> {
-        match self
-            .controller
-            .api
-            .remove::<Pod>(&Key::of(&pod.metadata))
-            .await
-        {
-            Ok(_) => {
-                self.say("Delete", pod, None);
-                Ok(())
-            }
-            Err(error) => {
-                self.say("Delete", pod, Some(&error));
-                Err(error)
-            }
-        }
-    }
-
-    /// Puts back the labels that tell a pod from its siblings.
-    async fn keep_identity(&self, pod: &Pod) -> Result<(), Error> {
-        let Some(place) = ordinal(pod) else {
-            return Ok(());
-        };
-        let labels = identity::labels(pod.metadata.name(), place);
-        if labels.iter().all(|(key, value)| {
-            pod.metadata.labels.as_ref().and_then(|l| l.get(*key)) == Some(value)
-        }) {
-            return Ok(());
-        }
-        let labels: serde_json::Map<_, _> = labels
-            .into_iter()
-            .map(|(key, value)| (key.to_string(), value.into()))
-            .collect();
-        let patch = json!({"metadata": {"uid": pod.metadata.uid, "labels": labels}});
-        let outcome = self
-            .controller
-            .api
-            .patch(
-                &item::<Pod>(self.key.namespace(), pod.metadata.name()),
-                PatchType::Merge,
-                &patch,
-            )
-            .await;
-        self.say("Update", pod, outcome.as_ref().err());
-        self.controller.pods.note(self.key, &outcome?);
-        Ok(())
-    }
-
-    fn say(&self, verb: &str, pod: &Pod, error: Option<&Error>) {
-        let about = format!(
-            "{verb} Pod {} in StatefulSet {}",
-            pod.metadata.name(),
-            self.key.name()
-        );
-        let recorder = &self.controller.recorder;
-        match error {
-            None => recorder.normal(
-                self.set,
-                &format!("Successful{verb}"),
-                about + " successful",
-            ),
-            Some(error) => recorder.warning(
-                self.set,
-                &format!("Failed{verb}"),
-                format!("{about} failed error: {error}"),
-            ),
-        }
     }
 }
 

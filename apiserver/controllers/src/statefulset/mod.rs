@@ -3,9 +3,11 @@
 //! Invariant: at most one pod of a name at a time; in order, unless the set allows its pods to come and go together.
 //! Follows pkg/controller/statefulset/stateful_set.go.
 
+mod acts;
 mod claims;
 mod control;
 mod identity;
+mod revisions;
 
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, StatefulSet},
@@ -53,8 +55,6 @@ pub fn start(context: &Context) -> Result<Work, Error> {
     });
     Ok(c.workers())
 }
-
-impl Controller {}
 
 impl Reconcile<Key> for Controller {
     const NAME: &'static str = "statefulset-controller";
