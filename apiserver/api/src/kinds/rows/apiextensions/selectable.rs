@@ -8,10 +8,10 @@ use crate::kinds::prelude::*;
 /// The most fields that a version may have.
 pub const MOST: usize = 8;
 
-/// `selectableFields` with the schema that they are in; `too_many` allows more than [`MOST`], as there were before.
+/// `selectableFields` with the schema that they are in, if it can be read; `too_many` allows more than [`MOST`], as there were before.
 pub fn validate(
     fields: &[Value],
-    schema: &Value,
+    schema: Option<&Value>,
     too_many: bool,
     path: &Path,
     errors: &mut Errors,
@@ -25,7 +25,11 @@ pub fn validate(
             errors.required(&at, "");
             continue;
         }
-        let found = match field_path::follow(given, schema, false) {
+        if schema.is_none() && given.starts_with(['.', '[']) {
+            // nobody knows what it leads to
+            continue;
+        }
+        let found = match field_path::follow(given, schema.unwrap_or(&Value::Null), false) {
             Ok(found) => found,
             Err(problem) => {
                 errors.invalid(&at, given, format!("is an invalid path: {problem}"));
@@ -67,27 +71,11 @@ pub fn with_schema(
         return errors.invalid(&at, "", missing);
     };
     match structure::readable(schema) {
-        Ok(()) => validate(fields, schema, too_many, &at, errors),
+        Ok(()) => validate(fields, Some(schema), too_many, &at, errors),
         Err(problem) => {
             let path = path.child("schema");
             errors.invalid(&path.child("openAPIV3Schema"), "", problem.to_string());
-            without_schema(fields, &at, errors);
-        }
-    }
-}
-
-/// What can be said of paths where nobody knows what they lead to.
-fn without_schema(fields: &[Value], path: &Path, errors: &mut Errors) {
-    for (index, field) in fields.iter().enumerate() {
-        let at = path.index(index);
-        let at = at.child("jsonPath");
-        let given = field.text("jsonPath");
-        if given.is_empty() {
-            errors.required(&at, "");
-        } else if !given.starts_with(['.', '['])
-            && let Err(problem) = field_path::follow(given, &Value::Null, false)
-        {
-            errors.invalid(&at, given, format!("is an invalid path: {problem}"));
+            validate(fields, None, true, &at, errors);
         }
     }
 }
@@ -127,7 +115,7 @@ mod tests {
             (vec![".spec.color", ".spec.color"], "s[1].jsonPath: Duplicate value: \".spec.color\"".into()),
         ] {
             let fields: Vec<Value> = paths.iter().map(|path| json!({"jsonPath": path})).collect();
-            let errors = Errors::of(|errors| validate(&fields, &schema, false, &Path::new("s"), errors));
+            let errors = Errors::of(|errors| validate(&fields, Some(&schema), false, &Path::new("s"), errors));
             assert_eq!(errors.message(), said, "{paths:?}");
         }
         let names: Vec<String> = (0..9).map(|at| format!("f{at}")).collect();
@@ -136,8 +124,9 @@ mod tests {
             .iter()
             .map(|name| json!({"jsonPath": format!(".{name}")}))
             .collect();
-        let errors =
-            |more| Errors::of(|errors| validate(&fields, &schema, more, &Path::new("s"), errors));
+        let errors = |more| {
+            Errors::of(|errors| validate(&fields, Some(&schema), more, &Path::new("s"), errors))
+        };
         assert_eq!(
             errors(false).message(),
             "s: Too many: 9: must have at most 8 items"
