@@ -28,13 +28,12 @@ pub struct Text {
 }
 
 /// Bytes that several objects have, but for what stands in its holes.
-#[derive(PartialEq, Eq)]
 struct Piece {
     bytes: Box<[u8]>,
     holes: Box<[Hole]>,
 }
 
-#[derive(PartialEq, Eq, Clone, Copy)]
+#[derive(Clone, Copy)]
 struct Hole {
     /// Where it is in the bytes that are shared.
     at: u32,
@@ -55,31 +54,38 @@ impl Text {
     pub(crate) fn of(bytes: &[u8], pieces: &mut Pieces) -> Self {
         match Outline::of(bytes) {
             Some(outline) => Self::sharing(bytes, &outline, pieces),
-            None => Bytes::copy_from_slice(bytes).into(),
+            None => Self::alone([bytes]),
         }
     }
 
     /// The same where it is known what others may have.
     pub(crate) fn sharing(bytes: &[u8], outline: &Outline, pieces: &mut Pieces) -> Self {
         let spec = outline.spec.as_ref();
-        let spec = spec.and_then(|cut| Some((cut, pieces.if_seen(cut.piece(bytes))?)));
+        let spec = spec.and_then(|cut| Some((cut, pieces.if_seen(cut, bytes)?)));
         let fields = || Some(&outline.fields).filter(|cut| cut.range.len() >= WORTH);
-        let found = spec.or_else(|| fields().map(|cut| (cut, pieces.one(cut.piece(bytes)))));
+        let found = spec.or_else(|| fields().map(|cut| (cut, pieces.one(cut, bytes))));
         let Some((cut, shared)) = found else {
-            return Bytes::copy_from_slice(bytes).into();
+            return Self::alone([bytes]);
         };
-        // One byte more than is filled, as where there is nothing to share: see `Draft::splice`.
-        let mut own = Vec::with_capacity(bytes.len() - shared.bytes.len() + 1);
-        own.extend_from_slice(&bytes[..cut.range.start]);
-        for hole in &cut.holes {
-            own.extend_from_slice(&bytes[hole.clone()]);
-        }
-        own.extend_from_slice(&bytes[cut.range.end..]);
+        let head = std::iter::once(&bytes[..cut.range.start]);
+        let fillings = cut.holes.iter().map(|hole| &bytes[hole.clone()]);
+        let tail = std::iter::once(&bytes[cut.range.end..]);
         Self {
-            own: own.into(),
             at: cut.range.start,
             shared: Some(shared),
+            ..Self::alone(head.chain(fillings).chain(tail))
         }
+    }
+
+    /// Bytes that nobody else has, from parts.
+    pub(crate) fn alone<'b>(parts: impl IntoIterator<Item = &'b [u8], IntoIter: Clone>) -> Self {
+        let parts = parts.into_iter();
+        let length: usize = parts.clone().map(<[u8]>::len).sum();
+        // One byte more than is filled: then the count of references is made here, once, and not by the first thread that shares the
+        // bytes, in whose part of the heap it would hold a page as long as the object lives.
+        let mut own = Vec::with_capacity(length + 1);
+        parts.for_each(|part| own.extend_from_slice(part));
+        Bytes::from(own).into()
     }
 
     /// Why there are no bytes: see [`crate::Object::sealed`].
@@ -159,23 +165,54 @@ struct Cut {
 }
 
 impl Cut {
+    /// What is between the holes.
+    fn segments<'b>(&'b self, bytes: &'b [u8]) -> impl Iterator<Item = &'b [u8]> {
+        let starts = std::iter::once(self.range.start).chain(self.holes.iter().map(|of| of.end));
+        let ends = self.holes.iter().map(|of| of.start);
+        let ends = ends.chain(std::iter::once(self.range.end));
+        starts.zip(ends).map(|(start, end)| &bytes[start..end])
+    }
+
+    /// A sum of the bytes without the holes.
+    fn sum(&self, bytes: &[u8]) -> u32 {
+        let mut hasher = crc32fast::Hasher::new();
+        self.segments(bytes)
+            .for_each(|segment| hasher.update(segment));
+        hasher.finalize()
+    }
+
+    /// Whether a piece is what this would cut out. Nothing is copied for that: what comes and goes with each object would leave gaps between those that stay.
+    fn is(&self, piece: &Piece, bytes: &[u8]) -> bool {
+        let mut rest = &*piece.bytes;
+        let mut lengths = piece.holes.iter().map(|hole| hole.length as usize);
+        let holes = self.holes.iter().map(Range::len);
+        let mut at = piece.holes.iter().map(|hole| hole.at as usize);
+        holes.eq(lengths.by_ref())
+            && self.segments(bytes).all(|segment| {
+                let Some(left) = rest.strip_prefix(segment) else {
+                    return false;
+                };
+                rest = left;
+                let given = piece.bytes.len() - rest.len();
+                at.next().is_none_or(|at| at == given)
+            })
+            && rest.is_empty()
+    }
+
     /// The bytes without the holes.
     fn piece(&self, bytes: &[u8]) -> Piece {
-        let mut shared = Vec::with_capacity(self.range.len());
-        let mut from = self.range.start;
-        let holes = self.holes.iter().map(|hole| {
-            shared.extend_from_slice(&bytes[from..hole.start]);
-            from = hole.end;
+        let shared: Vec<&[u8]> = self.segments(bytes).collect();
+        let mut at = 0;
+        let holes = self.holes.iter().zip(&shared).map(|(hole, before)| {
+            at += before.len();
             Hole {
-                at: shared.len() as u32,
+                at: at as u32,
                 length: hole.len() as u32,
             }
         });
-        let holes = holes.collect();
-        shared.extend_from_slice(&bytes[from..self.range.end]);
         Piece {
-            bytes: shared.into(),
-            holes,
+            holes: holes.collect(),
+            bytes: shared.concat().into(),
         }
     }
 
@@ -287,17 +324,17 @@ pub(crate) struct Pieces {
 }
 
 impl Pieces {
-    /// The piece, once for all.
-    fn one(&mut self, piece: Piece) -> Arc<Piece> {
-        let sum = crc32fast::hash(&piece.bytes);
-        self.find(&piece, sum)
-            .unwrap_or_else(|| self.remember(piece, sum))
+    /// What is cut out, once for all.
+    fn one(&mut self, cut: &Cut, bytes: &[u8]) -> Arc<Piece> {
+        let sum = cut.sum(bytes);
+        self.find(cut, bytes, sum)
+            .unwrap_or_else(|| self.remember(cut.piece(bytes), sum))
     }
 
-    /// The same, but nothing for a piece that is seen for the first time.
-    fn if_seen(&mut self, piece: Piece) -> Option<Arc<Piece>> {
-        let sum = crc32fast::hash(&piece.bytes);
-        if let Some(found) = self.find(&piece, sum) {
+    /// The same, but nothing for what is seen for the first time.
+    fn if_seen(&mut self, cut: &Cut, bytes: &[u8]) -> Option<Arc<Piece>> {
+        let sum = cut.sum(bytes);
+        if let Some(found) = self.find(cut, bytes, sum) {
             return Some(found);
         }
         if self.seen.is_empty() {
@@ -305,17 +342,17 @@ impl Pieces {
         }
         let seen = &mut self.seen[sum as usize % SETS];
         if seen.contains(&sum) {
-            return Some(self.remember(piece, sum));
+            return Some(self.remember(cut.piece(bytes), sum));
         }
         seen.rotate_right(1);
         seen[0] = sum;
         None
     }
 
-    fn find(&mut self, piece: &Piece, sum: u32) -> Option<Arc<Piece>> {
+    fn find(&mut self, cut: &Cut, bytes: &[u8], sum: u32) -> Option<Arc<Piece>> {
         let ways = self.known.get_mut(sum as usize % SETS)?;
         let (place, found) = ways.iter().enumerate().find_map(|(place, way)| {
-            let known = way.upgrade().filter(|known| **known == *piece)?;
+            let known = way.upgrade().filter(|known| cut.is(known, bytes))?;
             Some((place, known))
         })?;
         // the one seen last stands first

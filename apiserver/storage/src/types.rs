@@ -110,17 +110,14 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// The bytes with `revision` in them. The caller has checked that `revision_at` lies within them.
-    pub(crate) fn splice(&self, revision: u64) -> Vec<u8> {
+    /// The bytes with `revision` in them, in the place of what `out` holds. The caller has checked that `revision_at` lies within them.
+    pub(crate) fn splice(&self, revision: u64, out: &mut Vec<u8>) {
         let digits = revision.to_string();
         let (head, tail) = self.bytes.split_at(self.revision_at);
-        // One byte more than is filled: then the count of references is made here, once, and not by the first thread that shares the
-        // bytes, in whose part of the heap it would hold a page as long as the object lives.
-        let mut bytes = Vec::with_capacity(self.bytes.len() + digits.len() + 1);
+        out.clear();
         [head, digits.as_bytes(), tail]
             .iter()
-            .for_each(|part| bytes.extend_from_slice(part));
-        bytes
+            .for_each(|part| out.extend_from_slice(part));
     }
 }
 

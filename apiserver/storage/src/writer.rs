@@ -12,7 +12,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
@@ -142,6 +141,9 @@ enum Health {
     },
 }
 
+/// How much room for that is kept, in bytes.
+const SCRATCH: usize = 64 << 10;
+
 pub(crate) struct Writer {
     pub shared: Arc<Shared>,
     pub queue: Arc<Queue>,
@@ -149,6 +151,8 @@ pub(crate) struct Writer {
     past: Past,
     names: Names,
     pieces: Pieces,
+    /// Where objects are put together: what comes and goes with each would leave gaps in the heap between those that stay.
+    scratch: Vec<u8>,
     cipher: Option<Arc<dyn Cipher>>,
     /// Time between two attempts to recover the log.
     retry: Duration,
@@ -184,6 +188,7 @@ impl Writer {
             past,
             names,
             pieces: Pieces::default(),
+            scratch: Vec::new(),
             cipher,
             retry,
             health: Health::Sound,
@@ -309,15 +314,19 @@ impl Writer {
         records: &mut BatchWriter,
     ) -> Result<Arc<Object>, Error> {
         let revision = draft.revision + 1;
-        let bytes = new.splice(revision);
+        let mut bytes = std::mem::take(&mut self.scratch);
+        new.splice(revision, &mut bytes);
         records.push(Change::Put, &key, &self.sealed(&key, &bytes)?);
         let digits = bytes.len() - new.bytes.len();
         let outline = outline.and_then(|of| of.spliced(new.revision_at, digits));
-        let bytes = match outline {
+        let text = match outline {
             Some(outline) => Text::sharing(&bytes, &outline, &mut self.pieces),
-            None => Bytes::from(bytes).into(),
+            None => Text::alone([&*bytes]),
         };
-        let object = Arc::new(Object::of(key, revision, bytes, new.attributes.clone()));
+        if bytes.capacity() <= SCRATCH {
+            self.scratch = bytes;
+        }
+        let object = Arc::new(Object::of(key, revision, text, new.attributes.clone()));
         draft.put(object.clone());
         Ok(object)
     }
@@ -343,13 +352,14 @@ impl Writer {
         let revision = draft.revision + 1;
         let last = match last {
             Some(last) => {
-                let bytes = last.splice(revision);
+                let mut bytes = Vec::new();
+                last.splice(revision, &mut bytes);
                 let kept = self.sealed(&stored.key, &bytes)?;
                 records.push(Change::Remove, &stored.key, &kept);
-                Object::new(
+                Object::of(
                     stored.key.clone(),
                     revision,
-                    bytes.into(),
+                    Text::alone([&*bytes]),
                     last.attributes.clone(),
                 )
             }

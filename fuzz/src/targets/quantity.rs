@@ -79,6 +79,5 @@ fn run(data: &[u8]) {
     sum.add(&second);
     sum.sub(&second);
     drop((sum.to_string(), sum.cmp(&quantity), quantity == second));
-    drop(quantity.mul(second.value()).to_string());
     drop(second.neg().to_string());
 }
