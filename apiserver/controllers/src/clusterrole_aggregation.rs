@@ -46,10 +46,10 @@ fn aggregated(
         .iter()
         .flat_map(|r| r.cluster_role_selectors.iter().flatten())
     {
-        let selector = Selector::of(Some(selector))?;
+        let selector = selector::of(Some(selector))?;
         let fits = |other: &&Arc<ClusterRole>| {
             other.metadata.name != role.metadata.name
-                && selector.matches(other.metadata.labels.as_ref())
+                && selector.matches(&other.metadata.labels.as_ref())
         };
         for rule in all
             .iter()

@@ -31,7 +31,7 @@ macro_rules! selecting {
     ($($kind:ident),*) => {$(
         impl Selecting for $kind {
             fn selector(&self) -> Result<Selector, Error> {
-                Selector::of(self.spec.as_ref().map(|spec| &spec.selector))
+                Ok(selector::of(self.spec.as_ref().map(|spec| &spec.selector))?)
             }
         }
     )*};
@@ -41,13 +41,13 @@ selecting!(DaemonSet, Deployment, ReplicaSet, StatefulSet);
 
 impl Selecting for Job {
     fn selector(&self) -> Result<Selector, Error> {
-        Selector::of(self.spec().selector.as_ref())
+        Ok(selector::of(self.spec().selector.as_ref())?)
     }
 }
 
 impl Selecting for ReplicationController {
     fn selector(&self) -> Result<Selector, Error> {
-        Ok(Selector::of_map(self.spec().selector.as_ref()))
+        Ok(selector::of_map(self.spec().selector.as_ref()))
     }
 }
 
@@ -62,7 +62,7 @@ pub fn owner_of<O: Cached>(owners: &Informer<O>, dependent: &ObjectMeta) -> Opti
 /// Wakes all that select an object that nobody controls.
 pub fn wake_takers<O: Selecting>(owners: &Informer<O>, orphan: &ObjectMeta, queue: &Queue<Key>) {
     for owner in owners.in_namespace(orphan.namespace()) {
-        let takes = |s: Selector| !s.is_everything() && s.matches(orphan.labels.as_ref());
+        let takes = |s: Selector| !s.is_everything() && s.matches(&orphan.labels.as_ref());
         if owner.selector().is_ok_and(takes) {
             queue.add(Key::of(owner.meta()));
         }
@@ -130,7 +130,7 @@ pub async fn claimed<O: Kind, D: Cached>(
     selector: &Selector,
     dependents: &Informer<D>,
 ) -> Result<Vec<Arc<D>>, Error> {
-    let fits = |dependent: &D| selector.matches(dependent.meta().labels.as_ref());
+    let fits = |dependent: &D| selector.matches(&dependent.meta().labels.as_ref());
     claim_all(api, owner, candidates(owner, dependents), fits).await
 }
 

@@ -27,7 +27,6 @@ mod dependents;
 mod discovery;
 mod expectations;
 mod hash;
-mod labels;
 pub mod list;
 mod options;
 mod owners;

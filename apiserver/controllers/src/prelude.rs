@@ -3,7 +3,10 @@
 pub use std::sync::Arc;
 
 pub use parking_lot::Mutex;
-pub use skiff_podspec::parts::{HasSpec, HasStatus, Meta};
+pub use skiff_podspec::{
+    parts::{HasSpec, HasStatus, Meta},
+    selector::{self, Selector},
+};
 pub use skiff_watching::{
     api::{Api, Delete, Kind, PatchType, item},
     clock::Clock,
@@ -16,7 +19,6 @@ pub use skiff_watching::{
 
 pub use crate::{
     expectations::{Expectations, Fresh},
-    labels::Selector,
     runner::{Context, Next, Reconcile, Work},
     wiring::wake,
 };

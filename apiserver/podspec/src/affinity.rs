@@ -11,7 +11,10 @@ use k8s_openapi::api::core::v1::{
     Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm,
 };
 use skiff_api::machinery::quote::GoQuoted;
-use skiff_api::machinery::selector::{Operator, Requirement, aggregate};
+use skiff_api::machinery::{
+    aggregate::aggregate,
+    selector::{Operator, Requirement},
+};
 
 /// A requirement on a field; the name is the only one that nodes have.
 #[derive(Debug)]
@@ -30,7 +33,7 @@ pub struct Term {
 
 /// Why terms cannot be read: upstream's words for each fault.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{}", aggregate(.0.clone()).unwrap_or_default())]
+#[error("{}", aggregate(.0).unwrap_or_default())]
 pub struct UnreadableTerms(Vec<String>);
 
 fn label(requirement: &NodeSelectorRequirement) -> Result<Requirement, Vec<String>> {

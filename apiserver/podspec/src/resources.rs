@@ -9,8 +9,9 @@ use k8s_openapi::{
     api::core::v1::{Container, ContainerStatus, ResourceRequirements},
     apimachinery::pkg::api::resource::Quantity as ApiQuantity,
 };
-use skiff_api::machinery::quantity::Quantity;
+pub use skiff_api::machinery::amounts::{Amounts, add, raise};
 use skiff_api::machinery::quote::GoQuoted;
+use skiff_api::machinery::{amounts::peak, quantity::Quantity};
 
 use crate::{
     conditions::condition,
@@ -21,8 +22,6 @@ use crate::{
 
 /// Amounts as the API writes them, by resource.
 pub type List = BTreeMap<String, ApiQuantity>;
-/// Exact amounts by resource.
-pub type Amounts = BTreeMap<String, Quantity>;
 
 /// A quantity in an object that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -89,25 +88,6 @@ pub fn get(list: Option<&List>, resource: &str) -> Result<Option<Quantity>, Unre
     list.and_then(|list| list.get(resource))
         .map(|quantity| read_one(resource, quantity))
         .transpose()
-}
-
-/// Adds up.
-pub fn add(total: &mut Amounts, more: &Amounts) {
-    for (name, amount) in more {
-        match total.get_mut(name) {
-            Some(sum) => sum.add(amount),
-            None => drop(total.insert(name.clone(), amount.clone())),
-        }
-    }
-}
-
-/// The larger of both, resource by resource.
-pub fn raise(total: &mut Amounts, other: &Amounts) {
-    for (name, amount) in other {
-        if total.get(name).is_none_or(|had| had < amount) {
-            total.insert(name.clone(), amount.clone());
-        }
-    }
 }
 
 /// Whether a resource can be asked for for a pod as a whole.
@@ -219,7 +199,7 @@ fn of_container(
     Ok(amounts)
 }
 
-/// Containers run together; init containers one after another before them, but for sidecars, which stay.
+/// Init containers that end count as they ask, whatever their status says.
 fn of_containers(
     pod: &impl AnyPod,
     side: Side,
@@ -235,27 +215,14 @@ fn of_containers(
         status.and_then(|s| s.init_container_statuses.as_ref()),
     ];
     let statuses: Vec<&ContainerStatus> = statuses.into_iter().flatten().flatten().collect();
-    let (mut sum, mut beside, mut highest) = (Amounts::new(), Amounts::new(), Amounts::new());
-    for container in spec.containers() {
-        add(
-            &mut sum,
-            &of_container(pod, container, side, options, &statuses)?,
-        );
-    }
-    for container in spec.init_containers().iter().flatten() {
-        if is_sidecar(container) {
-            let amounts = of_container(pod, container, side, options, &statuses)?;
-            add(&mut sum, &amounts);
-            add(&mut beside, &amounts);
-            raise(&mut highest, &beside);
-        } else {
-            let mut amounts = of_container(pod, container, side, options, &[])?;
-            add(&mut amounts, &beside);
-            raise(&mut highest, &amounts);
-        }
-    }
-    raise(&mut sum, &highest);
-    Ok(sum)
+    let of = |container, statuses: &[_]| of_container(pod, container, side, options, statuses);
+    let first = spec.init_containers().iter().flatten().map(|container| {
+        let stays = is_sidecar(container);
+        let counted = if stays { &statuses[..] } else { &[] };
+        (stays, of(container, counted))
+    });
+    let together = spec.containers().iter();
+    peak(together.map(|container| of(container, &statuses)), first)
 }
 
 #[cfg(test)]

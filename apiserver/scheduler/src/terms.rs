@@ -16,9 +16,7 @@ use crate::volumes::Store;
 
 /// A selector of labels; none selects nothing.
 pub fn selector(selector: Option<&LabelSelector>) -> Selector {
-    let read =
-        |selector| Selector::from_label_selector(Some(&serde_json::to_value(selector).ok()?)).ok();
-    selector.and_then(read).unwrap_or(Selector::Nothing)
+    skiff_podspec::selector::of(selector).unwrap_or(Selector::Nothing)
 }
 
 /// One term.

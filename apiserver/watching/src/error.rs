@@ -63,6 +63,9 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// The label selector of an object cannot be read.
+    #[error(transparent)]
+    Selector(#[from] skiff_podspec::selector::SelectorError),
     /// A reconciliation cannot go on, and is to be tried again.
     #[error("{0}")]
     Failed(String),

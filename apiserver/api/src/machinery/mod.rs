@@ -1,5 +1,7 @@
 //! The machinery that reads every kind: quantities, selectors, patches, schemas, errors, time. No I/O, no async.
 
+pub mod aggregate;
+pub mod amounts;
 pub mod cel;
 pub mod clock;
 pub mod cron;

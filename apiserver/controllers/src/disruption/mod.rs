@@ -25,7 +25,6 @@ use crate::{
     clock::{after, until},
     discovery::{ApiResource, discover},
     fraction::total,
-    labels::go_text,
     owners::controller_of,
     pods,
     prelude::*,
@@ -86,7 +85,7 @@ pub fn start(context: &Context) -> Result<Work, Error> {
 }
 
 fn selector_of(budget: &PodDisruptionBudget) -> Result<Selector, Error> {
-    Selector::of(budget.spec().selector.as_ref())
+    Ok(selector::of(budget.spec().selector.as_ref())?)
 }
 
 /// Since when a pod that does not go bears the mark of one that is to.
@@ -106,7 +105,7 @@ impl Controller {
     fn wake(&self, pod: &Pod, queue: &Queue<Key>) {
         let budgets = self.budgets.in_namespace(pod.metadata.namespace());
         let fits = |b: &&Arc<PodDisruptionBudget>| {
-            selector_of(b).is_ok_and(|s| s.matches(pod.metadata.labels.as_ref()))
+            selector_of(b).is_ok_and(|s| s.matches(&pod.metadata.labels.as_ref()))
         };
         let mut fitting = budgets.iter().filter(fits).peekable();
         let first = fitting.peek().map(|b| b.metadata.name().to_string());
@@ -252,7 +251,7 @@ impl Controller {
     async fn sync(&self, key: &Key, budget: &PodDisruptionBudget) -> Result<Next, Error> {
         let selector = selector_of(budget)?;
         let mut selected = self.pods.in_namespace(key.namespace());
-        selected.retain(|pod| selector.matches(pod.metadata.labels.as_ref()));
+        selected.retain(|pod| selector.matches(&pod.metadata.labels.as_ref()));
         if selected.is_empty() {
             self.recorder
                 .normal(budget, "NoPods", "No matching pods found");
@@ -267,7 +266,7 @@ impl Controller {
             }
         };
         if unmanaged {
-            let selector = go_text(budget.spec().selector.as_ref());
+            let selector = selector::go_text(budget.spec().selector.as_ref());
             let message = format!(
                 "Pods selected by this PodDisruptionBudget (selector: {selector}) were found to be unmanaged. As a result, the status of the PDB cannot be \
                  calculated correctly, which may result in undefined behavior. To account for these pods please set \".spec.minAvailable\" field of the PDB \

@@ -23,7 +23,7 @@ use super::{
     replicas::{Seen, by_average, by_share, by_utilization, by_value},
     why::Why,
 };
-use crate::labels::go_text;
+use skiff_podspec::selector::go_text;
 
 /// What a metric asks for.
 #[derive(Debug)]

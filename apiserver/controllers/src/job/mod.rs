@@ -206,7 +206,7 @@ impl Reconcile<Key> for Controller {
         let selector = job.selector()?;
         let settled = self.expectations.satisfied(key);
         let candidates = candidates(&*job, &self.pods);
-        let fits = |pod: &Pod| selector.matches(pod.metadata.labels.as_ref());
+        let fits = |pod: &Pod| selector.matches(&pod.metadata.labels.as_ref());
         let pods = claim_all_held(&self.api, &*job, candidates, fits, Some(FINALIZER)).await?;
         self.sync(key, (*job).clone(), settled, pods).await
     }

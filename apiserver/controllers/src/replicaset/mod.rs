@@ -88,7 +88,7 @@ impl<K: Replicated> Reconcile<Key> for Controller<K> {
             .count();
         candidates.retain(pods::is_active);
         let active = claim_all(&self.api, &*set, candidates, |pod: &Pod| {
-            selector.matches(pod.metadata.labels.as_ref())
+            selector.matches(&pod.metadata.labels.as_ref())
         })
         .await?;
 
@@ -126,7 +126,7 @@ impl<K: Replicated> Controller<K> {
         let counts = |pod: &&Arc<Pod>| {
             pods::is_terminating(pod)
                 && is_controlled_by(&pod.metadata, set.meta())
-                && selector.matches(pod.metadata.labels.as_ref())
+                && selector.matches(&pod.metadata.labels.as_ref())
         };
         i32::try_from(candidates.iter().filter(counts).count()).unwrap_or(i32::MAX)
     }

@@ -10,7 +10,7 @@ use k8s_openapi::{api::apps::v1::ReplicaSetCondition, apimachinery::pkg::apis::m
 use skiff_podspec::pod::Pod;
 
 use super::Replicated;
-use crate::{clock::whole_seconds, error::Error, labels::Selector, pods};
+use crate::{clock::whole_seconds, error::Error, pods};
 
 const REPLICA_FAILURE: &str = "ReplicaFailure";
 
@@ -39,7 +39,7 @@ pub fn counts<K: Replicated>(
     failure: Option<&Error>,
     now: Timestamp,
 ) -> Counts {
-    let labels = Selector::of_map(Some(
+    let labels = skiff_podspec::selector::of_map(Some(
         &set.template()
             .and_then(|t| t.metadata.as_ref())
             .and_then(|m| m.labels.clone())
@@ -73,7 +73,7 @@ pub fn counts<K: Replicated>(
     }
     Counts {
         replicas: count(&|_| true),
-        fully_labeled: count(&|pod| labels.matches(pod.metadata.labels.as_ref())),
+        fully_labeled: count(&|pod| labels.matches(&pod.metadata.labels.as_ref())),
         ready: count(&pods::is_ready),
         available: count(&|pod| pods::is_available(pod, set.min_ready_seconds(), now)),
         terminating: K::COUNTS_TERMINATING.then_some(terminating),

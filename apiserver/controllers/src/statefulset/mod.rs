@@ -71,7 +71,7 @@ impl Reconcile<Key> for Controller {
         let selector = set.selector()?;
         let revisions = claimed(&self.api, &*set, &selector, &self.revisions).await?;
         let is_member = |pod: &Pod| {
-            selector.matches(pod.metadata.labels.as_ref()) && identity::parent(pod) == key.name()
+            selector.matches(&pod.metadata.labels.as_ref()) && identity::parent(pod) == key.name()
         };
         let pods = claim_all(&self.api, &*set, candidates(&*set, &self.pods), is_member).await?;
         let count = pods.len();

@@ -139,7 +139,7 @@ pub fn best(
     delayed: bool,
 ) -> Result<Option<Arc<PersistentVolume>>, Error> {
     let wants = claim.spec().selector.as_ref();
-    let selector = wants.map(|s| Selector::of(Some(s))).transpose()?;
+    let selector = wants.map(|s| selector::of(Some(s))).transpose()?;
     let (wanted, mut found) = (request(claim)?, None::<(Quantity, Arc<PersistentVolume>)>);
     for volume in volumes {
         let mode_fits =
@@ -153,7 +153,7 @@ pub fn best(
         let available = volume.status().phase.as_deref() == Some("Available");
         let labelled = selector
             .as_ref()
-            .is_none_or(|s| s.matches(volume.metadata.labels.as_ref()));
+            .is_none_or(|s| s.matches(&volume.metadata.labels.as_ref()));
         if delayed
             || !available
             || volume.metadata.deletion_timestamp.is_some()

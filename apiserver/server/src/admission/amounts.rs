@@ -7,7 +7,7 @@ use skiff_api::machinery::{
     quantity::{Quantity, QuantityError},
     status::Status,
 };
-pub use skiff_podspec::resources::{Amounts, add, raise};
+pub use skiff_podspec::resources::Amounts;
 
 #[derive(thiserror::Error, Debug)]
 #[error("the quantity {amount} of {name} cannot be read: {source}")]

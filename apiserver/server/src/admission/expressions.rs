@@ -9,6 +9,7 @@ use serde_json::{Value as Json, json};
 use skiff_api::{
     kinds::Kind,
     machinery::{
+        aggregate::aggregate,
         cel::{
             Activation, Compiled, MATCH_CONDITIONS_BUDGET, PER_CALL_LIMIT, Value,
             admission::{
@@ -19,7 +20,7 @@ use skiff_api::{
             value::from_json,
         },
         read::Read,
-        selector::{FieldSelector, Selector, aggregate},
+        selector::{FieldSelector, Selector},
     },
 };
 
@@ -329,7 +330,7 @@ impl Conditions {
             return Ok(false);
         }
         let wrong = values.into_iter().filter_map(Result::err);
-        match aggregate(wrong.map(|why| why.0).collect()) {
+        match aggregate(wrong.map(|why| why.0)) {
             Some(why) => Err(Unevaluated(why)),
             None => Ok(true),
         }

@@ -5,8 +5,10 @@
 use async_trait::async_trait;
 use serde_json::Value;
 use skiff_api::{
-    kinds::rows::core::pod::pod_level,
+    kinds::{rows::core::pod::pod_level, validation::pod::containers::is_sidecar},
     machinery::{
+        aggregate::aggregate,
+        amounts::peak,
         meta::{Meta, child_mut},
         quantity::Quantity,
         read::Read,
@@ -84,26 +86,11 @@ impl Plugin for LimitRanger {
                     _ => {}
                 }
             }
-            if !errors.is_empty() {
-                return Err(attributes.forbidden(aggregate(errors)));
+            if let Some(errors) = aggregate(errors) {
+                return Err(attributes.forbidden(errors));
             }
         }
         Ok(())
-    }
-}
-
-/// As upstream joins several errors: one as it is, more in brackets, each text once.
-fn aggregate(errors: Vec<String>) -> String {
-    let mut unique: Vec<String> = Vec::new();
-    errors.into_iter().for_each(|error| {
-        if !unique.contains(&error) {
-            unique.push(error);
-        }
-    });
-    if unique.len() == 1 {
-        unique.remove(0)
-    } else {
-        format!("[{}]", unique.join(", "))
     }
 }
 
@@ -166,27 +153,15 @@ fn merge(container: &mut Value, kind: &str, defaults: &Amounts) -> Vec<String> {
     set
 }
 
-/// All containers at once, or the largest init container with the sidecars started before it.
+/// What the containers need together; what is said of the pod as a whole instead of that.
 fn pod_sum(pod: &Value, kind: &str) -> Result<Amounts, Unreadable> {
     let spec = pod.at("spec");
     let of = |container: &Value| amounts::read(container.at("resources").at(kind));
-    let mut sum = Amounts::new();
-    for container in spec.list("containers") {
-        amounts::add(&mut sum, &of(container)?);
-    }
-    let (mut sidecars, mut largest) = (Amounts::new(), Amounts::new());
-    for container in spec.list("initContainers") {
-        let mut own = of(container)?;
-        if container.text("restartPolicy") == "Always" {
-            amounts::add(&mut sum, &own);
-            amounts::add(&mut sidecars, &own);
-            amounts::raise(&mut largest, &sidecars);
-        } else {
-            amounts::add(&mut own, &sidecars);
-            amounts::raise(&mut largest, &own);
-        }
-    }
-    amounts::raise(&mut sum, &largest);
+    let first = spec.list("initContainers").iter();
+    let mut sum = peak(
+        spec.list("containers").iter().map(of),
+        first.map(|container| (is_sidecar(container), of(container))),
+    )?;
     // what is said of the pod as a whole counts instead of the sum; not of huge pages here
     let whole = amounts::read(spec.at("resources").at(kind))?;
     let counted = |name: &String| matches!(name.as_str(), "cpu" | "memory");

@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use super::{
     Make, Makers, NONE, Of, UNKNOWN, UNSET, condition, conditions, items, joined, makers, or, pair,
-    quantity, size, text,
+    quantity, size,
 };
 use crate::{
     kinds::Cell,
-    machinery::{meta::Meta, read::Read},
+    machinery::{meta::Meta, read::Read, selector::go_text},
 };
 
 pub(super) const MAKERS: Makers = makers! { of;
@@ -100,21 +100,17 @@ pub(super) fn param_ref(reference: &Value) -> String {
     if selector.is_null() {
         return UNSET.into();
     }
-    let labels: String = selector
-        .entries("matchLabels")
-        .map(|(key, value)| format!("{key}: {},", text(value)))
-        .collect();
-    let term = |term: &Value| {
-        let values = term.texts("values").collect::<Vec<_>>().join(" ");
-        format!(
-            "LabelSelectorRequirement{{Key:{},Operator:{},Values:[{values}],}},",
-            term.text("key"),
-            term.text("operator")
-        )
-    };
-    let expressions: String = selector.list("matchExpressions").iter().map(term).collect();
-    format!(
-        "&LabelSelector{{MatchLabels:map[string]string{{{labels}}},MatchExpressions:[]LabelSelectorRequirement{{{expressions}}},}}"
+    go_text(
+        selector
+            .entries("matchLabels")
+            .map(|(key, value)| (key, value.as_str().unwrap_or_default())),
+        selector.list("matchExpressions").iter().map(|term| {
+            (
+                term.text("key"),
+                term.text("operator"),
+                term.texts("values"),
+            )
+        }),
     )
 }
 

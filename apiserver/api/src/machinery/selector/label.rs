@@ -8,8 +8,12 @@ use std::str::FromStr;
 
 use serde_json::{Value, json};
 
-use super::{Labels, SelectorError, aggregate, parse, quoted};
-use crate::machinery::names::{is_label_value, is_qualified_name};
+use super::{Labels, SelectorError, parse, quoted};
+use crate::machinery::{
+    aggregate::aggregate,
+    names::{is_label_value, is_qualified_name},
+    read::Read,
+};
 
 /// How a requirement relates its key to its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -260,44 +264,40 @@ impl Selector {
         let Some(selector) = selector.filter(|s| !s.is_null()) else {
             return Ok(Selector::Nothing);
         };
+        let labels = selector.entries("matchLabels");
+        let terms = selector.list("matchExpressions").iter();
+        Selector::of_parts(
+            labels.map(|(key, value)| (key, value.as_str().unwrap_or_default())),
+            terms.map(|term| {
+                (
+                    term.text("key"),
+                    term.text("operator"),
+                    term.texts("values"),
+                )
+            }),
+        )
+    }
+
+    /// The parts of a `metav1.LabelSelector`: its `matchLabels`, and key, operator and values of each of its `matchExpressions`.
+    pub fn of_parts<'v, V: IntoIterator<Item = &'v str>>(
+        labels: impl IntoIterator<Item = (&'v str, &'v str)>,
+        expressions: impl IntoIterator<Item = (&'v str, &'v str, V)>,
+    ) -> Result<Selector, SelectorError> {
         let mut requirements = Vec::new();
-        for (key, value) in selector
-            .get("matchLabels")
-            .and_then(Value::as_object)
-            .into_iter()
-            .flatten()
-        {
-            requirements.push(Requirement::new(
-                key,
-                Operator::Equals,
-                vec![value.as_str().unwrap_or_default().into()],
-            )?);
+        for (key, value) in labels {
+            requirements.push(Requirement::new(key, Operator::Equals, vec![value.into()])?);
         }
-        for term in selector
-            .get("matchExpressions")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-        {
-            let text = |name: &str| term.get(name).and_then(Value::as_str).unwrap_or_default();
-            let operator = Operator::from_api(text("operator"))
+        for (key, word, values) in expressions {
+            let operator = Operator::from_api(word)
                 .filter(|o| !matches!(o, Operator::GreaterThan | Operator::LessThan))
                 .ok_or_else(|| {
                     SelectorError::Invalid(format!(
                         "{} is not a valid label selector operator",
-                        quoted(text("operator"))
+                        quoted(word)
                     ))
                 })?;
-            let values = term
-                .get("values")
-                .and_then(Value::as_array)
-                .into_iter()
-                .flatten();
-            requirements.push(Requirement::new(
-                text("key"),
-                operator,
-                values.filter_map(Value::as_str).map(Into::into).collect(),
-            )?);
+            let values = values.into_iter().map(Into::into).collect();
+            requirements.push(Requirement::new(key, operator, values)?);
         }
         Ok(Selector::all(requirements))
     }
@@ -394,6 +394,27 @@ impl FromStr for Selector {
     fn from_str(text: &str) -> Result<Selector, SelectorError> {
         parse::selector(text).map(Selector::all)
     }
+}
+
+/// The parts of a `metav1.LabelSelector`, as [`Selector::of_parts`] takes them, as Go prints a pointer to one.
+pub fn go_text<'v, V: IntoIterator<Item = &'v str>>(
+    labels: impl IntoIterator<Item = (&'v str, &'v str)>,
+    expressions: impl IntoIterator<Item = (&'v str, &'v str, V)>,
+) -> String {
+    let labels = labels.into_iter();
+    let labels: String = labels
+        .map(|(key, value)| format!("{key}: {value},"))
+        .collect();
+    let expressions: String = expressions
+        .into_iter()
+        .map(|(key, operator, values)| {
+            let values = values.into_iter().collect::<Vec<_>>().join(" ");
+            format!("LabelSelectorRequirement{{Key:{key},Operator:{operator},Values:[{values}],}},")
+        })
+        .collect();
+    format!(
+        "&LabelSelector{{MatchLabels:map[string]string{{{labels}}},MatchExpressions:[]LabelSelectorRequirement{{{expressions}}},}}"
+    )
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use crate::machinery::quote::go_quote as quoted;
 
 pub use field::{FieldSelector, FieldTerm};
-pub use label::{Operator, Requirement, Selector};
+pub use label::{Operator, Requirement, Selector, go_text};
 
 /// Why a selector cannot be understood. The texts are upstream's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -67,16 +67,5 @@ impl Labels for BTreeMap<String, String> {
 impl<L: Labels + ?Sized> Labels for Option<&L> {
     fn label(&self, key: &str) -> Option<&str> {
         self.and_then(|l| l.label(key))
-    }
-}
-
-/// Several messages as upstream's aggregated errors print them: each once, in brackets when there are more than one.
-pub fn aggregate(mut messages: Vec<String>) -> Option<String> {
-    let mut seen = std::collections::HashSet::new();
-    messages.retain(|m| seen.insert(m.clone()));
-    match messages.len() {
-        0 => None,
-        1 => messages.pop(),
-        _ => Some(format!("[{}]", messages.join(", "))),
     }
 }

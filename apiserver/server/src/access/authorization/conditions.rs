@@ -6,10 +6,10 @@ use std::{collections::HashSet, sync::LazyLock};
 
 use serde_json::{Value as Json, json};
 use skiff_api::machinery::{
+    aggregate::aggregate,
     cel::{self, Activation, Compiled, Declared, Env, PER_CALL_LIMIT, Type, value::from_json_as},
     field::{Errors, Path},
     read::Read,
-    selector::aggregate,
 };
 
 use super::config::MatchCondition;

@@ -6,7 +6,7 @@
 pub mod affinity;
 mod annotations;
 mod claim_template;
-mod containers;
+pub mod containers;
 mod env;
 mod handlers;
 mod host;

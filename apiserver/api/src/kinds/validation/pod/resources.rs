@@ -4,11 +4,13 @@
 //! (validateResourceRequirements, validatePodResources), `pkg/apis/core/helper/helpers.go` and
 //! `staging/src/k8s.io/component-helpers/resource/helpers.go`.
 
-use std::collections::BTreeMap;
+use std::convert::Infallible;
 
 use super::{Options, containers};
 use crate::kinds::prelude::*;
 use crate::kinds::validation::checks::{dns_label, unsupported};
+pub use crate::machinery::amounts::Amounts;
+use crate::machinery::amounts::peak;
 use crate::machinery::field::{Error, Kind};
 use crate::machinery::quantity::Quantity;
 
@@ -47,9 +49,6 @@ const COUNTED: [&str; 9] = [
     "services.nodeports",
     "services.loadbalancers",
 ];
-
-/// Amounts by name.
-pub type Amounts<'v> = BTreeMap<&'v str, Quantity>;
 
 /// What kind of names a list of resources may hold.
 type CheckName = fn(&str, &Path, &mut Errors);
@@ -391,47 +390,20 @@ pub fn of_pod(spec: &Value, claims: &[&str], options: &Options, path: &Path, err
     }
 }
 
-/// What all containers together need of `list` (`requests` or `limits`) at the worst moment of the pod's life. Typed pods: `resources` of skiff-podspec,
-/// tested to be the same.
-pub fn aggregate<'v>(spec: &'v Value, list: &str) -> Amounts<'v> {
-    let mut total = Amounts::new();
-    for container in spec.list("containers") {
-        add(&mut total, container, list);
-    }
-    let (mut sidecars, mut start) = (Amounts::new(), Amounts::new());
-    for container in spec.list("initContainers") {
-        let mut now = sidecars.clone();
-        add(&mut now, container, list);
-        if containers::is_sidecar(container) {
-            add(&mut total, container, list);
-            sidecars = now.clone();
-        }
-        greatest(&mut start, now);
-    }
-    greatest(&mut total, start);
-    total
-}
-
-fn add<'v>(total: &mut Amounts<'v>, container: &'v Value, list: &str) {
-    for (name, value) in container.at("resources").entries(list) {
-        let value = quantity(value);
-        total
-            .entry(name)
-            .and_modify(|sum| sum.add(&value))
-            .or_insert(value);
-    }
-}
-
-fn greatest<'v>(total: &mut Amounts<'v>, other: Amounts<'v>) {
-    for (name, value) in other {
-        match total.get_mut(name) {
-            Some(had) if *had >= value => {}
-            Some(had) => *had = value,
-            None => {
-                total.insert(name, value);
-            }
-        }
-    }
+/// What all containers together need of `list` (`requests` or `limits`) at the worst moment of the pod's life. Typed pods: `resources` of skiff-podspec.
+pub fn aggregate<'v>(spec: &'v Value, list: &str) -> Amounts<&'v str> {
+    let of = |container: &'v Value| -> Result<Amounts<&'v str>, Infallible> {
+        let amounts = container.at("resources").entries(list);
+        Ok(amounts
+            .map(|(name, value)| (name, quantity(value)))
+            .collect())
+    };
+    let first = spec.list("initContainers").iter();
+    let Ok(peak) = peak(
+        spec.list("containers").iter().map(of),
+        first.map(|container| (containers::is_sidecar(container), of(container))),
+    );
+    peak
 }
 
 /// Whether some container or the overhead asks for a part of a huge page.
