@@ -69,6 +69,17 @@ impl Failure {
         }
     }
 
+    fn no_nodes() -> Failure {
+        Failure {
+            why: Why::NoNodes,
+            ..Failure::rejected(
+                "no nodes available to schedule pods".into(),
+                Plugins::default(),
+                Some(String::new()),
+            )
+        }
+    }
+
     fn rejected(message: String, by: Plugins, nominate: Option<String>) -> Failure {
         Failure {
             message,
@@ -100,11 +111,7 @@ pub fn choose(
 ) -> Result<Choice, Failure> {
     let all = view.cache.len();
     if all == 0 {
-        return Err(Failure::rejected(
-            "no nodes available to schedule pods".into(),
-            Plugins::default(),
-            Some(String::new()),
-        ));
+        return Err(Failure::no_nodes());
     }
     let mut state = State::default();
     let narrowed = match run::pre_filter(view, pod, &mut state) {

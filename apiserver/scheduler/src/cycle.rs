@@ -225,7 +225,7 @@ impl Scheduler {
     fn failed(&mut self, pod: Arc<PodInfo>, failure: Failure, attempt: Attempt) {
         self.queue.tried(&pod.uid, &attempt);
         let outcome = match failure.why {
-            Why::Rejected(_) => Outcome::Unschedulable,
+            Why::Rejected(_) | Why::NoNodes => Outcome::Unschedulable,
             Why::Error => Outcome::Error,
         };
         self.figures().over(&attempt, outcome);

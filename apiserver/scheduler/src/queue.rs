@@ -2,7 +2,7 @@
 //!
 //! Invariant: a pod is in one of the two. What was tried in vain is tried again when something happened that its plugins hope for: at once
 //! when nothing else is to be tried, else when its back-off is over (1 s doubling to 10 s); after an error when its back-off is over; and
-//! after 5 minutes in any case. Follows `pkg/scheduler/backend/queue/{scheduling_queue,backoff_queue}.go`.
+//! after 5 minutes in any case. Where there are no nodes, only one that comes is hoped for (upstream tries again and again). Follows `pkg/scheduler/backend/queue/{scheduling_queue,backoff_queue}.go`.
 
 use std::{
     cmp::Reverse,
@@ -39,6 +39,8 @@ mod event {
 pub enum Why {
     /// These plugins kept it off every node.
     Rejected(Plugins),
+    /// There are none.
+    NoNodes,
     /// Something went wrong.
     Error,
 }
@@ -61,7 +63,12 @@ impl Waiting {
 
     /// Whether the event may let it fit, and nothing before did.
     fn hopes_for(&self, event: &ClusterEvent) -> bool {
-        self.moved.is_none() && matches!(self.why, Why::Rejected(by) if hopes(by, &self.pod, event))
+        self.moved.is_none()
+            && match self.why {
+                Why::Rejected(by) => hopes(by, &self.pod, event),
+                Why::NoNodes => matches!(event, ClusterEvent::NodeAdded(_)),
+                Why::Error => false,
+            }
     }
 
     /// Something happened; of several the first counts.
@@ -265,7 +272,9 @@ impl Queue {
         let tries = self.tries.entry(pod.uid.clone()).or_default();
         match why {
             Why::Error => tries.errors += 1,
-            Why::Rejected(_) => (tries.rejections, tries.errors) = (tries.rejections + 1, 0),
+            Why::Rejected(_) | Why::NoNodes => {
+                (tries.rejections, tries.errors) = (tries.rejections + 1, 0);
+            }
         }
         let back_off = back_off(if tries.errors > 0 {
             tries.errors
@@ -386,6 +395,18 @@ mod tests {
         queue.wait(pod("a", 0), Why::Rejected(Plugins::default()), false, begun);
         queue.wake(begun + FLUSH);
         assert!(queue.has_active(), "in any case after a while");
+    }
+
+    #[test]
+    fn without_nodes_only_a_node_is_waited_for() {
+        let (mut queue, begun) = (Queue::default(), Instant::now());
+        queue.wait(pod("a", 0), Why::NoNodes, false, begun);
+        // what is written of it makes it no other pod
+        queue.put(pod("a", 0));
+        queue.changed(&ClusterEvent::Namespace);
+        assert!(!queue.has_active(), "there are no nodes yet");
+        queue.changed(&ClusterEvent::NodeAdded(Arc::default()));
+        assert!(queue.has_active());
     }
 
     #[test]
