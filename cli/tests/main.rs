@@ -22,5 +22,6 @@ mod operators;
 mod parity;
 mod policies;
 mod registry;
+mod shells;
 mod shop;
 mod terminal;
