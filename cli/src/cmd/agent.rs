@@ -246,9 +246,9 @@ fn machine(wish: &Wish, ca: &str, serving: &Identity) -> anyhow::Result<RealNode
         data_dir: wish.folders.node(name),
         image_dir: wish.folders.images(),
         cgroup: format!("skiff/{}/{name}", wish.folders.instance),
-        service_cidr: wish.service_cidr,
+        service_cidrs: vec![wish.service_cidr],
         ingress: wish.ingress.ingress.then_some(Ingress {
-            address: wish.ip,
+            address: wish.ip.into(),
             access_log: wish.ingress.ingress_access_log,
         }),
     })

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ipnet::IpNet;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
@@ -14,6 +15,7 @@ use tokio::{
 use super::super::{
     PodNetwork, PodNetworks,
     cluster::{ClusterNetwork, ClusterNetworkConfig, NodeNetwork},
+    family::IpFamily,
     link::Links,
     ns::{Namespace, supported},
     pods::{BridgeNetworks, PodNetworkConfig},
@@ -54,18 +56,38 @@ pub async fn possible() -> bool {
     }
 }
 
+/// The networks of pods and services of a cluster of IPv4, and those that one has beside them where it has both.
+pub const PODS: [&str; 2] = ["10.244.0.0/16", "fd00:244::/48"];
+pub const SERVICES: [&str; 2] = ["10.96.0.0/16", "fd00:96::/112"];
+
+/// The podCIDRs of a node of a cluster with these families.
+pub fn pod_cidrs(families: &[IpFamily], number: usize) -> Vec<IpNet> {
+    let of = |family: &IpFamily| match family {
+        IpFamily::V4 => format!("10.244.{number}.0/24"),
+        IpFamily::V6 => format!("fd00:244:0:{number:x}::/64"),
+    };
+    families.iter().map(|f| of(f).parse().unwrap()).collect()
+}
+
+pub fn networks(families: &[IpFamily], of: [&str; 2]) -> Vec<IpNet> {
+    let all = of.map(|net| net.parse::<IpNet>().unwrap());
+    families.iter().filter_map(|f| f.network(&all)).collect()
+}
+
 pub async fn config(host: &Namespace, dir: PathBuf) -> ClusterNetworkConfig {
+    config_of(host, dir, &[IpFamily::V4])
+}
+
+fn config_of(host: &Namespace, dir: PathBuf, families: &[IpFamily]) -> ClusterNetworkConfig {
+    let (pods, services) = (networks(families, PODS), networks(families, SERVICES));
     ClusterNetworkConfig {
         host: host.clone(),
         instance: dir.display().to_string(),
         run_dir: dir,
         bridge: None,
         node_cidr: None,
-        cluster_cidrs: vec![
-            "10.244.0.0/16".parse().unwrap(),
-            "10.96.0.0/16".parse().unwrap(),
-        ],
-        service_cidr: Some("10.96.0.0/16".parse().unwrap()),
+        cluster_cidrs: [pods, services.clone()].concat(),
+        service_cidrs: services,
         resume: false,
     }
 }
@@ -77,21 +99,32 @@ impl Lab {
 
     /// The same whose nodes' pods have these walls, in order.
     pub async fn walled(nodes: usize, walls: &[Walls]) -> Self {
+        Self::of(&[IpFamily::V4], nodes, walls).await
+    }
+
+    /// The same whose pods have addresses of these families.
+    pub async fn of(families: &[IpFamily], nodes: usize, walls: &[Walls]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let host = Namespace::make(&dir.path().join("host")).await.unwrap();
         Links::open(&host).await.unwrap().up(1).await.unwrap();
-        Self::on(host, dir, nodes, walls).await
+        Self::on(host, dir, families, nodes, walls).await
     }
 
     /// Another one on the same host, with the same ranges of pods and services.
     pub async fn beside(&self, nodes: usize) -> Self {
-        Self::on(self.host.clone(), tempfile::tempdir().unwrap(), nodes, &[]).await
+        let dir = tempfile::tempdir().unwrap();
+        Self::on(self.host.clone(), dir, &[IpFamily::V4], nodes, &[]).await
     }
 
-    async fn on(host: Namespace, dir: tempfile::TempDir, nodes: usize, walls: &[Walls]) -> Self {
-        let cluster = ClusterNetwork::ensure(config(&host, dir.path().join("run")).await)
-            .await
-            .unwrap();
+    async fn on(
+        host: Namespace,
+        dir: tempfile::TempDir,
+        families: &[IpFamily],
+        nodes: usize,
+        walls: &[Walls],
+    ) -> Self {
+        let config = config_of(&host, dir.path().join("run"), families);
+        let cluster = ClusterNetwork::ensure(config).await.unwrap();
         let mut lab = Lab {
             dir,
             host,
@@ -101,15 +134,15 @@ impl Lab {
         for i in 0..nodes {
             let name = format!("node{i}");
             let net = lab.cluster.add_node(&name).await.unwrap();
-            let pod_cidr = format!("10.244.{i}.0/24").parse().unwrap();
+            let pod_cidrs = pod_cidrs(families, i);
             lab.cluster
-                .set_pod_cidrs(&name, vec![pod_cidr])
+                .set_pod_cidrs(&name, pod_cidrs.clone())
                 .await
                 .unwrap();
             let config = PodNetworkConfig {
                 node: net.ns.clone(),
                 dir: lab.dir.path().join("run").join(&name),
-                pod_cidr,
+                pod_cidrs,
                 mtu: None,
                 walls: walls.get(i).cloned(),
             };
@@ -200,7 +233,8 @@ async fn talk(
 
 /// The same by one UDP packet.
 pub async fn ask_udp(ns: &Namespace, to: SocketAddr) -> std::io::Result<(String, String)> {
-    let socket = ns.udp_bind("0.0.0.0:0".parse().unwrap()).await?;
+    let any = IpFamily::of(to.ip()).unspecified();
+    let socket = ns.udp_bind(SocketAddr::new(any, 0)).await?;
     socket.connect(to).await?;
     socket.send(b"?").await?;
     let mut buffer = [0; 512];

@@ -87,9 +87,9 @@ fn node_config(
         node: ns,
         upstream: host,
         dir: lab_dir.join(name),
-        pod_cidr: pod_cidr.parse().unwrap(),
-        service_cidr: Some("10.96.0.0/16".parse().unwrap()),
-        dns_ip: Some([10, 96, 0, 10].into()),
+        pod_cidrs: vec![pod_cidr.parse().unwrap()],
+        service_cidrs: vec!["10.96.0.0/16".parse().unwrap()],
+        dns_ips: vec![[10, 96, 0, 10].into()],
         domain: "cluster.local".into(),
         resolv_conf: lab_dir.join("resolv.conf"),
         mtu: None,
@@ -169,7 +169,7 @@ async fn a_node_as_its_agent_starts_it() {
         "a cleared node has only what the machine gave it"
     );
     let nft = Nft::find(&net.ns).await.unwrap();
-    for family in [Family::Ip, Family::Bridge] {
+    for family in [Family::Ip, Family::Ip6, Family::Bridge] {
         let left = nft.tables(family).await.unwrap();
         assert!(left.is_empty(), "{left:?}");
     }
@@ -196,7 +196,7 @@ async fn the_world_outside() {
             Peer {
                 name: "eth0",
                 namespace: &world,
-                address: [192, 0, 2, 2].into(),
+                addresses: &[[192, 0, 2, 2].into()],
             },
             1400,
         )

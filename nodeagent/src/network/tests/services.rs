@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     super::{
-        nft::{Batch, Nft, Table},
+        family::IpFamily,
+        nft::{Batch, Nft},
         services::{ProxyConfig, run_proxy},
         view::{ClusterView, ObjectName},
     },
@@ -60,8 +61,8 @@ impl Cluster {
             let config = ProxyConfig {
                 node: node.net.ns.clone(),
                 node_name: node.name.clone(),
-                pod_cidr: format!("10.244.{i}.0/24").parse().unwrap(),
-                service_cidr: Some("10.96.0.0/16".parse().unwrap()),
+                pod_cidrs: vec![format!("10.244.{i}.0/24").parse().unwrap()],
+                service_cidrs: vec!["10.96.0.0/16".parse().unwrap()],
                 own_cluster_ips: vec![[10, 96, 0, 10].into()],
                 force_userspace: userspace,
             };
@@ -378,7 +379,7 @@ async fn rules_that_somebody_flushed_come_back() {
     Nft::find(ns)
         .await
         .unwrap()
-        .apply(Batch::cleared(&Table::ip("skiff-proxy")))
+        .apply(Batch::cleared(&IpFamily::V4.table("skiff-proxy")))
         .await
         .unwrap();
     c.cluster_ip("other", "10.96.0.9");

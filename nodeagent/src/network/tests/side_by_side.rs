@@ -49,7 +49,7 @@ pub fn lead_to_other_nodes(c: &Cluster) {
         let config = RoutesConfig {
             node: node.net.ns.clone(),
             node_name: node.name.clone(),
-            pod_cidr,
+            pod_cidrs: vec![pod_cidr],
         };
         tokio::spawn(run_routes(c.view.clone(), config, c.stop.clone()));
     }

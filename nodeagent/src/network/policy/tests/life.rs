@@ -470,7 +470,7 @@ async fn an_address_that_is_given_back_twice_is_closed_once() {
     let mut answers = Vec::new();
     for uid in ["one", "other"] {
         let own = Own {
-            ip: [10, 244, 0, 9].into(),
+            ips: vec![[10, 244, 0, 9].into()],
             link: None,
         };
         let uid = uid.to_owned();

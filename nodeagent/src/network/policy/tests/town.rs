@@ -160,14 +160,12 @@ impl Town {
         for (number, walls) in self.walls.iter().enumerate() {
             let here = self.pods.iter().find(|(_, one)| one.node == number);
             let Some((uid, one)) = here else { continue };
-            let std::net::IpAddr::V4(ip) = one.pod.ip else {
-                panic!("{} of {uid}", one.pod.ip);
-            };
+            let ips = one.pod.net.ips.clone();
             let link = known(&self.dir(number))
                 .unwrap()
                 .into_iter()
                 .find(|(known, ..)| known == uid);
-            walls.raise(uid, ip, &link.unwrap().2).await.unwrap();
+            walls.raise(uid, ips, &link.unwrap().2).await.unwrap();
         }
     }
 
