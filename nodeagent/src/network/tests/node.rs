@@ -10,6 +10,7 @@ use super::{
     super::{
         HostPort, PodNetworks,
         cluster::ClusterNetwork,
+        family::IpFamily,
         link::{Links, Peer},
         nft::{Family, Nft},
         node::{self, NodeConfig},
@@ -232,6 +233,8 @@ async fn the_world_outside() {
         host,
         dir,
         nodes: Vec::new(),
+        families: vec![IpFamily::V4],
+        family: IpFamily::V4,
     };
     if let Err(e) = Nft::find(&lab.host).await {
         return skiff_testing::skipped(e);
