@@ -104,14 +104,11 @@ impl RealNode {
         self.run_dir.join("network")
     }
 
-    /// Where this node answers as cluster DNS: at the addresses that it is told, and if the service `kube-dns` has one of these, at all of its.
+    /// Where this node answers as cluster DNS.
     fn dns_ips(&self, view: &ClusterView) -> Vec<IpAddr> {
-        let told = &self.agent.cluster_dns;
         let service = view.service(&ObjectName::new("kube-system", "kube-dns"));
-        let all = service.map_or_else(Vec::new, |(service, _)| dns::cluster_ips(&service));
-        let further = all.iter().filter(|ip| !told.contains(ip));
-        let further = further.filter(|_| all.iter().any(|ip| told.contains(ip)));
-        told.iter().chain(further).copied().collect()
+        let has = service.map_or_else(Vec::new, |(service, _)| dns::cluster_ips(&service));
+        dns_ips(&self.agent.cluster_dns, &has)
     }
 
     /// Waits until it is to answer at others than these.
@@ -191,6 +188,13 @@ impl RealNode {
         dns::clear(&self.node, &self.agent.cluster_dns, &self.service_cidrs).await?;
         first.map_or(Ok(()), |error| Err(error.into()))
     }
+}
+
+/// The addresses that a node is told to be cluster DNS at, and if the service `kube-dns` has one of these, all that it has.
+fn dns_ips(told: &[IpAddr], of_service: &[IpAddr]) -> Vec<IpAddr> {
+    let ours = of_service.iter().any(|ip| told.contains(ip));
+    let further = of_service.iter().filter(|ip| ours && !told.contains(ip));
+    told.iter().chain(further).copied().collect()
 }
 
 /// The node's podCIDRs, as soon as it has one: they are given together.
@@ -434,5 +438,27 @@ impl ImageStore for Outside {
     }
     async fn remove(&self, reference: &str) -> Result<(), image::Error> {
         self.inner.remove(reference).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_address_of_cluster_dns() {
+        let [v4, v6, other] =
+            ["10.96.0.10", "fd00:96::a", "10.96.0.99"].map(|ip| ip.parse().unwrap());
+        for (told, of_service, want) in [
+            (&[v4][..], &[][..], &[v4][..]),
+            (&[v4], &[v4], &[v4]),
+            (&[v4], &[v4, v6], &[v4, v6]),
+            (&[v6, v4], &[v4, v6], &[v6, v4]),
+            // Whose DNS is somebody else's.
+            (&[v4], &[other, v6], &[v4]),
+            (&[], &[v4, v6], &[]),
+        ] {
+            assert_eq!(dns_ips(told, of_service), want, "{told:?} {of_service:?}");
+        }
     }
 }

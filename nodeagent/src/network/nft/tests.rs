@@ -143,6 +143,9 @@ fn rules(family: IpFamily) -> Vec<Rule> {
             .then(Statement::Dnat(address(family, [10, 0, 0, 1]), 80)),
         rule().then(Statement::DnatByMap(family, vec![to_port], "to".into())),
         rule()
+            .when(Field::PortOf(132, Side::Destination), Test::Is(port(36412)))
+            .then(Statement::Dnat(address(family, [10, 0, 0, 3]), 36412)),
+        rule()
             .when(Field::Protocol, Test::Is(Value::Protocol(tcp)))
             .then(Statement::DnatAny(
                 family,

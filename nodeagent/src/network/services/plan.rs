@@ -465,6 +465,59 @@ mod tests {
     }
 
     #[test]
+    fn a_service_has_a_plan_of_each_of_its_families() {
+        let service = service(
+            json!({"clusterIP": "fd00::5", "clusterIPs": ["fd00::5", "10.96.0.5"], "externalIPs": ["1.2.3.4", "2001:db8::1"],
+            "loadBalancerSourceRanges": ["10.0.0.0/8", "fd00::/8"]}),
+        );
+        let mut slices = slices(&["1@me:rs"]);
+        let of_v6 = json!({"metadata": {"name": "b", "namespace": "ns"}, "addressType": "IPv6",
+            "ports": [{"name": "", "port": 8080, "protocol": "TCP"}], "endpoints": [{"addresses": ["fd00:244::9"], "nodeName": "you"}]});
+        let of_v6 = serde_json::from_value(of_v6).unwrap();
+        let of_v6 = Slice::of(&of_v6, &mut HashSet::new());
+        slices.insert("b".into(), Arc::new(of_v6));
+        for (family, cluster_ip, endpoint, external, source) in [
+            (
+                IpFamily::V4,
+                "10.96.0.5",
+                "10.0.0.1",
+                "1.2.3.4",
+                "10.0.0.0/8",
+            ),
+            (
+                IpFamily::V6,
+                "fd00::5",
+                "fd00:244::9",
+                "2001:db8::1",
+                "fd00::/8",
+            ),
+        ] {
+            let node = NodeFacts { family, ..node() };
+            let [plan] = &plan(&service, &slices, &node)[..] else {
+                panic!("one port");
+            };
+            assert_eq!(plan.family(), family);
+            assert_eq!(plan.cluster_ip.to_string(), cluster_ip);
+            let Target::Endpoints([only]) = plan.internal() else {
+                panic!("{:?}", plan.internal());
+            };
+            assert_eq!(only.ip.to_string(), endpoint);
+            assert_eq!(plan.external_ips, [external.parse::<IpAddr>().unwrap()]);
+            assert_eq!(
+                plan.load_balancer_sources,
+                [source.parse::<IpNet>().unwrap()]
+            );
+        }
+        let ready = |families: &[IpFamily]| super::super::ready_endpoints(&slices, "", families);
+        let [v4, v6] = ["10.0.0.1:8080", "[fd00:244::9]:8080"].map(|at| at.parse().unwrap());
+        assert_eq!(ready(&IpFamily::ALL), [v4]);
+        assert_eq!(ready(&[IpFamily::V6, IpFamily::V4]), [v6]);
+        slices.remove("a");
+        let ready = super::super::ready_endpoints(&slices, "", &IpFamily::ALL);
+        assert_eq!(ready, [v6], "those that there are");
+    }
+
+    #[test]
     fn some_services_have_no_plan() {
         let own = NodeFacts {
             own_cluster_ips: BTreeSet::from([IpAddr::from([10, 96, 0, 10])]),

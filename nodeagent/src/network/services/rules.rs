@@ -345,6 +345,100 @@ pub(super) mod tests {
         }
     }
 
+    /// No socket of SCTP can be opened everywhere, so its rules are looked at.
+    #[test]
+    fn sctp_is_led_as_the_others_are() {
+        let sctp = |endpoints: &[u8]| {
+            plan("a", 1, endpoints).with(|p| {
+                p.protocol = Protocol::Sctp;
+                p.node_port = Some(30132);
+            })
+        };
+        assert_eq!(
+            show(&render(&[sctp(&[2, 102])], &node())),
+            [
+                "ext = meta mark set meta mark or 0x4000; goto svc",
+                "svc = meta l4proto sctp dnat ip addr . port to numgen random mod 2 map { 0 : 10.244.0.2 . 8080, 1 : 10.244.0.102 . 8080 }",
+                "service-ips 10.96.0.1 . sctp . 80 : goto svc",
+                "service-nodeports sctp . 30132 : goto ext",
+                "cluster-ips 10.96.0.1",
+                "hairpin 10.244.0.2 . 10.244.0.2 . sctp . 8080",
+            ]
+        );
+        assert_eq!(
+            show(&render(&[sctp(&[])], &node())),
+            [
+                "no-endpoint-services 10.96.0.1 . sctp . 80 : goto refuse",
+                "no-endpoint-nodeports sctp . 30132 : goto refuse",
+                "cluster-ips 10.96.0.1",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_service_of_ipv6() {
+        let v6 = |text: &str| text.parse::<IpAddr>().unwrap();
+        let node = NodeRules {
+            family: IpFamily::V6,
+            pod_cidr: "fd00:244::/64".parse().unwrap(),
+            service_cidr: Some("fd00:96::/112".parse().unwrap()),
+            node_ips: vec![v6("fd89::2")],
+            own_cluster_ips: vec![v6("fd00:96::a")],
+        };
+        let endpoint = |text: &str, local| Endpoint {
+            ip: v6(text),
+            port: 8080,
+            local,
+        };
+        let plan = plan("a", 1, &[]).with(|p| {
+            p.cluster_ip = v6("fd00:96::1");
+            p.has_endpoints = true;
+            p.cluster_endpoints = vec![
+                endpoint("fd00:244::2", true),
+                endpoint("fd00:244:0:1::2", false),
+            ];
+        });
+        assert_eq!(
+            show(&render(std::slice::from_ref(&plan), &node)),
+            [
+                "service-ips fd00:96::1 . tcp . 80 : goto pick-2",
+                "cluster-ips fd00:96::1",
+                "hairpin fd00:244::2 . fd00:244::2 . tcp . 8080",
+                "endpoints fd00:96::1 . tcp . 80 . 0 : fd00:244::2 . 8080",
+                "endpoints fd00:96::1 . tcp . 80 . 1 : fd00:244:0:1::2 . 8080",
+            ]
+        );
+        let outside = plan.with(|p| {
+            p.external_local = true;
+            p.load_balancer_ips = vec![v6("2001:db8::9")];
+            p.load_balancer_sources = vec!["2001:db8:1::/48".parse().unwrap()];
+        });
+        assert_eq!(
+            show(&render(&[outside], &node)),
+            [
+                "ext = ip6 saddr fd00:244::/64 goto svc; fib saddr type local meta mark set meta mark or 0x4000; fib saddr type local goto svc",
+                "fw = ip6 saddr != { 2001:db8:1::-2001:db8:1:ffff:ffff:ffff:ffff:ffff } drop",
+                "svc = meta l4proto tcp dnat ip6 addr . port to numgen random mod 2 map { 0 : fd00:244::2 . 8080, 1 : fd00:244:0:1::2 . 8080 }",
+                "service-ips 2001:db8::9 . tcp . 80 : goto ext",
+                "service-ips fd00:96::1 . tcp . 80 : goto svc",
+                "no-endpoint-services 2001:db8::9 . tcp . 80 : drop",
+                "firewall-ips 2001:db8::9 . tcp . 80 : goto fw",
+                "cluster-ips fd00:96::1",
+                "hairpin fd00:244::2 . fd00:244::2 . tcp . 8080",
+            ]
+        );
+        let base = super::super::base::base(&node).to_string();
+        for rule in [
+            "refuse meta l4proto tcp reject with tcp reset",
+            "services ip6 daddr @cluster-ips ip6 saddr != fd00:244::/64 meta mark",
+            "cluster-ips-check ip6 daddr { fd00:96::a } return",
+            "cluster-ips-check ip6 daddr fd00:96::/112 drop",
+            "ip6 daddr != ::1/128 meta l4proto . th dport vmap @service-nodeports",
+        ] {
+            assert!(base.contains(rule), "{rule} in {base}");
+        }
+    }
+
     #[test]
     fn affinity_has_a_chain_and_a_set_an_endpoint() {
         let fragment = render(
