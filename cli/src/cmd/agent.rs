@@ -276,3 +276,33 @@ fn machine(wish: &Wish, ca: &str, serving: &Identity) -> anyhow::Result<RealNode
         }),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_of_each_family() {
+        let read = |text| addresses("node-ip", text).ok();
+        let ips = |all: &[&str]| Some(all.iter().map(|ip| ip.parse().unwrap()).collect::<Vec<_>>());
+        for (text, want) in [
+            ("10.0.0.1", ips(&["10.0.0.1"])),
+            ("fd00::1", ips(&["fd00::1"])),
+            ("10.0.0.1,fd00::1", ips(&["10.0.0.1", "fd00::1"])),
+            ("fd00::1, 10.0.0.1", ips(&["fd00::1", "10.0.0.1"])),
+            ("10.0.0.1,10.0.0.2", None),
+            ("10.0.0.1,fd00::1,fd00::2", None),
+            ("10.0.0.1,", None),
+            ("here", None),
+        ] {
+            assert_eq!(read(text), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_way_to_a_server() {
+        let way = leading_to("https://127.0.0.1:6443").unwrap();
+        assert!(way.is_loopback() && way.is_ipv4());
+        assert!(leading_to("nothing").is_err());
+    }
+}

@@ -83,7 +83,9 @@ fn rules(family: IpFamily) -> Vec<Rule> {
             .drop(),
         rule().when(to.clone(), Test::Within(net)).drop(),
         rule().when(from.clone(), Test::Outside(odd)).drop(),
-        rule().among(&[to.clone()], "addresses").goto("other"),
+        rule()
+            .among(std::slice::from_ref(&to), "addresses")
+            .goto("other"),
         rule()
             .when(to.clone(), Test::NotInSet("addresses".into()))
             .jump("other"),

@@ -68,9 +68,9 @@ pub struct OwnPods(
 struct Standing(AtomicU8);
 
 impl Standing {
-    fn all(&self, families: impl Iterator<Item = IpFamily>) -> bool {
+    fn all(&self, mut families: impl Iterator<Item = IpFamily>) -> bool {
         let there = self.0.load(Ordering::Acquire);
-        families.fold(true, |all, family| all && there & bit(family) != 0)
+        families.all(|family| there & bit(family) != 0)
     }
 }
 

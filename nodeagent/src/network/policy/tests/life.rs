@@ -401,6 +401,36 @@ async fn a_pod_cannot_pass_for_another(family: IpFamily) {
 
 in_both_families!(where_bridges_are_filtered);
 
+in_both_families!(a_pod_cannot_take_the_address_of_another);
+
+/// It answers whoever asks for the address before its owner does, and is not heard.
+async fn a_pod_cannot_take_the_address_of_another(family: IpFamily) {
+    let Some(mut town) = shop(family).await else {
+        return;
+    };
+    let next = crate::network::family::next(town.at("near", 80).ip()).unwrap();
+    let thief = town.ns("near").clone();
+    let links = crate::network::link::Links::open(&thief).await.unwrap();
+    let link = links.need("eth0").await.unwrap();
+    let alone = crate::network::family::alone(next);
+    links
+        .add_address(link, next, alone.prefix_len())
+        .await
+        .unwrap();
+    let at = SocketAddr::new(next, 80);
+    serve(&thief, at, "thief").await;
+    // Nobody has it yet, and nobody finds it.
+    assert!(shut(town.ns("node0"), at).await);
+    town.pod(0, "owner", labelled("owner"), &[80]).await;
+    assert_eq!(town.at("owner", 80), at);
+    for ns in ["node0", "web", "far"] {
+        let (server, _) = ask(town.ns(ns), at).await.unwrap();
+        assert_eq!(server, "owner", "from {ns}");
+    }
+    // The thief's own neighbours are as before.
+    assert!(ask(&thief, town.at("web", 80)).await.is_ok());
+}
+
 /// Docker and Kubernetes ask for it: a service's packets then go from pod to pod over the bridge, translated on their way.
 async fn where_bridges_are_filtered(family: IpFamily) {
     let Some(town) = shop(family).await else {
