@@ -17,7 +17,6 @@ const MINUTE: Duration = Duration::from_secs(60);
 const IMAGE: &str = "test.local/shell:1";
 const READY: &str = "what-next> ";
 const ENTER: &str = "\r";
-const TAB: &str = "\t";
 
 /// A line of the shell that runs at a terminal.
 struct Screen {
@@ -147,7 +146,7 @@ fn shells_complete() {
     ] {
         let name = shell.split(' ').next().unwrap();
         if on_path(name).is_none() {
-            skip(&format!("{name} is not installed"));
+            skip(format!("{name} is not installed"));
             continue;
         }
         let mut screen = Screen::of(&cluster, shell);
