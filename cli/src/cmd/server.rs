@@ -90,7 +90,7 @@ struct Flags {
     /// File that configures admission plugins (PodSecurity)
     #[arg(long)]
     admission_control_config_file: String,
-    /// Network of cluster IPs
+    /// Network of cluster IPs, or two with a comma between, one of each family: services are of the first one's unless they want otherwise
     #[arg(long, default_value = "10.96.0.0/16")]
     service_cluster_ip_range: String,
     /// Public key that service-account tokens are checked with; may be repeated
@@ -213,10 +213,7 @@ fn plan(flags: &Flags, folders: &Folders) -> anyhow::Result<Plan> {
         .collect();
     server.service_account_signing_key_file = path(&flags.service_account_signing_key_file);
     server.service_account_issuer = flags.service_account_issuer.clone();
-    server.service_cidr = control_plane::network(
-        "service-cluster-ip-range",
-        flags.service_cluster_ip_range.as_str(),
-    )?;
+    server.service_ranges = flags.service_cluster_ip_range.parse()?;
     server.authorization = flags.access.authorization()?;
     server.authentication = flags.access.authentication()?;
     server.bootstrap_tokens = flags.enable_bootstrap_token_auth;

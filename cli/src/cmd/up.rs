@@ -253,7 +253,7 @@ async fn up(flags: Flags) -> anyhow::Result<()> {
         .cluster_cidrs
         .first()
         .context("no cluster network")?;
-    let service_cidr = plan.server.service_cidr;
+    let service_cidr = plan.server.service_ranges.first();
     let network = if wish.simulated {
         None
     } else {
