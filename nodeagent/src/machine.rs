@@ -3,12 +3,7 @@
 //!
 //! Invariant: [`RealNode::run`] returns when everything it started has stopped; containers go on until [`RealNode::clear`].
 
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use ipnet::IpNet;
@@ -28,7 +23,7 @@ use crate::{
         policy::{self, OwnPods, PolicyConfig, Walls},
         routes::{self, RoutesConfig},
         services::{self, ProxyConfig},
-        view::ClusterView,
+        view::{ClusterView, ObjectName},
     },
     outcome,
     runtime::{
@@ -70,7 +65,8 @@ pub struct RealNode {
     pub image_dir: PathBuf,
     /// From the hierarchy's root: `skiff/<instance>/<node>`.
     pub cgroup: String,
-    pub service_cidr: IpNet,
+    /// One network of each family that services have.
+    pub service_cidrs: Vec<IpNet>,
     /// None: this node serves no Ingresses.
     pub ingress: Option<Ingress>,
 }
@@ -79,7 +75,7 @@ pub struct RealNode {
 #[derive(Clone, Debug)]
 pub struct Ingress {
     /// The node's address, as clients know it.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Whether requests are written into `ingress/access.log` of the node's folder.
     pub access_log: bool,
 }
@@ -108,13 +104,21 @@ impl RealNode {
         self.run_dir.join("network")
     }
 
-    fn dns_ips(&self) -> Vec<Ipv4Addr> {
-        let ips = self.agent.cluster_dns.iter();
-        ips.filter_map(|ip| match ip {
-            IpAddr::V4(ip) => Some(*ip),
-            IpAddr::V6(_) => None,
-        })
-        .collect()
+    /// Where this node answers as cluster DNS.
+    fn dns_ips(&self, view: &ClusterView) -> Vec<IpAddr> {
+        let service = view.service(&ObjectName::new("kube-system", "kube-dns"));
+        let has = service.map_or_else(Vec::new, |(service, _)| dns::cluster_ips(&service));
+        dns_ips(&self.agent.cluster_dns, &has)
+    }
+
+    /// Waits until it is to answer at others than these.
+    async fn dns_moves(&self, view: &ClusterView, from: &[IpAddr]) {
+        let mut changes = view.subscribe();
+        while self.dns_ips(view) == from {
+            if changes.recv().await.is_none() {
+                return std::future::pending().await;
+            }
+        }
     }
 
     /// Runs until `stop`. To be called on a runtime whose threads are in `node`.
@@ -129,7 +133,13 @@ impl RealNode {
             walls,
             made: OnceCell::new(),
         });
-        let policies = keep_walls(self.clone(), clients.proxy, own_pods, stop.clone());
+        let policies = keep_walls(
+            self.clone(),
+            view.clone(),
+            clients.proxy,
+            own_pods,
+            stop.clone(),
+        );
         let policies = skiff_watching::task::spawn(policies);
         let services =
             skiff_watching::task::spawn(run_services(self.clone(), view.clone(), stop.clone()));
@@ -175,39 +185,52 @@ impl RealNode {
         network::pods::clear(&self.node, &self.network_dir()).await?;
         policy::clear(&self.node).await?;
         services::clear(&self.node).await?;
-        dns::clear(&self.node, &self.agent.cluster_dns).await?;
+        dns::clear(&self.node, &self.agent.cluster_dns, &self.service_cidrs).await?;
         first.map_or(Ok(()), |error| Err(error.into()))
     }
 }
 
-/// The node's podCIDR, as soon as it has one.
-async fn pod_cidr(view: &ClusterView, name: &str) -> Option<IpNet> {
+/// The addresses that a node is told to be cluster DNS at, and if the service `kube-dns` has one of these, all that it has.
+fn dns_ips(told: &[IpAddr], of_service: &[IpAddr]) -> Vec<IpAddr> {
+    let ours = of_service.iter().any(|ip| told.contains(ip));
+    let further = of_service.iter().filter(|ip| ours && !told.contains(ip));
+    told.iter().chain(further).copied().collect()
+}
+
+/// The node's podCIDRs, as soon as it has one: they are given together.
+async fn pod_cidrs(view: &ClusterView, name: &str) -> Option<Vec<IpNet>> {
     view.wait_synced().await;
     let mut changes = view.subscribe();
     loop {
-        if let Some(cidr) = view
-            .node(name)
-            .and_then(|node| node.pod_cidrs.first().copied())
-        {
-            return Some(cidr);
+        let cidrs = view.node(name).map(|node| node.pod_cidrs.clone());
+        if let Some(cidrs) = cidrs.filter(|cidrs| !cidrs.is_empty()) {
+            return Some(cidrs);
         }
         changes.recv().await?;
     }
 }
 
 /// Keeps the node's walls until `stop`; without a keeper no pod would be set up, so one that fails is followed by another.
-async fn keep_walls(node: RealNode, client: Client, own: OwnPods, stop: CancellationToken) {
-    let config = PolicyConfig {
-        node: node.node.clone(),
-        node_name: node.agent.node_name.clone(),
-        dir: node.network_dir(),
-        dns_ips: node.dns_ips(),
-    };
-    loop {
+async fn keep_walls(
+    node: RealNode,
+    view: Arc<ClusterView>,
+    client: Client,
+    own: OwnPods,
+    stop: CancellationToken,
+) {
+    while !stop.is_cancelled() {
+        let config = PolicyConfig {
+            node: node.node.clone(),
+            node_name: node.agent.node_name.clone(),
+            dir: node.network_dir(),
+            dns_ips: node.dns_ips(&view),
+        };
+        let dns_ips = config.dns_ips.clone();
         let round = stop.child_token();
-        let kept = policy::run_policies(client.clone(), config.clone(), &own, round.clone()).await;
+        let kept = policy::run_policies(client.clone(), config, &own, round.clone());
+        let kept = until_moved(&node, &view, &dns_ips, &round, kept).await;
         round.cancel();
-        let Err(error) = kept else { return };
+        let Err(error) = kept else { continue };
         tracing::error!(%error, "network policies; starting again in {RESTART_AFTER:?}");
         tokio::select! {
             () = stop.cancelled() => return,
@@ -216,46 +239,94 @@ async fn keep_walls(node: RealNode, client: Client, own: OwnPods, stop: Cancella
     }
 }
 
+/// Does something until it ends by itself, and ends it when cluster DNS moves, for it to be begun anew.
+async fn until_moved<T>(
+    node: &RealNode,
+    view: &ClusterView,
+    dns_ips: &[IpAddr],
+    round: &CancellationToken,
+    work: impl Future<Output = T>,
+) -> T {
+    let mut work = std::pin::pin!(work);
+    tokio::select! {
+        ended = &mut work => return ended,
+        () = node.dns_moves(view, dns_ips) => round.cancel(),
+    }
+    work.await
+}
+
 async fn run_services(node: RealNode, view: Arc<ClusterView>, stop: CancellationToken) {
     let name = node.agent.node_name.clone();
-    let cidr = tokio::select! {
-        cidr = pod_cidr(&view, &name) => cidr,
+    let cidrs = tokio::select! {
+        cidrs = pod_cidrs(&view, &name) => cidrs,
         () = stop.cancelled() => None,
     };
-    let Some(pod_cidr) = cidr else { return };
+    let Some(pod_cidrs) = cidrs else { return };
+    let other = RoutesConfig {
+        node: node.node.clone(),
+        node_name: name,
+        pod_cidrs: pod_cidrs.clone(),
+    };
+    let (routes, served) = tokio::join!(
+        routes::run_routes(view.clone(), other, stop.clone()),
+        serve_names(&node, &view, &pod_cidrs, &stop),
+    );
+    said("routes to other nodes", routes);
+    served
+}
+
+fn said(what: &str, result: Result<(), network::Error>) {
+    if let Err(error) = result {
+        tracing::error!(%error, "{what} ended");
+    }
+}
+
+/// Services and cluster DNS, until `stop`.
+async fn serve_names(
+    node: &RealNode,
+    view: &Arc<ClusterView>,
+    pod_cidrs: &[IpNet],
+    stop: &CancellationToken,
+) {
+    while !stop.is_cancelled() {
+        let dns_ips = node.dns_ips(view);
+        let round = stop.child_token();
+        let work = serve_names_at(node, view, pod_cidrs, &dns_ips, &round);
+        until_moved(node, view, &dns_ips, &round, work).await;
+        if !round.is_cancelled() {
+            return;
+        }
+    }
+}
+
+async fn serve_names_at(
+    node: &RealNode,
+    view: &Arc<ClusterView>,
+    pod_cidrs: &[IpNet],
+    dns_ips: &[IpAddr],
+    stop: &CancellationToken,
+) {
     let proxy = ProxyConfig {
         node: node.node.clone(),
-        node_name: name.clone(),
-        pod_cidr,
-        service_cidr: Some(node.service_cidr),
-        own_cluster_ips: node.dns_ips(),
+        node_name: node.agent.node_name.clone(),
+        pod_cidrs: pod_cidrs.to_vec(),
+        service_cidrs: node.service_cidrs.clone(),
+        own_cluster_ips: dns_ips.to_vec(),
         force_userspace: false,
     };
     let resolver = DnsConfig {
         node: node.node.clone(),
         upstream: node.outside.clone(),
-        ips: node.agent.cluster_dns.clone(),
+        ips: dns_ips.to_vec(),
         domain: node.agent.cluster_domain.clone(),
         resolv_conf: node.agent.resolv_conf.clone(),
     };
-    let other = RoutesConfig {
-        node: node.node.clone(),
-        node_name: name,
-        pod_cidr,
-    };
-    let said = |what: &str, result: Result<(), network::Error>| {
-        if let Err(error) = result {
-            tracing::error!(%error, "{what} ended");
-        }
-    };
-    let (a, b, c) = tokio::join!(
+    let (a, b) = tokio::join!(
         services::run_proxy(view.clone(), proxy, stop.clone()),
         dns::run_dns(view.clone(), resolver, stop.clone()),
-        routes::run_routes(view, other, stop)
     );
     said("the service proxy", a);
     said("cluster DNS", b);
-    said("routes to other nodes", c);
 }
 
 async fn run_ingress(
@@ -294,8 +365,8 @@ impl WhenKnown {
     async fn get(&self) -> Result<&BridgeNetworks, network::Error> {
         let make = || async {
             let name = &self.config.agent.node_name;
-            let pod_cidr =
-                pod_cidr(&self.view, name)
+            let pod_cidrs =
+                pod_cidrs(&self.view, name)
                     .await
                     .ok_or_else(|| network::Error::Failed {
                         what: "make the pod network".into(),
@@ -304,7 +375,7 @@ impl WhenKnown {
             let config = PodNetworkConfig {
                 node: self.config.node.clone(),
                 dir: self.config.network_dir(),
-                pod_cidr,
+                pod_cidrs,
                 mtu: None,
                 walls: Some(self.walls.clone()),
             };
@@ -367,5 +438,27 @@ impl ImageStore for Outside {
     }
     async fn remove(&self, reference: &str) -> Result<(), image::Error> {
         self.inner.remove(reference).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_address_of_cluster_dns() {
+        let [v4, v6, other] =
+            ["10.96.0.10", "fd00:96::a", "10.96.0.99"].map(|ip| ip.parse().unwrap());
+        for (told, of_service, want) in [
+            (&[v4][..], &[][..], &[v4][..]),
+            (&[v4], &[v4], &[v4]),
+            (&[v4], &[v4, v6], &[v4, v6]),
+            (&[v6, v4], &[v4, v6], &[v6, v4]),
+            // Whose DNS is somebody else's.
+            (&[v4], &[other, v6], &[v4]),
+            (&[], &[v4, v6], &[]),
+        ] {
+            assert_eq!(dns_ips(told, of_service), want, "{told:?} {of_service:?}");
+        }
     }
 }

@@ -1,6 +1,11 @@
 //! The nodes of `up`: real ones, each in a network namespace of its own, or simulated ones.
 
-use std::{net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context;
 use ipnet::{IpNet, Ipv4Net};
@@ -11,7 +16,7 @@ use skiff_nodeagent::{
     image::SimulatedImages,
     machine::{Clients, Ingress, RealNode},
     network::{
-        cluster::{ClusterNetwork, ClusterNetworkConfig},
+        cluster::{ClusterNetwork, ClusterNetworkConfig, NodeNetwork},
         ns::Namespace,
         view::ClusterView,
     },
@@ -60,7 +65,7 @@ fn node_user(name: &str) -> User {
 
 /// What is asked of all real nodes.
 pub struct Wanted {
-    pub service_cidr: IpNet,
+    pub service_cidrs: Vec<IpNet>,
     /// They serve Ingresses.
     pub ingress: bool,
     /// They write a line for each request of those.
@@ -81,8 +86,8 @@ pub struct RealNodes {
 /// The host's side of the pod networks; to be made before the server listens on its address.
 pub async fn network(
     folders: &Folders,
-    cluster_cidr: IpNet,
-    service_cidr: IpNet,
+    cluster_cidrs: &[IpNet],
+    service_cidrs: &[IpNet],
 ) -> anyhow::Result<ClusterNetwork> {
     let config = ClusterNetworkConfig {
         host: Namespace::current()?,
@@ -90,8 +95,8 @@ pub async fn network(
         run_dir: folders.run(),
         bridge: None,
         node_cidr: None,
-        cluster_cidrs: vec![cluster_cidr, service_cidr],
-        service_cidr: Some(service_cidr),
+        cluster_cidrs: [cluster_cidrs, service_cidrs].concat(),
+        service_cidrs: service_cidrs.to_vec(),
         resume: true,
     };
     Ok(ClusterNetwork::ensure(config).await?)
@@ -115,7 +120,7 @@ pub async fn start_real(
             .add_node(name)
             .await
             .with_context(|| format!("cannot make the network of {name}"))?;
-        let node = real_node(server, folders, name, place.ip, place.ns.clone(), wanted)?;
+        let node = real_node(server, folders, name, &place, wanted)?;
         let authority = &server.pki.authority;
         let client = |identity| network_client(server, &identity, place.gateway, port);
         let ingress = client(authority.client(&ingress::user(name), &[ingress::GROUP])?)?;
@@ -165,40 +170,41 @@ fn real_node(
     server: &Running,
     folders: &Folders,
     name: &str,
-    ip: Ipv4Addr,
-    ns: Namespace,
+    place: &NodeNetwork,
     wanted: &Wanted,
 ) -> anyhow::Result<RealNode> {
     let data_dir = folders.node(name);
-    let serving = server
-        .pki
-        .authority
-        .node_serving(name, &[name.to_string(), ip.to_string()])?;
+    let mut names = vec![name.to_string()];
+    names.extend(place.ips.iter().map(IpAddr::to_string));
+    let serving = server.pki.authority.node_serving(name, &names)?;
+    let first = place.ips.first().copied();
+    let first = first.unwrap_or(place.ip.into());
     let mut agent = Config::new(name, &data_dir);
-    agent.addresses = vec![
-        address("InternalIP", ip.to_string()),
-        address("Hostname", name),
-    ];
+    let internal = place.ips.iter();
+    agent.addresses = internal
+        .map(|ip| address("InternalIP", ip.to_string()))
+        .chain([address("Hostname", name)])
+        .collect();
     agent.cluster_dns = vec![CLUSTER_DNS.into()];
     agent.intervals.lease = wanted.lease_duration / 4;
     agent.api = Some(ApiConfig {
-        listen: (ip, 10250).into(),
+        listen: (first, 10250).into(),
         certificate: serving.certificate.into_bytes(),
         key: serving.key.into_bytes(),
         client_ca: server.pki.authority.certificate_pem().as_bytes().to_vec(),
     });
     Ok(RealNode {
         agent,
-        node: ns,
+        node: place.ns.clone(),
         outside: Namespace::current()?,
         outside_runtime: tokio::runtime::Handle::current(),
         run_dir: folders.run().join(name),
         data_dir,
         image_dir: folders.images(),
         cgroup: format!("skiff/{}/{name}", folders.instance),
-        service_cidr: wanted.service_cidr,
+        service_cidrs: wanted.service_cidrs.clone(),
         ingress: wanted.ingress.then_some(Ingress {
-            address: ip,
+            address: first,
             access_log: wanted.access_log,
         }),
     })

@@ -2,7 +2,7 @@
 //! Invariant: containers and networks end with it; its certificates and what pods stored stay for the next start.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, UdpSocket},
+    net::{IpAddr, UdpSocket},
     time::Duration,
 };
 
@@ -57,13 +57,13 @@ struct Flags {
     /// The node's name; by default the machine's
     #[arg(long)]
     node_name: String,
-    /// The address by which the cluster reaches this machine; by default the one that leads to the server
+    /// The address by which the cluster reaches this machine, or two with a comma between, one of each family; by default the one that leads to the server
     #[arg(long)]
     node_ip: String,
-    /// Address of cluster DNS
+    /// Address of cluster DNS, or two with a comma between, one of each family
     #[arg(long, default_value = "10.96.0.10")]
     cluster_dns: String,
-    /// Network of cluster IPs, as at the server
+    /// Network of cluster IPs, or two with a comma between, as at the server
     #[arg(long, default_value = "10.96.0.0/16")]
     service_cluster_ip_range: String,
     #[command(flatten)]
@@ -78,9 +78,10 @@ fn run(flags: Flags, line: Line) -> i32 {
 struct Wish {
     folders: Folders,
     join: Join,
-    ip: Ipv4Addr,
-    dns: IpAddr,
-    service_cidr: ipnet::IpNet,
+    /// The first is where it listens.
+    ips: Vec<IpAddr>,
+    dns: Vec<IpAddr>,
+    service_cidrs: Vec<ipnet::IpNet>,
     ingress: IngressFlags,
 }
 
@@ -100,9 +101,9 @@ fn wish(flags: &Flags) -> anyhow::Result<Wish> {
             .to_lowercase(),
         given => given.into(),
     };
-    let ip = match flags.node_ip.as_str() {
-        "" => leading_to(&server)?,
-        given => given.parse().context("--node-ip takes an IPv4 address")?,
+    let ips = match flags.node_ip.as_str() {
+        "" => vec![leading_to(&server)?],
+        given => addresses("node-ip", given)?,
     };
     let token = Some(flags.token.as_str())
         .filter(|text| !text.is_empty())
@@ -116,37 +117,56 @@ fn wish(flags: &Flags) -> anyhow::Result<Wish> {
             folder: folders.data.join("agent"),
         },
         folders,
-        ip,
-        dns: flags
-            .cluster_dns
-            .parse()
-            .context("--cluster-dns takes an IP address")?,
-        service_cidr: control_plane::network(
-            "service-cluster-ip-range",
-            &flags.service_cluster_ip_range,
-        )?,
+        ips,
+        dns: addresses("cluster-dns", &flags.cluster_dns)?,
+        service_cidrs: flags
+            .service_cluster_ip_range
+            .split(',')
+            .map(|text| control_plane::network("service-cluster-ip-range", text))
+            .collect::<anyhow::Result<_>>()?,
         ingress: flags.ingress,
     })
 }
 
+/// An address, or one of each family.
+fn addresses(flag: &str, text: &str) -> anyhow::Result<Vec<IpAddr>> {
+    let wrong = || {
+        format!(
+            "--{flag} takes an IP address, or one of each family with a comma between, found {text:?}"
+        )
+    };
+    let all = text.split(',').map(|part| part.trim().parse());
+    let all: Vec<IpAddr> = all.collect::<Result<_, _>>().with_context(wrong)?;
+    match all.as_slice() {
+        [_] => Ok(all),
+        [one, other] if one.is_ipv4() != other.is_ipv4() => Ok(all),
+        _ => bail!(wrong()),
+    }
+}
+
 /// This machine's address on the way to the server. Nothing is sent.
-fn leading_to(server: &str) -> anyhow::Result<Ipv4Addr> {
+fn leading_to(server: &str) -> anyhow::Result<IpAddr> {
     let uri: http::Uri = server.parse().with_context(|| {
         format!("--server takes a URL such as https://10.0.0.1:6443, found {server:?}")
     })?;
     let host = uri
         .host()
         .with_context(|| format!("no host in {server:?}"))?;
-    let socket = UdpSocket::bind("0.0.0.0:0")?;
-    socket
-        .connect((host, uri.port_u16().unwrap_or(443)))
-        .with_context(|| format!("no way leads to {host}"))?;
-    match socket.local_addr()?.ip() {
-        IpAddr::V4(ip) => Ok(ip),
-        IpAddr::V6(ip) => {
-            bail!("the server is reached by {ip}; nodes have IPv4 addresses: use --node-ip")
+    let to = (host.trim_matches(['[', ']']), uri.port_u16().unwrap_or(443));
+    let mut way = Err(std::io::Error::other("no socket can be made"));
+    for any in ["0.0.0.0:0", "[::]:0"] {
+        let led = || {
+            let socket = UdpSocket::bind(any)?;
+            socket.connect(to)?;
+            socket.local_addr()
+        };
+        way = led();
+        if way.is_ok() {
+            break;
         }
     }
+    let way = way.with_context(|| format!("no way leads to {host}"))?;
+    Ok(way.ip())
 }
 
 async fn serve(flags: Flags) -> anyhow::Result<()> {
@@ -162,7 +182,8 @@ async fn serve(flags: Flags) -> anyhow::Result<()> {
     while !stop.is_cancelled() {
         let identity = wish.join.client_identity(&ca).await?;
         let client = join::client(&wish.join.server, &ca, &identity)?;
-        let names = [wish.join.node.clone(), wish.ip.to_string()];
+        let mut names = vec![wish.join.node.clone()];
+        names.extend(wish.ips.iter().map(IpAddr::to_string));
         let serving = wish.join.serving_identity(&client, &names).await?;
         let machine = node.insert(machine(&wish, &ca, &serving)?);
         if !std::mem::replace(&mut joined, true) {
@@ -226,13 +247,15 @@ fn machine(wish: &Wish, ca: &str, serving: &Identity) -> anyhow::Result<RealNode
         address: text,
     };
     let mut agent = Config::new(name, wish.folders.node(name));
-    agent.addresses = vec![
-        address("InternalIP", wish.ip.to_string()),
-        address("Hostname", name.clone()),
-    ];
-    agent.cluster_dns = vec![wish.dns];
+    let first = *wish.ips.first().context("the node has no address")?;
+    let internal = wish.ips.iter();
+    agent.addresses = internal
+        .map(|ip| address("InternalIP", ip.to_string()))
+        .chain([address("Hostname", name.clone())])
+        .collect();
+    agent.cluster_dns = wish.dns.clone();
     agent.api = Some(ApiConfig {
-        listen: (wish.ip, 10250).into(),
+        listen: (first, 10250).into(),
         certificate: serving.certificate.clone().into_bytes(),
         key: serving.key.clone().into_bytes(),
         client_ca: ca.as_bytes().to_vec(),
@@ -246,10 +269,40 @@ fn machine(wish: &Wish, ca: &str, serving: &Identity) -> anyhow::Result<RealNode
         data_dir: wish.folders.node(name),
         image_dir: wish.folders.images(),
         cgroup: format!("skiff/{}/{name}", wish.folders.instance),
-        service_cidr: wish.service_cidr,
+        service_cidrs: wish.service_cidrs.clone(),
         ingress: wish.ingress.ingress.then_some(Ingress {
-            address: wish.ip,
+            address: first,
             access_log: wish.ingress.ingress_access_log,
         }),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_of_each_family() {
+        let read = |text| addresses("node-ip", text).ok();
+        let ips = |all: &[&str]| Some(all.iter().map(|ip| ip.parse().unwrap()).collect::<Vec<_>>());
+        for (text, want) in [
+            ("10.0.0.1", ips(&["10.0.0.1"])),
+            ("fd00::1", ips(&["fd00::1"])),
+            ("10.0.0.1,fd00::1", ips(&["10.0.0.1", "fd00::1"])),
+            ("fd00::1, 10.0.0.1", ips(&["fd00::1", "10.0.0.1"])),
+            ("10.0.0.1,10.0.0.2", None),
+            ("10.0.0.1,fd00::1,fd00::2", None),
+            ("10.0.0.1,", None),
+            ("here", None),
+        ] {
+            assert_eq!(read(text), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_way_to_a_server() {
+        let way = leading_to("https://127.0.0.1:6443").unwrap();
+        assert!(way.is_loopback() && way.is_ipv4());
+        assert!(leading_to("nothing").is_err());
+    }
 }

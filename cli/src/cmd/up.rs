@@ -257,7 +257,7 @@ async fn up(flags: Flags) -> anyhow::Result<()> {
     let network = if wish.simulated {
         None
     } else {
-        let network = nodes::network(&wish.folders, cluster_cidr, service_cidr)
+        let network = nodes::network(&wish.folders, &[cluster_cidr], &[service_cidr])
             .await
             .context("cannot make the cluster's network")?;
         let gateway = network.gateway().await;
@@ -337,7 +337,7 @@ async fn start_nodes(
         .first()
         .map_or(6443, |address| address.port());
     let wanted = nodes::Wanted {
-        service_cidr,
+        service_cidrs: vec![service_cidr],
         ingress: wish.ingress.ingress,
         access_log: wish.ingress.ingress_access_log,
         lease_duration: wish.heartbeats.lease,

@@ -104,7 +104,7 @@ pub async fn run(time: Duration) {
     let config = PodNetworkConfig {
         node: node.ns.clone(),
         dir: node.dir.path().join("network"),
-        pod_cidr: "10.244.0.0/16".parse().expect("a network"),
+        pod_cidrs: vec!["10.244.0.0/16".parse().expect("a network")],
         mtu: None,
         walls: None,
     };

@@ -53,8 +53,8 @@ impl Node {
         let config = ProxyConfig {
             node: self.ns.clone(),
             node_name: "node".into(),
-            pod_cidr: "10.244.0.0/16".parse().expect("a network"),
-            service_cidr: Some("10.96.0.0/12".parse().expect("a network")),
+            pod_cidrs: vec!["10.244.0.0/16".parse().expect("a network")],
+            service_cidrs: vec!["10.96.0.0/12".parse().expect("a network")],
             own_cluster_ips: vec![],
             force_userspace: false,
         };

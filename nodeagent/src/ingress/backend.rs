@@ -4,13 +4,14 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Service, ServicePort};
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use skiff_ingress::{
     endpoint::Protocol,
     upstream::{PortOf, Upstreams},
 };
 
 use crate::network::{
+    family::IpFamily,
     services::ready_endpoints,
     view::{ObjectName, Slices},
 };
@@ -89,9 +90,23 @@ pub fn port(
         port: u16::try_from(found.port).unwrap_or_default(),
         protocol,
     };
-    let endpoints = ready_endpoints(&slices, found.name.as_deref().unwrap_or_default());
+    let name = found.name.as_deref().unwrap_or_default();
+    let endpoints = ready_endpoints(&slices, name, &families(spec));
     upstreams.get(port.clone()).set(&endpoints, protocol);
     Ok(port)
+}
+
+/// The families of a service, its own first.
+fn families(spec: Option<&ServiceSpec>) -> Vec<IpFamily> {
+    let named = spec.and_then(|spec| spec.ip_families.as_ref());
+    let mut own: Vec<_> = named
+        .into_iter()
+        .flatten()
+        .filter_map(|name| IpFamily::parse(name))
+        .chain(IpFamily::ALL)
+        .collect();
+    own.dedup();
+    own
 }
 
 /// How endpoints are spoken to.

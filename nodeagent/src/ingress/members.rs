@@ -3,7 +3,7 @@
 //! Invariant: a node that has ended or was lost is no member any more after [`LIFE`]. The first member by name speaks for all, and looks
 //! who is there before it does.
 
-use std::{collections::BTreeSet, net::Ipv4Addr, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use http::Method;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -28,13 +28,13 @@ pub struct Member {
     pub api: Api,
     pub clock: Clock,
     pub node: String,
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
 }
 
 /// Those that serve.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Members {
-    pub addresses: BTreeSet<Ipv4Addr>,
+    pub addresses: BTreeSet<IpAddr>,
     /// The member that asks speaks for all.
     pub speaks: bool,
 }

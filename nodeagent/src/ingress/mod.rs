@@ -16,7 +16,7 @@ mod status;
 mod tests;
 mod watch;
 
-use std::{net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use skiff_watching::{
     api::Api,
@@ -71,7 +71,7 @@ pub struct IngressConfig {
     pub node: Namespace,
     pub node_name: String,
     /// The address by which clients reach this node, which is told in the status of Ingresses.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Where a line is written for each request.
     pub access_log: Option<PathBuf>,
 }

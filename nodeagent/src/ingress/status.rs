@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    net::Ipv4Addr,
+    net::IpAddr,
     sync::Arc,
     time::Duration,
 };
@@ -112,11 +112,11 @@ fn heard(looked: Result<Members, Error>, before: Members) -> Members {
 /// Every status that is to be written, by the object's path: Ingresses of another class have no addresses.
 fn wanted(
     plan: &Plan,
-    addresses: &BTreeSet<Ipv4Addr>,
+    addresses: &BTreeSet<IpAddr>,
     doors: &doors::State,
     time: Timestamp,
 ) -> Vec<(String, Value)> {
-    static NONE: BTreeSet<Ipv4Addr> = BTreeSet::new();
+    static NONE: BTreeSet<IpAddr> = BTreeSet::new();
     let ours = plan.ours.iter().map(|known| (known, addresses));
     let left = plan.left.iter().map(|known| (known, &NONE));
     let ingresses = ours.chain(left).filter_map(|(known, addresses)| {
@@ -204,7 +204,7 @@ fn complain(recorder: &Recorder, plan: &Plan, told: &mut HashMap<ObjectName, BTr
 }
 
 /// What brings the status to these addresses; none where it says so.
-pub(super) fn patch(ingress: &Ingress, addresses: &BTreeSet<Ipv4Addr>) -> Option<Value> {
+pub(super) fn patch(ingress: &Ingress, addresses: &BTreeSet<IpAddr>) -> Option<Value> {
     let status = ingress
         .status
         .as_ref()

@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    net::{IpAddr, Ipv4Addr},
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -24,8 +24,8 @@ use netlink_packet_route::{
 use super::{
     Error, failed,
     messages::{
-        address_message, address_of, carries, destination, gateway, hardware_address, link,
-        link_of, only, raised, route_message,
+        address_message, address_of, carries, destination, gateway, hardware, link, link_of, only,
+        raised, route_message,
     },
     netlink::{How, Netlink},
     ns::Namespace,
@@ -62,8 +62,8 @@ pub struct OwnRoute {
 pub struct Peer<'a> {
     pub name: &'a str,
     pub namespace: &'a Namespace,
-    /// The IPv4 address that it will be given: its hardware address follows from it.
-    pub address: Ipv4Addr,
+    /// The addresses that it will be given: its hardware address follows from them.
+    pub addresses: &'a [IpAddr],
 }
 
 impl Links {
@@ -195,16 +195,37 @@ impl Links {
             .collect())
     }
 
-    /// Makes a bridge with the MTU and the address, up; returns its index. Its hardware address is its own: one without takes the lowest among its
-    /// ports', which changes as they come and go, and all behind it send to the old one until they ask again.
+    /// Makes a bridge with the MTU and the address, up; returns its index.
     pub async fn bridge(
         &self,
         name: &str,
         mtu: u32,
-        address: Ipv4Addr,
+        address: IpAddr,
         prefix_len: u8,
     ) -> Result<u32, Error> {
-        let index = match self.index(name).await? {
+        let net = IpNet::new(address, prefix_len)
+            .map_err(|e| failed(format!("make bridge {name}"), e))?;
+        let index = self.bridge_down(name, mtu).await?;
+        self.raise_bridge(index, &[net]).await?;
+        Ok(index)
+    }
+
+    /// Gives a bridge its addresses, and brings it up. Its hardware address is its own: one without takes the lowest among its ports', which changes as
+    /// they come and go, and all behind it send to the old one until they ask again.
+    pub async fn raise_bridge(&self, index: u32, addresses: &[IpNet]) -> Result<(), Error> {
+        let ips: Vec<_> = addresses.iter().map(IpNet::addr).collect();
+        let up = raised(link(index, vec![hardware(&ips)]));
+        self.set(up, "up, with an address of its own").await?;
+        for net in addresses {
+            self.add_address(index, net.addr(), net.prefix_len())
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Makes a bridge with the MTU, still down, or finds it as it is; returns its index.
+    pub async fn bridge_down(&self, name: &str, mtu: u32) -> Result<u32, Error> {
+        Ok(match self.index(name).await? {
             Some(index) => index,
             None => {
                 let attributes = vec![
@@ -218,11 +239,7 @@ impl Links {
                     .await?;
                 self.need(name).await?
             }
-        };
-        let up = raised(link(index, vec![hardware_address(address)]));
-        self.set(up, "up, with an address of its own").await?;
-        self.add_address(index, address.into(), prefix_len).await?;
-        Ok(index)
+        })
     }
 
     /// Makes a veth pair anew: what was left of one is taken away, one end without the other too.
@@ -252,7 +269,7 @@ impl Links {
                 LinkAttribute::IfName(peer.name.to_owned()),
                 LinkAttribute::Mtu(mtu),
                 namespace,
-                hardware_address(peer.address),
+                hardware(peer.addresses),
             ],
         );
         let info = vec![
@@ -437,29 +454,33 @@ impl Links {
         Ok(found)
     }
 
-    /// IPv4 networks that routes and addresses of this machine already lead to, default routes left out.
+    /// Networks that routes and addresses of this machine already lead to, default routes left out.
     pub async fn taken(&self) -> Result<Vec<IpNet>, Error> {
-        let routed = self
-            .routes(false)
-            .await?
-            .iter()
-            .filter_map(destination)
-            .filter(|n| n.prefix_len() > 0)
-            .collect::<Vec<_>>();
+        let mut routed = Vec::new();
+        for ipv6 in [false, true] {
+            let routes = self.routes(ipv6).await?;
+            let to = routes.iter().filter_map(destination);
+            routed.extend(to.filter(|n| n.prefix_len() > 0));
+        }
         Ok(routed
             .into_iter()
             .chain(self.addresses().await?.into_iter().map(|(_, n)| n.trunc()))
             .collect())
     }
 
-    /// Name, index and MTU of the interface that the IPv4 default route leaves by.
+    /// Name, index and MTU of the interface that the default route leaves by, that of IPv4 if there is one.
     pub async fn default_link(&self) -> Result<Option<(String, u32, u32)>, Error> {
-        let routes = self.routes(false).await?;
-        let Some(index) = routes
-            .iter()
-            .filter(|r| r.header.destination_prefix_length == 0)
-            .find_map(link_of)
-        else {
+        let mut found = None;
+        for ipv6 in [false, true] {
+            if found.is_none() {
+                let routes = self.routes(ipv6).await?;
+                let mut defaults = routes
+                    .iter()
+                    .filter(|r| r.header.destination_prefix_length == 0);
+                found = defaults.find_map(link_of);
+            }
+        }
+        let Some(index) = found else {
             return Ok(None);
         };
         Ok(self

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use netlink_packet_route::{
     AddressFamily,
-    address::{AddressAttribute, AddressMessage},
+    address::{AddressAttribute, AddressHeaderFlags, AddressMessage},
     link::{
         BridgePortState, InfoBridgePort, InfoPortData, LinkAttribute, LinkFlags, LinkInfo,
         LinkMessage, State,
@@ -17,6 +17,8 @@ use netlink_packet_route::{
         RouteScope, RouteType,
     },
 };
+
+use super::family;
 
 /// The closure that gives what is in one variant of an enum, and nothing for the others.
 macro_rules! only {
@@ -138,10 +140,44 @@ pub(super) fn link(index: u32, attributes: Vec<LinkAttribute>) -> LinkMessage {
     message
 }
 
-/// The hardware address that belongs to an IPv4 address: who gets the address next is known already, and nobody remembers a wrong one.
-/// Locally administered, as the CNI project's plugins once made them.
-pub(super) fn hardware_address(of: Ipv4Addr) -> LinkAttribute {
-    LinkAttribute::Address([&[0x0a, 0x58][..], &of.octets()].concat())
+/// The hardware address that belongs to who has these addresses: who gets the address next is known already, and nobody remembers a wrong one.
+/// Locally administered, as the CNI project's plugins once made them. That of IPv4 decides if there is one; of IPv6 it is the end, in which the addresses
+/// of a network differ.
+pub(super) fn hardware_address(of: &[IpAddr]) -> [u8; 6] {
+    let first = of.iter().find(|ip| ip.is_ipv4()).or(of.first());
+    let octets = first.map(|ip| family::octets(*ip)).unwrap_or_default();
+    let mut address = [0x0a, 0x58, 0, 0, 0, 0];
+    if let Some(last) = octets.last_chunk::<4>() {
+        address[2..].copy_from_slice(last);
+    }
+    address
+}
+
+/// The address of IPv6 that an interface gives itself, by its hardware address.
+pub(super) fn link_local(hardware: [u8; 6]) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = hardware;
+    Ipv6Addr::from([
+        0xfe,
+        0x80,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        a ^ 2,
+        b,
+        c,
+        0xff,
+        0xfe,
+        d,
+        e,
+        f,
+    ])
+}
+
+pub(super) fn hardware(of: &[IpAddr]) -> LinkAttribute {
+    LinkAttribute::Address(hardware_address(of).to_vec())
 }
 
 pub(super) fn raised(mut link: LinkMessage) -> LinkMessage {
@@ -149,7 +185,7 @@ pub(super) fn raised(mut link: LinkMessage) -> LinkMessage {
     link
 }
 
-/// An address with, for IPv4, the broadcast address of its network.
+/// An address with, for IPv4, the broadcast address of its network; of IPv6 one that may be used at once, as nobody else can have it.
 pub(super) fn address_message(index: u32, address: IpAddr, prefix_len: u8) -> AddressMessage {
     let mut message = AddressMessage::default();
     (
@@ -161,10 +197,11 @@ pub(super) fn address_message(index: u32, address: IpAddr, prefix_len: u8) -> Ad
         AddressAttribute::Address(address),
         AddressAttribute::Local(address),
     ];
-    if let Ok(IpNet::V4(net)) = IpNet::new(address, prefix_len) {
-        message
+    match IpNet::new(address, prefix_len) {
+        Ok(IpNet::V4(net)) => message
             .attributes
-            .push(AddressAttribute::Broadcast(net.broadcast()));
+            .push(AddressAttribute::Broadcast(net.broadcast())),
+        _ => message.header.flags = AddressHeaderFlags::Nodad,
     }
     message
 }

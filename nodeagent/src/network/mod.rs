@@ -4,8 +4,11 @@
 
 pub mod cluster;
 pub mod dns;
+pub mod family;
+mod forwarding;
 mod hostports;
 pub mod link;
+pub mod listen;
 mod messages;
 mod netlink;
 pub mod nft;
@@ -14,6 +17,7 @@ pub mod ns;
 mod outside;
 pub mod pods;
 pub mod policy;
+mod pool;
 pub mod routes;
 pub mod services;
 pub mod slice;
@@ -49,7 +53,7 @@ pub struct PodNetwork {
 pub struct HostPort {
     pub protocol: services::Protocol,
     /// `hostIP`; `None` means all addresses of the node but loopback.
-    pub host_ip: Option<std::net::Ipv4Addr>,
+    pub host_ip: Option<IpAddr>,
     pub host_port: u16,
     pub container_port: u16,
 }

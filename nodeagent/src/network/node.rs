@@ -2,7 +2,7 @@
 //!
 //! Invariant: a part that fails is started again after a pause and takes no other with it.
 
-use std::{future::Future, net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
+use std::{future::Future, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
@@ -29,11 +29,11 @@ pub struct NodeConfig {
     pub upstream: Namespace,
     /// Folder of this node's network files.
     pub dir: PathBuf,
-    /// `spec.podCIDR` of the node.
-    pub pod_cidr: IpNet,
-    pub service_cidr: Option<IpNet>,
-    /// The ClusterIP of `kube-system/kube-dns`; `None` runs no DNS, for clusters that bring their own.
-    pub dns_ip: Option<Ipv4Addr>,
+    /// `spec.podCIDRs` of the node.
+    pub pod_cidrs: Vec<IpNet>,
+    pub service_cidrs: Vec<IpNet>,
+    /// The ClusterIPs of `kube-system/kube-dns`; none runs no DNS, for clusters that bring their own.
+    pub dns_ips: Vec<IpAddr>,
     /// `cluster.local`.
     pub domain: String,
     /// Usually `/etc/resolv.conf`.
@@ -53,7 +53,7 @@ pub async fn start(
     let pods = PodNetworkConfig {
         node: config.node.clone(),
         dir: config.dir.clone(),
-        pod_cidr: config.pod_cidr,
+        pod_cidrs: config.pod_cidrs.clone(),
         mtu: config.mtu,
         walls: None,
     };
@@ -61,21 +61,20 @@ pub async fn start(
     let NodeConfig {
         node_name,
         node,
-        pod_cidr,
+        pod_cidrs,
         ..
     } = config.clone();
     let routes = RoutesConfig {
         node: node.clone(),
         node_name: node_name.clone(),
-        pod_cidr,
+        pod_cidrs: pod_cidrs.clone(),
     };
-    let own_cluster_ips = config.dns_ip.into_iter().collect();
     let proxy = ProxyConfig {
         node: node.clone(),
         node_name,
-        pod_cidr,
-        service_cidr: config.service_cidr,
-        own_cluster_ips,
+        pod_cidrs,
+        service_cidrs: config.service_cidrs,
+        own_cluster_ips: config.dns_ips.clone(),
         force_userspace: config.force_userspace,
     };
     keep("routes", view.clone(), stop.clone(), move |view, stop| {
@@ -84,11 +83,11 @@ pub async fn start(
     keep("services", view.clone(), stop.clone(), move |view, stop| {
         run_proxy(view, proxy.clone(), stop)
     });
-    if let Some(ip) = config.dns_ip {
+    if !config.dns_ips.is_empty() {
         let dns = DnsConfig {
             node,
             upstream: config.upstream,
-            ips: vec![ip.into()],
+            ips: config.dns_ips,
             domain: config.domain,
             resolv_conf: config.resolv_conf,
         };
@@ -101,11 +100,10 @@ pub async fn start(
 
 /// Takes all of a node's network away, pods' namespaces too; for a machine that leaves its cluster. Goes on after a failure and gives the first.
 pub async fn clear(config: &NodeConfig) -> Result<(), Error> {
-    let dns_ips: Vec<_> = config.dns_ip.map(Into::into).into_iter().collect();
     let results = [
         services::clear(&config.node).await,
         routes::clear(&config.node).await,
-        dns::clear(&config.node, &dns_ips).await,
+        dns::clear(&config.node, &config.dns_ips, &config.service_cidrs).await,
         pods::clear(&config.node, &config.dir).await,
     ];
     let failures = results.into_iter().filter_map(Result::err);

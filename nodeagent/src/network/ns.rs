@@ -19,7 +19,7 @@ use nix::{
 };
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 
-use super::{Error, failed};
+use super::{Error, failed, listen};
 use crate::outcome::{self, IfThere};
 
 /// `NSFS_MAGIC` of the kernel's `magic.h`: what `statfs` says of a bind-mounted namespace.
@@ -163,29 +163,14 @@ impl Namespace {
 
     /// Listens inside the namespace, with `SO_REUSEADDR`.
     pub async fn tcp_listen(&self, at: SocketAddr) -> std::io::Result<TcpListener> {
-        let socket = self
-            .call(move || {
-                if at.is_ipv4() {
-                    TcpSocket::new_v4()
-                } else {
-                    TcpSocket::new_v6()
-                }
-            })
-            .await
-            .map_err(std::io::Error::other)??;
-        socket.set_reuseaddr(true)?;
-        socket.bind(at)?;
-        socket.listen(1024)
+        let listener = self.call(move || listen::tcp(at)).await;
+        TcpListener::from_std(listener.map_err(std::io::Error::other)??)
     }
 
     /// Binds a UDP socket inside the namespace.
     pub async fn udp_bind(&self, at: SocketAddr) -> std::io::Result<UdpSocket> {
-        let socket = self
-            .call(move || std::net::UdpSocket::bind(at))
-            .await
-            .map_err(std::io::Error::other)??;
-        socket.set_nonblocking(true)?;
-        UdpSocket::from_std(socket)
+        let socket = self.call(move || listen::udp(at)).await;
+        UdpSocket::from_std(socket.map_err(std::io::Error::other)??)
     }
 
     /// Writes kernel settings (`net/ipv4/ip_forward`, …, below `/proc/sys`) of this namespace, skipping those that already have the value.

@@ -1,18 +1,19 @@
-//! The way from a cluster's nodes to the world outside of the host, and what keeps the world out: one nftables table an instance, and where another
-//! program's table drops forwarded packets (Docker, ufw), an exception in it.
+//! The way from a cluster's nodes to the world outside of the host, and what keeps the world out: one nftables table an instance and
+//! family, and where another program's table drops forwarded packets (Docker, ufw), an exception in it.
 //!
 //! Invariant: everything here bears the instance's tag, as the table's name or as the rule's comment, and `close` finds it by that. No rule concerns
 //! what does not pass the instance's own bridge: others on this host may have the same addresses.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use super::{
     Error,
+    family::IpFamily,
     nft::{
-        Base, Batch, Change, ESTABLISHED, Family, Field, Hook, ListedChain, ListedRule, NEW, Nft,
-        RELATED, Rule, Side, Statement, Table, Test, Value,
+        Base, Batch, Change, ESTABLISHED, Field, Hook, ListedChain, ListedRule, NEW, Nft, RELATED,
+        Rule, Side, Statement, Table, Test, Value,
     },
 };
 
@@ -22,19 +23,22 @@ const IN: Field = Field::Link(Side::Source);
 const OUT: Field = Field::Link(Side::Destination);
 
 /// Puts the table in place, whole. `inside` is what lies behind the bridge: those addresses are hidden behind the host's own when they leave.
-/// `gateway` is the host's own address among them.
+/// `gateway` is the host's own address among them, whose family it is done for.
 pub async fn open(
     nft: &Nft,
     tag: &str,
     bridge: &str,
-    gateway: Ipv4Addr,
-    inside: &[Ipv4Net],
+    gateway: IpAddr,
+    inside: &[IpNet],
 ) -> Result<(), Error> {
-    nft.apply(table(tag, bridge, gateway, inside)).await?;
-    if let Some(chain) = pick_chain(&nft.chains(Family::Ip).await?) {
-        let there = tagged_rules(&nft.rules(&Table::ip(FILTER), &chain).await?, tag);
+    let family = IpFamily::of(gateway);
+    nft.apply(table(tag, bridge, gateway, &family.networks(inside)))
+        .await?;
+    let filter = family.table(FILTER);
+    if let Some(chain) = pick_chain(&nft.chains(filter.family).await?) {
+        let there = tagged_rules(&nft.rules(&filter, &chain).await?, tag);
         if there.is_empty() {
-            nft.apply(exception(&chain, tag, bridge)).await?;
+            nft.apply(exception(&filter, &chain, tag, bridge)).await?;
         }
     }
     Ok(())
@@ -42,11 +46,13 @@ pub async fn open(
 
 /// Takes the table and the exceptions away.
 pub async fn close(nft: &Nft, tag: &str) -> Result<(), Error> {
-    let mut batch = Batch::cleared(&Table::ip(tag));
-    let filter = Table::ip(FILTER);
-    for chain in ["DOCKER-USER", "FORWARD"] {
-        for handle in tagged_rules(&nft.rules(&filter, chain).await?, tag) {
-            batch.push(&filter, Change::DeleteRule(chain.into(), handle));
+    nft.clear_both(tag).await?;
+    let mut batch = Batch::new();
+    for filter in IpFamily::ALL.map(|family| family.table(FILTER)) {
+        for chain in ["DOCKER-USER", "FORWARD"] {
+            for handle in tagged_rules(&nft.rules(&filter, chain).await?, tag) {
+                batch.push(&filter, Change::DeleteRule(chain.into(), handle));
+            }
         }
     }
     nft.apply(batch).await
@@ -55,15 +61,16 @@ pub async fn close(nft: &Nft, tag: &str) -> Result<(), Error> {
 /// New connections come out of the bridge but not into it: the nodes are this machine's own, not the neighbourhood's.
 /// What is only bridged from node to node is no connection of the host's, though it passes here where bridges are filtered (`bridge-nf-call-iptables`):
 /// untracked, it meets neither the connections of another instance with the same addresses nor rules that drop what they think invalid.
-fn table(tag: &str, bridge: &str, gateway: Ipv4Addr, inside: &[Ipv4Net]) -> Batch {
-    let table = Table::ip(tag);
+fn table(tag: &str, bridge: &str, gateway: IpAddr, inside: &[IpNet]) -> Batch {
+    let family = IpFamily::of(gateway);
+    let table = family.table(tag);
     let mut batch = Batch::new();
     batch.renew(&table, None);
-    batch.networks(&table, "inside", inside);
+    batch.networks(&table, "inside", family, inside);
     let link = |name: &str| Value::Link(name.into());
     let (from, to) = (
-        Field::Address(Side::Source),
-        Field::Address(Side::Destination),
+        Field::Address(family, Side::Source),
+        Field::Address(family, Side::Destination),
     );
     let bridged = Rule::new()
         .when(IN, Test::Is(link(bridge)))
@@ -90,7 +97,7 @@ fn table(tag: &str, bridge: &str, gateway: Ipv4Addr, inside: &[Ipv4Net]) -> Batc
     batch
 }
 
-fn exception(chain: &str, tag: &str, bridge: &str) -> Batch {
+fn exception(filter: &Table, chain: &str, tag: &str, bridge: &str) -> Batch {
     let link = || Test::Is(Value::Link(bridge.into()));
     let answers = Test::Has(ESTABLISHED | RELATED);
     let rules = [
@@ -100,10 +107,10 @@ fn exception(chain: &str, tag: &str, bridge: &str) -> Batch {
             .when(Field::ConnectionState, answers)
             .accept(),
     ];
-    let (mut batch, filter) = (Batch::new(), Table::ip(FILTER));
+    let mut batch = Batch::new();
     for rule in rules {
         let change = Change::InsertRule(chain.into(), rule.comment(tag));
-        batch.push(&filter, change);
+        batch.push(filter, change);
     }
     batch
 }
@@ -151,8 +158,17 @@ mod tests {
 
     #[test]
     fn every_rule_names_the_bridge() {
-        let inside = ["10.89.0.0/24", "10.244.0.0/24"].map(|net| net.parse().unwrap());
-        let text = table("skiff-1", "br1", Ipv4Addr::new(10, 89, 0, 1), &inside).to_string();
+        for (gateway, inside) in [
+            ("10.89.0.1", ["10.89.0.0/24", "10.244.0.0/24"]),
+            ("fd89::1", ["fd89::/64", "fd00:244::/64"]),
+        ] {
+            let inside = inside.map(|net| net.parse().unwrap());
+            names_the_bridge(&table("skiff-1", "br1", gateway.parse().unwrap(), &inside));
+        }
+    }
+
+    fn names_the_bridge(table: &Batch) {
+        let text = table.to_string();
         let rules = text.lines().filter(|line| {
             ["masquerade", "drop", "notrack"]
                 .iter()

@@ -1,29 +1,30 @@
-//! The network of a node's pods: one bridge with the first address of the podCIDR as everybody's gateway, one veth pair a pod, addresses kept in files.
+//! The network of a node's pods: one bridge with the first address of each podCIDR as everybody's gateway, one veth pair a pod, addresses kept in files
+//! (`pool.rs`).
 //!
-//! Invariant: an address belongs to at most one pod, also across restarts of the agent, and is given out again only after all the others had their turn.
-//! Pods hold a /32 and reach even their neighbours through the gateway: all traffic then passes the node's IP layer, where services are translated both
+//! Invariant: pods hold their addresses alone (/32, /128) and reach even their neighbours through the gateway: all traffic then passes the node's IP layer, where services are translated both
 //! ways, whether or not the kernel can filter bridged frames. Follows the `ptp` and `host-local` plugins of the CNI project in behaviour.
 
 use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr},
+    net::IpAddr,
     path::{Path, PathBuf},
 };
 
 use async_trait::async_trait;
-use ipnet::{IpNet, Ipv4Net};
-use serde::{Deserialize, Serialize};
+use ipnet::IpNet;
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
 use super::{
-    Error, HostPort, PodNetwork, PodNetworks, failed, hostports,
+    Error, HostPort, PodNetwork, PodNetworks, failed,
+    family::{self, IpFamily},
+    forwarding, hostports,
     link::{Links, Peer},
     nft::Nft,
     ns::Namespace,
     policy::Walls,
+    pool::{Pool, file_names, records},
 };
-use crate::{disk, outcome::IfThere};
+use crate::outcome::IfThere;
 
 pub const BRIDGE: &str = "skiffbr0";
 const POD_LINK: &str = "eth0";
@@ -35,8 +36,8 @@ pub struct PodNetworkConfig {
     pub node: Namespace,
     /// Folder of this node's network files (`netns/<uid>`, `pods/<uid>.json`).
     pub dir: PathBuf,
-    /// `spec.podCIDR` of the node. IPv6 is refused.
-    pub pod_cidr: IpNet,
+    /// `spec.podCIDRs` of the node: one or two, of different families. Pods have an address of each, in this order.
+    pub pod_cidrs: Vec<IpNet>,
     /// Bytes; `None` takes that of the interface with the default route, or 1500.
     pub mtu: Option<u32>,
     /// What keeps network policies; `None` where nobody does.
@@ -48,19 +49,11 @@ pub struct BridgeNetworks {
     node: Namespace,
     links: Links,
     bridge: u32,
-    gateway: Ipv4Addr,
+    gateways: Vec<IpAddr>,
     mtu: u32,
     dir: PathBuf,
     pool: Mutex<Pool>,
     walls: Option<Walls>,
-}
-
-/// `pods/<uid>.json`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Record {
-    ip: Ipv4Addr,
-    #[serde(default)]
-    host_ports: Vec<HostPort>,
 }
 
 impl BridgeNetworks {
@@ -69,30 +62,31 @@ impl BridgeNetworks {
         let PodNetworkConfig {
             node,
             dir,
-            pod_cidr,
+            pod_cidrs,
             mtu,
             walls,
         } = config;
-        let IpNet::V4(cidr) = pod_cidr else {
-            return Err(Error::Unsupported {
-                what: "IPv6 pod networks".into(),
-                hint: format!("give the node an IPv4 podCIDR instead of {pod_cidr}"),
-            });
-        };
         for folder in ["netns", "pods"] {
             std::fs::create_dir_all(dir.join(folder))
                 .map_err(|e| failed(format!("make {}", dir.join(folder).display()), e))?;
         }
-        let pool = Pool::load(&dir, cidr)?;
+        let pool = Pool::load(&dir, &pod_cidrs)?;
         let links = Links::open(&node).await?;
         let mtu = match mtu {
             Some(mtu) => mtu,
             None => links.default_link().await?.map_or(1500, |(_, _, mtu)| mtu),
         };
-        let gateway = pool.gateway();
-        let bridge = links
-            .bridge(BRIDGE, mtu, gateway, cidr.prefix_len())
-            .await?;
+        let gateways = pool.gateways();
+        let bridge = links.bridge_down(BRIDGE, mtu).await?;
+        let of = |family| {
+            gateways
+                .iter()
+                .any(|net| IpFamily::of_network(*net) == family)
+        };
+        if of(IpFamily::V6) {
+            forwarding::of_ipv6(&node, BRIDGE).await?;
+        }
+        links.raise_bridge(bridge, &gateways).await?;
         // Without the redirects' being off, a pod would be told to send to its neighbours directly, past the translation of services.
         let router = [
             "ip_forward:1",
@@ -100,12 +94,14 @@ impl BridgeNetworks {
             "conf/skiffbr0/send_redirects:0",
             "conf/skiffbr0/rp_filter:0",
         ];
-        node.sysctl(ipv4(&router)).await?;
+        if of(IpFamily::V4) {
+            node.sysctl(settings(IpFamily::V4, &router)).await?;
+        }
         Ok(BridgeNetworks {
             node,
             links,
             bridge,
-            gateway,
+            gateways: gateways.iter().map(IpNet::addr).collect(),
             mtu,
             dir,
             pool: Mutex::new(pool),
@@ -118,13 +114,16 @@ impl BridgeNetworks {
     }
 
     async fn write_host_ports(&self, pool: &Pool) -> Result<(), Error> {
-        Nft::find(&self.node)
-            .await?
-            .apply(hostports::table(&pool.host_ports()))
-            .await
+        for gateway in &self.gateways {
+            let family = IpFamily::of(*gateway);
+            let table = hostports::table(family, &pool.host_ports(family));
+            let nft = Nft::find_for(&self.node, family).await?;
+            nft.apply(table).await?;
+        }
+        Ok(())
     }
 
-    async fn plug(&self, uid: &str, pod: &Namespace, ip: Ipv4Addr) -> Result<(), Error> {
+    async fn plug(&self, uid: &str, pod: &Namespace, ips: &[IpAddr]) -> Result<(), Error> {
         let name = host_link(uid);
         let inside = Links::open(pod).await?;
         let mut link = inside.index(POD_LINK).await?;
@@ -132,7 +131,7 @@ impl BridgeNetworks {
             let peer = Peer {
                 name: POD_LINK,
                 namespace: pod,
-                address: ip,
+                addresses: ips,
             };
             self.links.cable(&name, self.bridge, peer, self.mtu).await?;
             self.links.hairpin(self.links.need(&name).await?).await?;
@@ -146,13 +145,23 @@ impl BridgeNetworks {
             "ip_unprivileged_port_start:0",
             "ping_group_range:0\t2147483647",
         ];
-        pod.sysctl(ipv4(&pod_settings)).await?;
+        let mut all = settings(IpFamily::V4, &pod_settings);
+        if ips.iter().any(IpAddr::is_ipv6) {
+            all.extend(settings(IpFamily::V6, &POD_SETTINGS_OF_IPV6));
+        }
+        pod.sysctl(all).await?;
         inside.up(1).await?;
-        inside.add_address(link, ip.into(), 32).await?;
+        for ip in ips {
+            let length = family::alone(*ip).prefix_len();
+            inside.add_address(link, *ip, length).await?;
+        }
         inside.up(link).await?;
-        let (gateway, anywhere) = (IpAddr::from(self.gateway), IpNet::V4(Ipv4Net::default()));
-        inside.route(IpNet::from(gateway), None, link).await?;
-        inside.route(anywhere, Some(gateway), link).await?;
+        let of_pod = |gateway: &&IpAddr| ips.iter().any(|ip| IpFamily::of(*ip).has(gateway));
+        for gateway in self.gateways.iter().filter(of_pod) {
+            let anywhere = IpFamily::of(*gateway).everything();
+            inside.route(family::alone(*gateway), None, link).await?;
+            inside.route(anywhere, Some(*gateway), link).await?;
+        }
         inside.carries(link).await?;
         self.links.carries(self.links.need(&name).await?).await?;
         // the first port brings it up
@@ -164,24 +173,21 @@ impl BridgeNetworks {
 impl PodNetworks for BridgeNetworks {
     async fn setup(&self, pod_uid: &str) -> Result<PodNetwork, Error> {
         check_uid(pod_uid)?;
-        let ip = self.pool.lock().await.take(pod_uid)?;
+        let ips = self.pool.lock().await.take(pod_uid)?;
         let path = self.netns(pod_uid);
         let plugged = async {
             let pod = Namespace::make(&path).await?;
-            self.plug(pod_uid, &pod, ip).await
+            self.plug(pod_uid, &pod, &ips).await
         };
         let raised = async {
             match &self.walls {
-                Some(walls) => walls.raise(pod_uid, ip, &host_link(pod_uid)).await,
+                Some(walls) => walls.raise(pod_uid, ips.clone(), &host_link(pod_uid)).await,
                 None => Ok(()),
             }
         };
         let (plugged, raised) = tokio::join!(plugged, raised);
         plugged.and(raised)?;
-        Ok(PodNetwork {
-            netns: path,
-            ips: vec![ip.into()],
-        })
+        Ok(PodNetwork { netns: path, ips })
     }
 
     async fn teardown(&self, pod_uid: &str) -> Result<(), Error> {
@@ -227,14 +233,15 @@ impl PodNetworks for BridgeNetworks {
     }
 }
 
-/// The pods whose networks' files are in `dir`: uid, address, and the node's end of the cable.
-pub fn known(dir: &Path) -> Result<Vec<(String, Ipv4Addr, String)>, Error> {
+/// The pods whose networks' files are in `dir`: uid, addresses, and the node's end of the cable.
+pub fn known(dir: &Path) -> Result<Vec<(String, Vec<IpAddr>, String)>, Error> {
     let records = records(dir)?.into_iter();
-    let of = |(uid, record): (String, Record)| {
-        let link = host_link(&uid);
-        (uid, record.ip, link)
-    };
-    Ok(records.map(of).collect())
+    Ok(records
+        .map(|(uid, record)| {
+            let link = host_link(&uid);
+            (uid, record.ips(), link)
+        })
+        .collect())
 }
 
 /// Takes away the bridge, all pods' interfaces and namespaces of a node whose network files are in `dir`; for a machine that leaves its cluster.
@@ -246,7 +253,7 @@ pub async fn clear(node: &Namespace, dir: &Path) -> Result<(), Error> {
     }
     links.delete(BRIDGE).await?;
     match Nft::find(node).await {
-        Ok(nft) => nft.apply(hostports::table(&BTreeMap::new())).await?,
+        Ok(nft) => nft.clear_both(hostports::TABLE).await?,
         Err(Error::Unsupported { .. }) => {}
         Err(e) => return Err(e),
     }
@@ -280,200 +287,28 @@ fn check_uid(uid: &str) -> Result<(), Error> {
     }
 }
 
-fn ipv4(settings: &[&'static str]) -> Vec<(String, &'static str)> {
-    settings
-        .iter()
-        .filter_map(|s| s.split_once(':'))
-        .map(|(key, value)| (format!("net/ipv4/{key}"), value))
-        .collect()
-}
+/// What a pod's interface is told of IPv6 before it comes up: its addresses are its own, to be used at once, and nobody's advertisements change its routes.
+const POD_SETTINGS_OF_IPV6: [&str; 4] = [
+    "conf/eth0/accept_dad:0",
+    "conf/eth0/accept_ra:0",
+    "conf/eth0/accept_redirects:0",
+    "conf/all/accept_redirects:0",
+];
 
-fn file_names(dir: &Path) -> Result<Vec<String>, Error> {
-    let names = || -> std::io::Result<Vec<String>> {
-        let entries = std::fs::read_dir(dir).if_there()?.into_iter().flatten();
-        entries
-            .map(|e| Ok(e?.file_name().to_string_lossy().into_owned()))
-            .collect()
+fn settings(family: IpFamily, all: &[&'static str]) -> Vec<(String, &'static str)> {
+    let folder = match family {
+        IpFamily::V4 => "ipv4",
+        IpFamily::V6 => "ipv6",
     };
-    names().map_err(|e| failed(format!("read {}", dir.display()), e))
-}
-
-fn records(dir: &Path) -> Result<BTreeMap<String, Record>, Error> {
-    let mut found = BTreeMap::new();
-    for file in file_names(&dir.join("pods"))? {
-        let path = dir.join("pods").join(&file);
-        let Some(uid) = file.strip_suffix(".json") else {
-            continue;
-        };
-        let bytes =
-            std::fs::read(&path).map_err(|e| failed(format!("read {}", path.display()), e))?;
-        let record = serde_json::from_slice(&bytes)
-            .map_err(|e| failed(format!("read {}", path.display()), e))?;
-        found.insert(uid.to_owned(), record);
-    }
-    Ok(found)
-}
-
-/// The addresses of one podCIDR and who has them. Files are the truth; the map mirrors them.
-struct Pool {
-    dir: PathBuf,
-    cidr: Ipv4Net,
-    records: BTreeMap<String, Record>,
-    /// The address given out last; the search for a free one goes on after it.
-    last: Option<Ipv4Addr>,
-}
-
-impl Pool {
-    fn load(dir: &Path, cidr: Ipv4Net) -> Result<Self, Error> {
-        if cidr.prefix_len() > 30 {
-            return Err(Error::Exhausted(cidr.to_string()));
-        }
-        let mut pool = Pool {
-            dir: dir.to_owned(),
-            cidr,
-            records: records(dir)?,
-            last: None,
-        };
-        pool.last = std::fs::read_to_string(dir.join("last"))
-            .ok()
-            .and_then(|s| s.trim().parse().ok());
-        Ok(pool)
-    }
-
-    fn gateway(&self) -> Ipv4Addr {
-        Ipv4Addr::from(u32::from(self.cidr.network()) + 1)
-    }
-
-    fn record_path(&self, uid: &str) -> PathBuf {
-        self.dir.join("pods").join(format!("{uid}.json"))
-    }
-
-    /// The pod's address: the one it has, or the next free one.
-    fn take(&mut self, uid: &str) -> Result<Ipv4Addr, Error> {
-        if let Some(record) = self.records.get(uid) {
-            return Ok(record.ip);
-        }
-        let taken = self.records.values().map(|r| r.ip).collect();
-        let ip = next_free(self.cidr, self.last, &taken)
-            .ok_or_else(|| Error::Exhausted(self.cidr.to_string()))?;
-        let record = Record {
-            ip,
-            host_ports: Vec::new(),
-        };
-        self.write(uid, &record)?;
-        write_whole(&self.dir.join("last"), ip.to_string().as_bytes())?;
-        self.last = Some(ip);
-        self.records.insert(uid.to_owned(), record);
-        Ok(ip)
-    }
-
-    fn write(&self, uid: &str, record: &Record) -> Result<(), Error> {
-        let json = serde_json::to_vec(record).map_err(|e| failed("write an address record", e))?;
-        write_whole(&self.record_path(uid), &json)
-    }
-
-    fn set_host_ports(&mut self, uid: &str, ports: &[HostPort]) -> Result<(), Error> {
-        let record = self.records.get(uid).ok_or_else(|| {
-            failed(
-                format!("set the host ports of pod {uid}"),
-                "it has no network",
-            )
-        })?;
-        let record = Record {
-            host_ports: ports.to_vec(),
-            ..record.clone()
-        };
-        self.write(uid, &record)?;
-        self.records.insert(uid.to_owned(), record);
-        Ok(())
-    }
-
-    fn host_ports(&self) -> BTreeMap<Ipv4Addr, Vec<HostPort>> {
-        self.records
-            .values()
-            .map(|r| (r.ip, r.host_ports.clone()))
-            .collect()
-    }
-
-    fn give_back(&mut self, uid: &str) -> Result<(), Error> {
-        let path = self.record_path(uid);
-        let removed = std::fs::remove_file(&path).if_there();
-        removed.map_err(|e| failed(format!("remove {}", path.display()), e))?;
-        self.records.remove(uid);
-        Ok(())
-    }
-}
-
-pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    disk::write_whole(path, bytes).map_err(|e| failed(format!("write {}", path.display()), e))
-}
-
-/// The first free address after `last`, going round; never the network's own, the gateway's (the first) or the broadcast address.
-fn next_free(
-    cidr: Ipv4Net,
-    last: Option<Ipv4Addr>,
-    taken: &std::collections::BTreeSet<Ipv4Addr>,
-) -> Option<Ipv4Addr> {
-    let (first, end) = (u32::from(cidr.network()) + 2, u32::from(cidr.broadcast()));
-    let from = last
-        .map(u32::from)
-        .filter(|l| (first..end).contains(l))
-        .map_or(first, |l| l + 1);
-    (from..end)
-        .chain(first..from)
-        .map(Ipv4Addr::from)
-        .find(|ip| !taken.contains(ip))
+    all.iter()
+        .filter_map(|s| s.split_once(':'))
+        .map(|(key, value)| (format!("net/{folder}/{key}"), value))
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_go_round() {
-        let cidr: Ipv4Net = "10.0.0.0/29".parse().unwrap();
-        let ip = |n: u8| Ipv4Addr::new(10, 0, 0, n);
-        let cases: &[(Option<u8>, &[u8], Option<u8>)] = &[
-            (None, &[], Some(2)),
-            (Some(2), &[2], Some(3)),
-            (Some(3), &[2], Some(4)),
-            (Some(6), &[6], Some(2)),
-            (Some(6), &[2, 3, 6], Some(4)),
-            (Some(4), &[2, 3, 4, 5, 6], None),
-            (Some(99), &[], Some(2)),
-        ];
-        for (last, taken, want) in cases {
-            let taken = taken.iter().map(|n| ip(*n)).collect();
-            assert_eq!(
-                next_free(cidr, last.map(ip), &taken),
-                want.map(ip),
-                "after {last:?} with {taken:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_pool_remembers() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(dir.path().join("pods")).unwrap();
-        let cidr = "10.1.0.0/29".parse().unwrap();
-        let mut pool = Pool::load(dir.path(), cidr).unwrap();
-        let a = pool.take("a").unwrap();
-        let b = pool.take("b").unwrap();
-        assert_ne!(a, b);
-        pool.give_back("a").unwrap();
-        let mut pool = Pool::load(dir.path(), cidr).unwrap();
-        assert_eq!(pool.take("b").unwrap(), b);
-        assert_eq!(
-            pool.take("c").unwrap(),
-            Ipv4Addr::new(10, 1, 0, 4),
-            "what a had must not be given out at once"
-        );
-        for uid in ["d", "e", "f"] {
-            pool.take(uid).unwrap();
-        }
-        assert!(matches!(pool.take("g"), Err(Error::Exhausted(_))));
-    }
 
     #[test]
     fn names_of_links() {

@@ -5,19 +5,19 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr},
+    net::IpAddr,
     sync::Arc,
     time::Duration,
 };
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Error,
+    family::IpFamily,
     link::{Links, NODE_ROUTE_PROTOCOL, OwnRoute},
-    messages::only,
-    nft::{Base, Batch, Field, Hook, Nft, Rule, Side, Statement, Table, Test, Value},
+    nft::{Base, Batch, Field, Hook, Nft, Rule, Side, Statement, Test, Value},
     ns::Namespace,
     pods::BRIDGE,
     view::{Change, ClusterView, NodeInfo},
@@ -32,7 +32,8 @@ pub struct RoutesConfig {
     /// The node's own namespace.
     pub node: Namespace,
     pub node_name: String,
-    pub pod_cidr: IpNet,
+    /// One network of each family that pods have.
+    pub pod_cidrs: Vec<IpNet>,
 }
 
 /// Keeps the routes of a node until `stop`. They stay afterwards, as pods may run on.
@@ -88,7 +89,7 @@ pub async fn clear(node: &Namespace) -> Result<(), Error> {
         links.delete_route(&route).await?;
     }
     match Nft::find(node).await {
-        Ok(nft) => nft.apply(Batch::cleared(&Table::ip(TABLE))).await,
+        Ok(nft) => nft.clear_both(TABLE).await,
         Err(Error::Unsupported { .. }) => Ok(()),
         Err(e) => Err(e),
     }
@@ -119,14 +120,14 @@ async fn apply(
     let pods: BTreeSet<_> = nodes
         .values()
         .flat_map(|n| &n.pod_cidrs)
-        .chain([&config.pod_cidr])
-        .filter_map(only!(IpNet::V4))
+        .chain(&config.pod_cidrs)
         .copied()
         .collect();
-    let IpNet::V4(own) = config.pod_cidr else {
-        return Ok(());
-    };
-    nft.apply(masquerade(own, &pods)).await
+    let mut batch = Batch::new();
+    for own in &config.pod_cidrs {
+        batch.append(masquerade(*own, &pods));
+    }
+    nft.apply(batch).await
 }
 
 /// Routes to the other nodes' pods, and the names of the nodes that none leads to. `addresses` are this node's, by interface.
@@ -146,41 +147,45 @@ fn wanted(
         .iter()
         .filter(|(name, node)| *name != own && !node.pod_cidrs.is_empty())
     {
-        let Some((via, link)) = node
-            .internal_ips
-            .iter()
-            .find_map(|ip| Some((*ip, link_to(ip)?)))
-        else {
-            far.insert(name.clone());
-            continue;
-        };
-        let same_family = node
-            .pod_cidrs
-            .iter()
-            .filter(|c| c.addr().is_ipv4() == via.is_ipv4());
-        routes.extend(same_family.map(|to| OwnRoute {
-            to: to.trunc(),
-            via: Some(via),
-            link,
-        }));
+        for to in &node.pod_cidrs {
+            let by_family = IpFamily::of_network(*to).addresses(&node.internal_ips);
+            let way = by_family
+                .into_iter()
+                .find_map(|ip| Some((ip, link_to(&ip)?)));
+            let Some((via, link)) = way else {
+                far.insert(name.clone());
+                continue;
+            };
+            routes.push(OwnRoute {
+                to: to.trunc(),
+                via: Some(via),
+                link,
+            });
+        }
     }
     (routes, far)
 }
 
-/// What pods send to where no pod is goes by the node's address.
-fn masquerade(own: Ipv4Net, pods: &BTreeSet<Ipv4Net>) -> Batch {
-    const MULTICAST: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(224, 0, 0, 0), 4);
-    let table = Table::ip(TABLE);
+/// What pods send to where no pod is goes by the node's address. `own` is this node's network of pods, `pods` those of all nodes.
+fn masquerade(own: IpNet, pods: &BTreeSet<IpNet>) -> Batch {
+    let family = IpFamily::of_network(own);
+    let pods = pods
+        .iter()
+        .filter(|net| IpFamily::of_network(**net) == family);
+    let table = family.table(TABLE);
     let mut batch = Batch::new();
     batch.renew(&table, None);
-    batch.networks(&table, "pod-cidrs", pods);
-    let to = Field::Address(Side::Destination);
+    batch.networks(&table, "pod-cidrs", family, pods);
+    let to = Field::Address(family, Side::Destination);
     let own_links = [BRIDGE, "lo"].map(|name| Value::Link(name.into()));
     let own_links = own_links.map(|link| (link.clone(), link)).to_vec();
     let rule = Rule::new()
-        .when(Field::Address(Side::Source), Test::Within(own.trunc()))
+        .when(
+            Field::Address(family, Side::Source),
+            Test::Within(own.trunc()),
+        )
         .when(to.clone(), Test::NotInSet("pod-cidrs".into()))
-        .when(to, Test::Outside(MULTICAST))
+        .when(to, Test::Outside(family.multicast()))
         .when(Field::Link(Side::Destination), Test::NotIn(own_links))
         .then(Statement::Masquerade { random: false });
     let base = Some(Base::nat(Hook::Postrouting, 110));

@@ -6,13 +6,13 @@ use std::{collections::HashSet, net::IpAddr, sync::Arc};
 
 use k8s_openapi::api::discovery::v1::{Endpoint as ApiEndpoint, EndpointPort, EndpointSlice};
 
-use super::services::Protocol;
+use super::{family::IpFamily, services::Protocol};
 
 /// A slice of a service's endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slice {
-    /// Its addresses are of version 4.
-    pub is_ipv4: bool,
+    /// That of its addresses; none where these are names.
+    pub family: Option<IpFamily>,
     pub ports: Box<[Port]>,
     pub endpoints: Box<[Endpoint]>,
 }
@@ -53,7 +53,7 @@ impl Slice {
         let endpoints = slice.endpoints.iter().flatten();
         let endpoints = endpoints.filter(|_| slice.address_type != "FQDN");
         Slice {
-            is_ipv4: slice.address_type == "IPv4",
+            family: IpFamily::parse(&slice.address_type),
             ports: slice.ports.iter().flatten().filter_map(port).collect(),
             endpoints: endpoints.map(|one| endpoint(one, names)).collect(),
         }
@@ -149,7 +149,8 @@ mod tests {
             first.node.as_ref().unwrap(),
             second.node.as_ref().unwrap()
         ));
-        assert!(read.is_ipv4 && !slice("IPv6").is_ipv4);
+        let families = ["IPv4", "IPv6", "FQDN"].map(|kind| slice(kind).family);
+        assert_eq!(families, [Some(IpFamily::V4), Some(IpFamily::V6), None]);
         assert!(slice("FQDN").endpoints.is_empty());
     }
 }

@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
@@ -21,7 +21,10 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::names::{is_host_network, spec};
-use crate::{outcome, time};
+use crate::{
+    network::{family::IpFamily, listen},
+    outcome, time,
+};
 
 /// Why a port of the node does not lead to the pod.
 #[derive(thiserror::Error, Debug)]
@@ -48,8 +51,9 @@ pub struct Mapping {
     pub udp: bool,
 }
 
-/// The ports that the pod's containers ask for; SCTP is refused.
-pub fn mappings(pod: &Pod, ip: IpAddr) -> Result<Vec<Mapping>, Error> {
+/// The ports that the pod's containers ask for; SCTP is refused. An address of the node leads to the pod's of the same family, or else to its first; all
+/// addresses of a family lead to the pod's of that.
+pub fn mappings(pod: &Pod, ips: &[IpAddr]) -> Result<Vec<Mapping>, Error> {
     if is_host_network(pod) {
         return Ok(Vec::new());
     }
@@ -60,12 +64,22 @@ pub fn mappings(pod: &Pod, ip: IpAddr) -> Result<Vec<Mapping>, Error> {
         let Some(host) = port.host_port.map(number).filter(|port| *port > 0) else {
             continue;
         };
-        let address = match port.host_ip.as_deref().unwrap_or_default() {
-            "" => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            ip => ip.parse().map_err(|source| Error::Address {
-                ip: ip.to_owned(),
-                source,
-            })?,
+        let ways: Vec<(IpAddr, IpAddr)> = match port.host_ip.as_deref().unwrap_or_default() {
+            "" => ips
+                .iter()
+                .map(|ip| (IpFamily::of(*ip).unspecified(), *ip))
+                .collect(),
+            text => {
+                let at = text.parse().map_err(|source| Error::Address {
+                    ip: text.to_owned(),
+                    source,
+                })?;
+                let same = ips.iter().find(|ip| IpFamily::of(at).has(ip));
+                same.or(ips.first())
+                    .map(|to| (at, *to))
+                    .into_iter()
+                    .collect()
+            }
         };
         let udp = match port.protocol.as_deref().unwrap_or("TCP") {
             "TCP" => false,
@@ -77,11 +91,11 @@ pub fn mappings(pod: &Pod, ip: IpAddr) -> Result<Vec<Mapping>, Error> {
                 });
             }
         };
-        all.push(Mapping {
-            listen: SocketAddr::new(address, host),
-            target: SocketAddr::new(ip, number(port.container_port)),
+        all.extend(ways.into_iter().map(|(at, to)| Mapping {
+            listen: SocketAddr::new(at, host),
+            target: SocketAddr::new(to, number(port.container_port)),
             udp,
-        });
+        }));
     }
     Ok(all)
 }
@@ -114,10 +128,10 @@ impl Open {
 
 async fn open(mapping: Mapping) -> std::io::Result<AbortOnDropHandle<()>> {
     Ok(AbortOnDropHandle::new(if mapping.udp {
-        let socket = UdpSocket::bind(mapping.listen).await?;
+        let socket = UdpSocket::from_std(listen::udp(mapping.listen)?)?;
         skiff_watching::task::spawn(carry_udp(Arc::new(socket), mapping.target))
     } else {
-        let listener = TcpListener::bind(mapping.listen).await?;
+        let listener = TcpListener::from_std(listen::tcp(mapping.listen)?)?;
         skiff_watching::task::spawn(carry_tcp(listener, mapping.target))
     }))
 }
@@ -180,11 +194,7 @@ async fn carry_udp(socket: Arc<UdpSocket>, target: SocketAddr) {
 }
 
 async fn connected(target: SocketAddr) -> std::io::Result<UdpSocket> {
-    let any: SocketAddr = if target.is_ipv4() {
-        ([0, 0, 0, 0], 0).into()
-    } else {
-        (std::net::Ipv6Addr::UNSPECIFIED, 0).into()
-    };
+    let any = SocketAddr::new(IpFamily::of(target.ip()).unspecified(), 0);
     let socket = UdpSocket::bind(any).await?;
     socket.connect(target).await?;
     Ok(socket)
@@ -203,8 +213,8 @@ mod tests {
             from_value::<Pod>(json!({"spec": {"containers": [{"name": "c", "ports": ports}]}}))
                 .unwrap()
         };
-        let ip = "10.0.0.1".parse().unwrap();
-        let found = mappings(&pod(json!([{"containerPort": 80, "hostPort": 8080}, {"containerPort": 81}, {"containerPort": 53, "hostPort": 53, "hostIP": "127.0.0.1", "protocol": "UDP"}])), ip).unwrap();
+        let ip = ["10.0.0.1".parse().unwrap()];
+        let found = mappings(&pod(json!([{"containerPort": 80, "hostPort": 8080}, {"containerPort": 81}, {"containerPort": 53, "hostPort": 53, "hostIP": "127.0.0.1", "protocol": "UDP"}])), &ip).unwrap();
         assert_eq!(
             found[0],
             Mapping {
@@ -217,10 +227,22 @@ mod tests {
         assert!(
             mappings(
                 &pod(json!([{"containerPort": 1, "hostPort": 1, "protocol": "SCTP"}])),
-                ip
+                &ip
             )
             .is_err()
         );
+        let both = ["fd00::2", "10.0.0.2"].map(|ip| ip.parse().unwrap());
+        let ways = |host_ip: &str| {
+            let port = json!([{"containerPort": 80, "hostPort": 8080, "hostIP": host_ip}]);
+            let found = mappings(&pod(port), &both).unwrap().into_iter();
+            let text = |way: Mapping| format!("{} {}", way.listen, way.target);
+            found.map(text).collect::<Vec<_>>()
+        };
+        let all = ["[::]:8080 [fd00::2]:80", "0.0.0.0:8080 10.0.0.2:80"];
+        assert_eq!(ways(""), all);
+        assert_eq!(ways("127.0.0.1"), ["127.0.0.1:8080 10.0.0.2:80"]);
+        assert_eq!(ways("fd00::1"), ["[fd00::1]:8080 [fd00::2]:80"]);
+        assert_eq!(ways("::"), all[..1]);
     }
 
     #[tokio::test]

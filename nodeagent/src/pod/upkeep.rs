@@ -103,11 +103,11 @@ fn seed(handle: &Handle, container: &Container, state: &runtime::ContainerState)
 
 /// Opens the node's ports that lead to the pod.
 pub async fn open_host_ports(node: &Context, handle: &Handle, pod: &Pod, own: &Own) {
-    let ip = handle.state.lock().ips.first().copied();
-    let Some(ip) = ip.filter(|_| !node.config.simulated) else {
+    let ips = handle.state.lock().ips.clone();
+    if ips.is_empty() || node.config.simulated {
         return;
-    };
-    let errors = match host_ports::mappings(pod, ip) {
+    }
+    let errors = match host_ports::mappings(pod, &ips) {
         Ok(wanted) => own.host_ports.lock().await.bring_to(&wanted).await,
         Err(error) => vec![error],
     };

@@ -7,7 +7,7 @@ use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use super::http::{NoConnection, connect};
+use super::http::{NoConnection, connect, place};
 use skiff_api::machinery::quote::GoQuoted;
 
 /// `grpc.health.v1.HealthCheckResponse.ServingStatus`.
@@ -42,7 +42,7 @@ pub enum Error {
 /// Asks for the health of `service`.
 pub async fn check(host: &str, port: u16, service: &str) -> Result<Health, Error> {
     let stream = connect(host, port).await.map_err(|source| Error::Connect {
-        target: format!("{host}:{port}"),
+        target: place(host, port),
         source,
     })?;
     let (mut sender, connection) =
@@ -59,11 +59,14 @@ async fn call(
     port: u16,
     service: &str,
 ) -> Result<Health, Error> {
-    let request = Request::post(format!("http://{host}:{port}/grpc.health.v1.Health/Check"))
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .header("user-agent", "kube-probe/1.36")
-        .body(Full::new(message(service)))?;
+    let request = Request::post(format!(
+        "http://{}/grpc.health.v1.Health/Check",
+        place(host, port)
+    ))
+    .header("content-type", "application/grpc")
+    .header("te", "trailers")
+    .header("user-agent", "kube-probe/1.36")
+    .body(Full::new(message(service)))?;
     let response = sender.send_request(request).await?;
     let status = |headers: &http::HeaderMap| {
         headers

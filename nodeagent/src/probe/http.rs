@@ -117,11 +117,7 @@ pub async fn get(
         .as_deref()
         .filter(|host| !host.is_empty())
         .unwrap_or(pod_ip);
-    let host = if host.contains(':') {
-        format!("[{host}]")
-    } else {
-        host.to_owned()
-    };
+    let place = place(host, port);
     let scheme = action
         .scheme
         .as_deref()
@@ -137,7 +133,7 @@ pub async fn get(
     } else {
         format!("/{path}")
     };
-    let mut url = format!("{scheme}://{host}:{port}{path}");
+    let mut url = format!("{scheme}://{place}{path}");
     let fetch = async {
         for _ in 0..=MAX_REDIRECTS {
             let (answer, location) = once(&url, action, agent).await?;
@@ -221,11 +217,20 @@ async fn connect_and_ask(
     exchange(stream, uri, action, agent).await
 }
 
+/// A host with a port, as Go writes them: addresses of IPv6 in brackets.
+pub fn place(host: &str, port: u16) -> String {
+    if host.contains(':') && !host.starts_with('[') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
 /// Connects. Closing waits for nothing, so that many probes leave no sockets behind.
 pub async fn connect(host: &str, port: u16) -> Result<TcpStream, NoConnection> {
     let stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await;
     let stream = stream.map_err(|source| NoConnection {
-        target: format!("{host}:{port}"),
+        target: place(host, port),
         source,
     })?;
     if let Err(error) = stream.set_zero_linger() {

@@ -75,7 +75,9 @@ pub async fn run(
             Ok(port) => match time::timeout(limit, http::connect(host, port)).await {
                 Some(Ok(_)) => Outcome::Success,
                 Some(Err(error)) => Outcome::Failure(error.to_string()),
-                None => Outcome::Failure(format!("dial tcp {host}:{port}: i/o timeout")),
+                None => {
+                    Outcome::Failure(format!("dial tcp {}: i/o timeout", http::place(host, port)))
+                }
             },
         };
     }
@@ -94,7 +96,7 @@ pub async fn run(
             Some(Err(error)) => Outcome::Failure(error.to_string()),
             None => Outcome::Failure(format!(
                 "timeout: failed to connect service {} within {}s: context deadline exceeded",
-                GoQuoted(&format!("{pod_ip}:{port}")),
+                GoQuoted(&http::place(pod_ip, port)),
                 limit.as_secs()
             )),
         };

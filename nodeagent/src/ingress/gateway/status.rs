@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
+    net::IpAddr,
 };
 
 use jiff::Timestamp;
@@ -97,7 +97,7 @@ pub struct ListenerTold {
 pub struct Now<'a> {
     pub time: Timestamp,
     /// Where the nodes are that serve.
-    pub addresses: &'a BTreeSet<Ipv4Addr>,
+    pub addresses: &'a BTreeSet<IpAddr>,
     /// The ports at which somebody listens, and what keeps the others from it.
     pub doors: &'a BTreeMap<u16, Result<(), String>>,
 }

@@ -8,7 +8,7 @@ mod state;
 
 use std::{
     collections::BTreeMap,
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
 };
 
@@ -16,11 +16,12 @@ use ipnet::{IpNet, Ipv4Net};
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
-use self::state::{NodeState, State, free_range, wanted_routes};
+use self::state::{NodeState, State, free_range, free_range6, wanted_routes};
 use super::{
     Error, failed,
+    family::IpFamily,
+    forwarding,
     link::{Links, Peer},
-    messages::only,
     nft::Nft,
     ns::Namespace,
     outside,
@@ -41,10 +42,10 @@ pub struct ClusterNetworkConfig {
     pub bridge: Option<String>,
     /// Addresses of the nodes; `None` picks a range that nothing on this host leads to.
     pub node_cidr: Option<Ipv4Net>,
-    /// The ranges of pods and services, which must not overlap with that of the nodes.
+    /// The ranges of pods and services, which must not overlap with that of the nodes. Nodes have addresses of IPv6 if one of them is of it.
     pub cluster_cidrs: Vec<IpNet>,
     /// Reached through the first node, so that ClusterIPs answer from the host.
-    pub service_cidr: Option<IpNet>,
+    pub service_cidrs: Vec<IpNet>,
     /// Keep nodes' namespaces, addresses and routes of an earlier run, because pods run in them; otherwise leftovers are cleared first.
     pub resume: bool,
 }
@@ -54,7 +55,10 @@ pub struct ClusterNetworkConfig {
 pub struct NodeNetwork {
     pub ns: Namespace,
     pub path: PathBuf,
+    /// One of IPv4 it always has.
     pub ip: Ipv4Addr,
+    /// One of each family that the cluster has, in its order.
+    pub ips: Vec<IpAddr>,
     /// The host's address on the bridge, where nodes and pods reach the API server.
     pub gateway: Ipv4Addr,
 }
@@ -63,7 +67,9 @@ pub struct NodeNetwork {
 pub struct ClusterNetwork {
     names: Names,
     run_dir: PathBuf,
-    service_cidr: Option<IpNet>,
+    service_cidrs: Vec<IpNet>,
+    /// Those of its pods and services, each once.
+    families: Vec<IpFamily>,
     host: Namespace,
     links: Links,
     nft: Option<Nft>,
@@ -101,7 +107,12 @@ impl Names {
 
     /// Of the host's routes to the instance's pods and services, so that they do not take the place of another's to the same networks.
     fn metric(&self) -> u32 {
-        1024 + u32::from_str_radix(&self.hash, 16).unwrap_or_default()
+        1024 + self.number()
+    }
+
+    /// The hash as a number, of 24 bits.
+    fn number(&self) -> u32 {
+        u32::from_str_radix(&self.hash, 16).unwrap_or_default()
     }
 }
 
@@ -148,17 +159,26 @@ impl ClusterNetwork {
                 State {
                     bridge: config.bridge.unwrap_or_else(|| names.bridge()),
                     cidr,
+                    cidr6: None,
                     nodes: BTreeMap::new(),
                     balanced: BTreeMap::new(),
                 }
             }
         };
         state.cidr = state.cidr.trunc();
+        let families = families(&config.cluster_cidrs);
+        if families.contains(&IpFamily::V6) && state.cidr6.is_none() {
+            let mut taken = links.taken().await?;
+            taken.extend(&config.cluster_cidrs);
+            state.cidr6 = Some(free_range6(names.number(), &taken)?);
+        }
         let way_out = links.default_link().await?;
         let mtu = way_out.as_ref().map_or(1500, |(_, _, mtu)| *mtu);
-        let bridge = links
-            .bridge(&state.bridge, mtu, state.gateway(), state.cidr.prefix_len())
-            .await?;
+        let bridge = links.bridge_down(&state.bridge, mtu).await?;
+        if state.cidr6.is_some() {
+            forwarding::of_ipv6(&host, &state.bridge).await?;
+        }
+        links.raise_bridge(bridge, &state.places(1)).await?;
         host.sysctl(vec![("net/ipv4/ip_forward".into(), "1")])
             .await?;
         let nft = match Nft::find(&host).await {
@@ -173,7 +193,8 @@ impl ClusterNetwork {
         let this = ClusterNetwork {
             names,
             run_dir: config.run_dir,
-            service_cidr: config.service_cidr,
+            service_cidrs: config.service_cidrs,
+            families,
             host,
             links,
             nft,
@@ -221,7 +242,8 @@ impl ClusterNetwork {
                 index
             }
         };
-        let (ip, gateway, prefix_len) = (state.ip(index), state.gateway(), state.cidr.prefix_len());
+        let (ip, gateway) = (state.ip(index), state.gateway());
+        let (places, gateways) = (state.places(index), state.places(1));
         let path = self.node_path(name);
         let ns = Namespace::make(&path).await?;
         let inside = Links::open(&ns).await?;
@@ -230,7 +252,7 @@ impl ClusterNetwork {
             let peer = Peer {
                 name: NODE_LINK,
                 namespace: &ns,
-                address: ip,
+                addresses: &[ip.into()],
             };
             let name = self.names.veth(index);
             self.links.cable(&name, self.bridge, peer, self.mtu).await?;
@@ -250,12 +272,20 @@ impl ClusterNetwork {
             ("net/bridge/bridge-nf-call-ip6tables".into(), "0"),
         ])
         .await?;
+        if state.cidr6.is_some() {
+            forwarding::of_ipv6(&ns, NODE_LINK).await?;
+        }
         inside.up(1).await?;
-        inside.add_address(link, ip.into(), prefix_len).await?;
+        for place in places {
+            inside
+                .add_address(link, place.addr(), place.prefix_len())
+                .await?;
+        }
         inside.up(link).await?;
-        inside
-            .route(IpNet::V4(Ipv4Net::default()), Some(gateway.into()), link)
-            .await?;
+        for gateway in gateways {
+            let anywhere = IpFamily::of_network(gateway).everything();
+            inside.route(anywhere, Some(gateway.addr()), link).await?;
+        }
         if new {
             // one that was there may have its cable pulled
             inside.carries(link).await?;
@@ -268,8 +298,15 @@ impl ClusterNetwork {
             ns,
             path,
             ip,
+            ips: self.of_cluster(state.places(index)),
             gateway,
         })
+    }
+
+    /// Of a node's addresses those that the cluster has, in its order.
+    fn of_cluster(&self, places: Vec<IpNet>) -> Vec<IpAddr> {
+        let of = |family: &IpFamily| family.network(&places).map(|net| net.addr());
+        self.families.iter().filter_map(of).collect()
     }
 
     /// Leads the host to a node's pods. An empty list takes the routes away.
@@ -356,7 +393,7 @@ impl ClusterNetwork {
 
     /// Brings the host's routes to what the state wants.
     async fn routes(&self, state: &State) -> Result<(), Error> {
-        let wanted = wanted_routes(state, self.service_cidr, self.bridge);
+        let wanted = wanted_routes(state, &self.service_cidrs, self.bridge);
         let there: Vec<_> = self
             .links
             .own_routes()
@@ -378,17 +415,30 @@ impl ClusterNetwork {
     async fn open_way_out(&self, state: &State) -> Result<(), Error> {
         let Some(nft) = &self.nft else { return Ok(()) };
         let pods = state.nodes.values().flat_map(|n| &n.pod_cidrs);
-        let pods = pods.filter_map(only!(IpNet::V4)).copied();
-        let inside = std::iter::once(state.cidr).chain(pods);
-        outside::open(
-            nft,
-            &self.names.bridge(),
-            &state.bridge,
-            state.gateway(),
-            &inside.collect::<Vec<_>>(),
-        )
-        .await
+        let nodes = [IpNet::V4(state.cidr)].into_iter();
+        let nodes = nodes.chain(state.cidr6.map(IpNet::V6));
+        let inside: Vec<_> = nodes.chain(pods.copied()).collect();
+        let gateways = [IpAddr::V4(state.gateway())].into_iter();
+        for gateway in gateways.chain(state.ip6(1).map(IpAddr::V6)) {
+            let tag = self.names.bridge();
+            outside::open(nft, &tag, &state.bridge, gateway, &inside).await?;
+        }
+        Ok(())
     }
+}
+
+/// Each once, in their order; that of IPv4 where there are none.
+fn families(networks: &[IpNet]) -> Vec<IpFamily> {
+    let mut all = Vec::new();
+    for family in networks.iter().map(|net| IpFamily::of_network(*net)) {
+        if !all.contains(&family) {
+            all.push(family);
+        }
+    }
+    if all.is_empty() {
+        all.push(IpFamily::V4);
+    }
+    all
 }
 
 /// Takes away what an instance left behind, also after it was killed: interfaces, tables, mounted namespaces, its `network.json`.

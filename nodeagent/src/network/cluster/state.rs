@@ -4,14 +4,14 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::Path,
 };
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
-use super::super::{Error, failed, link::OwnRoute, pods::write_whole};
+use super::super::{Error, failed, family::IpFamily, link::OwnRoute, pool::write_whole};
 use crate::outcome::IfThere;
 
 const FILE: &str = "network.json";
@@ -21,6 +21,9 @@ const FILE: &str = "network.json";
 pub struct State {
     pub bridge: String,
     pub cidr: Ipv4Net,
+    /// Of a cluster with pods of IPv6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cidr6: Option<Ipv6Net>,
     pub nodes: BTreeMap<String, NodeState>,
     /// The node that leads to an address of a service that is reached from outside.
     #[serde(default)]
@@ -41,6 +44,20 @@ impl State {
 
     pub fn ip(&self, index: u32) -> Ipv4Addr {
         Ipv4Addr::from(u32::from(self.cidr.network()) + index)
+    }
+
+    /// The same of IPv6.
+    pub fn ip6(&self, index: u32) -> Option<Ipv6Addr> {
+        let first = u128::from(self.cidr6?.network());
+        Some(Ipv6Addr::from(first + u128::from(index)))
+    }
+
+    /// The addresses of an index, with the lengths of their networks.
+    pub fn places(&self, index: u32) -> Vec<IpNet> {
+        let v4 = IpNet::new(self.ip(index).into(), self.cidr.prefix_len());
+        let v6 = self.cidr6.zip(self.ip6(index));
+        let v6 = v6.map(|(net, ip)| IpNet::new(ip.into(), net.prefix_len()));
+        [v4].into_iter().chain(v6).flatten().collect()
     }
 
     /// The index of the broadcast address.
@@ -95,24 +112,29 @@ impl State {
 }
 
 /// The host's routes: the pods through their nodes, the services through the first, those that are reached from outside each through its own.
-pub fn wanted_routes(state: &State, service_cidr: Option<IpNet>, bridge: u32) -> Vec<OwnRoute> {
-    let route = |to: IpNet, node: &NodeState| OwnRoute {
-        to: to.trunc(),
-        via: Some(IpAddr::V4(state.ip(node.index))),
-        link: bridge,
+pub fn wanted_routes(state: &State, service_cidrs: &[IpNet], bridge: u32) -> Vec<OwnRoute> {
+    // Where nodes have no address of IPv6 there is no way to what has.
+    let route = |to: IpNet, node: &NodeState| {
+        let via = match IpFamily::of_network(to) {
+            IpFamily::V4 => Some(IpAddr::V4(state.ip(node.index))),
+            IpFamily::V6 => state.ip6(node.index).map(IpAddr::V6),
+        };
+        Some(OwnRoute {
+            to: to.trunc(),
+            via: Some(via?),
+            link: bridge,
+        })
     };
     let first = state.nodes.values().min_by_key(|n| n.index);
-    let services = service_cidr
-        .zip(first)
-        .map(|(cidr, node)| route(cidr, node));
+    let services = service_cidrs.iter().filter_map(|cidr| route(*cidr, first?));
     let balanced = state
         .balanced
         .iter()
-        .filter_map(|(ip, node)| Some(route(IpAddr::V4(*ip).into(), state.nodes.get(node)?)));
+        .filter_map(|(ip, node)| route(IpAddr::V4(*ip).into(), state.nodes.get(node)?));
     state
         .nodes
         .values()
-        .flat_map(|n| n.pod_cidrs.iter().map(move |c| route(*c, n)))
+        .flat_map(|n| n.pod_cidrs.iter().filter_map(move |c| route(*c, n)))
         .chain(services)
         .chain(balanced)
         .collect()
@@ -130,6 +152,38 @@ pub fn free_range(taken: &[IpNet], cluster: &[IpNet]) -> Result<Ipv4Net, Error> 
                 .any(|other| overlaps(&IpNet::V4(*net), other))
         })
         .ok_or_else(|| Error::Exhausted("10.89.0.0/16".into()))
+}
+
+/// A network of IPv6 for the nodes of an instance, of those that are for such use: whoever has another instance's name has another, and if something leads
+/// to it already it is the next.
+pub fn free_range6(name: u32, taken: &[IpNet]) -> Result<Ipv6Net, Error> {
+    let overlaps = |a: &IpNet, b: &IpNet| a.contains(b) || b.contains(a);
+    let of = |further: u16| {
+        let [_, a, b, c] = name.to_be_bytes();
+        let first = Ipv6Addr::from([
+            0xfd,
+            0x89,
+            a,
+            b,
+            c,
+            0,
+            further.to_be_bytes()[0],
+            further.to_be_bytes()[1],
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+        ]);
+        Ipv6Net::new(first, 64).ok()
+    };
+    (0..=255)
+        .filter_map(of)
+        .find(|net| !taken.iter().any(|other| overlaps(&IpNet::V6(*net), other)))
+        .ok_or_else(|| Error::Exhausted("fd89::/16".into()))
 }
 
 #[cfg(test)]
@@ -160,6 +214,15 @@ mod tests {
     }
 
     #[test]
+    fn ranges_of_ipv6_are_an_instances_own() {
+        let first = free_range6(0x00ab_cdef, &[]).unwrap();
+        assert_eq!(first.to_string(), "fd89:abcd:ef00::/64");
+        let next = free_range6(0x00ab_cdef, &[first.into()]).unwrap();
+        assert_eq!(next.to_string(), "fd89:abcd:ef00:1::/64");
+        assert_ne!(free_range6(1, &[]).unwrap(), first);
+    }
+
+    #[test]
     fn routes_follow_the_nodes() {
         let cidr: Ipv4Net = "10.89.0.0/24".parse().unwrap();
         let node = |index, pods: &str| NodeState {
@@ -177,10 +240,12 @@ mod tests {
         let state = State {
             bridge: "b".into(),
             cidr,
+            cidr6: None,
             nodes,
             balanced,
         };
-        let routes = wanted_routes(&state, Some("10.96.0.0/16".parse().unwrap()), 7);
+        let services = ["10.96.0.0/16", "fd00:96::/112"].map(|net| net.parse().unwrap());
+        let routes = wanted_routes(&state, &services, 7);
         let text: Vec<_> = routes
             .iter()
             .map(|r| format!("{} via {}", r.to, r.via.unwrap()))
@@ -193,6 +258,20 @@ mod tests {
                 "10.96.0.0/16 via 10.89.0.2",
                 "10.89.0.4/32 via 10.89.0.3",
             ]
+        );
+        let mut both = state.clone();
+        both.cidr6 = Some("fd89::/64".parse().unwrap());
+        let node = both.nodes.get_mut("a").unwrap();
+        node.pod_cidrs.push("fd00:244:1::/64".parse().unwrap());
+        let routes = wanted_routes(&both, &services, 7);
+        let v6: Vec<_> = routes
+            .iter()
+            .filter(|r| r.to.addr().is_ipv6())
+            .map(|r| format!("{} via {}", r.to, r.via.unwrap()))
+            .collect();
+        assert_eq!(
+            v6,
+            ["fd00:244:1::/64 via fd89::3", "fd00:96::/112 via fd89::2"]
         );
         assert_eq!(state.free_index(), Some(6));
         let pool: Vec<_> = state.for_services().collect();

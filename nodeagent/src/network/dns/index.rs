@@ -105,7 +105,7 @@ fn ready_ips(slices: &Slices) -> impl Iterator<Item = IpAddr> {
     endpoints.filter(|e| e.ready).flat_map(|e| e.ips())
 }
 
-pub(super) fn cluster_ips(service: &Service) -> Vec<IpAddr> {
+pub(crate) fn cluster_ips(service: &Service) -> Vec<IpAddr> {
     let Some(spec) = &service.spec else {
         return Vec::new();
     };

@@ -30,10 +30,12 @@ use hickory_server::{
     server::{Request, RequestHandler, RequestInfo, ResponseHandler, ResponseInfo},
     zone_handler::{MessageResponse, MessageResponseBuilder},
 };
+use ipnet::IpNet;
 use parking_lot::RwLock;
 use rand::seq::SliceRandom;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::index::cluster_ips;
 use self::{
     forward::{Forwarded, Forwarder},
     index::Index,
@@ -119,11 +121,15 @@ pub async fn run_dns(
         .map_err(|e| failed("end the DNS server", e))
 }
 
-/// Takes the server's addresses away; for a machine that leaves its cluster.
-pub async fn clear(node: &Namespace, ips: &[IpAddr]) -> Result<(), Error> {
+/// Takes the server's addresses away, those that it was told and those of services; for a machine that leaves its cluster.
+pub async fn clear(node: &Namespace, ips: &[IpAddr], service_cidrs: &[IpNet]) -> Result<(), Error> {
     let links = Links::open(node).await?;
-    for ip in ips {
-        links.delete_address(LOOPBACK, *ip).await?;
+    let service = |ip: &IpAddr| service_cidrs.iter().any(|net| net.contains(ip));
+    for (link, net) in links.addresses().await? {
+        let ip = net.addr();
+        if link == LOOPBACK && (ips.contains(&ip) || service(&ip)) {
+            links.delete_address(LOOPBACK, ip).await?;
+        }
     }
     Ok(())
 }

@@ -3,14 +3,18 @@
 //! Invariant: nothing here asks the kernel anything. What can be said here, the kernel can be told (`encode.rs`) and a person can read (`text.rs`).
 //! A batch has no change that is none. Follows nft(8).
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
-use super::rule::{Kind, Name, Rule, Value, Verdict};
+use super::{
+    super::family::IpFamily,
+    rule::{Kind, Name, Rule, Value, Verdict},
+};
 
 /// The kinds of packets that a table sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
     Ip,
+    Ip6,
     Bridge,
 }
 
@@ -160,7 +164,7 @@ impl Element {
         }
     }
 
-    pub fn network(net: Ipv4Net) -> Self {
+    pub fn network(net: IpNet) -> Self {
         let last = Some(Value::Ip(net.broadcast()));
         Element {
             last,
@@ -245,24 +249,25 @@ impl Batch {
         self.push(table, Change::AddSet(set));
     }
 
-    /// A set of these networks, whichever of them lie in others.
+    /// A set of these networks, all of that family, whichever of them lie in others.
     pub fn networks<'a>(
         &mut self,
         table: &Table,
         name: &str,
-        networks: impl IntoIterator<Item = &'a Ipv4Net>,
+        family: IpFamily,
+        networks: impl IntoIterator<Item = &'a IpNet>,
     ) {
         let ranges = true;
         self.set(
             table,
             Set {
                 ranges,
-                ..Set::new(name, &[Kind::Ip])
+                ..Set::new(name, &[Kind::Ip(family)])
             },
         );
         // The kernel takes no ranges that overlap.
-        let networks: Vec<_> = networks.into_iter().map(Ipv4Net::trunc).collect();
-        let elements = Ipv4Net::aggregate(&networks);
+        let networks: Vec<_> = networks.into_iter().map(IpNet::trunc).collect();
+        let elements = IpNet::aggregate(&networks);
         let elements = elements.into_iter().map(Element::network).collect();
         self.push(table, Change::AddElements(name.into(), elements));
     }

@@ -4,7 +4,10 @@
 //! Follows `include/uapi/linux/netfilter/nf_tables.h` of the kernel.
 
 use super::{
-    super::wire::Writer,
+    super::{
+        family::{self, IpFamily},
+        wire::Writer,
+    },
     change::{Element, Set},
     encode::{put_data, put_verdict},
     kernel as k,
@@ -37,6 +40,11 @@ pub fn expressions(rule: &Rule, ids: &mut u32) -> (Writer, Vec<Anonymous>) {
 enum Into<'a> {
     Named(&'a str),
     Own(u32, Name),
+}
+
+/// How many registers of four bytes an address takes.
+fn registers(family: IpFamily) -> u32 {
+    family.bytes() / 4
 }
 
 struct Steps<'a> {
@@ -72,26 +80,27 @@ impl Steps<'_> {
             Statement::Reject(how) => self.reject(*how),
             Statement::Notrack => self.step("notrack", |_| {}),
             Statement::Dnat(ip, port) => {
-                self.put(k::FIRST, &ip.octets());
-                self.put(k::FIRST + 1, &port.to_be_bytes());
-                self.nat();
+                let family = IpFamily::of(*ip);
+                self.put(k::FIRST, &family::octets(*ip));
+                self.put(k::FIRST + registers(family), &port.to_be_bytes());
+                self.nat(family);
             }
-            Statement::DnatAny(places) => {
+            Statement::DnatAny(family, places) => {
                 let values = |(ip, port): &(_, _)| vec![Value::Ip(*ip), Value::Port(*port)];
                 let elements = (0..).zip(places);
                 let elements = elements
                     .map(|(index, at)| Element::values(vec![Value::Number(index)], values(at)));
-                let map = Set::map("__map%d", &[Kind::Index], &[Kind::Ip, Kind::Port]);
+                let map = Set::map("__map%d", &[Kind::Index], &[Kind::Ip(*family), Kind::Port]);
                 self.any_of(map, elements.collect(), k::FIRST);
-                self.nat();
+                self.nat(*family);
             }
-            Statement::DnatByMap(fields, map) => {
+            Statement::DnatByMap(family, fields, map) => {
                 self.load(fields);
                 self.look(&Into::Named(map), Some(k::FIRST), false);
-                self.nat();
+                self.nat(*family);
             }
-            Statement::Remember(set) => {
-                self.load(&[Field::Address(Side::Source)]);
+            Statement::Remember(family, set) => {
+                self.load(&[Field::Address(*family, Side::Source)]);
                 self.step("dynset", |w| {
                     w.text(k::DYNSET_NAME, set);
                     w.number(k::DYNSET_OP, k::DYNSET_UPDATE);
@@ -109,23 +118,23 @@ impl Steps<'_> {
             Test::In(ranges) => self.among(ranges, false),
             Test::NotIn(ranges) => self.among(ranges, true),
             Test::Within(net) => {
-                self.bits(&net.netmask().octets(), &[0; 4]);
-                self.compare(k::EQUAL, &net.network().octets());
+                self.mask(&family::octets(net.netmask()));
+                self.compare(k::EQUAL, &family::octets(net.network()));
             }
             Test::Outside(net) => {
-                self.bits(&net.netmask().octets(), &[0; 4]);
-                self.compare(k::UNEQUAL, &net.network().octets());
+                self.mask(&family::octets(net.netmask()));
+                self.compare(k::UNEQUAL, &family::octets(net.network()));
             }
             Test::InSet(set) => self.look(&Into::Named(set), None, false),
             Test::NotInSet(set) => self.look(&Into::Named(set), None, true),
             Test::Begins(name) => self.compare(k::EQUAL, name.as_bytes()),
             Test::BeginsNot(name) => self.compare(k::UNEQUAL, name.as_bytes()),
             Test::Has(mask) => {
-                self.bits(&mask.to_ne_bytes(), &[0; 4]);
+                self.mask(&mask.to_ne_bytes());
                 self.compare(k::UNEQUAL, &[0; 4]);
             }
             Test::Lacks(mask) => {
-                self.bits(&mask.to_ne_bytes(), &[0; 4]);
+                self.mask(&mask.to_ne_bytes());
                 self.compare(k::EQUAL, &[0; 4]);
             }
         }
@@ -142,10 +151,11 @@ impl Steps<'_> {
         let mut register = k::FIRST;
         for field in fields {
             self.field(field, register);
-            register += if matches!(field, Field::Link(_)) {
-                4
-            } else {
-                1
+            register += match field {
+                Field::Link(_) => 4,
+                Field::Address(family, _) => registers(*family),
+                Field::Neighbour => registers(IpFamily::V6),
+                _ => 1,
             };
         }
     }
@@ -153,8 +163,17 @@ impl Steps<'_> {
     fn field(&mut self, field: &Field, register: u32) {
         use Side::{Destination, Source};
         match field {
-            Field::Address(Source) => self.payload(register, k::NETWORK_HEADER, 12, 4),
-            Field::Address(Destination) => self.payload(register, k::NETWORK_HEADER, 16, 4),
+            Field::Address(family, side) => {
+                let offset = match (family, side) {
+                    (IpFamily::V4, Source) => 12,
+                    (IpFamily::V4, Destination) => 16,
+                    (IpFamily::V6, Source) => 8,
+                    (IpFamily::V6, Destination) => 24,
+                };
+                self.payload(register, k::NETWORK_HEADER, offset, family.bytes());
+            }
+            Field::IcmpType => self.payload(register, k::TRANSPORT_HEADER, 0, 1),
+            Field::Neighbour => self.payload(register, k::TRANSPORT_HEADER, 8, 16),
             Field::IpProtocol => self.payload(register, k::NETWORK_HEADER, 9, 1),
             Field::ArpSender => self.payload(register, k::NETWORK_HEADER, 14, 4),
             Field::EtherType => self.payload(register, k::LINK_HEADER, 12, 2),
@@ -228,11 +247,19 @@ impl Steps<'_> {
         });
     }
 
-    fn bits(&mut self, mask: &[u8; 4], xor: &[u8; 4]) {
+    /// Keeps these bits of the first register, and as many behind it as they fill.
+    fn mask(&mut self, mask: &[u8]) {
+        self.bits(mask, &vec![0; mask.len()]);
+    }
+
+    fn bits(&mut self, mask: &[u8], xor: &[u8]) {
         self.step("bitwise", |w| {
             w.number(k::BITWISE_SREG, k::FIRST);
             w.number(k::BITWISE_DREG, k::FIRST);
-            w.number(k::BITWISE_LEN, 4);
+            w.number(
+                k::BITWISE_LEN,
+                u32::try_from(mask.len()).unwrap_or(u32::MAX),
+            );
             put_data(w, k::BITWISE_MASK, mask);
             put_data(w, k::BITWISE_XOR, xor);
         });
@@ -331,8 +358,10 @@ impl Steps<'_> {
 
     fn reject(&mut self, how: Reject) {
         let (kind, code) = match how {
-            Reject::PortUnreachable => (k::REJECT_ICMP, 3),
-            Reject::HostUnreachable => (k::REJECT_ICMP, 1),
+            Reject::PortUnreachable(IpFamily::V4) => (k::REJECT_ICMP, 3),
+            Reject::PortUnreachable(IpFamily::V6) => (k::REJECT_ICMP, 4),
+            Reject::HostUnreachable(IpFamily::V4) => (k::REJECT_ICMP, 1),
+            Reject::HostUnreachable(IpFamily::V6) => (k::REJECT_ICMP, 3),
             Reject::TcpReset => (k::REJECT_RESET, 0),
         };
         self.step("reject", |w| {
@@ -341,13 +370,17 @@ impl Steps<'_> {
         });
     }
 
-    /// To the address in the first register and the port in the second.
-    fn nat(&mut self) {
+    /// To the address in the first registers and the port in that behind.
+    fn nat(&mut self, family: IpFamily) {
+        let number = match family {
+            IpFamily::V4 => k::IPV4,
+            IpFamily::V6 => k::IPV6,
+        };
         self.step("nat", |w| {
             w.number(k::NAT_TYPE, k::NAT_DNAT);
-            w.number(k::NAT_FAMILY, k::IPV4);
+            w.number(k::NAT_FAMILY, number);
             w.number(k::NAT_ADDRESS, k::FIRST);
-            w.number(k::NAT_PORT, k::FIRST + 1);
+            w.number(k::NAT_PORT, k::FIRST + registers(family));
         });
     }
 }

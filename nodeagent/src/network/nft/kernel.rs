@@ -73,6 +73,7 @@ pub const NAT_ADDRESS: u16 = 3;
 pub const NAT_PORT: u16 = 5;
 pub const NAT_DNAT: u32 = 1;
 pub const IPV4: u32 = 2;
+pub const IPV6: u32 = 10;
 
 pub const MASQ_FLAGS: u16 = 1;
 pub const FULLY_RANDOM: u32 = 1 << 4;

@@ -23,6 +23,7 @@ use self::numbers::{attribute as a, message};
 pub use self::{change::*, rule::*};
 use super::{
     Error, failed,
+    family::IpFamily,
     ns::Namespace,
     wire::{self, NLMSG_ERROR},
 };
@@ -53,14 +54,19 @@ pub struct Nft {
 }
 
 impl Nft {
-    /// Opens a way to the kernel inside `ns`, and tries it with a table that is made and dropped in one transaction.
+    /// Opens a way to the kernel inside `ns`, and tries it with a table of IPv4 that is made and dropped in one transaction.
     pub async fn find(ns: &Namespace) -> Result<Self, Error> {
+        Self::find_for(ns, IpFamily::V4).await
+    }
+
+    /// The same, tried with a table of that family.
+    pub async fn find_for(ns: &Namespace, family: IpFamily) -> Result<Self, Error> {
         let opened = ns.call(socket::open).await?;
         let socket = opened.map_err(|e| unsupported(&format!("netlink says: {e}")))?;
         let nft = Nft {
             socket: Arc::new(Mutex::new(socket)),
         };
-        match nft.apply(probe()).await {
+        match nft.apply(probe(family)).await {
             Ok(()) => Ok(nft),
             Err(Error::Failed { reason, .. }) => {
                 Err(unsupported(&format!("the kernel refuses them: {reason}")))
@@ -82,6 +88,15 @@ impl Nft {
             Err(refused) if refused.errno.is_some_and(|e| UNKNOWN.contains(&e)) => Ok(false),
             Err(refused) => Err(failed("change nftables", refused.reason)),
         }
+    }
+
+    /// Takes away the tables of that name of both families of IP; of a kernel that has no such tables there is none to be taken away.
+    pub async fn clear_both(&self, name: &str) -> Result<(), Error> {
+        for family in IpFamily::ALL {
+            self.apply_where_known(Batch::cleared(&family.table(name)))
+                .await?;
+        }
+        Ok(())
     }
 
     async fn transact(&self, batch: Batch) -> Result<Result<(), Refused>, Error> {
@@ -147,8 +162,8 @@ impl Nft {
     }
 }
 
-fn probe() -> Batch {
-    let table = Table::ip("skiff-probe");
+fn probe(family: IpFamily) -> Batch {
+    let table = family.table("skiff-probe");
     let mut batch = Batch::new();
     batch.push(&table, Change::AddTable { comment: None });
     batch.chain(
@@ -157,7 +172,7 @@ fn probe() -> Batch {
         Some(Base::nat(Hook::Postrouting, 100)),
         Vec::new(),
     );
-    let key = [Kind::Ip, Kind::Protocol, Kind::Port];
+    let key = [Kind::Ip(family), Kind::Protocol, Kind::Port];
     batch.set(&table, Set::verdicts("m", &key));
     batch.push(&table, Change::DeleteTable);
     batch

@@ -3,6 +3,7 @@
 //! Follows `include/uapi/linux/netfilter/{nf_tables,nfnetlink}.h` of the kernel, and for the types of values the program `nft`.
 
 use super::{
+    super::family::{self, IpFamily},
     change::Family,
     rule::{Kind, Value},
 };
@@ -91,6 +92,7 @@ impl Family {
     pub fn number(self) -> u8 {
         match self {
             Family::Ip => 2,
+            Family::Ip6 => 10,
             Family::Bridge => 7,
         }
     }
@@ -100,7 +102,8 @@ impl Kind {
     /// (number of the type in the program `nft`, bytes).
     pub fn numbers(self) -> (u32, u32) {
         match self {
-            Kind::Ip => (7, 4),
+            Kind::Ip(IpFamily::V4) => (7, 4),
+            Kind::Ip(IpFamily::V6) => (8, 16),
             Kind::Protocol => (12, 1),
             Kind::Port => (13, 2),
             Kind::Link => (41, 16),
@@ -113,21 +116,27 @@ impl Kind {
 impl Value {
     pub fn kind(&self) -> Kind {
         match self {
-            Value::Ip(_) => Kind::Ip,
+            Value::Ip(ip) => Kind::Ip(IpFamily::of(*ip)),
             Value::Protocol(_) => Kind::Protocol,
             Value::Port(_) => Kind::Port,
             Value::Link(_) => Kind::Link,
-            Value::EtherType(_) | Value::Direction(_) | Value::Number(_) => Kind::Number,
+            Value::EtherType(_) | Value::IcmpType(_) | Value::Direction(_) | Value::Number(_) => {
+                Kind::Number
+            }
         }
     }
 
     /// What comes behind it in a range; nothing behind the last.
     pub fn next(&self) -> Option<Value> {
         match self {
-            Value::Ip(ip) => u32::from(*ip).checked_add(1).map(|ip| Value::Ip(ip.into())),
+            Value::Ip(ip) => family::next(*ip).map(Value::Ip),
             Value::Port(port) => port.checked_add(1).map(Value::Port),
             Value::Protocol(number) => number.checked_add(1).map(Value::Protocol),
-            Value::Link(_) | Value::EtherType(_) | Value::Direction(_) | Value::Number(_) => None,
+            Value::Link(_)
+            | Value::EtherType(_)
+            | Value::IcmpType(_)
+            | Value::Direction(_)
+            | Value::Number(_) => None,
         }
     }
 }
@@ -135,8 +144,10 @@ impl Value {
 /// A value by itself.
 pub fn value_bytes(value: &Value) -> Vec<u8> {
     match value {
-        Value::Ip(ip) => ip.octets().to_vec(),
-        Value::Protocol(number) | Value::Direction(number) => vec![*number],
+        Value::Ip(ip) => family::octets(*ip),
+        Value::Protocol(number) | Value::IcmpType(number) | Value::Direction(number) => {
+            vec![*number]
+        }
         Value::Port(port) => port.to_be_bytes().to_vec(),
         Value::Link(name) => {
             let mut bytes = name.as_bytes().to_vec();

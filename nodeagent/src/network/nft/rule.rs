@@ -3,9 +3,11 @@
 //! Invariant: nothing here asks the kernel anything. What can be said here, the kernel can be told (`expression.rs`) and a person can read (`text.rs`).
 //! Follows nft(8).
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
+
+use super::super::family::IpFamily;
 
 /// A name of a table, chain, set or interface; cheap to clone.
 pub type Name = Arc<str>;
@@ -13,10 +15,12 @@ pub type Name = Arc<str>;
 /// One part of a key, or of what a map has for it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Value {
-    Ip(Ipv4Addr),
+    Ip(IpAddr),
     /// The number of a protocol above IP.
     Protocol(u8),
     Port(u16),
+    /// What a message of ICMP is.
+    IcmpType(u8),
     /// An interface's name.
     Link(Name),
     EtherType(u16),
@@ -29,7 +33,7 @@ pub enum Value {
 /// What a part of a key is, where a set or map is declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    Ip,
+    Ip(IpFamily),
     Protocol,
     Port,
     Link,
@@ -48,8 +52,8 @@ pub enum Side {
 /// What of a packet is looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Field {
-    /// Its address of version 4.
-    Address(Side),
+    /// Its address, where it is of that family: a table of another family asks for that first.
+    Address(IpFamily, Side),
     /// Its port, of whichever protocol.
     Port(Side),
     /// Its port if it is of this protocol, which the rule asks for first.
@@ -58,6 +62,10 @@ pub enum Field {
     Protocol,
     /// The same by the header of IP version 4.
     IpProtocol,
+    /// What a message of ICMP is, whose protocol the rule asks for first.
+    IcmpType,
+    /// Whose hardware address a neighbour of IPv6 asks for or tells of, in messages that are known to be such.
+    Neighbour,
     /// The interface that it came by, or leaves by.
     Link(Side),
     EtherType,
@@ -90,8 +98,8 @@ pub enum Test {
     /// One of these, by first and last.
     In(Vec<(Value, Value)>),
     NotIn(Vec<(Value, Value)>),
-    Within(Ipv4Net),
-    Outside(Ipv4Net),
+    Within(IpNet),
+    Outside(IpNet),
     /// An element of the set.
     InSet(Name),
     NotInSet(Name),
@@ -116,8 +124,8 @@ pub enum Verdict {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reject {
-    PortUnreachable,
-    HostUnreachable,
+    PortUnreachable(IpFamily),
+    HostUnreachable(IpFamily),
     TcpReset,
 }
 
@@ -140,13 +148,13 @@ pub enum Statement {
     Reject(Reject),
     /// The packet is of no connection.
     Notrack,
-    Dnat(Ipv4Addr, u16),
-    /// To one of these, each as often as another.
-    DnatAny(Vec<(Ipv4Addr, u16)>),
-    /// To the address and port that the map has for the fields; the rule ends if it has none.
-    DnatByMap(Vec<Field>, Name),
+    Dnat(IpAddr, u16),
+    /// To one of these of one family, each as often as another.
+    DnatAny(IpFamily, Vec<(IpAddr, u16)>),
+    /// To the address, of that family, and port that the map has for the fields; the rule ends if it has none.
+    DnatByMap(IpFamily, Vec<Field>, Name),
     /// The sender's address is in the set from now on.
-    Remember(Name),
+    Remember(IpFamily, Name),
 }
 
 /// What is done with packets that pass all tests before.
@@ -176,7 +184,7 @@ impl Rule {
     pub fn mentions(&self, set: &str) -> bool {
         self.statements.iter().any(|statement| match statement {
             Statement::Match(_, Test::InSet(name) | Test::NotInSet(name))
-            | Statement::Remember(name) => &**name == set,
+            | Statement::Remember(_, name) => &**name == set,
             _ => false,
         })
     }

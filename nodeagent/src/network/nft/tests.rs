@@ -1,8 +1,11 @@
 //! What the kernel is told, beside what the program `nft` makes of the same words; where it is not there, that everything is taken.
 
-use std::{net::Ipv4Addr, process::Stdio};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    process::Stdio,
+};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use tokio::io::AsyncWriteExt;
 
 use super::{
@@ -30,37 +33,61 @@ pub async fn nft(path: &std::path::Path, args: &[&str], input: &str) -> Option<S
         .then(|| String::from_utf8(output.stdout).expect("text"))
 }
 
-const FROM: Field = Field::Address(Side::Source);
-const TO: Field = Field::Address(Side::Destination);
+const V4: IpFamily = IpFamily::V4;
 
-fn value(ip: [u8; 4]) -> Value {
-    Value::Ip(ip.into())
+fn address(family: IpFamily, ip: [u8; 4]) -> IpAddr {
+    match family {
+        IpFamily::V4 => ip.into(),
+        IpFamily::V6 => {
+            let [a, b, c, d] = ip.map(u16::from);
+            [0xfd00, 0, 0, 0, a, b, c, d].into()
+        }
+    }
+}
+
+fn value(family: IpFamily, ip: [u8; 4]) -> Value {
+    Value::Ip(address(family, ip))
 }
 
 /// A rule for each thing that rules can say and `nft` has words for.
-fn rules() -> Vec<Rule> {
+fn rules(family: IpFamily) -> Vec<Rule> {
     let rule = Rule::new;
+    let value = |ip| value(family, ip);
+    let (from, to) = (
+        Field::Address(family, Side::Source),
+        Field::Address(family, Side::Destination),
+    );
     let tcp = 6;
     let port = |port| Value::Port(port);
     let range = |a, b| (value([10, 0, 0, a]), value([10, 0, 0, b]));
     let link = |name: &str| Value::Link(name.into());
-    let net: Ipv4Net = "10.1.0.0/16".parse().expect("a network");
-    let odd: Ipv4Net = "10.1.16.0/20".parse().expect("a network");
+    let net = |ip, length| IpNet::new(address(family, ip), length).expect("a network");
+    let more = |length| length + (family.bytes() * 8) as u8 - 32;
+    let (net, odd) = match family {
+        IpFamily::V4 => (net([10, 1, 0, 0], 16), net([10, 1, 16, 0], 20)),
+        IpFamily::V6 => (net([10, 0, 0, 0], 80), net([0, 0, 0, 16], more(28))),
+    };
     let to_port = Field::PortOf(tcp, Side::Destination);
     vec![
-        rule().when(FROM, Test::Is(value([1, 2, 3, 4]))).accept(),
-        rule().when(TO, Test::IsNot(value([1, 2, 3, 4]))).drop(),
         rule()
-            .when(TO, Test::In(vec![range(1, 1), range(3, 9)]))
+            .when(from.clone(), Test::Is(value([1, 2, 3, 4])))
+            .accept(),
+        rule()
+            .when(to.clone(), Test::IsNot(value([1, 2, 3, 4])))
             .drop(),
         rule()
-            .when(TO, Test::NotIn(vec![range(1, 1), range(3, 3)]))
+            .when(to.clone(), Test::In(vec![range(1, 1), range(3, 9)]))
             .drop(),
-        rule().when(TO, Test::Within(net)).drop(),
-        rule().when(FROM, Test::Outside(odd)).drop(),
-        rule().among(&[TO], "addresses").goto("other"),
         rule()
-            .when(TO, Test::NotInSet("addresses".into()))
+            .when(to.clone(), Test::NotIn(vec![range(1, 1), range(3, 3)]))
+            .drop(),
+        rule().when(to.clone(), Test::Within(net)).drop(),
+        rule().when(from.clone(), Test::Outside(odd)).drop(),
+        rule()
+            .among(std::slice::from_ref(&to), "addresses")
+            .goto("other"),
+        rule()
+            .when(to.clone(), Test::NotInSet("addresses".into()))
             .jump("other"),
         rule()
             .when(
@@ -68,7 +95,9 @@ fn rules() -> Vec<Rule> {
                 Test::In(vec![(port(1), port(9)), (port(80), port(80))]),
             )
             .drop(),
-        rule().among(&[FROM, to_port.clone()], "places").drop(),
+        rule()
+            .among(&[from.clone(), to_port.clone()], "places")
+            .drop(),
         rule()
             .when(Field::Link(Side::Source), Test::Is(link("eth0")))
             .accept(),
@@ -108,49 +137,57 @@ fn rules() -> Vec<Rule> {
             )
             .drop(),
         rule().lookup(
-            &[TO, Field::Protocol, Field::Port(Side::Destination)],
+            &[to.clone(), Field::Protocol, Field::Port(Side::Destination)],
             "services",
         ),
         rule()
             .when(Field::Protocol, Test::Is(Value::Protocol(tcp)))
-            .then(Statement::Dnat([10, 0, 0, 1].into(), 80)),
-        rule().then(Statement::DnatByMap(vec![to_port], "to".into())),
+            .then(Statement::Dnat(address(family, [10, 0, 0, 1]), 80)),
+        rule().then(Statement::DnatByMap(family, vec![to_port], "to".into())),
+        rule()
+            .when(Field::PortOf(132, Side::Destination), Test::Is(port(36412)))
+            .then(Statement::Dnat(address(family, [10, 0, 0, 3]), 36412)),
         rule()
             .when(Field::Protocol, Test::Is(Value::Protocol(tcp)))
-            .then(Statement::DnatAny(vec![
-                ([10, 0, 0, 1].into(), 80),
-                ([10, 0, 0, 2].into(), 81),
-            ])),
+            .then(Statement::DnatAny(
+                family,
+                vec![
+                    (address(family, [10, 0, 0, 1]), 80),
+                    (address(family, [10, 0, 0, 2]), 81),
+                ],
+            )),
         rule().then(Statement::GotoAny(vec!["other".into(), "third".into()])),
-        rule().then(Statement::Remember("seen".into())),
+        rule().then(Statement::Remember(family, "seen".into())),
         rule().then(Statement::Masquerade { random: false }),
     ]
 }
 
 /// A table with all of it, but for hooks whose rules others do not take.
-fn everything() -> Batch {
-    let table = Table::ip("t");
+fn everything(family: IpFamily) -> Batch {
+    let table = family.table("t");
+    let value = |ip| value(family, ip);
+    let ip = Kind::Ip(family);
     let mut batch = Batch::new();
     batch.renew(&table, Some("a table"));
-    batch.set(&table, Set::new("addresses", &[Kind::Ip]));
-    batch.set(&table, Set::new("places", &[Kind::Ip, Kind::Port]));
-    let service = [Kind::Ip, Kind::Protocol, Kind::Port];
+    batch.set(&table, Set::new("addresses", &[ip]));
+    batch.set(&table, Set::new("places", &[ip, Kind::Port]));
+    let service = [ip, Kind::Protocol, Kind::Port];
     batch.set(&table, Set::verdicts("services", &service));
-    batch.set(
-        &table,
-        Set::map("to", &[Kind::Port], &[Kind::Ip, Kind::Port]),
-    );
-    let mut seen = Set::new("seen", &[Kind::Ip]);
+    batch.set(&table, Set::map("to", &[Kind::Port], &[ip, Kind::Port]));
+    let mut seen = Set::new("seen", &[ip]);
     seen.remembers = Some(60);
     batch.set(&table, seen);
-    let nets =
-        ["10.0.0.0/8", "10.1.0.0/16", "255.0.0.0/8"].map(|net| net.parse().expect("a network"));
-    batch.networks(&table, "nets", &nets);
+    let nets = match family {
+        IpFamily::V4 => ["10.0.0.0/8", "10.1.0.0/16", "255.0.0.0/8"],
+        IpFamily::V6 => ["fd00::/8", "fd01::/16", "ff00::/8"],
+    };
+    let nets = nets.map(|net| net.parse().expect("a network"));
+    batch.networks(&table, "nets", family, &nets);
     for chain in ["other", "third"] {
         batch.chain(&table, chain, None, vec![Rule::new().drop()]);
     }
     let base = Some(Base::nat(Hook::Postrouting, 100));
-    let (after, rest): (Vec<_>, Vec<_>) = rules()
+    let (after, rest): (Vec<_>, Vec<_>) = rules(family)
         .into_iter()
         .partition(|rule| rule.to_string().contains("masquerade"));
     batch.chain(&table, "postrouting", base, after);
@@ -163,8 +200,8 @@ fn everything() -> Batch {
     let tcp = Rule::new().when(Field::Protocol, Test::Is(Value::Protocol(6)));
     let refused = vec![
         tcp.then(Statement::Reject(Reject::TcpReset)),
-        reject(Reject::HostUnreachable),
-        reject(Reject::PortUnreachable),
+        reject(Reject::HostUnreachable(family)),
+        reject(Reject::PortUnreachable(family)),
     ];
     batch.chain(&table, "input", Some(Base::filter(Hook::Input, 0)), refused);
     let untracked = vec![Rule::new().then(Statement::Notrack)];
@@ -205,12 +242,14 @@ async fn the_kernel_holds_what_the_words_say() {
     let _other = Namespace::make(&theirs).await.unwrap();
     let kernel = Nft::find(&ns).await.unwrap();
     // Twice, as a change from whatever is there.
-    kernel.apply(everything()).await.unwrap();
-    kernel.apply(everything()).await.unwrap();
+    for family in [V4, IpFamily::V6, V4, IpFamily::V6] {
+        kernel.apply(everything(family)).await.unwrap();
+    }
     if nft(&ours, &["-v"], "").await.is_none() {
         skiff_testing::skipped("the program nft is not installed");
     } else {
-        let script = everything().to_string();
+        let script = IpFamily::ALL.map(|family| everything(family).to_string());
+        let script = script.concat();
         let taken = nft(&theirs, &["-f", "-"], &script).await;
         assert!(taken.is_some(), "nft does not take\n{script}");
         let list = ["list", "ruleset"];
@@ -239,14 +278,14 @@ async fn all_or_nothing() {
     let (_dir, path, _ns, nft) = empty().await;
     assert_eq!(nft.tables(Family::Ip).await.unwrap(), [""; 0]);
     let table = Table::ip("t");
-    let mut wrong = everything();
+    let mut wrong = everything(V4);
     wrong.push(&table, Change::DeleteChain("missing".into()));
     let error = nft.apply(wrong).await.unwrap_err().to_string();
     assert!(error.contains("delete chain ip t missing"), "{error}");
     assert_eq!(nft.tables(Family::Ip).await.unwrap(), [""; 0]);
     assert!(!nft.has_chain(&table, "other").await.unwrap());
 
-    nft.apply(everything()).await.unwrap();
+    nft.apply(everything(V4)).await.unwrap();
     assert_eq!(nft.tables(Family::Ip).await.unwrap(), ["t"]);
     assert!(nft.has_chain(&table, "other").await.unwrap());
     assert!(!nft.has_chain(&table, "missing").await.unwrap());
@@ -279,9 +318,13 @@ async fn a_change_of_any_size() {
     let (_dir, path, _ns, nft) = empty().await;
     let (table, mut batch) = (Table::ip("t"), Batch::new());
     batch.renew(&table, None);
-    batch.set(&table, Set::new("many", &[Kind::Ip, Kind::Port]));
-    let element =
-        |number: u32| Element::of(vec![Value::Ip(Ipv4Addr::from(number)), Value::Port(80)]);
+    batch.set(&table, Set::new("many", &[Kind::Ip(V4), Kind::Port]));
+    let element = |number: u32| {
+        Element::of(vec![
+            Value::Ip(Ipv4Addr::from(number).into()),
+            Value::Port(80),
+        ])
+    };
     let many = || Change::AddElements("many".into(), (0..50_000).map(element).collect());
     batch.push(&table, many());
     nft.apply(batch).await.unwrap();
@@ -318,7 +361,7 @@ async fn a_thousand_elements_that_lead_to_the_longest_name() {
     let (_dir, path, _ns, nft) = empty().await;
     let (table, mut batch) = (Table::ip("t"), Batch::new());
     batch.renew(&table, None);
-    let key = [Kind::Ip, Kind::Protocol, Kind::Port];
+    let key = [Kind::Ip(V4), Kind::Protocol, Kind::Port];
     batch.set(&table, Set::verdicts("services", &key));
     let chains: Vec<_> = (0..1000).map(long).collect();
     for chain in &chains {
@@ -326,7 +369,7 @@ async fn a_thousand_elements_that_lead_to_the_longest_name() {
     }
     let element = |(number, chain): (u16, &Name)| {
         let key = vec![
-            value([1, 1, 1, 1]),
+            value(V4, [1, 1, 1, 1]),
             Value::Protocol(17),
             Value::Port(number),
         ];
@@ -359,7 +402,7 @@ async fn what_is_too_large_for_a_message_fails() {
     let error = nft.apply(batch).await.unwrap_err().to_string();
     assert!(error.contains("no more than 64 KB"), "{error}");
     assert!(nft.has_chain(&table, &endless).await.is_err());
-    nft.apply(everything()).await.unwrap();
+    nft.apply(everything(V4)).await.unwrap();
     Namespace::delete(&path).unwrap();
 }
 
@@ -386,7 +429,9 @@ async fn elements_of_which_there_are_none_are_no_change() {
 /// The size that a set within a rule is declared with.
 fn declared(test: Test) -> u32 {
     let mut batch = Batch::new();
-    let rule = Rule::new().when(FROM, test).drop();
+    let rule = Rule::new()
+        .when(Field::Address(V4, Side::Source), test)
+        .drop();
     batch.push(&Table::ip("t"), Change::AddRule("c".into(), rule));
     let (bytes, _) = encode::batch(&batch).unwrap();
     let mut sets = wire::messages(&bytes).filter(|m| m.kind == message::NEW_SET);
@@ -399,9 +444,9 @@ fn declared(test: Test) -> u32 {
 /// Where a kernel counts both ends of each range, there is room for them; before the first there may be one more.
 #[test]
 fn a_set_of_ranges_has_room_for_both_ends() {
-    let range = |a| (value([10, 0, a, 0]), value([10, 0, a, 255]));
+    let range = |a| (value(V4, [10, 0, a, 0]), value(V4, [10, 0, a, 255]));
     assert_eq!(declared(Test::NotIn(vec![range(1), range(3)])), 5);
-    let one = |a| (value([10, 0, 0, a]), value([10, 0, 0, a]));
+    let one = |a| (value(V4, [10, 0, 0, a]), value(V4, [10, 0, 0, a]));
     assert_eq!(declared(Test::In(vec![one(1), one(3), one(5)])), 3);
 }
 
@@ -412,7 +457,7 @@ async fn only_what_the_kernel_does_not_know_is_unknown() {
     }
     let (_dir, path, _ns, nft) = empty().await;
     let table = Table::ip("t");
-    assert!(nft.apply_where_known(everything()).await.unwrap());
+    assert!(nft.apply_where_known(everything(V4)).await.unwrap());
     // There is such a thing as a chain, but this one has no name that is one.
     let mut wrong = Batch::new();
     wrong.push(&table, Change::AddChain(long(0).repeat(2).into(), None));

@@ -2,9 +2,13 @@
 //!
 //! Invariant: what is written here says the same as what the kernel is told (`encode.rs`). Follows nft(8).
 
-use std::fmt::{Display, Formatter, Result};
+use std::{
+    fmt::{Display, Formatter, Result},
+    net::SocketAddr,
+};
 
 use super::{
+    super::family::IpFamily,
     change::{Base, Batch, Change, Element, Family, Held, Holds, Hook, Set, Table},
     rule::{
         DNAT, ESTABLISHED, Field, Kind, LOCAL, NEW, RELATED, Reject, Rule, Side, Statement, Test,
@@ -22,6 +26,7 @@ impl Display for Family {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         f.write_str(match self {
             Family::Ip => "ip",
+            Family::Ip6 => "ip6",
             Family::Bridge => "bridge",
         })
     }
@@ -39,6 +44,7 @@ fn protocol(number: u8) -> String {
         1 => "icmp".into(),
         6 => "tcp".into(),
         17 => "udp".into(),
+        58 => "ipv6-icmp".into(),
         132 => "sctp".into(),
         other => other.to_string(),
     }
@@ -53,7 +59,11 @@ impl Display for Value {
             Value::Link(name) => write!(f, "\"{name}\""),
             Value::EtherType(0x0800) => f.write_str("ip"),
             Value::EtherType(0x0806) => f.write_str("arp"),
+            Value::EtherType(0x86dd) => f.write_str("ip6"),
             Value::EtherType(number) => write!(f, "{number:#x}"),
+            Value::IcmpType(135) => f.write_str("nd-neighbor-solicit"),
+            Value::IcmpType(136) => f.write_str("nd-neighbor-advert"),
+            Value::IcmpType(number) => write!(f, "{number}"),
             Value::Direction(0) => f.write_str("original"),
             Value::Direction(_) => f.write_str("reply"),
             Value::Number(number) => write!(f, "{number}"),
@@ -64,7 +74,8 @@ impl Display for Value {
 impl Display for Kind {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         f.write_str(match self {
-            Kind::Ip => "ipv4_addr",
+            Kind::Ip(IpFamily::V4) => "ipv4_addr",
+            Kind::Ip(IpFamily::V6) => "ipv6_addr",
             Kind::Protocol => "inet_proto",
             Kind::Port => "inet_service",
             Kind::Link => "ifname",
@@ -83,14 +94,24 @@ impl Side {
     }
 }
 
+/// What headers of a family are called.
+fn header(family: IpFamily) -> &'static str {
+    match family {
+        IpFamily::V4 => "ip",
+        IpFamily::V6 => "ip6",
+    }
+}
+
 impl Display for Field {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         match self {
-            Field::Address(side) => write!(f, "ip {}addr", side.letter()),
+            Field::Address(family, side) => write!(f, "{} {}addr", header(*family), side.letter()),
             Field::Port(side) => write!(f, "th {}port", side.letter()),
             Field::PortOf(of, side) => write!(f, "{} {}port", protocol(*of), side.letter()),
             Field::Protocol => f.write_str("meta l4proto"),
             Field::IpProtocol => f.write_str("ip protocol"),
+            Field::IcmpType => f.write_str("icmpv6 type"),
+            Field::Neighbour => f.write_str("icmpv6 taddr"),
             Field::Link(Side::Source) => f.write_str("iifname"),
             Field::Link(Side::Destination) => f.write_str("oifname"),
             Field::EtherType => f.write_str("ether type"),
@@ -191,28 +212,35 @@ impl Display for Statement {
             Statement::MarkXor(mask) => write!(f, "meta mark set meta mark xor {mask:#x}"),
             Statement::Masquerade { random: true } => f.write_str("masquerade fully-random"),
             Statement::Masquerade { random: false } => f.write_str("masquerade"),
-            Statement::Reject(Reject::PortUnreachable) => f.write_str("reject"),
-            Statement::Reject(Reject::HostUnreachable) => {
+            Statement::Reject(Reject::PortUnreachable(_)) => f.write_str("reject"),
+            Statement::Reject(Reject::HostUnreachable(IpFamily::V4)) => {
                 f.write_str("reject with icmp type host-unreachable")
+            }
+            Statement::Reject(Reject::HostUnreachable(IpFamily::V6)) => {
+                f.write_str("reject with icmpv6 type addr-unreachable")
             }
             Statement::Reject(Reject::TcpReset) => f.write_str("reject with tcp reset"),
             Statement::Notrack => f.write_str("notrack"),
-            Statement::Dnat(ip, port) => write!(f, "dnat to {ip}:{port}"),
-            Statement::DnatAny(places) => {
+            Statement::Dnat(ip, port) => write!(f, "dnat to {}", SocketAddr::new(*ip, *port)),
+            Statement::DnatAny(family, places) => {
                 let numbered = places.iter().enumerate();
                 let all = numbered.map(|(index, (ip, port))| format!("{index} : {ip} . {port}"));
                 let count = places.len();
                 write!(
                     f,
-                    "dnat ip addr . port to numgen random mod {count} map {{ {} }}",
+                    "dnat {} addr . port to numgen random mod {count} map {{ {} }}",
+                    header(*family),
                     join(all, ", ")
                 )
             }
-            Statement::DnatByMap(fields, map) => {
+            Statement::DnatByMap(family, fields, map) => {
                 let key = join(fields, " . ");
-                write!(f, "dnat ip addr . port to {key} map @{map}")
+                let header = header(*family);
+                write!(f, "dnat {header} addr . port to {key} map @{map}")
             }
-            Statement::Remember(set) => write!(f, "update @{set} {{ ip saddr }}"),
+            Statement::Remember(family, set) => {
+                write!(f, "update @{set} {{ {} saddr }}", header(*family))
+            }
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    net::Ipv4Addr,
+    net::IpAddr,
 };
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
 };
 
 /// An address, with a port where the set is of both.
-pub type Element = (Ipv4Addr, Option<u16>);
+pub type Element = (IpAddr, Option<u16>);
 
 /// A set and the chains that refer to it.
 pub struct Members {
@@ -60,11 +60,11 @@ impl Members {
 pub fn elements(
     key: &SetKey,
     pod: &Pod,
-    own: Option<Ipv4Addr>,
+    own: &[IpAddr],
     namespaces: &HashMap<String, Labels>,
 ) -> Vec<Element> {
     let ips = || {
-        let further = own.filter(|own| !pod.ips.contains(own));
+        let further = own.iter().copied().filter(|own| !pod.ips.contains(own));
         pod.ips.iter().copied().chain(further)
     };
     let (peer, protocol, name) = match key {
@@ -77,7 +77,7 @@ pub fn elements(
         } => (peer, protocol, name),
     };
     let fits = |port: &&NamedPort| port.protocol == *protocol && port.name == *name;
-    let is_peer = |ip: &Ipv4Addr| match peer {
+    let is_peer = |ip: &IpAddr| match peer {
         Peer::Everyone => true,
         Peer::Pods(peer) => peer.matches(pod, namespaces),
         Peer::Addresses(ranges) => ranges.iter().any(|(a, b)| (a..=b).contains(&ip)),

@@ -23,7 +23,7 @@ mod view;
 
 use std::{
     collections::BTreeSet,
-    net::Ipv4Addr,
+    net::IpAddr,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -41,6 +41,7 @@ use self::{
 };
 use super::{
     Error, failed,
+    family::IpFamily,
     nft::{Base, Batch, Change, Element, Hook, Kind, Nft, Set, Table, Value},
     ns::Namespace,
     pods,
@@ -63,7 +64,7 @@ pub struct PolicyConfig {
     /// Folder of this node's network files: which pods have which addresses.
     pub dir: PathBuf,
     /// Where this node answers as cluster DNS.
-    pub dns_ips: Vec<Ipv4Addr>,
+    pub dns_ips: Vec<IpAddr>,
 }
 
 /// Keeps the walls of a node until `stop`. They stay afterwards, as pods may run on.
@@ -85,7 +86,7 @@ pub async fn clear(node: &Namespace) -> Result<(), Error> {
         Err(Error::Unsupported { .. }) => return Ok(()),
         Err(e) => return Err(e),
     };
-    let walls = nft.apply(Batch::cleared(&rules::table())).await;
+    let walls = nft.clear_both(rules::TABLE).await;
     // Of a kernel that has no such tables there is none to be taken away.
     let cables = nft.apply_where_known(Batch::cleared(&rules::bridge_table()));
     let cables = cables.await.map(drop);
@@ -98,7 +99,7 @@ async fn has_bridge_tables(nft: &Nft) -> Result<bool, Error> {
     probe.push(&table, Change::AddTable { comment: None });
     let base = Some(Base::filter(Hook::Prerouting, -310));
     probe.chain(&table, "c", base, Vec::new());
-    probe.set(&table, Set::new("s", &[Kind::Link, Kind::Ip]));
+    probe.set(&table, Set::new("s", &[Kind::Link, Kind::Ip(IpFamily::V4)]));
     probe.push(&table, Change::DeleteTable);
     nft.apply_where_known(probe).await
 }
@@ -162,7 +163,7 @@ struct Keeper<'a> {
     /// All was known once, so that what the tables hold is known, too.
     begun: bool,
     /// Addresses that were given back before.
-    closing: BTreeSet<Ipv4Addr>,
+    closing: BTreeSet<IpAddr>,
     follows_peers: bool,
     /// Since when policies wait for what they name.
     waits: Option<Instant>,
@@ -180,13 +181,13 @@ impl<'a> Keeper<'a> {
         let kernel = kernel(&config).await?;
         let mut plan = Plan::default();
         let now = Instant::now();
-        for (uid, ip, link) in pods::known(&config.dir)? {
+        for (uid, ips, link) in pods::known(&config.dir)? {
             let link = Some(link);
-            plan.add_own(&uid, Own { ip, link }, now);
+            plan.add_own(&uid, Own { ips, link }, now);
         }
         for ip in &config.dns_ips {
             let own = Own {
-                ip: *ip,
+                ips: vec![*ip],
                 link: None,
             };
             plan.add_fixed(&format!("cluster-dns-{ip}"), own, cluster_dns(*ip), now);
@@ -214,13 +215,35 @@ impl<'a> Keeper<'a> {
         let Some((nft, table)) = &mut self.kernel else {
             return;
         };
-        if let Ok(true) = nft.has_chain(&rules::table(), "forward").await {
-            return self.own.stand();
+        let (mut there, mut missing) = (false, Vec::new());
+        for family in table.needed(&self.plan) {
+            match nft.has_chain(&rules::table(family), "forward").await {
+                Ok(true) => {
+                    there = true;
+                    self.own.stand(family);
+                }
+                Ok(false) | Err(_) => missing.push(family),
+            }
         }
-        match nft.apply(table.replace(&self.plan)).await {
-            Ok(()) => self.own.stand(),
+        let batch = if there {
+            let closed = missing.iter();
+            closed.fold(Batch::new(), |mut batch, family| {
+                batch.append(rules::base(*family, &self.config.dns_ips));
+                batch
+            })
+        } else {
+            table.replace(&self.plan)
+        };
+        match nft.apply(batch).await {
+            Ok(()) => missing.iter().for_each(|family| self.own.stand(*family)),
             Err(e) => tracing::warn!("network policies of node {}: {e}", self.config.node_name),
         }
+    }
+
+    /// Whether there are tables for all that this node's pods have.
+    fn stands(&self) -> bool {
+        let table = self.kernel.as_ref().map(|(_, table)| table);
+        table.is_none_or(|table| self.own.stands(table.needed(&self.plan).into_iter()))
     }
 
     fn take(&mut self, seen: Told) {
@@ -247,7 +270,7 @@ impl<'a> Keeper<'a> {
                 self.asking.push(Answer { uid, done });
             }
             Request::Gone { uid, done } => {
-                self.closing.extend(self.plan.address(&uid));
+                self.closing.extend(self.plan.addresses(&uid));
                 self.plan.remove_own(&uid, now);
                 self.asking.push(Answer { uid, done });
             }
@@ -279,8 +302,8 @@ impl<'a> Keeper<'a> {
                 return;
             }
         }
-        if self.kernel.is_some() {
-            self.own.stand();
+        if let Some((_, table)) = &self.kernel {
+            table.families().for_each(|family| self.own.stand(family));
         }
         self.settle();
     }
@@ -292,7 +315,7 @@ impl<'a> Keeper<'a> {
         let Some((nft, table)) = &mut self.kernel else {
             return Ok(());
         };
-        let batch = if self.whole {
+        let batch = if self.whole || !table.covers(&self.plan) {
             table.replace(&self.plan)
         } else {
             table.change(&self.plan, touched)
@@ -302,18 +325,24 @@ impl<'a> Keeper<'a> {
 
     /// While it is not known what walls are made from: new pods are closed anyhow, and addresses that were given back are closed, too.
     async fn close(&mut self) -> Result<(), Error> {
-        if !self.own.stands() {
+        if !self.stands() {
             self.stand().await;
         }
         let (Some((nft, _)), false) = (&self.kernel, self.closing.is_empty()) else {
             return Ok(());
         };
         // What is not there can only be deleted after it was added.
-        let ips = self.closing.iter().map(|ip| Value::Ip(*ip));
-        let all: Vec<_> = ips.map(|ip| Element::of(vec![ip])).collect();
-        let (mut batch, table) = (Batch::new(), rules::table());
-        batch.push(&table, Change::AddElements("pods".into(), all.clone()));
-        batch.push(&table, Change::DeleteElements("pods".into(), all));
+        let mut batch = Batch::new();
+        for family in IpFamily::ALL {
+            if !self.own.stands(std::iter::once(family)) {
+                continue;
+            }
+            let ips = self.closing.iter().filter(|ip| family.has(ip));
+            let all: Vec<_> = ips.map(|ip| Element::of(vec![Value::Ip(*ip)])).collect();
+            let table = rules::table(family);
+            batch.push(&table, Change::AddElements("pods".into(), all.clone()));
+            batch.push(&table, Change::DeleteElements("pods".into(), all));
+        }
         nft.apply(batch).await?;
         self.closing.clear();
         Ok(())
@@ -347,10 +376,7 @@ impl<'a> Keeper<'a> {
 
     /// How long nothing needs to be done.
     fn rest(&self) -> Duration {
-        if self.whole && self.begun
-            || !self.closing.is_empty()
-            || self.kernel.is_some() && !self.own.stands()
-        {
+        if self.whole && self.begun || !self.closing.is_empty() || !self.stands() {
             return RETRY_AFTER;
         }
         let due = |at: Instant| at.saturating_duration_since(Instant::now());
@@ -383,19 +409,23 @@ impl<'a> Keeper<'a> {
         if self.next_sweep.is_some_and(|at| at <= now) || !self.begun {
             return;
         }
-        let Some((nft, _)) = &self.kernel else { return };
-        let reason = match nft.has_chain(&rules::table(), "forward").await {
-            Ok(true) => return,
-            Ok(false) => "somebody flushed them".to_owned(),
-            Err(e) => e.to_string(),
+        let Some((nft, table)) = &self.kernel else {
+            return;
         };
-        tracing::warn!("the walls between pods are gone ({reason}): making them anew");
-        self.whole = true;
+        for family in table.families() {
+            let reason = match nft.has_chain(&rules::table(family), "forward").await {
+                Ok(true) => continue,
+                Ok(false) => "somebody flushed them".to_owned(),
+                Err(e) => e.to_string(),
+            };
+            tracing::warn!("the walls between pods are gone ({reason}): making them anew");
+            self.whole = true;
+        }
     }
 }
 
 /// What a node itself answers as, beside the service `kube-dns`.
-fn cluster_dns(ip: Ipv4Addr) -> Pod {
+fn cluster_dns(ip: IpAddr) -> Pod {
     let port = |name: &str, protocol| NamedPort {
         name: name.into(),
         protocol,

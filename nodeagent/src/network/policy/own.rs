@@ -3,17 +3,21 @@
 //! Invariant: whoever was told that a pod's network is ready had it behind its walls, or closed; an address that is given back has no walls any more.
 
 use std::{
-    net::Ipv4Addr,
+    net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
     time::Duration,
 };
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-use super::{super::Error, super::failed, ended, plan::Own};
+use super::{
+    super::{Error, failed, family::IpFamily},
+    ended,
+    plan::Own,
+};
 
 /// For so long a pod's start waits for its walls. After that it starts closed: what it may do is still to be heard of.
 const OPEN_WITHIN: Duration = Duration::from_secs(2);
@@ -50,30 +54,48 @@ impl Answer {
 #[derive(Clone, Debug)]
 pub struct Walls {
     tell: mpsc::UnboundedSender<Request>,
-    stand: Arc<AtomicBool>,
+    stand: Arc<Standing>,
 }
 
 /// The other end: for the task that keeps the walls.
 pub struct OwnPods(
     pub(super) Mutex<mpsc::UnboundedReceiver<Request>>,
-    Arc<AtomicBool>,
+    Arc<Standing>,
 );
 
+/// Of which families the tables are there, a bit each.
+#[derive(Debug, Default)]
+struct Standing(AtomicU8);
+
+impl Standing {
+    fn all(&self, mut families: impl Iterator<Item = IpFamily>) -> bool {
+        let there = self.0.load(Ordering::Acquire);
+        families.all(|family| there & bit(family) != 0)
+    }
+}
+
+fn bit(family: IpFamily) -> u8 {
+    match family {
+        IpFamily::V4 => 1,
+        IpFamily::V6 => 2,
+    }
+}
+
 impl OwnPods {
-    /// The tables are there: who has no walls of its own yet is closed.
-    pub(super) fn stand(&self) {
-        self.1.store(true, Ordering::Release);
+    /// The tables of a family are there: who has no walls of its own yet is closed.
+    pub(super) fn stand(&self, family: IpFamily) {
+        self.1.0.fetch_or(bit(family), Ordering::Release);
     }
 
-    pub(super) fn stands(&self) -> bool {
-        self.1.load(Ordering::Acquire)
+    pub(super) fn stands(&self, families: impl Iterator<Item = IpFamily>) -> bool {
+        self.1.all(families)
     }
 }
 
 impl Walls {
     pub fn new() -> (Self, OwnPods) {
         let (tell, asked) = mpsc::unbounded_channel();
-        let stand = Arc::new(AtomicBool::new(false));
+        let stand = Arc::new(Standing::default());
         let walls = Walls {
             tell,
             stand: stand.clone(),
@@ -82,10 +104,11 @@ impl Walls {
     }
 
     /// Puts up the walls of a pod, or finds them. `link` is the node's end of its cable.
-    pub async fn raise(&self, uid: &str, ip: Ipv4Addr, link: &str) -> Result<(), Error> {
+    pub async fn raise(&self, uid: &str, ips: Vec<IpAddr>, link: &str) -> Result<(), Error> {
         let (done, answer) = oneshot::channel();
+        let families: Vec<_> = ips.iter().map(|ip| IpFamily::of(*ip)).collect();
         let own = Own {
-            ip,
+            ips,
             link: Some(link.to_owned()),
         };
         let uid = uid.to_owned();
@@ -93,7 +116,7 @@ impl Walls {
         self.tell.send(request).map_err(|_| ended())?;
         match tokio::time::timeout(OPEN_WITHIN, answer).await {
             Ok(answer) => answer.map_err(|_| ended())?,
-            Err(_) if self.stand.load(Ordering::Acquire) => Ok(()),
+            Err(_) if self.stand.all(families.into_iter()) => Ok(()),
             Err(_) => Err(failed(
                 "put up the walls of a pod",
                 format!("the node's own are not up after {OPEN_WITHIN:?}"),

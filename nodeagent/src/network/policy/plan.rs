@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    net::Ipv4Addr,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -32,7 +32,8 @@ pub struct Verdict {
 /// Where a pod of this node is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Own {
-    pub ip: Ipv4Addr,
+    /// One of each family that it has, at most.
+    pub ips: Vec<IpAddr>,
     /// The node's end of its cable; what this node answers at itself has none.
     pub link: Option<String>,
 }
@@ -48,7 +49,7 @@ struct Used {
 /// What may differ from what the kernel was last told.
 #[derive(Debug, Default)]
 pub struct Touched {
-    pub addresses: BTreeSet<Ipv4Addr>,
+    pub addresses: BTreeSet<IpAddr>,
     pub chains: BTreeSet<String>,
     pub sets: BTreeSet<String>,
     pub elements: BTreeMap<String, BTreeSet<Element>>,
@@ -86,9 +87,9 @@ impl Plan {
 
     /// A pod that runs here from now on.
     pub fn add_own(&mut self, uid: &str, own: Own, now: Instant) {
-        self.touched.addresses.insert(own.ip);
+        self.touched.addresses.extend(&own.ips);
         if let Some(old) = self.own.insert(uid.to_owned(), own) {
-            self.touched.addresses.insert(old.ip);
+            self.touched.addresses.extend(old.ips);
         }
         self.place(uid);
         self.judge(uid, now);
@@ -103,7 +104,7 @@ impl Plan {
 
     pub fn remove_own(&mut self, uid: &str, now: Instant) {
         if let Some(own) = self.own.remove(uid) {
-            self.touched.addresses.insert(own.ip);
+            self.touched.addresses.extend(own.ips);
             self.decide(uid, None, now);
             self.place(uid);
         }
@@ -134,8 +135,8 @@ impl Plan {
         self.own.contains_key(uid)
     }
 
-    pub fn address(&self, uid: &str) -> Option<Ipv4Addr> {
-        self.own.get(uid).map(|own| own.ip)
+    pub fn addresses(&self, uid: &str) -> &[IpAddr] {
+        self.own.get(uid).map_or(&[], |own| &own.ips)
     }
 
     pub fn verdict(&self, uid: &str) -> Option<&Verdict> {
@@ -143,8 +144,8 @@ impl Plan {
     }
 
     /// What is to be at an address of this node: the cable, if a pod has it, and the pod's verdict.
-    pub fn at(&self, ip: Ipv4Addr) -> Option<(&Own, Option<&Verdict>)> {
-        let (uid, own) = self.own.iter().find(|(_, own)| own.ip == ip)?;
+    pub fn at(&self, ip: IpAddr) -> Option<(&Own, Option<&Verdict>)> {
+        let (uid, own) = self.own.iter().find(|(_, own)| own.ips.contains(&ip))?;
         Some((own, self.verdicts.get(uid)))
     }
 
@@ -327,7 +328,7 @@ impl Plan {
     /// Brings a pod's elements up to date in all sets.
     fn place(&mut self, uid: &str) {
         let pod = self.pods.get(uid);
-        let own = self.own.get(uid).map(|own| own.ip);
+        let own = self.own.get(uid).map_or(&[][..], |own| &own.ips);
         for (name, members) in &mut self.sets {
             let new = pod
                 .map(|pod| elements(&members.key, pod, own, &self.namespaces))
@@ -377,7 +378,7 @@ impl Plan {
         if old != verdict
             && let Some(own) = self.own.get(uid)
         {
-            self.touched.addresses.insert(own.ip);
+            self.touched.addresses.extend(&own.ips);
         }
         if let Some(verdict) = verdict {
             self.verdicts.insert(uid.to_owned(), verdict);
@@ -423,7 +424,7 @@ impl Plan {
             counts: BTreeMap::new(),
         };
         for (uid, pod) in &self.pods {
-            let own = self.own.get(uid).map(|own| own.ip);
+            let own = self.own.get(uid).map_or(&[][..], |own| &own.ips);
             members.place(uid, elements(key, pod, own, &self.namespaces));
         }
         self.touched.sets.insert(name.clone());

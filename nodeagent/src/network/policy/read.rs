@@ -3,7 +3,7 @@
 //! Invariant: what cannot be understood never opens anything. A policy that as a whole cannot be read selects all pods of its namespace and allows nothing;
 //! a peer or port that cannot be read matches nothing. Follows `pkg/apis/networking/types.go` and `validation/validation.go` upstream.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use k8s_openapi::{
@@ -12,7 +12,10 @@ use k8s_openapi::{
 };
 use skiff_api::machinery::selector::Selector;
 
-use super::super::services::Protocol;
+use super::super::{
+    family::{self, IpFamily},
+    services::Protocol,
+};
 
 /// A policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +39,8 @@ pub struct Rule {
 pub enum Peer {
     Everyone,
     Pods(PodPeer),
-    /// Addresses, sorted and without overlaps, by first and last.
-    Addresses(Vec<(Ipv4Addr, Ipv4Addr)>),
+    /// Addresses of both families, sorted and without overlaps, by first and last.
+    Addresses(Vec<(IpAddr, IpAddr)>),
 }
 
 /// Pods by labels, those of their namespaces and their own.
@@ -162,21 +165,25 @@ fn pod_peer(peer: &NetworkPolicyPeer, namespace: &str) -> Option<PodPeer> {
     })
 }
 
-/// First and last address.
-type Range = (u32, u32);
+/// First and last address of a family, by their numbers.
+type Range = (u128, u128);
 
-/// The addresses of a block: those of its CIDR without its exceptions. None of a block of the other family, or one that cannot be read.
-fn block(block: &IPBlock) -> Vec<Range> {
-    let range = |text: &str| match text.parse().ok()? {
-        IpNet::V4(net) => Some((u32::from(net.network()), u32::from(net.broadcast()))),
-        IpNet::V6(_) => None,
+/// The addresses of a block: those of its CIDR without its exceptions. None of a block that cannot be read.
+fn block(block: &IPBlock) -> Vec<(IpFamily, Range)> {
+    let range = |text: &str| {
+        let net: IpNet = text.parse().ok()?;
+        let ends = (
+            family::number(net.network()),
+            family::number(net.broadcast()),
+        );
+        Some((IpFamily::of_network(net), ends))
     };
-    let Some(whole) = range(&block.cidr) else {
+    let Some((family, whole)) = range(&block.cidr) else {
         return Vec::new();
     };
     let mut left = vec![whole];
     for except in block.except.iter().flatten() {
-        let Some(hole) = range(except) else {
+        let Some((_, hole)) = range(except).filter(|(of, _)| *of == family) else {
             // What was to be left out is not known.
             return Vec::new();
         };
@@ -185,7 +192,7 @@ fn block(block: &IPBlock) -> Vec<Range> {
             .flat_map(|piece| without(piece, hole))
             .collect();
     }
-    left
+    left.into_iter().map(|range| (family, range)).collect()
 }
 
 fn without((first, last): Range, (from, to): Range) -> impl Iterator<Item = Range> {
@@ -194,12 +201,16 @@ fn without((first, last): Range, (from, to): Range) -> impl Iterator<Item = Rang
     before.into_iter().chain(after)
 }
 
-fn merged(mut ranges: Vec<Range>) -> Vec<(Ipv4Addr, Ipv4Addr)> {
-    join(&mut ranges, |last| last.saturating_add(1));
-    ranges
-        .into_iter()
-        .map(|(first, last)| (first.into(), last.into()))
-        .collect()
+fn merged(ranges: Vec<(IpFamily, Range)>) -> Vec<(IpAddr, IpAddr)> {
+    let of = |family: IpFamily| {
+        let ours = ranges.iter().filter(|(of, _)| *of == family);
+        let mut ours: Vec<_> = ours.map(|(_, range)| *range).collect();
+        join(&mut ours, |last| last.saturating_add(1));
+        let address = move |number| family.address(number);
+        ours.into_iter()
+            .map(move |(first, last)| (address(first), address(last)))
+    };
+    IpFamily::ALL.into_iter().flat_map(of).collect()
 }
 
 /// Sorts ranges and makes one of those that overlap or touch. `after` is the number after another.

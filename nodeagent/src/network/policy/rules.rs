@@ -1,18 +1,19 @@
 //! The nftables form of walls: the tables without pods, and what is in a chain.
 //!
-//! Invariant: pure. Only what comes from a pod of this node or goes to one is looked at; what the node itself sends to its pods, and they to it, is not.
+//! Invariant: pure. What is said here is said of both families alike, each in a table of its own. Only what comes from a pod of this node or goes to one is looked at; what the node itself sends to its pods, and they to it, is not.
 //! Each packet is judged, in both directions, by the two chains that its connection's first packet met: so no connection outlives what allowed it.
 //! Of a bridge's frames, a pod's cable carries only those of its own address, and none from pod to pod past the node's IP layer.
 
 use std::{
     collections::{BTreeMap, HashMap},
-    net::Ipv4Addr,
+    net::IpAddr,
 };
 
 use sha2::{Digest, Sha256};
 
 use super::{
     super::{
+        family::IpFamily,
         nft::{
             Base, Batch, Field, Hook, Kind, RELATED, Reject, Rule, Set, Side, Statement, Table,
             Test, Value, Verdict,
@@ -24,16 +25,19 @@ use super::{
     view::{Labels, Pod},
 };
 
-/// The name of both tables, of family `ip` and `bridge`.
+/// The name of all tables, of the families `ip`, `ip6` and `bridge`.
 pub const TABLE: &str = "skiff-policy";
 /// What the node's end of a pod's cable begins with.
 pub const LINKS: &str = "skiffp";
 /// Of packets that were judged on a bridge whose frames the kernel passes through the rules for IP.
 const JUDGED: u32 = 0x2000;
+/// Messages of ICMP between neighbours: who asks, and who tells.
+const SOLICITATION: u8 = 135;
+const ADVERTISEMENT: u8 = 136;
 
-/// The table of family `ip`.
-pub fn table() -> Table {
-    Table::ip(TABLE)
+/// The table of a family's packets.
+pub fn table(family: IpFamily) -> Table {
+    family.table(TABLE)
 }
 
 /// The table of family `bridge`.
@@ -64,7 +68,8 @@ pub enum SetKey {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Other {
     Everyone,
-    Addresses(Vec<(Ipv4Addr, Ipv4Addr)>),
+    /// Of both families, by first and last.
+    Addresses(Vec<(IpAddr, IpAddr)>),
     Set(SetKey),
 }
 
@@ -76,15 +81,57 @@ pub struct Allow {
     pub ports: Option<(Protocol, Vec<(u16, u16)>)>,
 }
 
-/// A chain's two forms, and the sets that they refer to.
+/// What one side of a pod lets through, and the sets that this refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
+    /// It follows from what is let through.
     pub name: String,
-    /// For packets that go as the connection's first.
-    pub rules: Vec<Rule>,
-    /// For those that come back.
-    pub replies: Vec<Rule>,
+    direction: Direction,
+    allowed: Vec<Allow>,
     pub sets: Vec<SetKey>,
+}
+
+impl Chain {
+    /// For packets of a family that go as the connection's first.
+    pub fn rules(&self, family: IpFamily) -> Vec<Rule> {
+        use Side::{Destination, Source};
+        // The pod is one end; the other is where packets come from, or go to. Connections are made to the destination's port.
+        self.written(match self.direction {
+            Direction::Ingress => (family, Source, Destination),
+            Direction::Egress => (family, Destination, Destination),
+        })
+    }
+
+    /// For those that come back.
+    pub fn replies(&self, family: IpFamily) -> Vec<Rule> {
+        use Side::{Destination, Source};
+        self.written(match self.direction {
+            Direction::Ingress => (family, Destination, Source),
+            Direction::Egress => (family, Source, Source),
+        })
+    }
+
+    fn written(&self, sides: (IpFamily, Side, Side)) -> Vec<Rule> {
+        let rules = self.allowed.iter().filter_map(|allow| rule(allow, sides));
+        let sorted: BTreeMap<_, _> = rules.map(|rule| (rule.to_string(), rule)).collect();
+        sorted.into_values().chain([Rule::new().drop()]).collect()
+    }
+}
+
+impl Allow {
+    fn text(&self) -> String {
+        let other = match &self.other {
+            Other::Everyone => "everyone".to_owned(),
+            Other::Addresses(ranges) => elements(ranges),
+            Other::Set(key) => key.name(),
+        };
+        match &self.ports {
+            None => other,
+            Some((protocol, ranges)) => {
+                format!("{other} at {} {}", protocol.name(), elements(ranges))
+            }
+        }
+    }
 }
 
 impl PodPeer {
@@ -139,10 +186,10 @@ impl SetKey {
     }
 
     /// What its elements are.
-    pub fn kinds(&self) -> &'static [Kind] {
+    pub fn kinds(&self, family: IpFamily) -> Vec<Kind> {
         match self {
-            SetKey::Pods(_) => &[Kind::Ip],
-            SetKey::Ports { .. } => &[Kind::Ip, Kind::Port],
+            SetKey::Pods(_) => vec![Kind::Ip(family)],
+            SetKey::Ports { .. } => vec![Kind::Ip(family), Kind::Port],
         }
     }
 }
@@ -165,23 +212,13 @@ fn elements<T: std::fmt::Display + PartialEq>(ranges: &[(T, T)]) -> String {
 
 /// The chain that lets this through and drops the rest.
 pub fn chain(direction: Direction, allowed: &[Allow]) -> Chain {
-    use Side::{Destination, Source};
     let prefix = match direction {
         Direction::Ingress => "in",
         Direction::Egress => "out",
     };
-    // The pod is one end; the other is where packets come from, or go to. Connections are made to the destination's port.
-    let (there, back) = match direction {
-        Direction::Ingress => ((Source, Destination), (Destination, Source)),
-        Direction::Egress => ((Destination, Destination), (Source, Source)),
-    };
-    let all = |sides| {
-        let rules = allowed.iter().map(|allow| rule(allow, sides));
-        let sorted: BTreeMap<_, _> = rules.map(|rule| (rule.to_string(), rule)).collect();
-        let rules = sorted.into_values().chain([Rule::new().drop()]);
-        rules.collect::<Vec<_>>()
-    };
-    let (rules, replies) = (all(there), all(back));
+    let sorted: BTreeMap<_, _> = allowed.iter().map(|allow| (allow.text(), allow)).collect();
+    let text: Vec<_> = sorted.keys().map(String::as_str).collect();
+    let name = format!("{prefix}-{}", short_hash(&text.join("; ")));
     let mut sets: Vec<_> = allowed
         .iter()
         .filter_map(|allow| match &allow.other {
@@ -191,24 +228,28 @@ pub fn chain(direction: Direction, allowed: &[Allow]) -> Chain {
         .collect();
     sets.sort_by_cached_key(SetKey::name);
     sets.dedup();
-    let text: String = rules.iter().map(Rule::to_string).collect();
     Chain {
-        name: format!("{prefix}-{}", short_hash(&text)),
-        rules,
-        replies,
+        name,
+        direction,
+        allowed: sorted.into_values().cloned().collect(),
         sets,
     }
 }
 
-fn rule(allow: &Allow, (address, port): (Side, Side)) -> Rule {
+/// None where all that is allowed is of the other family.
+fn rule(allow: &Allow, (family, address, port): (IpFamily, Side, Side)) -> Option<Rule> {
     let of = |protocol: &Protocol| Field::PortOf(protocol.number(), port);
-    let address = Field::Address(address);
+    let address = Field::Address(family, address);
     let rule = match &allow.other {
         Other::Everyone => Rule::new(),
         Other::Addresses(ranges) => {
-            let ranges = ranges.iter();
-            let ranges = ranges.map(|(first, last)| (Value::Ip(*first), Value::Ip(*last)));
-            Rule::new().when(address, Test::In(ranges.collect()))
+            let ours = ranges.iter().filter(|(first, _)| family.has(first));
+            let ours = ours.map(|(first, last)| (Value::Ip(*first), Value::Ip(*last)));
+            let ours: Vec<_> = ours.collect();
+            if ours.is_empty() {
+                return None;
+            }
+            Rule::new().when(address, Test::In(ours))
         }
         Other::Set(key @ SetKey::Pods(_)) => Rule::new().among(&[address], &key.name()),
         Other::Set(key @ SetKey::Ports { protocol, .. }) => {
@@ -227,24 +268,30 @@ fn rule(allow: &Allow, (address, port): (Side, Side)) -> Rule {
             rule.when(of(protocol), Test::In(ranges.collect()))
         }
     };
-    rule.verdict(Verdict::Return)
+    Some(rule.verdict(Verdict::Return))
 }
 
-const FROM: Field = Field::Address(Side::Source);
-const TO: Field = Field::Address(Side::Destination);
+/// The fields of a packet's ends.
+fn ends(family: IpFamily) -> (Field, Field) {
+    let end = |side| Field::Address(family, side);
+    (end(Side::Source), end(Side::Destination))
+}
+
 const IN: Field = Field::Link(Side::Source);
 const OUT: Field = Field::Link(Side::Destination);
 
-/// The table of family `ip` without pods, in the place of whatever is there: all are closed, but for what the node itself sends them. `answered` is where
+/// A family's table without pods, in the place of whatever is there: all are closed, but for what the node itself sends them. `answered` is where
 /// the node itself answers pods for the cluster.
-pub fn base(answered: &[Ipv4Addr]) -> Batch {
-    let table = table();
+pub fn base(family: IpFamily, answered: &[IpAddr]) -> Batch {
+    let table = table(family);
+    let (source, destination) = ends(family);
+    let ip = Kind::Ip(family);
     let mut batch = Batch::new();
     batch.renew(&table, Some("network policies"));
-    batch.set(&table, Set::new("pods", &[Kind::Ip]));
-    batch.set(&table, Set::new("self", &[Kind::Ip, Kind::Ip]));
+    batch.set(&table, Set::new("pods", &[ip]));
+    batch.set(&table, Set::new("self", &[ip, ip]));
     for map in ["ingress", "egress", "ingress-replies", "egress-replies"] {
-        batch.set(&table, Set::verdicts(map, &[Kind::Ip]));
+        batch.set(&table, Set::verdicts(map, &[ip]));
     }
     let bridge = || Test::Is(Value::Link(BRIDGE.into()));
     let (from, to) = (
@@ -252,70 +299,87 @@ pub fn base(answered: &[Ipv4Addr]) -> Batch {
         || Rule::new().when(OUT, bridge()),
     );
     let replies = vec![
-        to().lookup(&[TO], "egress-replies"),
-        from().lookup(&[FROM], "ingress-replies"),
+        to().lookup(std::slice::from_ref(&destination), "egress-replies"),
+        from().lookup(std::slice::from_ref(&source), "ingress-replies"),
     ];
     batch.chain(&table, "replies", None, replies);
     let stranger = Test::NotInSet("pods".into());
     let own = vec![
-        Rule::new().when(FROM, stranger).drop(),
-        Rule::new().lookup(&[FROM], "egress"),
-        Rule::new().lookup(&[TO], "ingress"),
+        Rule::new().when(source.clone(), stranger).drop(),
+        Rule::new().lookup(&[source], "egress"),
+        Rule::new().lookup(std::slice::from_ref(&destination), "ingress"),
     ];
     batch.chain(&table, "answered", None, own);
     let base = Some(Base::filter(Hook::Forward, 5));
-    batch.chain(&table, "forward", base, forwarded());
-    let own: Vec<_> = answered.iter().map(|ip| Value::Ip(*ip)).collect();
+    batch.chain(&table, "forward", base, forwarded(family));
+    let own: Vec<_> = family.addresses(answered);
+    let is_answered = !own.is_empty();
+    let own = own.into_iter().map(Value::Ip).collect::<Vec<_>>();
     let own = own.into_iter().map(|ip| (ip.clone(), ip)).collect();
-    let input = from().when(TO, Test::In(own)).goto("answered");
-    let input = Vec::from_iter(Some(input).filter(|_| !answered.is_empty()));
+    let input = from().when(destination, Test::In(own)).goto("answered");
+    let input = Vec::from_iter(Some(input).filter(|_| is_answered));
     let base = Some(Base::filter(Hook::Input, 5));
     batch.chain(&table, "input", base, input);
     batch
 }
 
 /// What passes the node.
-fn forwarded() -> Vec<Rule> {
+fn forwarded(family: IpFamily) -> Vec<Rule> {
+    let (source, destination) = ends(family);
+    let protocol = match family {
+        IpFamily::V4 => Field::IpProtocol,
+        // Other headers may come before it.
+        IpFamily::V6 => Field::Protocol,
+    };
+    let icmp = Test::Is(Value::Protocol(family.icmp()));
     let bridge = || Value::Link(BRIDGE.into());
     let from = || Rule::new().when(IN, Test::Is(bridge()));
     let to = || Rule::new().when(OUT, Test::Is(bridge()));
     let stranger = || Test::NotInSet("pods".into());
-    let unreachable = Statement::Reject(Reject::HostUnreachable);
+    let unreachable = Statement::Reject(Reject::HostUnreachable(family));
     vec![
         Rule::new()
             .when(IN, Test::IsNot(bridge()))
             .when(OUT, Test::IsNot(bridge()))
             .accept(),
-        from().when(FROM, stranger()).drop(),
-        to().when(TO, stranger()).then(unreachable),
+        from().when(source.clone(), stranger()).drop(),
+        to().when(destination.clone(), stranger()).then(unreachable),
         from().followed_by(to()).then(Statement::MarkOr(JUDGED)),
-        Rule::new().among(&[FROM, TO], "self").accept(),
         Rule::new()
-            .when(Field::IpProtocol, Test::Is(Value::Protocol(1)))
+            .among(&[source.clone(), destination.clone()], "self")
+            .accept(),
+        Rule::new()
+            .when(protocol, icmp)
             .when(Field::ConnectionState, Test::Has(RELATED))
             .accept(),
         Rule::new()
             .when(Field::ConnectionDirection, Test::Is(Value::Direction(1)))
             .goto("replies"),
-        from().lookup(&[FROM], "egress"),
-        to().lookup(&[TO], "ingress"),
+        from().lookup(&[source], "egress"),
+        to().lookup(&[destination], "ingress"),
     ]
 }
 
-/// The table of family `bridge` without pods, in the place of whatever is there: their cables carry nothing.
-pub fn bridge_base() -> Batch {
+/// The set of a family's addresses with the cables that they are behind.
+pub fn cables(family: IpFamily) -> &'static str {
+    match family {
+        IpFamily::V4 => "cables",
+        IpFamily::V6 => "cables6",
+    }
+}
+
+/// The table of family `bridge` without pods, in the place of whatever is there: their cables carry nothing. Later they carry packets of these families.
+pub fn bridge_base(families: impl IntoIterator<Item = IpFamily>) -> Batch {
     let table = bridge_table();
     let mut batch = Batch::new();
     batch.renew(&table, Some("network policies"));
-    batch.set(&table, Set::new("cables", &[Kind::Link, Kind::Ip]));
-    let of_type = |number| Rule::new().when(Field::EtherType, Test::Is(Value::EtherType(number)));
-    let (ip, arp) = (of_type(0x0800), of_type(0x0806));
-    let prerouting = vec![
-        Rule::new().when(IN, Test::BeginsNot(LINKS.into())).accept(),
-        ip.among(&[IN, FROM], "cables").accept(),
-        arp.among(&[IN, Field::ArpSender], "cables").accept(),
-        Rule::new().drop(),
-    ];
+    let mut prerouting = vec![Rule::new().when(IN, Test::BeginsNot(LINKS.into())).accept()];
+    for family in families {
+        let key = [Kind::Link, Kind::Ip(family)];
+        batch.set(&table, Set::new(cables(family), &key));
+        prerouting.extend(carried(family));
+    }
+    prerouting.push(Rule::new().drop());
     let base = Some(Base::filter(Hook::Prerouting, -310));
     batch.chain(&table, "prerouting", base, prerouting);
     let past = Rule::new()
@@ -326,4 +390,40 @@ pub fn bridge_base() -> Batch {
     let base = Some(Base::filter(Hook::Forward, 10));
     batch.chain(&table, "forward", base, vec![past]);
     batch
+}
+
+/// What a pod's cable carries: packets from its own addresses, and what tells its neighbours of these and asks for theirs.
+fn carried(family: IpFamily) -> Vec<Rule> {
+    let of_type = |number| Rule::new().when(Field::EtherType, Test::Is(Value::EtherType(number)));
+    let (source, _) = ends(family);
+    let cables = cables(family);
+    if family == IpFamily::V4 {
+        return vec![
+            of_type(0x0800).among(&[IN, source], cables).accept(),
+            of_type(0x0806)
+                .among(&[IN, Field::ArpSender], cables)
+                .accept(),
+        ];
+    }
+    let ip = of_type(0x86dd);
+    let message = |kind| {
+        let protocol = Test::Is(Value::Protocol(family.icmp()));
+        Rule::new()
+            .when(Field::Protocol, protocol)
+            .when(Field::IcmpType, Test::Is(Value::IcmpType(kind)))
+    };
+    let told = vec![IN, Field::Neighbour];
+    let of_others = Statement::Match(told, Test::NotInSet(cables.into()));
+    // Who has no address yet asks whether somebody else has it.
+    let nobody = Test::Is(Value::Ip(family.unspecified()));
+    vec![
+        ip.clone()
+            .followed_by(message(ADVERTISEMENT))
+            .then(of_others)
+            .drop(),
+        ip.clone().among(&[IN, source.clone()], cables).accept(),
+        ip.when(source, nobody)
+            .followed_by(message(SOLICITATION))
+            .accept(),
+    ]
 }

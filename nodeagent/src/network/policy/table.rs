@@ -5,14 +5,18 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
+    net::IpAddr,
 };
 
 use super::{
-    super::nft::{self, Batch, Change, Name, Rule, Set, Value, Verdict},
+    super::{
+        family::IpFamily,
+        messages::{hardware_address, link_local},
+        nft::{self, Batch, Change, Name, Rule, Set, Value, Verdict},
+    },
     members::Element,
     plan::{Plan, Touched},
-    rules::{self, Chain, bridge_table, table},
+    rules::{self, Chain, bridge_table, cables, table},
 };
 
 /// What the kernel holds once all changes given out were made.
@@ -20,8 +24,10 @@ use super::{
 pub struct Table {
     /// Whether the kernel has tables of family `bridge`.
     bridge: bool,
-    answered: Vec<Ipv4Addr>,
-    places: BTreeMap<Ipv4Addr, Place>,
+    answered: Vec<IpAddr>,
+    /// Those that there are tables of: that of IPv4 always, the other once a pod has such an address.
+    families: BTreeSet<IpFamily>,
+    places: BTreeMap<IpAddr, Place>,
     chains: BTreeSet<String>,
     sets: BTreeMap<String, BTreeSet<Element>>,
 }
@@ -30,6 +36,8 @@ pub struct Table {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Place {
     cable: Option<String>,
+    /// The address that its interface has given itself beside one of IPv6.
+    link_local: Option<IpAddr>,
     /// It has a verdict.
     known: bool,
     ingress: Option<String>,
@@ -64,22 +72,28 @@ impl Script {
         }
     }
 
-    fn add_chain(&mut self, chain: &Chain) {
-        let mut add = |name: &str, rules: &[Rule]| {
-            self.add.chain(&table(), name, None, rules.to_vec());
+    fn add_chain(&mut self, family: IpFamily, chain: &Chain) {
+        let mut add = |name: &str, rules: Vec<Rule>| {
+            self.add.chain(&table(family), name, None, rules);
         };
-        add(&chain.name, &chain.rules);
-        add(&replies(&chain.name), &chain.replies);
+        add(&chain.name, chain.rules(family));
+        add(&replies(&chain.name), chain.replies(family));
     }
 
-    fn delete_chain(&mut self, name: &str) {
+    fn delete_chain(&mut self, family: IpFamily, name: &str) {
         // The rules go before their chain, and both before the sets that they refer to.
         for name in [name.to_owned(), replies(name)] {
-            let (name, table) = (Name::from(name), table());
+            let (name, table) = (Name::from(name), table(family));
             self.delete.push(&table, Change::FlushChain(name.clone()));
             self.delete.push(&table, Change::DeleteChain(name));
         }
     }
+}
+
+/// The families of which this node's pods, and what it answers at itself, have addresses.
+fn families(plan: &Plan) -> BTreeSet<IpFamily> {
+    let ips = plan.own().flat_map(|own| &own.ips);
+    ips.map(|ip| IpFamily::of(*ip)).collect()
 }
 
 fn replies(chain: &str) -> String {
@@ -92,12 +106,15 @@ fn element((ip, port): &Element) -> nft::Element {
 }
 
 impl Place {
-    fn of(plan: &Plan, ip: Ipv4Addr) -> Self {
+    fn of(plan: &Plan, ip: IpAddr) -> Self {
         let Some((own, verdict)) = plan.at(ip) else {
             return Place::default();
         };
         Place {
             cable: own.link.clone(),
+            link_local: ip
+                .is_ipv6()
+                .then(|| link_local(hardware_address(&own.ips)).into()),
             known: verdict.is_some(),
             ingress: verdict.and_then(|v| v.ingress.clone()),
             egress: verdict.and_then(|v| v.egress.clone()),
@@ -105,11 +122,12 @@ impl Place {
     }
 
     /// The elements of this place, with where they are.
-    fn elements(&self, ip: Ipv4Addr, bridge: bool) -> BTreeSet<(nft::Table, String, nft::Element)> {
+    fn elements(&self, ip: IpAddr, bridge: bool) -> BTreeSet<(nft::Table, String, nft::Element)> {
+        let family = IpFamily::of(ip);
         let at = Value::Ip(ip);
         let mut found = BTreeSet::new();
         let mut add = |container: &str, element| {
-            found.insert((table(), container.to_owned(), element));
+            found.insert((table(family), container.to_owned(), element));
         };
         if self.known {
             add("pods", nft::Element::of(vec![at.clone()]));
@@ -125,9 +143,11 @@ impl Place {
             }
         }
         if let Some(cable) = self.cable.as_ref().filter(|_| bridge) {
-            let key = vec![Value::Link(cable.as_str().into()), at];
-            let element = nft::Element::of(key);
-            found.insert((bridge_table(), "cables".into(), element));
+            for at in [ip].into_iter().chain(self.link_local) {
+                let key = vec![Value::Link(cable.as_str().into()), Value::Ip(at)];
+                let element = nft::Element::of(key);
+                found.insert((bridge_table(), cables(family).into(), element));
+            }
         }
         found
     }
@@ -135,10 +155,11 @@ impl Place {
 
 impl Table {
     /// `answered` is where the node itself answers pods for the cluster.
-    pub fn new(bridge: bool, answered: Vec<Ipv4Addr>) -> Self {
+    pub fn new(bridge: bool, answered: Vec<IpAddr>) -> Self {
         Table {
             bridge,
             answered,
+            families: BTreeSet::from([IpFamily::V4]),
             places: BTreeMap::new(),
             chains: BTreeSet::new(),
             sets: BTreeMap::new(),
@@ -148,18 +169,36 @@ impl Table {
     /// From nothing, or from whatever is there, to exactly this plan.
     pub fn replace(&mut self, plan: &Plan) -> Batch {
         *self = Self::new(self.bridge, std::mem::take(&mut self.answered));
-        let mut batch = rules::base(&self.answered);
+        self.families.extend(families(plan));
+        let mut batch = Batch::new();
+        for family in &self.families {
+            batch.append(rules::base(*family, &self.answered));
+        }
         if self.bridge {
-            batch.append(rules::bridge_base());
+            batch.append(rules::bridge_base(self.families()));
         }
         let all = Touched {
-            addresses: plan.own().map(|own| own.ip).collect(),
+            addresses: plan.own().flat_map(|own| &own.ips).copied().collect(),
             chains: plan.chains().map(|(name, _)| name.clone()).collect(),
             sets: plan.sets().map(|(name, _)| name.clone()).collect(),
             elements: BTreeMap::new(),
         };
         batch.append(self.change(plan, all));
         batch
+    }
+
+    /// Those that there have to be tables of.
+    pub fn needed(&self, plan: &Plan) -> BTreeSet<IpFamily> {
+        self.families.union(&families(plan)).copied().collect()
+    }
+
+    /// Whether there are tables for all addresses that pods have; otherwise all is to be replaced.
+    pub fn covers(&self, plan: &Plan) -> bool {
+        families(plan).is_subset(&self.families)
+    }
+
+    pub fn families(&self) -> impl Iterator<Item = IpFamily> {
+        self.families.iter().copied()
     }
 
     /// For what was touched. Empty if nothing is different.
@@ -172,9 +211,14 @@ impl Table {
             self.change_elements(&mut script, plan, name, elements);
         }
         for name in &touched.chains {
+            let families = self.families.iter();
             match plan.chain(name) {
-                Some(chain) if self.chains.insert(name.clone()) => script.add_chain(chain),
-                None if self.chains.remove(name) => script.delete_chain(name),
+                Some(chain) if self.chains.insert(name.clone()) => {
+                    families.for_each(|family| script.add_chain(*family, chain));
+                }
+                None if self.chains.remove(name) => {
+                    families.for_each(|family| script.delete_chain(*family, name));
+                }
                 _ => {}
             }
         }
@@ -188,8 +232,10 @@ impl Table {
             .cloned()
             .collect();
         for name in gone {
-            let delete = Change::DeleteSet(name.as_str().into());
-            script.delete.push(&table(), delete);
+            for family in &self.families {
+                let delete = Change::DeleteSet(name.as_str().into());
+                script.delete.push(&table(*family), delete);
+            }
             self.sets.remove(&name);
         }
         script.finish()
@@ -202,7 +248,10 @@ impl Table {
             let all = there.chain(plan.elements(name)).copied().collect();
             return self.change_elements(script, plan, name, &all);
         }
-        script.add.set(&table(), Set::new(name, key.kinds()));
+        for family in &self.families {
+            let set = Set::new(name, &key.kinds(*family));
+            script.add.set(&table(*family), set);
+        }
         self.sets.insert(name.to_owned(), BTreeSet::new());
         let all = plan.elements(name).copied().collect();
         self.change_elements(script, plan, name, &all);
@@ -219,20 +268,28 @@ impl Table {
             return;
         };
         let (mut comes, mut goes) = (Vec::new(), Vec::new());
-        for element in elements {
+        // A peer may have addresses of a family that no pod of this node has: there is no table then that would need them.
+        let known = |element: &&Element| self.families.contains(&IpFamily::of(element.0));
+        for element in elements.iter().filter(known) {
             if plan.has_element(name, element) {
                 if there.insert(*element) {
-                    comes.push(self::element(element));
+                    comes.push(element);
                 }
             } else if there.remove(element) {
-                goes.push(self::element(element));
+                goes.push(element);
             }
         }
-        script.elements(true, (&table(), name), comes);
-        script.elements(false, (&table(), name), goes);
+        for family in &self.families {
+            let ours = |all: &[&Element]| {
+                let ours = all.iter().filter(|element| family.has(&element.0));
+                ours.map(|element| self::element(element)).collect()
+            };
+            script.elements(true, (&table(*family), name), ours(&comes));
+            script.elements(false, (&table(*family), name), ours(&goes));
+        }
     }
 
-    fn change_place(&mut self, script: &mut Script, plan: &Plan, ip: Ipv4Addr) {
+    fn change_place(&mut self, script: &mut Script, plan: &Plan, ip: IpAddr) {
         let new = Place::of(plan, ip);
         let old = self.places.remove(&ip).unwrap_or_default();
         let (before, after) = (old.elements(ip, self.bridge), new.elements(ip, self.bridge));

@@ -3,7 +3,7 @@
 //! Invariant: nothing that cannot be read opens anything. A policy that cannot be read is one that closes its namespace; a pod that cannot be read is one
 //! that is not there: nobody's peer, and closed where it runs. A cluster without policies costs one watch that tells of nothing.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde::Deserialize;
@@ -33,7 +33,7 @@ pub struct Pod {
     pub namespace: String,
     pub labels: Labels,
     /// None of those that are the node's own (`hostNetwork`), or that another pod may have by now.
-    pub ips: Vec<Ipv4Addr>,
+    pub ips: Vec<IpAddr>,
     /// The container ports that have names.
     pub ports: Vec<NamedPort>,
 }

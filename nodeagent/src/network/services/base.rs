@@ -2,14 +2,17 @@
 //!
 //! Invariant: pure; nothing in it is a service's. Follows `setupNFTables` in `pkg/proxy/nftables/proxier.go` upstream.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
 use super::{
-    super::nft::{
-        Base, Batch, DNAT, Field, Hook, LOCAL, NEW, Reject, Rule, Side, Statement, Test, Value,
-        Verdict,
+    super::{
+        family::IpFamily,
+        nft::{
+            Base, Batch, DNAT, Field, Hook, LOCAL, NEW, Reject, Rule, Side, Statement, Test, Value,
+            Verdict,
+        },
     },
     elements::{Shared, table},
     plan::Protocol,
@@ -17,40 +20,44 @@ use super::{
 
 /// Of packets whose sender is to be hidden.
 pub const MARK: u32 = 0x4000;
-pub const FROM: Field = Field::Address(Side::Source);
-const TO: Field = Field::Address(Side::Destination);
-pub const BY_IP: [Field; 3] = [TO, Field::Protocol, Field::Port(Side::Destination)];
+
+/// A packet's sender.
+pub fn from(family: IpFamily) -> Field {
+    Field::Address(family, Side::Source)
+}
+
+fn to(family: IpFamily) -> Field {
+    Field::Address(family, Side::Destination)
+}
+
+/// The address, protocol and port that a packet is for.
+pub fn by_ip(family: IpFamily) -> [Field; 3] {
+    [to(family), Field::Protocol, Field::Port(Side::Destination)]
+}
+
 const BY_PORT: [Field; 2] = [Field::Protocol, Field::Port(Side::Destination)];
 
-/// What the rules of a node depend on besides the services.
+/// What the rules of a node depend on besides the services. All addresses are of the family.
 #[derive(Clone, Debug)]
 pub struct NodeRules {
+    pub family: IpFamily,
     /// The addresses of this node's own pods.
     pub pod_cidr: IpNet,
     /// What is sent to an address of it that no service has is dropped.
     pub service_cidr: Option<IpNet>,
-    pub node_ips: Vec<Ipv4Addr>,
+    pub node_ips: Vec<IpAddr>,
     /// Addresses of `service_cidr` that are no service's but answered all the same: cluster DNS.
-    pub own_cluster_ips: Vec<Ipv4Addr>,
+    pub own_cluster_ips: Vec<IpAddr>,
 }
 
 /// A rule for what is sent to the node itself.
-fn local() -> Rule {
-    const LOOPBACK: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8);
+fn local(family: IpFamily) -> Rule {
     Rule::new()
         .when(
             Field::AddressType(Side::Destination),
             Test::Is(Value::Number(LOCAL)),
         )
-        .when(TO, Test::Outside(LOOPBACK))
-}
-
-/// A rule for what is not from this network; pods have no other addresses than of version 4.
-fn not_from(net: IpNet) -> Rule {
-    match net {
-        IpNet::V4(net) => Rule::new().when(FROM, Test::Outside(net)),
-        IpNet::V6(_) => Rule::new(),
-    }
+        .when(to(family), Test::Outside(family.loopback()))
 }
 
 fn first_of(chain: &str) -> Rule {
@@ -61,16 +68,17 @@ fn first_of(chain: &str) -> Rule {
 
 /// The table without services, in the place of whatever is there.
 pub fn base(node: &NodeRules) -> Batch {
-    let table = table();
+    let family = node.family;
+    let table = table(family);
     let mut batch = Batch::new();
     batch.renew(&table, Some("services"));
     for shared in Shared::ALL {
-        batch.set(&table, shared.set());
+        batch.set(&table, shared.set(family));
     }
     for (name, rules) in [
-        ("refuse", refuse()),
+        ("refuse", refuse(family)),
         ("services", services(node)),
-        ("masquerading", masquerading()),
+        ("masquerading", masquerading(family)),
     ] {
         batch.chain(&table, name, None, rules);
     }
@@ -84,30 +92,33 @@ pub fn base(node: &NodeRules) -> Batch {
 }
 
 /// A client is told that nobody is there.
-fn refuse() -> Vec<Rule> {
+fn refuse(family: IpFamily) -> Vec<Rule> {
     let tcp = Test::Is(Value::Protocol(Protocol::Tcp.number()));
     let tcp = Rule::new().when(Field::Protocol, tcp);
     vec![
         tcp.then(Statement::Reject(Reject::TcpReset)),
-        Rule::new().then(Statement::Reject(Reject::PortUnreachable)),
+        Rule::new().then(Statement::Reject(Reject::PortUnreachable(family))),
     ]
 }
 
 /// Which service it is that a connection is for.
 fn services(node: &NodeRules) -> Vec<Rule> {
-    let marked = Rule::new().among(&[TO], Shared::ClusterIps.name());
-    let marked = marked.followed_by(not_from(node.pod_cidr));
+    let family = node.family;
+    let marked = Rule::new()
+        .among(&[to(family)], Shared::ClusterIps.name())
+        .when(from(family), Test::Outside(node.pod_cidr));
     vec![
         marked.then(Statement::MarkOr(MARK)),
-        Rule::new().lookup(&BY_IP, Shared::ServiceIps.name()),
-        local().lookup(&BY_PORT, Shared::ServiceNodePorts.name()),
+        Rule::new().lookup(&by_ip(family), Shared::ServiceIps.name()),
+        local(family).lookup(&BY_PORT, Shared::ServiceNodePorts.name()),
     ]
 }
 
 /// Whose sender is hidden: as the endpoint must answer through this node, or as it is the sender itself.
-fn masquerading() -> Vec<Rule> {
+fn masquerading(family: IpFamily) -> Vec<Rule> {
     let hidden = Statement::Masquerade { random: true };
-    let back = [FROM, TO, Field::Protocol, Field::Port(Side::Destination)];
+    let [to, protocol, port] = by_ip(family);
+    let back = [from(family), to, protocol, port];
     vec![
         Rule::new()
             .when(Field::Mark, Test::Has(MARK))
@@ -122,8 +133,9 @@ fn masquerading() -> Vec<Rule> {
 
 /// What does not get through.
 fn checks(node: &NodeRules) -> [(&'static str, Vec<Rule>); 4] {
-    let by_ip = |map: Shared| vec![Rule::new().lookup(&BY_IP, map.name())];
-    let nodeports = local().lookup(&BY_PORT, Shared::NoEndpointNodePorts.name());
+    let family = node.family;
+    let by_ip = |map: Shared| vec![Rule::new().lookup(&by_ip(family), map.name())];
+    let nodeports = local(family).lookup(&BY_PORT, Shared::NoEndpointNodePorts.name());
     [
         ("endpoints-check", by_ip(Shared::NoEndpointServices)),
         ("nodeports-check", vec![nodeports]),
@@ -160,16 +172,17 @@ fn entrances() -> [(&'static str, Base, Vec<Rule>); 8] {
 /// For what no service's port was found for.
 fn unanswered(node: &NodeRules) -> Vec<Rule> {
     let mut rules = Vec::new();
+    let to = || to(node.family);
     if !node.own_cluster_ips.is_empty() {
         let own = node.own_cluster_ips.iter().map(|ip| Value::Ip(*ip));
         let own = own.map(|ip| (ip.clone(), ip)).collect();
-        let spared = Rule::new().when(TO, Test::In(own));
+        let spared = Rule::new().when(to(), Test::In(own));
         rules.push(spared.verdict(Verdict::Return));
     }
-    let known = Rule::new().among(&[TO], Shared::ClusterIps.name());
+    let known = Rule::new().among(&[to()], Shared::ClusterIps.name());
     rules.push(known.goto("refuse"));
-    if let Some(IpNet::V4(cidr)) = node.service_cidr {
-        rules.push(Rule::new().when(TO, Test::Within(cidr.trunc())).drop());
+    if let Some(cidr) = node.service_cidr {
+        rules.push(Rule::new().when(to(), Test::Within(cidr.trunc())).drop());
     }
     rules
 }

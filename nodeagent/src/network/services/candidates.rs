@@ -4,11 +4,12 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
 };
 
 use super::{
     super::{
+        family::IpFamily,
         slice::{Endpoint as SliceEndpoint, Port, Slice},
         view::Slices,
     },
@@ -27,7 +28,7 @@ pub struct Candidate {
 }
 
 /// By address and port.
-pub type Candidates = BTreeMap<(Ipv4Addr, u16), Candidate>;
+pub type Candidates = BTreeMap<(IpAddr, u16), Candidate>;
 
 /// An address that is in two slices, or is two pods', is the one that does not terminate.
 pub fn candidates(
@@ -37,10 +38,11 @@ pub fn candidates(
     node: &NodeFacts,
 ) -> Candidates {
     let mut found = BTreeMap::new();
-    for slice in slices.values().filter(|slice| slice.is_ipv4) {
+    let of_family = slices.values().filter(|s| s.family == Some(node.family));
+    for slice in of_family {
         for port in ports(slice, port_name, protocol) {
             for endpoint in &slice.endpoints {
-                let Some(IpAddr::V4(ip)) = endpoint.ip else {
+                let Some(ip) = endpoint.ip.filter(|ip| node.family.has(ip)) else {
                     continue;
                 };
                 if !endpoint.terminating || !found.contains_key(&(ip, port)) {
@@ -53,12 +55,21 @@ pub fn candidates(
 }
 
 /// The endpoints of a TCP port, by the name that the service has for it, to which a new connection may be made from anywhere: ready, and not about to end.
-pub fn ready_endpoints(slices: &Slices, port_name: &str) -> Vec<SocketAddr> {
-    let all = candidates(slices, port_name, Protocol::Tcp, &NodeFacts::default());
-    let ready = all.values().filter(|c| c.ready && !c.serving_terminating);
-    ready
-        .map(|c| SocketAddr::from((c.endpoint.ip, c.endpoint.port)))
-        .collect()
+/// Of a service with endpoints of both families those of the first: they are the same pods.
+pub fn ready_endpoints(slices: &Slices, port_name: &str, families: &[IpFamily]) -> Vec<SocketAddr> {
+    let of = |family: &IpFamily| -> Vec<SocketAddr> {
+        let node = NodeFacts {
+            family: *family,
+            ..NodeFacts::default()
+        };
+        let all = candidates(slices, port_name, Protocol::Tcp, &node);
+        let ready = all.values().filter(|c| c.ready && !c.serving_terminating);
+        ready
+            .map(|c| SocketAddr::from((c.endpoint.ip, c.endpoint.port)))
+            .collect()
+    };
+    let mut found = families.iter().map(of);
+    found.find(|all| !all.is_empty()).unwrap_or_default()
 }
 
 fn ports<'a>(
@@ -70,7 +81,7 @@ fn ports<'a>(
     slice.ports.iter().filter(same).map(|p| p.port)
 }
 
-fn candidate(endpoint: &SliceEndpoint, ip: Ipv4Addr, port: u16, node: &NodeFacts) -> Candidate {
+fn candidate(endpoint: &SliceEndpoint, ip: IpAddr, port: u16, node: &NodeFacts) -> Candidate {
     let local = endpoint.node.as_deref() == Some(&*node.name);
     let hints = endpoint.hints.as_deref();
     let meant = |names: &Vec<String>, name: Option<&String>| {

@@ -7,7 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    net::Ipv4Addr,
+    net::IpAddr,
 };
 
 use netlink_sys::Socket;
@@ -15,6 +15,7 @@ use netlink_sys::Socket;
 use super::{
     super::{
         Error, failed,
+        family::IpFamily,
         nft::socket,
         ns::Namespace,
         wire::{self, ACK, DUMP, Writer},
@@ -32,25 +33,27 @@ mod kernel {
     pub const CTA_TUPLE_PROTO: u16 = 2;
     pub const CTA_IP_V4_SRC: u16 = 1;
     pub const CTA_IP_V4_DST: u16 = 2;
+    pub const CTA_IP_V6_SRC: u16 = 3;
+    pub const CTA_IP_V6_DST: u16 = 4;
     pub const CTA_PROTO_NUM: u16 = 1;
     pub const CTA_PROTO_DST_PORT: u16 = 3;
 }
 
-/// An IPv4 entry: where the client sent to, who answers, and the bytes that name the entry.
+/// An entry: where the client sent to, who answers, and the bytes that name the entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
     protocol: u8,
-    to: Ipv4Addr,
+    to: IpAddr,
     port: u16,
-    answers: Ipv4Addr,
+    answers: IpAddr,
     original: Vec<u8>,
 }
 
 /// The addresses of changed services and the endpoints that each leads to now.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    ips: BTreeMap<(u8, Ipv4Addr, u16), BTreeSet<Ipv4Addr>>,
-    node_ports: BTreeMap<(u8, u16), BTreeSet<Ipv4Addr>>,
+    ips: BTreeMap<(u8, IpAddr, u16), BTreeSet<IpAddr>>,
+    node_ports: BTreeMap<(u8, u16), BTreeSet<IpAddr>>,
 }
 
 impl Wanted {
@@ -108,16 +111,16 @@ impl Wanted {
     }
 }
 
-/// Deletes the stale entries inside `ns`; returns how many there were.
-pub async fn clean(ns: &Namespace, wanted: Wanted) -> Result<usize, Error> {
+/// Deletes the stale entries of a family inside `ns`; returns how many there were.
+pub async fn clean(ns: &Namespace, family: IpFamily, wanted: Wanted) -> Result<usize, Error> {
     ns.call(move || {
         let socket = socket::open()?;
-        let stale: Vec<_> = dump(&socket)?
+        let stale: Vec<_> = dump(&socket, family)?
             .into_iter()
             .filter(|e| wanted.is_stale(e))
             .collect();
         for entry in &stale {
-            delete(&socket, entry)?;
+            delete(&socket, family, entry)?;
         }
         Ok(stale.len())
     })
@@ -125,19 +128,27 @@ pub async fn clean(ns: &Namespace, wanted: Wanted) -> Result<usize, Error> {
     .map_err(|e: io::Error| failed("clear connection entries", e))
 }
 
-fn request(kind: u16, flags: u16, body: impl FnOnce(&mut Writer)) -> io::Result<Vec<u8>> {
+fn request(
+    (kind, flags): (u16, u16),
+    family: IpFamily,
+    body: impl FnOnce(&mut Writer),
+) -> io::Result<Vec<u8>> {
     let mut writer = Writer::default();
-    writer.message((kind, flags, 0), (libc::AF_INET as u8, 0), body);
+    let family = match family {
+        IpFamily::V4 => libc::AF_INET,
+        IpFamily::V6 => libc::AF_INET6,
+    };
+    writer.message((kind, flags, 0), (family as u8, 0), body);
     writer.finish()
 }
 
-fn dump(socket: &Socket) -> io::Result<Vec<Entry>> {
-    let all = socket::list(socket, &request(kernel::CT_GET, DUMP, |_| {})?)?;
+fn dump(socket: &Socket, family: IpFamily) -> io::Result<Vec<Entry>> {
+    let all = socket::list(socket, &request((kernel::CT_GET, DUMP), family, |_| {})?)?;
     Ok(all.iter().filter_map(|bytes| entry(bytes)).collect())
 }
 
-fn delete(socket: &Socket, entry: &Entry) -> io::Result<()> {
-    let request = request(kernel::CT_DELETE, ACK, |w| {
+fn delete(socket: &Socket, family: IpFamily, entry: &Entry) -> io::Result<()> {
+    let request = request((kernel::CT_DELETE, ACK), family, |w| {
         w.nest(kernel::CTA_TUPLE_ORIG, |w| w.bytes.extend(&entry.original));
     });
     match socket::ask(socket, &request?) {
@@ -155,15 +166,20 @@ fn entry(bytes: &[u8]) -> Option<Entry> {
     let ip = |tuple| wire::attribute(tuple, kernel::CTA_TUPLE_IP);
     Some(Entry {
         protocol: *wire::attribute(proto, kernel::CTA_PROTO_NUM)?.first()?,
-        to: address(ip(original)?, kernel::CTA_IP_V4_DST)?,
+        to: address(ip(original)?, kernel::CTA_IP_V4_DST, kernel::CTA_IP_V6_DST)?,
         port: u16::from_be_bytes(port.try_into().ok()?),
-        answers: address(ip(reply)?, kernel::CTA_IP_V4_SRC)?,
+        answers: address(ip(reply)?, kernel::CTA_IP_V4_SRC, kernel::CTA_IP_V6_SRC)?,
         original: original.to_vec(),
     })
 }
 
-fn address(bytes: &[u8], kind: u16) -> Option<Ipv4Addr> {
-    let octets: [u8; 4] = wire::attribute(bytes, kind)?.try_into().ok()?;
+/// The address that is there, whichever of the two.
+fn address(bytes: &[u8], v4: u16, v6: u16) -> Option<IpAddr> {
+    if let Some(octets) = wire::attribute(bytes, v4) {
+        let octets: [u8; 4] = octets.try_into().ok()?;
+        return Some(octets.into());
+    }
+    let octets: [u8; 16] = wire::attribute(bytes, v6)?.try_into().ok()?;
     Some(octets.into())
 }
 

@@ -2,17 +2,21 @@
 //!
 //! Invariant: keys and what they lead to are small, as there are many of them; what nftables calls them is made when it is told.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::{
-    super::nft::{Element, Held, Kind, Name, Set, Table, Value, Verdict},
+    super::{
+        family::IpFamily,
+        nft::{Element, Held, Kind, Name, Set, Table, Value, Verdict},
+    },
     plan::Protocol,
 };
 
 pub const TABLE: &str = "skiff-proxy";
-/// The table of services.
-pub fn table() -> Table {
-    Table::ip(TABLE)
+
+/// The table of services of a family.
+pub fn table(family: IpFamily) -> Table {
+    family.table(TABLE)
 }
 
 /// A map or set that all services share.
@@ -43,19 +47,20 @@ impl Shared {
     }
 
     /// As it is declared.
-    pub fn set(self) -> Set {
-        use Kind::{Ip, Number, Port, Protocol};
+    pub fn set(self, family: IpFamily) -> Set {
+        use Kind::{Number, Port, Protocol};
+        let ip = Kind::Ip(family);
         let name = self.name();
         match self {
             Shared::ServiceIps | Shared::NoEndpointServices | Shared::FirewallIps => {
-                Set::verdicts(name, &[Ip, Protocol, Port])
+                Set::verdicts(name, &[ip, Protocol, Port])
             }
             Shared::ServiceNodePorts | Shared::NoEndpointNodePorts => {
                 Set::verdicts(name, &[Protocol, Port])
             }
-            Shared::ClusterIps => Set::new(name, &[Ip]),
-            Shared::Hairpin => Set::new(name, &[Ip, Ip, Protocol, Port]),
-            Shared::Endpoints => Set::map(name, &[Ip, Protocol, Port, Number], &[Ip, Port]),
+            Shared::ClusterIps => Set::new(name, &[ip]),
+            Shared::Hairpin => Set::new(name, &[ip, ip, Protocol, Port]),
+            Shared::Endpoints => Set::map(name, &[ip, Protocol, Port, Number], &[ip, Port]),
         }
     }
 
@@ -74,13 +79,13 @@ impl Shared {
 /// The key of an element. There are many of them, so they are small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
-    Ip(Ipv4Addr),
-    At(Ipv4Addr, Protocol, u16),
+    Ip(IpAddr),
+    At(IpAddr, Protocol, u16),
     Port(Protocol, u16),
     /// From an endpoint to itself.
-    Back(Ipv4Addr, Protocol, u16),
+    Back(IpAddr, Protocol, u16),
     /// One of the endpoints of whoever answers there.
-    Nth(Ipv4Addr, Protocol, u16, u32),
+    Nth(IpAddr, Protocol, u16, u32),
 }
 
 impl Key {
@@ -112,7 +117,7 @@ pub enum Leads {
     Goto(Name),
     Drop,
     Refuse,
-    To(Ipv4Addr, u16),
+    To(IpAddr, u16),
     /// The chain that picks one of so many endpoints.
     Pick(u32),
 }

@@ -3,11 +3,14 @@
 //! Invariant: pure. What is only for some of the outside is for nobody else of it, but this node and its pods are inside the cluster.
 //! Follows `pkg/proxy/nftables/proxier.go` upstream.
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
 use super::{
-    super::nft::{Field, LOCAL, Rule, Side, Statement, Test, Value},
-    base::{FROM, MARK, NodeRules},
+    super::{
+        family,
+        nft::{Field, LOCAL, Rule, Side, Statement, Test, Value},
+    },
+    base::{MARK, NodeRules, from},
     elements::{Key, Leads, Shared},
     fragment::Fragment,
     plan::{PortPlan, Target},
@@ -73,10 +76,8 @@ fn external_rules(plan: &PortPlan, names: &Names, node: &NodeRules) -> Vec<Rule>
     let mut rules = Vec::new();
     if !plan.cluster_endpoints.is_empty() {
         // This node and its pods are inside the cluster: the policy for the outside is not for them.
-        if let IpNet::V4(pods) = node.pod_cidr {
-            let from_pods = Rule::new().when(FROM, Test::Within(pods.trunc()));
-            rules.push(from_pods.goto(cluster.clone()));
-        }
+        let from_pods = Rule::new().when(from(node.family), Test::Within(node.pod_cidr.trunc()));
+        rules.push(from_pods.goto(cluster.clone()));
         let own = Test::Is(Value::Number(LOCAL));
         let from_here = Rule::new().when(Field::AddressType(Side::Source), own);
         rules.push(from_here.clone().then(Statement::MarkOr(MARK)));
@@ -92,7 +93,7 @@ fn firewall_rule(plan: &PortPlan, node: &NodeRules) -> Rule {
     let mut sources: Vec<_> = plan
         .load_balancer_sources
         .iter()
-        .map(Ipv4Net::trunc)
+        .map(IpNet::trunc)
         .collect();
     // The balancer's address may be this node's own as well: then its own packets come from there.
     if plan
@@ -100,12 +101,12 @@ fn firewall_rule(plan: &PortPlan, node: &NodeRules) -> Rule {
         .iter()
         .any(|s| node.node_ips.iter().any(|ip| s.contains(ip)))
     {
-        sources.extend(plan.load_balancer_ips.iter().copied().map(Ipv4Net::from));
+        sources.extend(plan.load_balancer_ips.iter().copied().map(family::alone));
     }
     // The kernel takes no ranges that overlap.
-    let sources = Ipv4Net::aggregate(&sources).into_iter();
+    let sources = IpNet::aggregate(&sources).into_iter();
     let sources = sources.map(|net| (Value::Ip(net.network()), Value::Ip(net.broadcast())));
     Rule::new()
-        .when(FROM, Test::NotIn(sources.collect()))
+        .when(from(node.family), Test::NotIn(sources.collect()))
         .drop()
 }

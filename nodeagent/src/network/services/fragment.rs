@@ -4,7 +4,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    net::Ipv4Addr,
+    net::IpAddr,
 };
 
 use super::{
@@ -14,9 +14,9 @@ use super::{
 };
 
 /// Where a service answers.
-type Place = (Ipv4Addr, Protocol, u16);
+type Place = (IpAddr, Protocol, u16);
 /// Where an endpoint is.
-type To = (Ipv4Addr, u16);
+type To = (IpAddr, u16);
 
 /// What one service adds to the table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -113,7 +113,10 @@ impl Fragment {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::rules::tests::plan, *};
+    use super::{
+        super::rules::tests::{last, plan},
+        *,
+    };
 
     fn fragment(endpoints: &[u8]) -> Fragment {
         let plan = plan("a", 1, &[]);
@@ -141,8 +144,8 @@ mod tests {
         for (what, before, after, wanted) in cases {
             let mut new = fragment(after);
             new.keep_numbers(&fragment(before));
-            let place = (Ipv4Addr::new(10, 96, 0, 1), Protocol::Tcp, 80);
-            let lasts: Vec<_> = new.numbered(place).map(|(ip, _)| ip.octets()[3]).collect();
+            let place = ([10, 96, 0, 1].into(), Protocol::Tcp, 80);
+            let lasts: Vec<_> = new.numbered(place).map(|(ip, _)| last(ip)).collect();
             assert_eq!(lasts, wanted, "{what}");
             assert_eq!(new.elements.len(), after.len() + 1, "{what}");
         }

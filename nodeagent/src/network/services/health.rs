@@ -2,17 +2,13 @@
 //!
 //! Invariant: one listener for each `healthCheckNodePort` that a service has now. Follows `pkg/proxy/healthcheck/service_health.go` upstream.
 
-use std::{
-    collections::BTreeMap,
-    net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
 use super::{
-    super::{ns::Namespace, view::ObjectName},
+    super::{family::IpFamily, ns::Namespace, view::ObjectName},
     plan::PortPlan,
 };
 
@@ -23,17 +19,19 @@ struct Answer {
     local_endpoints: usize,
 }
 
-/// The listeners of a node.
+/// The listeners of a node for one family.
 pub struct HealthServers {
     node: Namespace,
+    family: IpFamily,
     answers: BTreeMap<u16, Arc<Mutex<Answer>>>,
     listeners: BTreeMap<u16, AbortHandle>,
 }
 
 impl HealthServers {
-    pub fn new(node: Namespace) -> Self {
+    pub fn new(node: Namespace, family: IpFamily) -> Self {
         HealthServers {
             node,
+            family,
             answers: BTreeMap::new(),
             listeners: BTreeMap::new(),
         }
@@ -62,7 +60,7 @@ impl HealthServers {
             let shared = Arc::new(Mutex::new(answer));
             match self
                 .node
-                .tcp_listen(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
+                .tcp_listen(SocketAddr::new(self.family.unspecified(), port))
                 .await
             {
                 Ok(listener) => {
@@ -168,13 +166,13 @@ mod tests {
             .local_addr()
             .unwrap()
             .port();
-        let mut servers = HealthServers::new(node.clone());
+        let mut servers = HealthServers::new(node.clone(), IpFamily::V4);
         for (local, want) in [(1, "HTTP/1.1 200"), (0, "HTTP/1.1 503")] {
             servers
                 .set([plan("a", 1, &[2]).with(|p| p.health_check = Some((free, local)))].iter())
                 .await;
             let mut stream = node
-                .tcp_connect(SocketAddr::from((Ipv4Addr::LOCALHOST, free)))
+                .tcp_connect(SocketAddr::from(([127, 0, 0, 1], free)))
                 .await
                 .unwrap();
             stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();

@@ -21,6 +21,7 @@ mod userspace;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -32,14 +33,15 @@ use tokio_util::sync::CancellationToken;
 use self::{
     base::NodeRules,
     plan::{NodeFacts, PortPlan, plan},
-    rules::{ipv4, render},
+    rules::render,
     table::Table,
     userspace::UserspaceProxy,
 };
 pub use self::{candidates::ready_endpoints, plan::Protocol};
 use super::{
     Error,
-    nft::{Batch, Nft},
+    family::IpFamily,
+    nft::Nft,
     ns::Namespace,
     view::{Change, ClusterView, ObjectName},
 };
@@ -55,19 +57,43 @@ pub struct ProxyConfig {
     /// The node's own namespace.
     pub node: Namespace,
     pub node_name: String,
-    /// The addresses of the node's own pods (IPv4).
-    pub pod_cidr: IpNet,
-    pub service_cidr: Option<IpNet>,
-    /// ClusterIPs that this node answers at itself: that of cluster DNS.
-    pub own_cluster_ips: Vec<std::net::Ipv4Addr>,
+    /// The addresses of the node's own pods, one network of each family that they have. There are services of these families.
+    pub pod_cidrs: Vec<IpNet>,
+    pub service_cidrs: Vec<IpNet>,
+    /// ClusterIPs that this node answers at itself: those of cluster DNS.
+    pub own_cluster_ips: Vec<IpAddr>,
     /// Never use nftables: for tests and for `--proxy-mode=userspace`.
     pub force_userspace: bool,
 }
 
-/// Runs the service proxy of a node until `stop`. With nftables its rules stay in place afterwards; in user space its listeners end with it.
+/// Runs the service proxy of a node until `stop`, for each family by itself. With nftables its rules stay in place afterwards; in user space its listeners
+/// end with it.
 pub async fn run_proxy(
     view: Arc<ClusterView>,
     config: ProxyConfig,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    let families = config.pod_cidrs.iter().map(|cidr| {
+        let place = Place {
+            family: IpFamily::of_network(*cidr),
+            pod_cidr: *cidr,
+        };
+        run_family(view.clone(), config.clone(), place, stop.clone())
+    });
+    futures::future::try_join_all(families).await.map(drop)
+}
+
+/// The family of which a proxy serves services, and the node's pods in it.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    family: IpFamily,
+    pod_cidr: IpNet,
+}
+
+async fn run_family(
+    view: Arc<ClusterView>,
+    config: ProxyConfig,
+    place: Place,
     stop: CancellationToken,
 ) -> Result<(), Error> {
     let changes = view.subscribe();
@@ -75,10 +101,11 @@ pub async fn run_proxy(
         () = stop.cancelled() => return Ok(()),
         () = view.wait_synced() => {}
     }
-    let backend = backend(&config).await?;
+    let backend = backend(&config, place.family).await?;
     let mut proxy = Proxy {
         plans: BTreeMap::new(),
-        health: health::HealthServers::new(config.node.clone()),
+        health: health::HealthServers::new(config.node.clone(), place.family),
+        place,
         view,
         config,
         backend,
@@ -94,7 +121,7 @@ pub async fn run_proxy(
 /// Takes the rules away; for a machine that leaves its cluster.
 pub async fn clear(node: &Namespace) -> Result<(), Error> {
     match Nft::find(node).await {
-        Ok(nft) => nft.apply(Batch::cleared(&elements::table())).await,
+        Ok(nft) => nft.clear_both(elements::TABLE).await,
         Err(Error::Unsupported { .. }) => Ok(()),
         Err(e) => Err(e),
     }
@@ -105,12 +132,12 @@ enum Backend {
     Userspace(UserspaceProxy),
 }
 
-async fn backend(config: &ProxyConfig) -> Result<Backend, Error> {
-    let reason = match Nft::find(&config.node).await {
+async fn backend(config: &ProxyConfig, family: IpFamily) -> Result<Backend, Error> {
+    let reason = match Nft::find_for(&config.node, family).await {
         Ok(nft) if !config.force_userspace => {
             return Ok(Backend::Nftables {
                 nft,
-                table: Table::default(),
+                table: Table::new(family),
             });
         }
         Ok(_) => "user space was asked for".to_owned(),
@@ -126,6 +153,7 @@ async fn backend(config: &ProxyConfig) -> Result<Backend, Error> {
 }
 
 struct Proxy {
+    place: Place,
     view: Arc<ClusterView>,
     config: ProxyConfig,
     backend: Backend,
@@ -176,20 +204,24 @@ impl Proxy {
 
     fn facts(&self) -> NodeFacts {
         let info = self.view.node(&self.config.node_name).unwrap_or_default();
+        let family = self.place.family;
+        let own = family.addresses(&self.config.own_cluster_ips);
         NodeFacts {
+            family,
             name: self.config.node_name.clone(),
             zone: info.zone.clone(),
-            ips: ipv4(&info.internal_ips),
-            own_cluster_ips: self.config.own_cluster_ips.iter().copied().collect(),
+            ips: family.addresses(&info.internal_ips),
+            own_cluster_ips: own.into_iter().collect(),
         }
     }
 
     fn node_rules(&self, facts: &NodeFacts) -> NodeRules {
         NodeRules {
-            pod_cidr: self.config.pod_cidr,
-            service_cidr: self.config.service_cidr,
+            family: self.place.family,
+            pod_cidr: self.place.pod_cidr,
+            service_cidr: self.place.family.network(&self.config.service_cidrs),
             node_ips: facts.ips.clone(),
-            own_cluster_ips: self.config.own_cluster_ips.clone(),
+            own_cluster_ips: facts.own_cluster_ips.iter().copied().collect(),
         }
     }
 
@@ -292,7 +324,7 @@ impl Proxy {
             self.health.set(self.plans.values().flatten()).await;
         }
         if !lost.is_empty() && matches!(self.backend, Backend::Nftables { .. }) {
-            match conntrack::clean(&self.config.node, lost).await {
+            match conntrack::clean(&self.config.node, self.place.family, lost).await {
                 Ok(0) => {}
                 Ok(n) => tracing::debug!("forgot {n} connections to endpoints that are gone"),
                 Err(e) => tracing::warn!(
@@ -329,7 +361,10 @@ impl Proxy {
                 }
             };
         }
-        match nft.has_chain(&elements::table(), "services").await {
+        match nft
+            .has_chain(&elements::table(self.place.family), "services")
+            .await
+        {
             Ok(true) => false,
             Ok(false) => {
                 tracing::warn!("the rules for services are gone: making them anew");

@@ -6,8 +6,11 @@
 use std::{collections::HashMap, time::Instant};
 
 use super::{
-    super::nft::{Batch, Change, Field, Rule, Statement},
-    base::BY_IP,
+    super::{
+        family::IpFamily,
+        nft::{Batch, Change, Field, Rule, Statement},
+    },
+    base::by_ip,
     elements::{Shared, pick, table},
     resting::Resting,
 };
@@ -18,17 +21,25 @@ pub const PICKED: u32 = 32;
 /// Who uses which of them.
 #[derive(Debug, Default)]
 pub struct Picks {
+    family: IpFamily,
     users: HashMap<u32, usize>,
     resting: Resting<u32>,
 }
 
 impl Picks {
+    pub fn new(family: IpFamily) -> Self {
+        Picks {
+            family,
+            ..Self::default()
+        }
+    }
+
     /// One more user; the chain is added if it is not there.
     pub fn hold(&mut self, batch: &mut Batch, count: u32) {
         let users = self.users.entry(count).or_default();
         *users += 1;
         if *users == 1 && count > PICKED && !self.resting.wake(&count) {
-            add(batch, count);
+            add(batch, self.family, count);
         }
     }
 
@@ -48,9 +59,10 @@ impl Picks {
 
     /// Deletes the chains that have rested long enough.
     pub fn sweep(&mut self, batch: &mut Batch, now: Instant) {
+        let table = table(self.family);
         for count in self.resting.due(now) {
-            batch.push(&table(), Change::FlushChain(pick(count)));
-            batch.push(&table(), Change::DeleteChain(pick(count)));
+            batch.push(&table, Change::FlushChain(pick(count)));
+            batch.push(&table, Change::DeleteChain(pick(count)));
         }
     }
 
@@ -61,15 +73,18 @@ impl Picks {
 }
 
 /// Adds the chains for small numbers.
-pub fn add_small(batch: &mut Batch) {
+pub fn add_small(batch: &mut Batch, family: IpFamily) {
     for count in 1..=PICKED {
-        add(batch, count);
+        add(batch, family, count);
     }
 }
 
-fn add(batch: &mut Batch, count: u32) {
-    let which = BY_IP.into_iter().chain([Field::Random(count)]).collect();
-    let pick_one = Statement::DnatByMap(which, Shared::Endpoints.name().into());
+fn add(batch: &mut Batch, family: IpFamily, count: u32) {
+    let which = by_ip(family)
+        .into_iter()
+        .chain([Field::Random(count)])
+        .collect();
+    let pick_one = Statement::DnatByMap(family, which, Shared::Endpoints.name().into());
     let rule = Rule::new().then(pick_one);
-    batch.chain(&table(), &pick(count), None, vec![rule]);
+    batch.chain(&table(family), &pick(count), None, vec![rule]);
 }

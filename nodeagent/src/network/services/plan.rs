@@ -1,15 +1,19 @@
 //! What a service means on this node: for each of its ports, the addresses it answers at and the endpoints that traffic goes to.
 //!
-//! Invariant: pure; the same service, slices and node give the same plan, endpoints sorted. IPv4 only, as the pod network is.
+//! Invariant: pure; the same service, slices and node give the same plan, endpoints sorted. A plan is of one family of addresses: a service with addresses of
+//! both has one of each, from the slices of that family.
 //! Follows `pkg/proxy/{topology,serviceport,servicechangetracker}.go` upstream.
 
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::{collections::BTreeSet, net::IpAddr};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 
 use super::{
-    super::view::{ObjectName, Slices},
+    super::{
+        family::{self, IpFamily},
+        view::{ObjectName, Slices},
+    },
     candidates::{Candidate, Candidates, candidates, nearness},
 };
 
@@ -58,19 +62,20 @@ impl Protocol {
     }
 }
 
-/// The node that a plan is for.
+/// The node that a plan is for, and the family that it is of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeFacts {
+    pub family: IpFamily,
     pub name: String,
     pub zone: Option<String>,
-    pub ips: Vec<Ipv4Addr>,
+    pub ips: Vec<IpAddr>,
     /// ClusterIPs that this node answers at itself (cluster DNS), not to be translated.
-    pub own_cluster_ips: BTreeSet<Ipv4Addr>,
+    pub own_cluster_ips: BTreeSet<IpAddr>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Endpoint {
-    pub ip: Ipv4Addr,
+    pub ip: IpAddr,
     pub port: u16,
     /// Its pod runs on this node.
     pub local: bool,
@@ -93,14 +98,14 @@ pub struct PortPlan {
     /// Empty when the service has only one and does not name it.
     pub port_name: String,
     pub protocol: Protocol,
-    pub cluster_ip: Ipv4Addr,
+    pub cluster_ip: IpAddr,
     pub port: u16,
     pub node_port: Option<u16>,
-    pub external_ips: Vec<Ipv4Addr>,
+    pub external_ips: Vec<IpAddr>,
     /// `status.loadBalancer.ingress` of mode VIP.
-    pub load_balancer_ips: Vec<Ipv4Addr>,
+    pub load_balancer_ips: Vec<IpAddr>,
     /// Empty: everybody.
-    pub load_balancer_sources: Vec<Ipv4Net>,
+    pub load_balancer_sources: Vec<IpNet>,
     /// `ClientIP` affinity, in seconds.
     pub affinity: Option<u32>,
     pub internal_local: bool,
@@ -116,6 +121,11 @@ pub struct PortPlan {
 }
 
 impl PortPlan {
+    /// That of all its addresses.
+    pub fn family(&self) -> IpFamily {
+        IpFamily::of(self.cluster_ip)
+    }
+
     /// For traffic to the ClusterIP.
     pub fn internal(&self) -> Target<'_> {
         self.target(self.internal_local)
@@ -170,7 +180,8 @@ pub fn plan(service: &Service, slices: &Slices, node: &NodeFacts) -> Vec<PortPla
         .iter()
         .flatten()
         .chain(&spec.cluster_ip)
-        .find_map(|ip| ip.parse::<Ipv4Addr>().ok());
+        .filter_map(|ip| ip.parse().ok())
+        .find(|ip| node.family.has(ip));
     let Some(cluster_ip) =
         cluster_ip.filter(|_| !others && spec.type_.as_deref() != Some("ExternalName"))
     else {
@@ -188,7 +199,7 @@ pub fn plan(service: &Service, slices: &Slices, node: &NodeFacts) -> Vec<PortPla
 
 fn plan_port(
     service: &Service,
-    cluster_ip: Ipv4Addr,
+    cluster_ip: IpAddr,
     port: &ServicePort,
     slices: &Slices,
     node: &NodeFacts,
@@ -210,12 +221,14 @@ fn plan_port(
             .iter()
             .flatten()
             .filter_map(|ip| ip.parse().ok())
+            .filter(|ip| node.family.has(ip))
             .collect(),
-        load_balancer_ips: load_balancer_ips(service),
+        load_balancer_ips: load_balancer_ips(service, node.family),
         load_balancer_sources: source_ranges(
             spec.load_balancer_source_ranges
                 .as_deref()
                 .unwrap_or_default(),
+            node.family,
         ),
         affinity: affinity(spec),
         internal_local: is_local(spec.internal_traffic_policy.as_ref()),
@@ -268,7 +281,7 @@ fn health_check(spec: &ServiceSpec, candidates: &Candidates) -> Option<(u16, usi
     Some((port, ready.len()))
 }
 
-fn load_balancer_ips(service: &Service) -> Vec<Ipv4Addr> {
+fn load_balancer_ips(service: &Service, family: IpFamily) -> Vec<IpAddr> {
     let ingress = service
         .status
         .iter()
@@ -277,21 +290,23 @@ fn load_balancer_ips(service: &Service) -> Vec<Ipv4Addr> {
     ingress
         .filter(|i| i.ip_mode.as_deref().unwrap_or("VIP") == "VIP")
         .filter_map(|i| i.ip.as_deref()?.parse().ok())
+        .filter(|ip| family.has(ip))
         .collect()
 }
 
-/// A range of everything is the same as none. What cannot be read, and ranges of IPv6, let nobody in; that they are there is a restriction all the same.
-fn source_ranges(ranges: &[String]) -> Vec<Ipv4Net> {
-    const NOBODY: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 32);
-    let mut readable: Vec<Ipv4Net> = ranges
+/// A range of everything is the same as none. What cannot be read, and ranges of the other family, let nobody in; that they are there is a restriction all
+/// the same.
+fn source_ranges(ranges: &[String], family: IpFamily) -> Vec<IpNet> {
+    let mut readable: Vec<IpNet> = ranges
         .iter()
         .filter_map(|range| range.trim().parse().ok())
+        .filter(|range| IpFamily::of_network(*range) == family)
         .collect();
     if readable.iter().any(|range| range.prefix_len() == 0) {
         return Vec::new();
     }
     if readable.is_empty() && !ranges.is_empty() {
-        readable.push(NOBODY);
+        readable.push(family::alone(family.unspecified()));
     }
     readable
 }
@@ -338,7 +353,10 @@ mod tests {
 
     use serde_json::{Value, json};
 
-    use super::{super::super::slice::Slice, *};
+    use super::{
+        super::{super::slice::Slice, rules::tests::last},
+        *,
+    };
 
     fn node() -> NodeFacts {
         NodeFacts {
@@ -388,7 +406,7 @@ mod tests {
         match target {
             Target::Endpoints(e) => e
                 .iter()
-                .map(|e| e.ip.octets()[3].to_string())
+                .map(|e| last(e.ip).to_string())
                 .collect::<Vec<_>>()
                 .join(","),
             Target::Drop => "drop".into(),
@@ -447,9 +465,62 @@ mod tests {
     }
 
     #[test]
+    fn a_service_has_a_plan_of_each_of_its_families() {
+        let service = service(
+            json!({"clusterIP": "fd00::5", "clusterIPs": ["fd00::5", "10.96.0.5"], "externalIPs": ["1.2.3.4", "2001:db8::1"],
+            "loadBalancerSourceRanges": ["10.0.0.0/8", "fd00::/8"]}),
+        );
+        let mut slices = slices(&["1@me:rs"]);
+        let of_v6 = json!({"metadata": {"name": "b", "namespace": "ns"}, "addressType": "IPv6",
+            "ports": [{"name": "", "port": 8080, "protocol": "TCP"}], "endpoints": [{"addresses": ["fd00:244::9"], "nodeName": "you"}]});
+        let of_v6 = serde_json::from_value(of_v6).unwrap();
+        let of_v6 = Slice::of(&of_v6, &mut HashSet::new());
+        slices.insert("b".into(), Arc::new(of_v6));
+        for (family, cluster_ip, endpoint, external, source) in [
+            (
+                IpFamily::V4,
+                "10.96.0.5",
+                "10.0.0.1",
+                "1.2.3.4",
+                "10.0.0.0/8",
+            ),
+            (
+                IpFamily::V6,
+                "fd00::5",
+                "fd00:244::9",
+                "2001:db8::1",
+                "fd00::/8",
+            ),
+        ] {
+            let node = NodeFacts { family, ..node() };
+            let [plan] = &plan(&service, &slices, &node)[..] else {
+                panic!("one port");
+            };
+            assert_eq!(plan.family(), family);
+            assert_eq!(plan.cluster_ip.to_string(), cluster_ip);
+            let Target::Endpoints([only]) = plan.internal() else {
+                panic!("{:?}", plan.internal());
+            };
+            assert_eq!(only.ip.to_string(), endpoint);
+            assert_eq!(plan.external_ips, [external.parse::<IpAddr>().unwrap()]);
+            assert_eq!(
+                plan.load_balancer_sources,
+                [source.parse::<IpNet>().unwrap()]
+            );
+        }
+        let ready = |families: &[IpFamily]| super::super::ready_endpoints(&slices, "", families);
+        let [v4, v6] = ["10.0.0.1:8080", "[fd00:244::9]:8080"].map(|at| at.parse().unwrap());
+        assert_eq!(ready(&IpFamily::ALL), [v4]);
+        assert_eq!(ready(&[IpFamily::V6, IpFamily::V4]), [v6]);
+        slices.remove("a");
+        let ready = super::super::ready_endpoints(&slices, "", &IpFamily::ALL);
+        assert_eq!(ready, [v6], "those that there are");
+    }
+
+    #[test]
     fn some_services_have_no_plan() {
         let own = NodeFacts {
-            own_cluster_ips: BTreeSet::from([Ipv4Addr::new(10, 96, 0, 10)]),
+            own_cluster_ips: BTreeSet::from([IpAddr::from([10, 96, 0, 10])]),
             ..node()
         };
         for spec in [
@@ -484,8 +555,8 @@ mod tests {
         let plans = plan(&service, &slices(&["1@me:rs", "2@me:st"]), &node());
         assert_eq!(plans.len(), 2);
         let http = &plans[0];
-        assert_eq!(http.external_ips, [Ipv4Addr::new(1, 2, 3, 4)]);
-        assert_eq!(http.load_balancer_ips, [Ipv4Addr::new(9, 9, 9, 9)]);
+        assert_eq!(http.external_ips, [IpAddr::from([1, 2, 3, 4])]);
+        assert_eq!(http.load_balancer_ips, [IpAddr::from([9, 9, 9, 9])]);
         assert_eq!(http.load_balancer_sources, ["10.0.0.0/8".parse().unwrap()]);
         assert_eq!(
             (http.affinity, http.node_port, http.health_check),
@@ -497,26 +568,33 @@ mod tests {
             "no port of that name in the slice"
         );
         assert!(
-            source_ranges(&["0.0.0.0/0".into(), "10.0.0.0/8".into()]).is_empty()
-                && source_ranges(&[]).is_empty()
+            source_ranges(&["0.0.0.0/0".into(), "10.0.0.0/8".into()], IpFamily::V4).is_empty()
+                && source_ranges(&[], IpFamily::V4).is_empty()
         );
-        let texts = |ranges: &[&str]| {
+        let texts = |ranges: &[&str], family| {
             source_ranges(
                 &ranges
                     .iter()
                     .map(|range| range.to_string())
                     .collect::<Vec<_>>(),
+                family,
             )
             .iter()
-            .map(Ipv4Net::to_string)
+            .map(IpNet::to_string)
             .collect::<Vec<_>>()
         };
-        assert_eq!(texts(&[" 10.0.0.0/8", "nonsense"]), ["10.0.0.0/8"]);
         assert_eq!(
-            texts(&["nonsense"]),
+            texts(&[" 10.0.0.0/8", "nonsense"], IpFamily::V4),
+            ["10.0.0.0/8"]
+        );
+        assert_eq!(
+            texts(&["nonsense"], IpFamily::V4),
             ["0.0.0.0/32"],
             "nobody, not everybody"
         );
-        assert_eq!(texts(&["2001:db8::/32"]), ["0.0.0.0/32"]);
+        let other = ["2001:db8::/32"];
+        assert_eq!(texts(&other, IpFamily::V4), ["0.0.0.0/32"]);
+        assert_eq!(texts(&other, IpFamily::V6), other);
+        assert_eq!(texts(&["10.0.0.0/8"], IpFamily::V6), ["::/128"]);
     }
 }

@@ -7,16 +7,11 @@
 //! picks one of as many as they are, which all services with so many share. A chain and a map a service, as upstream has them, make the kernel look through all of them
 //! at each change, and the more of them there are, the longer it takes to make one.
 
-use std::net::{IpAddr, Ipv4Addr};
-
 use sha2::{Digest, Sha256};
 
 use super::{
-    super::{
-        messages::only,
-        nft::{Field, Name, Rule, Statement, Test, Value},
-    },
-    base::{FROM, NodeRules},
+    super::nft::{Field, Name, Rule, Statement, Test, Value},
+    base::{NodeRules, from},
     elements::{Key, Leads, Shared},
     external::render_external,
     fragment::Fragment,
@@ -129,10 +124,13 @@ fn endpoint_names(plan: &PortPlan, endpoint: &Endpoint) -> (Name, Name) {
 
 fn to_endpoints(plan: &PortPlan, endpoints: &[Endpoint]) -> Vec<Rule> {
     if plan.affinity.is_some() {
+        let from = from(plan.family());
         let names: Vec<_> = endpoints.iter().map(|e| endpoint_names(plan, e)).collect();
-        let known = names
-            .iter()
-            .map(|(chain, set)| Rule::new().among(&[FROM], set).goto(chain.clone()));
+        let known = names.iter().map(|(chain, set)| {
+            Rule::new()
+                .among(std::slice::from_ref(&from), set)
+                .goto(chain.clone())
+        });
         let any = names.iter().map(|(chain, _)| chain.clone()).collect();
         let new = Rule::new().then(Statement::GotoAny(any));
         return known.chain([new]).collect();
@@ -143,7 +141,7 @@ fn to_endpoints(plan: &PortPlan, endpoints: &[Endpoint]) -> Vec<Rule> {
     let protocol = Test::Is(Value::Protocol(plan.protocol.number()));
     let places = endpoints.iter().map(|e| (e.ip, e.port)).collect();
     let rule = Rule::new().when(Field::Protocol, protocol);
-    vec![rule.then(Statement::DnatAny(places))]
+    vec![rule.then(Statement::DnatAny(plan.family(), places))]
 }
 
 fn to_endpoint(protocol: Protocol, endpoint: &Endpoint) -> Rule {
@@ -156,40 +154,46 @@ fn to_endpoint(protocol: Protocol, endpoint: &Endpoint) -> Rule {
 fn remember_clients(fragment: &mut Fragment, plan: &PortPlan, endpoint: &Endpoint, seconds: u32) {
     let (chain, set) = endpoint_names(plan, endpoint);
     let rules = vec![
-        Rule::new().then(Statement::Remember(set.clone())),
+        Rule::new().then(Statement::Remember(plan.family(), set.clone())),
         to_endpoint(plan.protocol, endpoint),
     ];
     fragment.chains.insert(chain, rules);
     fragment.affinity.insert(set, seconds);
 }
 
-/// The IPv4 addresses of a list.
-pub fn ipv4(ips: &[IpAddr]) -> Vec<Ipv4Addr> {
-    ips.iter().filter_map(only!(IpAddr::V4)).copied().collect()
-}
-
 #[cfg(test)]
 pub(super) mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
     use skiff_testing::With;
 
     use super::{
         super::elements::element,
-        super::{super::view::ObjectName, plan::Protocol},
+        super::{
+            super::{family::IpFamily, view::ObjectName},
+            plan::Protocol,
+        },
         *,
     };
 
     pub fn node() -> NodeRules {
         NodeRules {
+            family: IpFamily::V4,
             pod_cidr: "10.244.0.0/24".parse().unwrap(),
             service_cidr: Some("10.96.0.0/16".parse().unwrap()),
-            node_ips: vec![Ipv4Addr::new(10, 89, 0, 2)],
+            node_ips: vec![[10, 89, 0, 2].into()],
             own_cluster_ips: Vec::new(),
         }
     }
 
+    /// The last byte of an address.
+    pub fn last(ip: IpAddr) -> u8 {
+        super::super::super::family::octets(ip).pop().unwrap()
+    }
+
     pub fn endpoint(last: u8) -> Endpoint {
         Endpoint {
-            ip: Ipv4Addr::new(10, 244, 0, last),
+            ip: [10, 244, 0, last].into(),
             port: 8080,
             local: last < 100,
         }
@@ -200,7 +204,7 @@ pub(super) mod tests {
             service: ObjectName::new("ns", name),
             port_name: "http".into(),
             protocol: Protocol::Tcp,
-            cluster_ip: Ipv4Addr::new(10, 96, 0, last),
+            cluster_ip: [10, 96, 0, last].into(),
             port: 80,
             node_port: None,
             external_ips: vec![],
@@ -244,7 +248,7 @@ pub(super) mod tests {
         let both = |p: PortPlan| {
             p.with(|p| {
                 p.node_port = Some(30080);
-                p.external_ips = vec![Ipv4Addr::new(1, 2, 3, 4)];
+                p.external_ips = vec![Ipv4Addr::new(1, 2, 3, 4).into()];
             })
         };
         let cases: Vec<(&str, PortPlan, Vec<&str>)> = vec![
@@ -322,7 +326,7 @@ pub(super) mod tests {
             (
                 "a balancer for some",
                 plan("a", 1, &[102]).with(|p| {
-                    p.load_balancer_ips = vec![Ipv4Addr::new(9, 9, 9, 9)];
+                    p.load_balancer_ips = vec![Ipv4Addr::new(9, 9, 9, 9).into()];
                     p.load_balancer_sources = vec!["10.0.0.0/8".parse().unwrap()];
                 }),
                 vec![
@@ -338,6 +342,100 @@ pub(super) mod tests {
         ];
         for (what, plan, want) in cases {
             assert_eq!(show(&render(&[plan], &node())), want, "{what}");
+        }
+    }
+
+    /// No socket of SCTP can be opened everywhere, so its rules are looked at.
+    #[test]
+    fn sctp_is_led_as_the_others_are() {
+        let sctp = |endpoints: &[u8]| {
+            plan("a", 1, endpoints).with(|p| {
+                p.protocol = Protocol::Sctp;
+                p.node_port = Some(30132);
+            })
+        };
+        assert_eq!(
+            show(&render(&[sctp(&[2, 102])], &node())),
+            [
+                "ext = meta mark set meta mark or 0x4000; goto svc",
+                "svc = meta l4proto sctp dnat ip addr . port to numgen random mod 2 map { 0 : 10.244.0.2 . 8080, 1 : 10.244.0.102 . 8080 }",
+                "service-ips 10.96.0.1 . sctp . 80 : goto svc",
+                "service-nodeports sctp . 30132 : goto ext",
+                "cluster-ips 10.96.0.1",
+                "hairpin 10.244.0.2 . 10.244.0.2 . sctp . 8080",
+            ]
+        );
+        assert_eq!(
+            show(&render(&[sctp(&[])], &node())),
+            [
+                "no-endpoint-services 10.96.0.1 . sctp . 80 : goto refuse",
+                "no-endpoint-nodeports sctp . 30132 : goto refuse",
+                "cluster-ips 10.96.0.1",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_service_of_ipv6() {
+        let v6 = |text: &str| text.parse::<IpAddr>().unwrap();
+        let node = NodeRules {
+            family: IpFamily::V6,
+            pod_cidr: "fd00:244::/64".parse().unwrap(),
+            service_cidr: Some("fd00:96::/112".parse().unwrap()),
+            node_ips: vec![v6("fd89::2")],
+            own_cluster_ips: vec![v6("fd00:96::a")],
+        };
+        let endpoint = |text: &str, local| Endpoint {
+            ip: v6(text),
+            port: 8080,
+            local,
+        };
+        let plan = plan("a", 1, &[]).with(|p| {
+            p.cluster_ip = v6("fd00:96::1");
+            p.has_endpoints = true;
+            p.cluster_endpoints = vec![
+                endpoint("fd00:244::2", true),
+                endpoint("fd00:244:0:1::2", false),
+            ];
+        });
+        assert_eq!(
+            show(&render(std::slice::from_ref(&plan), &node)),
+            [
+                "service-ips fd00:96::1 . tcp . 80 : goto pick-2",
+                "cluster-ips fd00:96::1",
+                "hairpin fd00:244::2 . fd00:244::2 . tcp . 8080",
+                "endpoints fd00:96::1 . tcp . 80 . 0 : fd00:244::2 . 8080",
+                "endpoints fd00:96::1 . tcp . 80 . 1 : fd00:244:0:1::2 . 8080",
+            ]
+        );
+        let outside = plan.with(|p| {
+            p.external_local = true;
+            p.load_balancer_ips = vec![v6("2001:db8::9")];
+            p.load_balancer_sources = vec!["2001:db8:1::/48".parse().unwrap()];
+        });
+        assert_eq!(
+            show(&render(&[outside], &node)),
+            [
+                "ext = ip6 saddr fd00:244::/64 goto svc; fib saddr type local meta mark set meta mark or 0x4000; fib saddr type local goto svc",
+                "fw = ip6 saddr != { 2001:db8:1::-2001:db8:1:ffff:ffff:ffff:ffff:ffff } drop",
+                "svc = meta l4proto tcp dnat ip6 addr . port to numgen random mod 2 map { 0 : fd00:244::2 . 8080, 1 : fd00:244:0:1::2 . 8080 }",
+                "service-ips 2001:db8::9 . tcp . 80 : goto ext",
+                "service-ips fd00:96::1 . tcp . 80 : goto svc",
+                "no-endpoint-services 2001:db8::9 . tcp . 80 : drop",
+                "firewall-ips 2001:db8::9 . tcp . 80 : goto fw",
+                "cluster-ips fd00:96::1",
+                "hairpin fd00:244::2 . fd00:244::2 . tcp . 8080",
+            ]
+        );
+        let base = super::super::base::base(&node).to_string();
+        for rule in [
+            "refuse meta l4proto tcp reject with tcp reset",
+            "services ip6 daddr @cluster-ips ip6 saddr != fd00:244::/64 meta mark",
+            "cluster-ips-check ip6 daddr { fd00:96::a } return",
+            "cluster-ips-check ip6 daddr fd00:96::/112 drop",
+            "ip6 daddr != ::1/128 meta l4proto . th dport vmap @service-nodeports",
+        ] {
+            assert!(base.contains(rule), "{rule} in {base}");
         }
     }
 

@@ -13,6 +13,7 @@ use std::{
 
 use super::{
     super::{
+        family::IpFamily,
         nft::{Batch, Change, Element, Kind, Name, Rule, Set},
         view::ObjectName,
     },
@@ -26,6 +27,7 @@ use super::{
 /// What the kernel holds once all changes given out were made.
 #[derive(Debug, Default)]
 pub struct Table {
+    family: IpFamily,
     fragments: BTreeMap<Arc<ObjectName>, Fragment>,
     claims: HashMap<(Shared, Key), Claims>,
     stale_chains: Resting<Name>,
@@ -57,12 +59,12 @@ struct Script {
 }
 
 impl Script {
-    fn finish(self) -> Batch {
+    fn finish(self, family: IpFamily) -> Batch {
         let deleted = self.delete_elements.into_iter();
         let deleted = deleted.map(|(to, key)| (to, element(key, &Leads::Nowhere)));
         let added = self.add_elements.into_iter();
         let added = added.map(|((to, key), leads)| (to, element(key, &leads)));
-        let (mut batch, table) = (Batch::new(), table());
+        let (mut batch, table) = (Batch::new(), table(family));
         self.add_chains
             .into_iter()
             .chain(self.add_sets)
@@ -114,15 +116,23 @@ fn by_container(
 }
 
 impl Table {
+    pub fn new(family: IpFamily) -> Self {
+        Table {
+            family,
+            picks: Picks::new(family),
+            ..Self::default()
+        }
+    }
+
     /// From nothing, or from whatever is there, to exactly these services.
     pub fn replace(
         &mut self,
         node: &NodeRules,
         fragments: impl IntoIterator<Item = (ObjectName, Fragment)>,
     ) -> Batch {
-        *self = Table::default();
+        *self = Table::new(node.family);
         let mut batch = base(node);
-        add_small(&mut batch);
+        add_small(&mut batch, node.family);
         // The changes of all together: chains of one service may come before those of another, but never before the maps.
         let fragments = fragments.into_iter();
         let changes = fragments.map(|(name, fragment)| (name, Some(fragment)));
@@ -155,7 +165,7 @@ impl Table {
                 self.fragments.insert(name, new);
             }
         }
-        batch.append(script.finish());
+        batch.append(script.finish(self.family));
         batch
     }
 
@@ -179,7 +189,7 @@ impl Table {
             script.flush(chain);
             self.stale_chains.rest(chain.clone(), now);
         }
-        Self::change_sets(script, old, new);
+        self.change_sets(script, old, new);
         let differs = |one: &Fragment, (to, key): &(Shared, Key), leads: &Leads| {
             one.elements.get(&(*to, *key)) != Some(leads)
         };
@@ -192,7 +202,7 @@ impl Table {
     }
 
     /// The sets that remember clients.
-    fn change_sets(script: &mut Script, old: &Fragment, new: &Fragment) {
+    fn change_sets(&self, script: &mut Script, old: &Fragment, new: &Fragment) {
         for (name, seconds) in &new.affinity {
             match old.affinity.get(name) {
                 Some(before) if before == seconds => continue,
@@ -202,7 +212,7 @@ impl Table {
             }
             script.add_sets.push(Change::AddSet(Set {
                 remembers: Some(*seconds),
-                ..Set::new(name, &[Kind::Ip])
+                ..Set::new(name, &[Kind::Ip(self.family)])
             }));
         }
         let old_sets = old.affinity.keys();
@@ -287,7 +297,7 @@ impl Table {
         for key in self.stale_endpoints.due(now) {
             script.delete_element((Shared::Endpoints, key));
         }
-        let (mut batch, table) = (script.finish(), table());
+        let (mut batch, table) = (script.finish(self.family), table(self.family));
         for chain in self.stale_chains.due(now) {
             batch.push(&table, Change::DeleteChain(chain));
         }
@@ -567,7 +577,7 @@ mod tests {
         table.replace(&node(), []);
         let fragment = |numbers: &BTreeSet<u32>| {
             let endpoint = |number: &u32| Endpoint {
-                ip: std::net::Ipv4Addr::from(0x0af4_0000 + number),
+                ip: std::net::Ipv4Addr::from(0x0af4_0000 + number).into(),
                 port: 8080,
                 local: false,
             };

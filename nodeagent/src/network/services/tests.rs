@@ -2,15 +2,19 @@
 
 use serde_json::json;
 
-use super::{super::tests::services::nftables, picks::PICKED, *};
+use super::{
+    super::{nft::Batch, tests::services::nftables},
+    picks::PICKED,
+    *,
+};
 
 /// A proxy with one service, of which `count` endpoints are told.
 async fn proxy(ns: &Namespace, count: u32) -> Proxy {
     let config = ProxyConfig {
         node: ns.clone(),
         node_name: "node".into(),
-        pod_cidr: "10.244.0.0/24".parse().unwrap(),
-        service_cidr: None,
+        pod_cidrs: vec!["10.244.0.0/24".parse().unwrap()],
+        service_cidrs: Vec::new(),
         own_cluster_ips: Vec::new(),
         force_userspace: false,
     };
@@ -19,8 +23,12 @@ async fn proxy(ns: &Namespace, count: u32) -> Proxy {
     view.put_service(serde_json::from_value(service).unwrap());
     let mut proxy = Proxy {
         plans: BTreeMap::new(),
-        health: health::HealthServers::new(ns.clone()),
-        backend: backend(&config).await.unwrap(),
+        health: health::HealthServers::new(ns.clone(), IpFamily::V4),
+        backend: backend(&config, IpFamily::V4).await.unwrap(),
+        place: Place {
+            family: IpFamily::V4,
+            pod_cidr: config.pod_cidrs[0],
+        },
         view,
         config,
     };
@@ -61,7 +69,7 @@ async fn what_rests_goes_and_if_that_fails_all_is_made_anew() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ns");
     let ns = Namespace::make(&path).await.unwrap();
-    let (nft, table) = (Nft::find(&ns).await.unwrap(), elements::table());
+    let (nft, table) = (Nft::find(&ns).await.unwrap(), elements::table(IpFamily::V4));
     let mut proxy = proxy(&ns, PICKED + 2).await;
     let many = elements::pick(PICKED + 2);
     assert!(nft.has_chain(&table, &many).await.unwrap());

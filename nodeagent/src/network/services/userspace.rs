@@ -5,12 +5,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use parking_lot::Mutex;
 use rand::seq::SliceRandom;
 use tokio::{
@@ -19,7 +19,12 @@ use tokio::{
 };
 
 use super::{
-    super::{Error, link::Links, ns::Namespace},
+    super::{
+        Error,
+        family::{self, IpFamily},
+        link::Links,
+        ns::Namespace,
+    },
     plan::{Endpoint, PortPlan, Protocol, Target},
 };
 use crate::outcome;
@@ -29,15 +34,15 @@ const LOOPBACK: u32 = 1;
 const UDP_IDLE: Duration = Duration::from_secs(60);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Where a listener is; node ports are at `0.0.0.0`.
-type Place = (Protocol, Ipv4Addr, u16);
+/// Where a listener is; node ports are at the family's unspecified address.
+type Place = (Protocol, IpAddr, u16);
 
 /// The proxy of one node.
 pub struct UserspaceProxy {
     node: Namespace,
     links: Links,
     /// Addresses that are on `lo` because of us.
-    added: BTreeSet<Ipv4Addr>,
+    added: BTreeSet<IpAddr>,
     listeners: BTreeMap<Place, Listener>,
     refused: BTreeSet<Place>,
 }
@@ -53,15 +58,14 @@ struct Backends {
     endpoints: Vec<SocketAddr>,
     affinity: Option<Duration>,
     /// Clients that may connect; empty: all.
-    sources: Vec<Ipv4Net>,
+    sources: Vec<IpNet>,
     clients: HashMap<IpAddr, (SocketAddr, Instant)>,
 }
 
 impl Backends {
     /// The endpoints in the order in which to try them: a remembered one first, the others shuffled.
     fn order(&mut self, client: IpAddr, now: Instant) -> Vec<SocketAddr> {
-        let within = |source: &Ipv4Net| matches!(client, IpAddr::V4(ip) if source.contains(&ip));
-        if !self.sources.is_empty() && !self.sources.iter().any(within) {
+        if !self.sources.is_empty() && !self.sources.iter().any(|net| net.contains(&client)) {
             return Vec::new();
         }
         let mut order = self.endpoints.clone();
@@ -149,17 +153,18 @@ impl UserspaceProxy {
             Err(e) => return tracing::warn!("services' addresses: {e}"),
         };
         for ip in self.added.difference(&wanted).copied().collect::<Vec<_>>() {
-            match self.links.delete_address(LOOPBACK, ip.into()).await {
+            match self.links.delete_address(LOOPBACK, ip).await {
                 Ok(()) => drop(self.added.remove(&ip)),
                 Err(e) => tracing::warn!("{e}"),
             }
         }
         // An address that the node has anyway is not ours to take away later.
-        for ip in wanted
-            .iter()
-            .filter(|ip| !there.contains(&IpAddr::V4(**ip)))
-        {
-            match self.links.add_address(LOOPBACK, (*ip).into(), 32).await {
+        for ip in wanted.iter().filter(|ip| !there.contains(ip)) {
+            match self
+                .links
+                .add_address(LOOPBACK, *ip, family::alone(*ip).prefix_len())
+                .await
+            {
                 Ok(()) => drop(self.added.insert(*ip)),
                 Err(e) => tracing::warn!("{e}"),
             }
@@ -197,7 +202,7 @@ impl UserspaceProxy {
 fn wanted<'a>(plans: impl Iterator<Item = &'a PortPlan>) -> BTreeMap<Place, Backends> {
     let mut wanted = BTreeMap::new();
     for plan in plans {
-        let backends = |target: Target, sources: &[Ipv4Net]| Backends {
+        let backends = |target: Target, sources: &[IpNet]| Backends {
             endpoints: match target {
                 Target::Endpoints(endpoints) => endpoints
                     .iter()
@@ -225,7 +230,11 @@ fn wanted<'a>(plans: impl Iterator<Item = &'a PortPlan>) -> BTreeMap<Place, Back
             )
         });
         if let Some(port) = plan.node_port {
-            want(Ipv4Addr::UNSPECIFIED, port, backends(plan.external(), &[]));
+            want(
+                plan.family().unspecified(),
+                port,
+                backends(plan.external(), &[]),
+            );
         }
     }
     wanted
@@ -313,7 +322,10 @@ async fn serve_udp(node: Namespace, socket: UdpSocket, backends: Arc<Mutex<Backe
 
 async fn connect_udp(node: &Namespace, endpoint: SocketAddr) -> std::io::Result<Arc<UdpSocket>> {
     let server = node
-        .udp_bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
+        .udp_bind(SocketAddr::new(
+            IpFamily::of(endpoint.ip()).unspecified(),
+            0,
+        ))
         .await?;
     server.connect(endpoint).await?;
     Ok(Arc::new(server))
@@ -343,7 +355,7 @@ mod tests {
     fn places() {
         let mut a = plan("a", 1, &[2, 3]);
         a.node_port = Some(30080);
-        a.external_ips = vec![Ipv4Addr::new(1, 2, 3, 4)];
+        a.external_ips = vec![[1, 2, 3, 4].into()];
         let wanted = wanted([a.clone(), plan("b", 2, &[])].iter());
         let show: Vec<_> = wanted
             .iter()

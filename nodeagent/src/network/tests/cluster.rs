@@ -86,7 +86,7 @@ async fn an_agents_restart_keeps_pods() {
     let again = pods::PodNetworkConfig {
         node: node.ns,
         dir: run.join("node0"),
-        pod_cidr: "10.244.0.0/24".parse().unwrap(),
+        pod_cidrs: vec!["10.244.0.0/24".parse().unwrap()],
         mtu: None,
         walls: None,
     };
@@ -153,7 +153,7 @@ async fn an_address_answers_at_once_whoever_had_it_before() {
     let config = pods::PodNetworkConfig {
         node: node.ns.clone(),
         dir: lab.dir.path().join("small"),
-        pod_cidr: "10.244.0.0/29".parse().unwrap(),
+        pod_cidrs: vec!["10.244.0.0/29".parse().unwrap()],
         mtu: None,
         walls: None,
     };
@@ -210,7 +210,7 @@ async fn nothing_is_left_behind() {
     let pod_config = pods::PodNetworkConfig {
         node: node.ns.clone(),
         dir: run.join("n"),
-        pod_cidr: "10.244.0.0/24".parse().unwrap(),
+        pod_cidrs: vec!["10.244.0.0/24".parse().unwrap()],
         mtu: None,
         walls: None,
     };

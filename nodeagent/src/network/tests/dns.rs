@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     super::{
         dns::{DnsConfig, run_dns},
+        family::IpFamily,
         ns::Namespace,
         view::{ClusterView, ObjectName},
     },
@@ -34,8 +35,18 @@ fn question(name: &str, kind: RecordType) -> Message {
 }
 
 async fn by_udp(ns: &Namespace, name: &str, kind: RecordType) -> std::io::Result<Message> {
-    let socket = ns.udp_bind("0.0.0.0:0".parse().unwrap()).await?;
-    socket.connect(SocketAddr::from(DNS)).await?;
+    by_udp_at(ns, SocketAddr::from(DNS), name, kind).await
+}
+
+pub async fn by_udp_at(
+    ns: &Namespace,
+    server: SocketAddr,
+    name: &str,
+    kind: RecordType,
+) -> std::io::Result<Message> {
+    let any = IpFamily::of(server.ip()).unspecified();
+    let socket = ns.udp_bind(SocketAddr::new(any, 0)).await?;
+    socket.connect(server).await?;
     socket.send(&question(name, kind).to_vec().unwrap()).await?;
     let mut buffer = [0; 4096];
     let n = tokio::time::timeout(Duration::from_secs(2), socket.recv(&mut buffer))
@@ -57,7 +68,7 @@ async fn by_tcp(ns: &Namespace, name: &str, kind: RecordType) -> Message {
     Message::from_vec(&answer).unwrap()
 }
 
-fn addresses(message: &Message) -> Vec<String> {
+pub fn addresses(message: &Message) -> Vec<String> {
     let mut all: Vec<_> = message.answers.iter().map(|r| r.data.to_string()).collect();
     all.sort();
     all

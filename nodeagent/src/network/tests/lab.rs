@@ -1,11 +1,13 @@
 //! A host, nodes and pods to test in. All of it goes with the `Lab`, also when a test panics, because namespaces die with their last handle.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     time::{Duration, Instant},
 };
 
+use ipnet::{IpNet, Ipv4Net};
+use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
@@ -14,6 +16,7 @@ use tokio::{
 use super::super::{
     PodNetwork, PodNetworks,
     cluster::{ClusterNetwork, ClusterNetworkConfig, NodeNetwork},
+    family::{IpFamily, number},
     link::Links,
     ns::{Namespace, supported},
     pods::{BridgeNetworks, PodNetworkConfig},
@@ -28,6 +31,10 @@ pub struct Lab {
     pub host: Namespace,
     pub cluster: ClusterNetwork,
     pub nodes: Vec<Node>,
+    /// Those of its pods.
+    pub families: Vec<IpFamily>,
+    /// The one that is tried.
+    pub family: IpFamily,
 }
 
 pub struct Node {
@@ -39,6 +46,7 @@ pub struct Node {
 /// A pod with an echo server of sorts: each connection is told the client's address and the server's name.
 pub struct Pod {
     pub ns: Namespace,
+    /// That of the family that is tried.
     pub ip: IpAddr,
     pub net: PodNetwork,
 }
@@ -54,62 +62,188 @@ pub async fn possible() -> bool {
     }
 }
 
+/// A test, once for IPv4 alone and once for IPv6 beside it.
+macro_rules! in_both_families {
+    ($name:ident) => {
+        mod $name {
+            use crate::network::family::IpFamily;
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn ipv4() {
+                super::$name(IpFamily::V4).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn ipv6() {
+                super::$name(IpFamily::V6).await;
+            }
+        }
+    };
+}
+pub(crate) use in_both_families;
+
+/// What an address of IPv4 is in a family: those of IPv6 end with its bytes.
+pub fn address(family: IpFamily, ip: impl Into<Ipv4Addr>) -> IpAddr {
+    let ip = ip.into();
+    match family {
+        IpFamily::V4 => ip.into(),
+        IpFamily::V6 => {
+            let [a, b, c, d] = ip.octets();
+            let last = [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])];
+            [0xfd00, 0, 0, 0, 0, 0, last[0], last[1]].into()
+        }
+    }
+}
+
+/// What a network of IPv4 is in a family; that of everything is that of everything.
+pub fn network(family: IpFamily, net: &str) -> IpNet {
+    let net: Ipv4Net = net.parse().unwrap();
+    match family {
+        IpFamily::V4 => net.into(),
+        IpFamily::V6 if net.prefix_len() == 0 => family.everything(),
+        IpFamily::V6 => IpNet::new(address(family, net.addr()), 96 + net.prefix_len()).unwrap(),
+    }
+}
+
+/// What is written for IPv4, in a family: whichever texts are addresses or networks of it.
+pub fn translated(family: IpFamily, mut value: Value) -> Value {
+    match &mut value {
+        Value::String(text) if family == IpFamily::V6 => {
+            if let Ok(ip) = text.parse::<Ipv4Addr>() {
+                *text = address(family, ip).to_string();
+            } else if text.parse::<Ipv4Net>().is_ok() {
+                *text = network(family, text).to_string();
+            } else if text == "::/0" {
+                *text = "0.0.0.0/0".into();
+            }
+        }
+        Value::Array(all) => all
+            .iter_mut()
+            .for_each(|one| *one = translated(family, one.take())),
+        Value::Object(all) => all
+            .values_mut()
+            .for_each(|one| *one = translated(family, one.take())),
+        _ => {}
+    }
+    value
+}
+
+/// The podCIDRs of a node of a cluster with these families.
+pub fn pod_cidrs(families: &[IpFamily], number: usize) -> Vec<IpNet> {
+    let net = format!("10.244.{number}.0/24");
+    families
+        .iter()
+        .map(|family| network(*family, &net))
+        .collect()
+}
+
+/// Those of all pods, and those of services.
+pub const PODS: &str = "10.244.0.0/16";
+pub const SERVICES: &str = "10.96.0.0/16";
+
+pub fn networks(families: &[IpFamily], net: &str) -> Vec<IpNet> {
+    families
+        .iter()
+        .map(|family| network(*family, net))
+        .collect()
+}
+
+/// Those of a cluster in which a family is tried.
+fn beside(family: IpFamily) -> &'static [IpFamily] {
+    match family {
+        IpFamily::V4 => &[IpFamily::V4],
+        IpFamily::V6 => &IpFamily::ALL,
+    }
+}
+
 pub async fn config(host: &Namespace, dir: PathBuf) -> ClusterNetworkConfig {
+    config_of(host, dir, &[IpFamily::V4])
+}
+
+fn config_of(host: &Namespace, dir: PathBuf, families: &[IpFamily]) -> ClusterNetworkConfig {
+    let (pods, services) = (networks(families, PODS), networks(families, SERVICES));
     ClusterNetworkConfig {
         host: host.clone(),
         instance: dir.display().to_string(),
         run_dir: dir,
         bridge: None,
         node_cidr: None,
-        cluster_cidrs: vec![
-            "10.244.0.0/16".parse().unwrap(),
-            "10.96.0.0/16".parse().unwrap(),
-        ],
-        service_cidr: Some("10.96.0.0/16".parse().unwrap()),
+        cluster_cidrs: [pods, services.clone()].concat(),
+        service_cidrs: services,
         resume: false,
     }
 }
 
 impl Lab {
     pub async fn new(nodes: usize) -> Self {
-        Self::walled(nodes, &[]).await
+        Self::walled(IpFamily::V4, nodes, &[]).await
     }
 
     /// The same whose nodes' pods have these walls, in order.
-    pub async fn walled(nodes: usize, walls: &[Walls]) -> Self {
+    pub async fn walled(family: IpFamily, nodes: usize, walls: &[Walls]) -> Self {
+        Self::of(beside(family), nodes, walls).await.trying(family)
+    }
+
+    /// The same whose pods have addresses of these families; of these the first is tried.
+    pub async fn of(families: &[IpFamily], nodes: usize, walls: &[Walls]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let host = Namespace::make(&dir.path().join("host")).await.unwrap();
         Links::open(&host).await.unwrap().up(1).await.unwrap();
-        Self::on(host, dir, nodes, walls).await
+        Self::on(host, dir, families, nodes, walls).await
+    }
+
+    pub fn trying(mut self, family: IpFamily) -> Self {
+        self.family = family;
+        self
+    }
+
+    /// The address of a node.
+    pub fn node_ip(&self, node: usize) -> IpAddr {
+        let ips = &self.nodes[node].net.ips;
+        self.family.addresses(ips)[0]
+    }
+
+    /// The host's among those of the nodes.
+    pub fn gateway(&self) -> IpAddr {
+        let number = number(self.node_ip(0)) - 1;
+        self.family.address(number)
     }
 
     /// Another one on the same host, with the same ranges of pods and services.
     pub async fn beside(&self, nodes: usize) -> Self {
-        Self::on(self.host.clone(), tempfile::tempdir().unwrap(), nodes, &[]).await
+        let dir = tempfile::tempdir().unwrap();
+        Self::on(self.host.clone(), dir, &[IpFamily::V4], nodes, &[]).await
     }
 
-    async fn on(host: Namespace, dir: tempfile::TempDir, nodes: usize, walls: &[Walls]) -> Self {
-        let cluster = ClusterNetwork::ensure(config(&host, dir.path().join("run")).await)
-            .await
-            .unwrap();
+    async fn on(
+        host: Namespace,
+        dir: tempfile::TempDir,
+        families: &[IpFamily],
+        nodes: usize,
+        walls: &[Walls],
+    ) -> Self {
+        let config = config_of(&host, dir.path().join("run"), families);
+        let cluster = ClusterNetwork::ensure(config).await.unwrap();
         let mut lab = Lab {
             dir,
             host,
             cluster,
             nodes: Vec::new(),
+            families: families.to_vec(),
+            family: families[0],
         };
         for i in 0..nodes {
             let name = format!("node{i}");
             let net = lab.cluster.add_node(&name).await.unwrap();
-            let pod_cidr = format!("10.244.{i}.0/24").parse().unwrap();
+            let pod_cidrs = pod_cidrs(families, i);
             lab.cluster
-                .set_pod_cidrs(&name, vec![pod_cidr])
+                .set_pod_cidrs(&name, pod_cidrs.clone())
                 .await
                 .unwrap();
             let config = PodNetworkConfig {
                 node: net.ns.clone(),
                 dir: lab.dir.path().join("run").join(&name),
-                pod_cidr,
+                pod_cidrs,
                 mtu: None,
                 walls: walls.get(i).cloned(),
             };
@@ -124,7 +258,7 @@ impl Lab {
         let ns = Namespace::open(&net.netns).unwrap();
         Pod {
             ns,
-            ip: net.ips[0],
+            ip: self.family.addresses(&net.ips)[0],
             net,
         }
     }
@@ -200,7 +334,8 @@ async fn talk(
 
 /// The same by one UDP packet.
 pub async fn ask_udp(ns: &Namespace, to: SocketAddr) -> std::io::Result<(String, String)> {
-    let socket = ns.udp_bind("0.0.0.0:0".parse().unwrap()).await?;
+    let any = IpFamily::of(to.ip()).unspecified();
+    let socket = ns.udp_bind(SocketAddr::new(any, 0)).await?;
     socket.connect(to).await?;
     socket.send(b"?").await?;
     let mut buffer = [0; 512];

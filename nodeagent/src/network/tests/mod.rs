@@ -2,6 +2,7 @@
 
 mod cluster;
 mod dns;
+mod families;
 pub(super) mod lab;
 mod node;
 pub(super) mod services;

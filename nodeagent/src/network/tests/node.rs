@@ -10,6 +10,7 @@ use super::{
     super::{
         HostPort, PodNetworks,
         cluster::ClusterNetwork,
+        family::IpFamily,
         link::{Links, Peer},
         nft::{Family, Nft},
         node::{self, NodeConfig},
@@ -87,9 +88,9 @@ fn node_config(
         node: ns,
         upstream: host,
         dir: lab_dir.join(name),
-        pod_cidr: pod_cidr.parse().unwrap(),
-        service_cidr: Some("10.96.0.0/16".parse().unwrap()),
-        dns_ip: Some([10, 96, 0, 10].into()),
+        pod_cidrs: vec![pod_cidr.parse().unwrap()],
+        service_cidrs: vec!["10.96.0.0/16".parse().unwrap()],
+        dns_ips: vec![[10, 96, 0, 10].into()],
         domain: "cluster.local".into(),
         resolv_conf: lab_dir.join("resolv.conf"),
         mtu: None,
@@ -169,7 +170,7 @@ async fn a_node_as_its_agent_starts_it() {
         "a cleared node has only what the machine gave it"
     );
     let nft = Nft::find(&net.ns).await.unwrap();
-    for family in [Family::Ip, Family::Bridge] {
+    for family in [Family::Ip, Family::Ip6, Family::Bridge] {
         let left = nft.tables(family).await.unwrap();
         assert!(left.is_empty(), "{left:?}");
     }
@@ -196,7 +197,7 @@ async fn the_world_outside() {
             Peer {
                 name: "eth0",
                 namespace: &world,
-                address: [192, 0, 2, 2].into(),
+                addresses: &[[192, 0, 2, 2].into()],
             },
             1400,
         )
@@ -232,6 +233,8 @@ async fn the_world_outside() {
         host,
         dir,
         nodes: Vec::new(),
+        families: vec![IpFamily::V4],
+        family: IpFamily::V4,
     };
     if let Err(e) = Nft::find(&lab.host).await {
         return skiff_testing::skipped(e);

@@ -1,7 +1,7 @@
 //! Services for real: reached from pods, nodes and the host, by nftables and in user space.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     super::{
-        nft::{Batch, Nft, Table},
+        family::IpFamily,
+        nft::{Batch, Nft},
         services::{ProxyConfig, run_proxy},
         view::{ClusterView, ObjectName},
     },
@@ -25,16 +26,16 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    async fn new(nodes: usize, userspace: bool) -> Self {
-        Self::in_lab(Lab::new(nodes).await, userspace)
+    async fn new(family: IpFamily, nodes: usize, userspace: bool) -> Self {
+        Self::in_lab(Lab::walled(family, nodes, &[]).await, userspace)
     }
 
     /// None where nftables cannot be tested, which is said.
-    async fn with_nftables(nodes: usize) -> Option<Self> {
+    async fn with_nftables(family: IpFamily, nodes: usize) -> Option<Self> {
         if !nftables().await {
             return None;
         }
-        Some(Self::new(nodes, false).await)
+        Some(Self::new(family, nodes, false).await)
     }
 
     /// Two pods of the first node that serve as `a` and `b`.
@@ -52,17 +53,24 @@ impl Cluster {
         let view = Arc::new(ClusterView::default());
         let stop = CancellationToken::new();
         for (i, node) in lab.nodes.iter().enumerate() {
+            let internal = node.net.ips.iter();
+            let internal = internal.map(|ip| json!({"type": "InternalIP", "address": ip}));
+            let internal: Vec<_> = internal.collect();
             view.put_node(
-                &serde_json::from_value(json!({"metadata": {"name": node.name}, "spec": {"podCIDR": format!("10.244.{i}.0/24")},
-                    "status": {"addresses": [{"type": "InternalIP", "address": node.net.ip}]}}))
+                &serde_json::from_value(json!({"metadata": {"name": node.name}, "spec": {"podCIDRs": pod_cidrs(&lab.families, i)},
+                    "status": {"addresses": internal}}))
                 .unwrap(),
             );
             let config = ProxyConfig {
                 node: node.net.ns.clone(),
                 node_name: node.name.clone(),
-                pod_cidr: format!("10.244.{i}.0/24").parse().unwrap(),
-                service_cidr: Some("10.96.0.0/16".parse().unwrap()),
-                own_cluster_ips: vec![[10, 96, 0, 10].into()],
+                pod_cidrs: pod_cidrs(&lab.families, i),
+                service_cidrs: networks(&lab.families, SERVICES),
+                own_cluster_ips: lab
+                    .families
+                    .iter()
+                    .map(|family| address(*family, [10, 96, 0, 10]))
+                    .collect(),
                 force_userspace: userspace,
             };
             tokio::spawn(run_proxy(view.clone(), config, stop.clone()));
@@ -71,7 +79,14 @@ impl Cluster {
         Cluster { lab, view, stop }
     }
 
+    /// A place of services in the family that is tried.
+    pub fn at(&self, ip: [u8; 4], port: u16) -> SocketAddr {
+        SocketAddr::new(address(self.lab.family, ip), port)
+    }
+
+    /// `spec` is written for IPv4.
     pub fn service(&self, name: &str, spec: Value) {
+        let spec = translated(self.lab.family, spec);
         self.view.put_service(
             serde_json::from_value(
                 json!({"metadata": {"namespace": "ns", "name": name}, "spec": spec}),
@@ -98,8 +113,12 @@ impl Cluster {
                 "conditions": {"ready": *state == "ready", "serving": *state != "unready", "terminating": *state == "terminating"}})
             })
             .collect();
+        let kind = match self.lab.family {
+            IpFamily::V4 => "IPv4",
+            IpFamily::V6 => "IPv6",
+        };
         let slice = json!({"metadata": {"namespace": "ns", "name": service, "labels": {"kubernetes.io/service-name": service}},
-            "addressType": "IPv4", "ports": ports, "endpoints": endpoints});
+            "addressType": kind, "ports": ports, "endpoints": endpoints});
         self.view.put_slice(serde_json::from_value(slice).unwrap());
     }
 }
@@ -108,10 +127,6 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         self.stop.cancel();
     }
-}
-
-pub fn at(ip: [u8; 4], port: u16) -> SocketAddr {
-    SocketAddr::from((ip, port))
 }
 
 /// Whether nftables can be tested; says so if not.
@@ -128,16 +143,17 @@ pub async fn nftables() -> bool {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn cluster_ips_answer_everywhere() {
-    let Some(c) = Cluster::with_nftables(2).await else {
+in_both_families!(cluster_ips_answer_everywhere);
+
+async fn cluster_ips_answer_everywhere(family: IpFamily) {
+    let Some(c) = Cluster::with_nftables(family, 2).await else {
         return;
     };
     let a = c.lab.pod_with_server(0, "a", 8080).await;
     let b = c.lab.pod_with_server(1, "b", 8080).await;
     let client = c.lab.pod(0, "client").await;
     c.cluster_ip("web", "10.96.0.5");
-    let web = at([10, 96, 0, 5], 80);
+    let web = c.at([10, 96, 0, 5], 80);
     refuses("a service without endpoints refuses", &client.ns, web).await;
     // by a reset: of the kernel's other answer a client gets one a second
     let begun = std::time::Instant::now();
@@ -174,7 +190,7 @@ async fn cluster_ips_answer_everywhere() {
         }
     }
     // What is no port, and no service.
-    refused(&client.ns, at([10, 96, 0, 5], 81)).await;
+    refused(&client.ns, c.at([10, 96, 0, 5], 81)).await;
 
     c.endpoints("web", "TCP", &[(&a, 0, "ready")]);
     let start = Instant::now();
@@ -203,9 +219,10 @@ async fn cluster_ips_answer_everywhere() {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn node_ports_and_policies() {
-    let Some(c) = Cluster::with_nftables(2).await else {
+in_both_families!(node_ports_and_policies);
+
+async fn node_ports_and_policies(family: IpFamily) {
+    let Some(c) = Cluster::with_nftables(family, 2).await else {
         return;
     };
     let a = c.lab.pod_with_server(0, "a", 8080).await;
@@ -216,19 +233,20 @@ async fn node_ports_and_policies() {
         .lab
         .nodes
         .iter()
-        .map(|n| SocketAddr::new(IpAddr::V4(n.net.ip), 30080))
+        .enumerate()
+        .map(|(number, _)| SocketAddr::new(c.lab.node_ip(number), 30080))
         .collect();
     for node in &nodes {
         answers("the node port answers", &c.lab.host, *node).await;
     }
-    let gateway = c.lab.cluster.gateway().await.to_string();
+    let gateway = c.lab.gateway().to_string();
     assert_ne!(
         ask(&c.lab.host, nodes[0]).await.unwrap().1,
         gateway,
         "policy Cluster hides the client"
     );
     ask(&a.ns, nodes[1]).await.unwrap();
-    answers("the external IP answers", &a.ns, at([203, 0, 113, 9], 80)).await;
+    answers("the external IP answers", &a.ns, c.at([203, 0, 113, 9], 80)).await;
 
     c.service("web", json!({"type": "NodePort", "clusterIP": "10.96.0.6", "externalTrafficPolicy": "Local", "ports": ports}));
     eventually("policy Local shows the client", || async {
@@ -259,9 +277,10 @@ async fn node_ports_and_policies() {
     refuses("refused without endpoints", &c.lab.host, nodes[0]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn affinity_and_udp() {
-    let Some(c) = Cluster::with_nftables(1).await else {
+in_both_families!(affinity_and_udp);
+
+async fn affinity_and_udp(family: IpFamily) {
+    let Some(c) = Cluster::with_nftables(family, 1).await else {
         return;
     };
     let pods = [
@@ -276,7 +295,7 @@ async fn affinity_and_udp() {
         json!({"clusterIP": "10.96.0.7", "sessionAffinity": "ClientIP", "ports": [{"port": 80}]}),
     );
     c.endpoints("sticky", "TCP", &all);
-    let sticky = at([10, 96, 0, 7], 80);
+    let sticky = c.at([10, 96, 0, 7], 80);
     answers("the service answers", &client.ns, sticky).await;
     let (first, _) = ask(&client.ns, sticky).await.unwrap();
     for _ in 0..20 {
@@ -303,8 +322,12 @@ async fn affinity_and_udp() {
         json!({"clusterIP": "10.96.0.8", "ports": [{"port": 53, "protocol": "UDP"}]}),
     );
     c.endpoints("udp", "UDP", &[(&pods[0], 0, "ready")]);
-    let udp = at([10, 96, 0, 8], 53);
-    let socket = client.ns.udp_bind(at([0, 0, 0, 0], 0)).await.unwrap();
+    let udp = c.at([10, 96, 0, 8], 53);
+    let socket = client
+        .ns
+        .udp_bind(SocketAddr::new(family.unspecified(), 0))
+        .await
+        .unwrap();
     socket.connect(udp).await.unwrap();
     let talk = || async {
         socket.send(b"?").await.ok();
@@ -329,13 +352,14 @@ async fn affinity_and_udp() {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_number_with_two_protocols() {
+in_both_families!(one_number_with_two_protocols);
+
+async fn one_number_with_two_protocols(family: IpFamily) {
     if !nftables().await {
         return;
     }
     for userspace in [false, true] {
-        let c = Cluster::new(1, userspace).await;
+        let c = Cluster::new(family, 1, userspace).await;
         let a = c.lab.pod_with_server(0, "a", 8080).await;
         let client = c.lab.pod(0, "client").await;
         let port = |name: &str, protocol: &str| json!({"name": name, "port": 53, "targetPort": 8080, "nodePort": 30053, "protocol": protocol});
@@ -348,8 +372,8 @@ async fn one_number_with_two_protocols() {
             json!([target("dns", "UDP"), target("dns-tcp", "TCP")]),
             &[(&a, 0, "ready")],
         );
-        let node = SocketAddr::new(IpAddr::V4(c.lab.nodes[0].net.ip), 30053);
-        for (ns, to) in [(&client.ns, at([10, 96, 0, 5], 53)), (&c.lab.host, node)] {
+        let node = SocketAddr::new(c.lab.node_ip(0), 30053);
+        for (ns, to) in [(&client.ns, c.at([10, 96, 0, 5], 53)), (&c.lab.host, node)] {
             answers(
                 &format!("TCP answers at {to}, in user space: {userspace}"),
                 ns,
@@ -365,36 +389,43 @@ async fn one_number_with_two_protocols() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn rules_that_somebody_flushed_come_back() {
-    let Some(c) = Cluster::with_nftables(1).await else {
+in_both_families!(rules_that_somebody_flushed_come_back);
+
+async fn rules_that_somebody_flushed_come_back(family: IpFamily) {
+    let Some(c) = Cluster::with_nftables(family, 1).await else {
         return;
     };
     let a = c.lab.pod_with_server(0, "a", 8080).await;
     let ns = &c.lab.nodes[0].net.ns;
     c.cluster_ip("web", "10.96.0.5");
     c.endpoints("web", "TCP", &[(&a, 0, "ready")]);
-    answers("the service answers", ns, at([10, 96, 0, 5], 80)).await;
+    answers("the service answers", ns, c.at([10, 96, 0, 5], 80)).await;
     Nft::find(ns)
         .await
         .unwrap()
-        .apply(Batch::cleared(&Table::ip("skiff-proxy")))
+        .apply(Batch::cleared(&family.table("skiff-proxy")))
         .await
         .unwrap();
     c.cluster_ip("other", "10.96.0.9");
-    answers("both services are there again", ns, at([10, 96, 0, 5], 80)).await;
+    answers(
+        "both services are there again",
+        ns,
+        c.at([10, 96, 0, 5], 80),
+    )
+    .await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn no_request_is_lost_when_endpoints_change() {
-    let Some(c) = Cluster::with_nftables(1).await else {
+in_both_families!(no_request_is_lost_when_endpoints_change);
+
+async fn no_request_is_lost_when_endpoints_change(family: IpFamily) {
+    let Some(c) = Cluster::with_nftables(family, 1).await else {
         return;
     };
     let pods = c.pair().await;
     let client = c.lab.pod(0, "client").await;
     c.cluster_ip("web", "10.96.0.5");
     c.endpoints("web", "TCP", &[(&pods[0], 0, "ready")]);
-    let web = at([10, 96, 0, 5], 80);
+    let web = c.at([10, 96, 0, 5], 80);
     answers("the service answers", &client.ns, web).await;
     let stop = CancellationToken::new();
     let (ns, ended) = (client.ns.clone(), stop.clone());
@@ -423,12 +454,13 @@ async fn no_request_is_lost_when_endpoints_change() {
     assert!(answered > 20);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn user_space_serves_too() {
+in_both_families!(user_space_serves_too);
+
+async fn user_space_serves_too(family: IpFamily) {
     if !possible().await {
         return;
     }
-    let c = Cluster::new(1, true).await;
+    let c = Cluster::new(family, 1, true).await;
     let pods = c.pair().await;
     let client = c.lab.pod(0, "client").await;
     c.service("web", json!({"type": "NodePort", "clusterIP": "10.96.0.5", "ports": [{"port": 80, "nodePort": 30080}]}));
@@ -442,7 +474,7 @@ async fn user_space_serves_too() {
         &[(&pods[0], 0, "ready"), (&pods[1], 0, "ready")],
     );
     c.endpoints("udp", "UDP", &[(&pods[0], 0, "ready")]);
-    let (web, udp) = (at([10, 96, 0, 5], 80), at([10, 96, 0, 8], 53));
+    let (web, udp) = (c.at([10, 96, 0, 5], 80), c.at([10, 96, 0, 8], 53));
     for ns in [&client.ns, &c.lab.host, &c.lab.nodes[0].net.ns] {
         answers("the service answers", ns, web).await;
         eventually("UDP answers", || async {
@@ -450,7 +482,7 @@ async fn user_space_serves_too() {
         })
         .await;
     }
-    let node_port = SocketAddr::new(IpAddr::V4(c.lab.nodes[0].net.ip), 30080);
+    let node_port = SocketAddr::new(c.lab.node_ip(0), 30080);
     ask(&c.lab.host, node_port).await.unwrap();
     c.endpoints("web", "TCP", &[(&pods[1], 0, "ready")]);
     answered_by("the endpoint is gone", &client.ns, web, "b").await;
@@ -458,10 +490,11 @@ async fn user_space_serves_too() {
     refuses("refused without endpoints", &client.ns, web).await;
 }
 
+in_both_families!(a_change_beside_many_services_is_quick);
+
 /// The cost of one change beside many services; printed, and held to what a rolling update can bear.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_change_beside_many_services_is_quick() {
-    let Some(c) = Cluster::with_nftables(1).await else {
+async fn a_change_beside_many_services_is_quick(family: IpFamily) {
+    let Some(c) = Cluster::with_nftables(family, 1).await else {
         return;
     };
     let pods = c.pair().await;
@@ -475,7 +508,7 @@ async fn a_change_beside_many_services_is_quick() {
             &[(&pods[0], 0, "ready"), (&pods[1], 0, "ready")],
         );
     }
-    let last = at([10, 96, 2, 250], 80);
+    let last = c.at([10, 96, 2, 250], 80);
     answers("the last service answers", &client.ns, last).await;
     let mut slowest = Duration::ZERO;
     for round in 0..10 {

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{
     super::routes::{RoutesConfig, run_routes},
     lab::*,
-    services::{Cluster, at, nftables},
+    services::{Cluster, nftables},
 };
 
 /// Whether the host passes bridged packets through its rules for IP, as Docker and Kubernetes ask for; says so if not.
@@ -45,11 +45,10 @@ async fn serve_both(c: &Cluster, name: &str) -> (Pod, Pod, Pod) {
 /// The nodes' routes to each other's pods, as their agents keep them.
 pub fn lead_to_other_nodes(c: &Cluster) {
     for (number, node) in c.lab.nodes.iter().enumerate() {
-        let pod_cidr = format!("10.244.{number}.0/24").parse().unwrap();
         let config = RoutesConfig {
             node: node.net.ns.clone(),
             node_name: node.name.clone(),
-            pod_cidr,
+            pod_cidrs: pod_cidrs(&c.lab.families, number),
         };
         tokio::spawn(run_routes(c.view.clone(), config, c.stop.clone()));
     }
@@ -72,7 +71,7 @@ async fn neither_disturbs_the_other() {
         lead_to_other_nodes(c);
         pods.push(serve_both(c, name).await);
     }
-    let web = at([10, 96, 0, 5], 80);
+    let web = clusters[0].1.at([10, 96, 0, 5], 80);
     for ((name, c), (_, there, client)) in clusters.iter().zip(&pods) {
         eventually("the service answers", || async {
             ask(&client.ns, web).await.is_ok() && ask_udp(&client.ns, web).await.is_ok()

@@ -1,7 +1,8 @@
 //! What one policy means for one pod, as a table: selectors, types, ports, blocks, and what cannot be read.
 
 use super::{
-    planned::{listed, shown, town},
+    super::super::family::IpFamily,
+    planned::{listed, shown, shown_of, town},
     yaml,
 };
 
@@ -380,5 +381,81 @@ fn one_policy() {
             rules.join("; ")
         });
         assert_eq!(seen, wanted, "{what}");
+    }
+}
+
+/// (what, blocks, what IPv4 lets in, what IPv6 does)
+const BLOCKS: &[(&str, &str, &str, &str)] = &[
+    (
+        "of IPv6",
+        "{ipBlock: {cidr: 'fd00:1::/32'}}",
+        "drop",
+        "ip6 saddr { fd00:1::-fd00:1:ffff:ffff:ffff:ffff:ffff:ffff } return; drop",
+    ),
+    (
+        "of IPv4",
+        "{ipBlock: {cidr: 10.1.0.0/16}}",
+        "ip saddr { 10.1.0.0-10.1.255.255 } return; drop",
+        "drop",
+    ),
+    (
+        "of both",
+        "{ipBlock: {cidr: 'fd00::1/128'}}, {ipBlock: {cidr: 10.1.2.3/32}}",
+        "ip saddr { 10.1.2.3 } return; drop",
+        "ip6 saddr { fd00::1 } return; drop",
+    ),
+    (
+        "with exceptions",
+        "{ipBlock: {cidr: 'fd00::/126', except: ['fd00::/128', 'fd00::3/128']}}",
+        "drop",
+        "ip6 saddr { fd00::1-fd00::2 } return; drop",
+    ),
+    (
+        "all of IPv6 but the lower half",
+        "{ipBlock: {cidr: '::/0', except: ['::/1']}}",
+        "drop",
+        "ip6 saddr { 8000::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff } return; drop",
+    ),
+    (
+        "all that is excepted",
+        "{ipBlock: {cidr: 'fd00::/64', except: ['fd00::/65', 'fd00:0:0:0:8000::/65']}}",
+        "drop",
+        "drop",
+    ),
+    (
+        "whose exception is of the other family",
+        "{ipBlock: {cidr: 'fd00::/64', except: [10.0.0.0/8]}}",
+        "drop",
+        "drop",
+    ),
+];
+
+#[test]
+fn blocks_of_both_families() {
+    for (what, blocks, v4, v6) in BLOCKS {
+        let spec = format!("{{podSelector: {{}}, ingress: [{{from: [{blocks}]}}]}}");
+        let mut plan = town();
+        listed(&mut plan, &[("shop", &yaml(&spec))]);
+        let ingress = plan.verdict("web").unwrap().ingress.as_ref();
+        for (family, want) in [(IpFamily::V4, v4), (IpFamily::V6, v6)] {
+            assert_eq!(shown_of(family, &plan, ingress, false), *want, "{what}");
+        }
+    }
+}
+
+/// What says nothing of addresses is the same for both.
+#[test]
+fn ports_of_both_families() {
+    let spec = "{podSelector: {}, ingress: [{ports: [{port: 36412, protocol: SCTP}]}]}";
+    let mut plan = town();
+    listed(&mut plan, &[("shop", &yaml(spec))]);
+    let ingress = plan.verdict("web").unwrap().ingress.as_ref();
+    for family in IpFamily::ALL {
+        for (replies, want) in [
+            (false, "sctp dport { 36412 } return; drop"),
+            (true, "sctp sport { 36412 } return; drop"),
+        ] {
+            assert_eq!(shown_of(family, &plan, ingress, replies), want);
+        }
     }
 }

@@ -40,7 +40,7 @@ fn world(now: Instant) -> Plan {
     plan.take(Told::Pods(Seen::Listed(pods.collect())), now);
     for number in 0..HERE {
         let own = Own {
-            ip: pod(number, "no").ips[0],
+            ips: pod(number, "no").ips,
             link: Some(format!("skiffp{number}")),
         };
         plan.add_own(&format!("pod-{number}"), own, now);

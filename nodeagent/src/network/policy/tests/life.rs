@@ -15,9 +15,10 @@ use tokio::{
 use super::{
     super::{
         super::{
+            family::IpFamily,
             ns::Namespace,
             tests::{
-                lab::{Lab, ask, ask_udp, eventually, serve},
+                lab::{Lab, ask, ask_udp, eventually, in_both_families, network, serve},
                 services::nftables,
             },
         },
@@ -45,8 +46,8 @@ fn labelled(app: &str) -> Value {
 }
 
 /// A server and two clients, one on each node.
-async fn shop() -> Option<Town> {
-    let mut town = Town::new(2).await?;
+async fn shop(family: IpFamily) -> Option<Town> {
+    let mut town = Town::new(family, 2).await?;
     town.policies(&[]);
     town.pod(0, "web", labelled("web"), &[80]).await;
     town.pod(0, "near", labelled("near"), &[]).await;
@@ -100,7 +101,7 @@ async fn open(town: &Town, client: &str, to: SocketAddr) -> (TcpStream, UdpSocke
     let mut stream = town.ns(client).tcp_connect(to).await.unwrap();
     let socket = town
         .ns(client)
-        .udp_bind("0.0.0.0:0".parse().unwrap())
+        .udp_bind(SocketAddr::new(town.cluster.lab.family.unspecified(), 0))
         .await
         .unwrap();
     socket.connect(to).await.unwrap();
@@ -111,9 +112,12 @@ async fn open(town: &Town, client: &str, to: SocketAddr) -> (TcpStream, UdpSocke
     (stream, socket)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn open_connections_end_with_what_allowed_them() {
-    let Some(town) = shop().await else { return };
+in_both_families!(open_connections_end_with_what_allowed_them);
+
+async fn open_connections_end_with_what_allowed_them(family: IpFamily) {
+    let Some(town) = shop(family).await else {
+        return;
+    };
     let to = town.at("web", 90);
     talker(town.ns("web"), to).await;
     // By the server's side, and by the client's; on one node and from the other.
@@ -150,9 +154,12 @@ async fn open_connections_end_with_what_allowed_them() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn connections_that_stay_allowed_go_on() {
-    let Some(town) = shop().await else { return };
+in_both_families!(connections_that_stay_allowed_go_on);
+
+async fn connections_that_stay_allowed_go_on(family: IpFamily) {
+    let Some(town) = shop(family).await else {
+        return;
+    };
     let to = town.at("web", 90);
     talker(town.ns("web"), to).await;
     let (mut stream, socket) = open(&town, "near", to).await;
@@ -173,17 +180,18 @@ async fn connections_that_stay_allowed_go_on() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_new_pod_is_closed_from_its_first_packet() {
-    let Some(mut town) = shop().await else { return };
+in_both_families!(a_new_pod_is_closed_from_its_first_packet);
+
+async fn a_new_pod_is_closed_from_its_first_packet(family: IpFamily) {
+    let Some(mut town) = shop(family).await else {
+        return;
+    };
     town.policies(&[("shop", deny())]);
     town.settled().await;
     // Someone tries its address all the while.
     let (ns, next) = (town.ns("near").clone(), town.at("near", 80));
-    let std::net::IpAddr::V4(near) = next.ip() else {
-        panic!("{next}")
-    };
-    let to = SocketAddr::from((std::net::Ipv4Addr::from(u32::from(near) + 1), 80));
+    let after = crate::network::family::next(next.ip()).unwrap();
+    let to = SocketAddr::new(after, 80);
     let trying = tokio::spawn(async move {
         let mut tries = 0;
         loop {
@@ -224,9 +232,12 @@ async fn a_new_pod_is_closed_from_its_first_packet() {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn pods_start_without_a_wait() {
-    let Some(town) = shop().await else { return };
+in_both_families!(pods_start_without_a_wait);
+
+async fn pods_start_without_a_wait(family: IpFamily) {
+    let Some(town) = shop(family).await else {
+        return;
+    };
     for policies in [vec![], vec![("shop", deny())]] {
         town.policies(&policies);
         town.settled().await;
@@ -254,9 +265,12 @@ async fn pods_start_without_a_wait() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn labels_and_addresses_change() {
-    let Some(mut town) = shop().await else { return };
+in_both_families!(labels_and_addresses_change);
+
+async fn labels_and_addresses_change(family: IpFamily) {
+    let Some(mut town) = shop(family).await else {
+        return;
+    };
     let web = town.at("web", 80);
     let team = json!({"podSelector": {}, "ingress": [{"from": [{"namespaceSelector": {"matchLabels": {"team": "b"}}}]}]});
     for (what, policies, opens) in [
@@ -305,9 +319,12 @@ async fn labels_and_addresses_change() {
     assert!(shut(town.ns("other"), web).await);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn walls_stand_while_the_agent_is_away() {
-    let Some(mut town) = shop().await else { return };
+in_both_families!(walls_stand_while_the_agent_is_away);
+
+async fn walls_stand_while_the_agent_is_away(family: IpFamily) {
+    let Some(mut town) = shop(family).await else {
+        return;
+    };
     let web = town.at("web", 80);
     let policies = [("shop", allow(json!({"app": "far"})))];
     town.policies(&policies);
@@ -339,9 +356,12 @@ async fn walls_stand_while_the_agent_is_away() {
     assert!(ask(town.ns("near"), web).await.is_ok());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_pod_cannot_pass_for_another() {
-    let Some(town) = shop().await else { return };
+in_both_families!(a_pod_cannot_pass_for_another);
+
+async fn a_pod_cannot_pass_for_another(family: IpFamily) {
+    let Some(town) = shop(family).await else {
+        return;
+    };
     town.policies(&[("shop", allow(json!({"app": "far"})))]);
     town.settled().await;
     let web = town.at("web", 80);
@@ -352,17 +372,21 @@ async fn a_pod_cannot_pass_for_another() {
         .unwrap();
     let link = links.need("eth0").await.unwrap();
     let far = town.at("far", 0).ip();
-    links.add_address(link, far, 32).await.unwrap();
+    let alone = crate::network::family::alone(far);
     links
-        .route("10.244.0.0/24".parse().unwrap(), None, link)
+        .add_address(link, far, alone.prefix_len())
+        .await
+        .unwrap();
+    links
+        .route(network(family, "10.244.0.0/24"), None, link)
         .await
         .unwrap();
     let as_far = |ns: Namespace| async move {
-        let socket = ns
-            .call(tokio::net::TcpSocket::new_v4)
-            .await
-            .unwrap()
-            .unwrap();
+        let make = match family {
+            IpFamily::V4 => tokio::net::TcpSocket::new_v4,
+            IpFamily::V6 => tokio::net::TcpSocket::new_v6,
+        };
+        let socket = ns.call(make).await.unwrap().unwrap();
         socket.bind(SocketAddr::new(far, 0)).unwrap();
         tokio::time::timeout(SHUT_OUT, socket.connect(web))
             .await
@@ -375,13 +399,50 @@ async fn a_pod_cannot_pass_for_another() {
     assert!(ask(town.ns("far"), web).await.is_ok());
 }
 
+in_both_families!(where_bridges_are_filtered);
+
+in_both_families!(a_pod_cannot_take_the_address_of_another);
+
+/// It answers whoever asks for the address before its owner does, and is not heard.
+async fn a_pod_cannot_take_the_address_of_another(family: IpFamily) {
+    let Some(mut town) = shop(family).await else {
+        return;
+    };
+    let next = crate::network::family::next(town.at("near", 80).ip()).unwrap();
+    let thief = town.ns("near").clone();
+    let links = crate::network::link::Links::open(&thief).await.unwrap();
+    let link = links.need("eth0").await.unwrap();
+    let alone = crate::network::family::alone(next);
+    links
+        .add_address(link, next, alone.prefix_len())
+        .await
+        .unwrap();
+    let at = SocketAddr::new(next, 80);
+    serve(&thief, at, "thief").await;
+    // Nobody has it yet, and nobody finds it.
+    assert!(shut(town.ns("node0"), at).await);
+    town.pod(0, "owner", labelled("owner"), &[80]).await;
+    assert_eq!(town.at("owner", 80), at);
+    for ns in ["node0", "web", "far"] {
+        let (server, _) = ask(town.ns(ns), at).await.unwrap();
+        assert_eq!(server, "owner", "from {ns}");
+    }
+    // The thief's own neighbours are as before.
+    assert!(ask(&thief, town.at("web", 80)).await.is_ok());
+}
+
 /// Docker and Kubernetes ask for it: a service's packets then go from pod to pod over the bridge, translated on their way.
-#[tokio::test(flavor = "multi_thread")]
-async fn where_bridges_are_filtered() {
-    let Some(town) = shop().await else { return };
+async fn where_bridges_are_filtered(family: IpFamily) {
+    let Some(town) = shop(family).await else {
+        return;
+    };
+    let call = match family {
+        IpFamily::V4 => "bridge-nf-call-iptables",
+        IpFamily::V6 => "bridge-nf-call-ip6tables",
+    };
     let filtered = town
         .ns("node0")
-        .sysctl(vec![("net/bridge/bridge-nf-call-iptables".into(), "1")]);
+        .sysctl(vec![(format!("net/bridge/{call}"), "1")]);
     if let Err(error) = filtered.await {
         return skiff_testing::skipped(error);
     }
@@ -392,7 +453,7 @@ async fn where_bridges_are_filtered() {
     let web = &town.pods["web"].pod;
     town.cluster
         .endpoints_with("svc", ports, &[(web, 0, "ready")]);
-    let ways = [town.at("web", 80), SocketAddr::from(([10, 96, 0, 5], 8080))];
+    let ways = [town.at("web", 80), town.cluster.at([10, 96, 0, 5], 8080)];
     let clients = ["near", "far", "web"];
     for (policies, open) in [
         (vec![], &clients[..]),
@@ -422,29 +483,27 @@ async fn where_bridges_are_filtered() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_left_and_nothing_else_is_touched() {
+in_both_families!(nothing_is_left_and_nothing_else_is_touched);
+
+async fn nothing_is_left_and_nothing_else_is_touched(family: IpFamily) {
     use crate::network::nft::{Family, Nft};
-    let Some(mut town) = shop().await else { return };
+    let Some(mut town) = shop(family).await else {
+        return;
+    };
     town.policies(&[("shop", deny())]);
     town.settled().await;
     let ns = town.ns("node0").clone();
     // What is not the pods' passes through the node as before.
     let lab: &Lab = &town.cluster.lab;
-    serve(
-        &lab.host,
-        SocketAddr::new(lab.cluster.gateway().await.into(), 80),
-        "host",
-    )
-    .await;
-    let host = SocketAddr::new(lab.cluster.gateway().await.into(), 80);
+    let host = SocketAddr::new(lab.gateway(), 80);
+    serve(&lab.host, host, "host").await;
     assert!(ask(&ns, host).await.is_ok());
     let nft = Nft::find(&ns).await.unwrap();
     // Somebody flushes everything: walls are made anew in time. Here only that nothing fails.
     town.leave(0).await;
     super::super::clear(&ns).await.unwrap();
     super::super::clear(&ns).await.unwrap();
-    for family in [Family::Ip, Family::Bridge] {
+    for family in [Family::Ip, Family::Ip6, Family::Bridge] {
         let tables = nft.tables(family).await.unwrap();
         assert!(!tables.contains(&"skiff-policy".to_owned()), "{tables:?}");
     }
@@ -470,7 +529,7 @@ async fn an_address_that_is_given_back_twice_is_closed_once() {
     let mut answers = Vec::new();
     for uid in ["one", "other"] {
         let own = Own {
-            ip: [10, 244, 0, 9].into(),
+            ips: vec![[10, 244, 0, 9].into()],
             link: None,
         };
         let uid = uid.to_owned();

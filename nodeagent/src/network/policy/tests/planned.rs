@@ -1,24 +1,25 @@
 //! What is planned where policies, pods and what is known of them come together; and the town that plans are tried on.
 
-use std::{net::Ipv4Addr, time::Instant};
+use std::{net::IpAddr, time::Instant};
 
 use serde_json::{Value, json};
 
 use super::{
     super::{
+        super::family::IpFamily,
         plan::{Own, Plan},
         view::{self, Seen, Told},
     },
     policy, yaml,
 };
 
-pub fn ip(text: &str) -> Ipv4Addr {
+pub fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
 pub fn own(address: &str) -> Own {
     Own {
-        ip: ip(address),
+        ips: vec![ip(address)],
         link: Some(format!("skiffp{address}")),
     }
 }
@@ -100,23 +101,31 @@ pub fn listed(plan: &mut Plan, specs: &[(&str, &Value)]) {
 
 /// A chain's rules with what is in the sets in place of their names.
 pub fn shown(plan: &Plan, chain: Option<&String>, replies: bool) -> String {
+    shown_of(IpFamily::V4, plan, chain, replies)
+}
+
+/// The same of a family.
+pub fn shown_of(family: IpFamily, plan: &Plan, chain: Option<&String>, replies: bool) -> String {
     let Some(name) = chain else {
         return "-".into();
     };
     let chain = plan.chain(name).unwrap();
     let rules = if replies {
-        &chain.replies
+        chain.replies(family)
     } else {
-        &chain.rules
+        chain.rules(family)
     };
     let texts: Vec<_> = rules.iter().map(|rule| rule.to_string()).collect();
     let mut text = texts.join("; ");
     for key in &chain.sets {
         let elements: Vec<_> = plan
             .elements(&key.name())
+            .filter(|(ip, _)| family.has(ip))
             .map(|(ip, port)| {
-                let last = ip.octets();
-                let short = format!("{}.{}", last[2], last[3]);
+                let short = match ip {
+                    IpAddr::V4(ip) => format!("{}.{}", ip.octets()[2], ip.octets()[3]),
+                    IpAddr::V6(ip) => ip.to_string(),
+                };
                 port.map_or(short.clone(), |port| format!("{short}:{port}"))
             })
             .collect();
@@ -240,7 +249,7 @@ fn an_unreadable_policy_closes_its_namespace_alone() {
 fn pods_as_they_are_read() {
     let read = |value: Value| view::pod(&value);
     let running = json!({"metadata": {"namespace": "a"}, "spec": {"containers": []}, "status": {"podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}]}});
-    assert_eq!(read(running.clone()).ips, [ip("10.0.0.1")]);
+    assert_eq!(read(running.clone()).ips, [ip("10.0.0.1"), ip("fd00::1")]);
     for (what, path, value) in [
         ("ended", "/status/phase", json!("Succeeded")),
         ("failed", "/status/phase", json!("Failed")),

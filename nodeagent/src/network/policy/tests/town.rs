@@ -9,10 +9,11 @@ use tokio_util::sync::CancellationToken;
 use super::super::{
     super::{
         PodNetworks,
+        family::{IpFamily, alone},
         ns::Namespace,
         pods::known,
         tests::{
-            lab::{Lab, Pod, serve},
+            lab::{Lab, Pod, address, serve, translated},
             services::{Cluster, nftables},
             side_by_side::lead_to_other_nodes,
         },
@@ -48,12 +49,12 @@ pub struct Inhabitant {
 
 impl Town {
     /// None where nftables cannot be tested, which is said.
-    pub async fn new(nodes: usize) -> Option<Self> {
+    pub async fn new(family: IpFamily, nodes: usize) -> Option<Self> {
         if !nftables().await {
             return None;
         }
         let (walls, own): (Vec<_>, Vec<_>) = (0..nodes).map(|_| Walls::new()).unzip();
-        let lab = Lab::walled(nodes, &walls).await;
+        let lab = Lab::walled(family, nodes, &walls).await;
         let cluster = Cluster::in_lab(lab, false);
         lead_to_other_nodes(&cluster);
         let mut town = Town {
@@ -65,8 +66,10 @@ impl Town {
         for (node, own) in own.into_iter().enumerate() {
             let ns = &town.cluster.lab.nodes[node].net.ns;
             let links = Links::open(ns).await.unwrap();
-            links.add_address(1, DNS.into(), 32).await.unwrap();
-            serve(ns, SocketAddr::from((DNS, 53)), "dns").await;
+            let dns = address(family, DNS);
+            let length = alone(dns).prefix_len();
+            links.add_address(1, dns, length).await.unwrap();
+            serve(ns, SocketAddr::new(dns, 53), "dns").await;
             let keeper = town.keep(node, own.into());
             town.keepers.push(keeper);
         }
@@ -79,7 +82,7 @@ impl Town {
             node: lab.nodes[node].net.ns.clone(),
             node_name: lab.nodes[node].name.clone(),
             dir: self.dir(node),
-            dns_ips: vec![DNS.into()],
+            dns_ips: vec![address(lab.family, DNS)],
         };
         let (tell, told) = tokio::sync::mpsc::unbounded_channel();
         let (stop, pods) = (CancellationToken::new(), own.clone());
@@ -127,7 +130,8 @@ impl Town {
             .iter()
             .enumerate()
             .map(|(number, (namespace, spec))| {
-                super::policy(namespace, &format!("policy-{number}"), spec)
+                let spec = translated(self.cluster.lab.family, spec.clone());
+                super::policy(namespace, &format!("policy-{number}"), &spec)
             });
         self.tell(Told::Policies(Seen::Listed(named.collect())));
     }
@@ -160,14 +164,12 @@ impl Town {
         for (number, walls) in self.walls.iter().enumerate() {
             let here = self.pods.iter().find(|(_, one)| one.node == number);
             let Some((uid, one)) = here else { continue };
-            let std::net::IpAddr::V4(ip) = one.pod.ip else {
-                panic!("{} of {uid}", one.pod.ip);
-            };
+            let ips = one.pod.net.ips.clone();
             let link = known(&self.dir(number))
                 .unwrap()
                 .into_iter()
                 .find(|(known, ..)| known == uid);
-            walls.raise(uid, ip, &link.unwrap().2).await.unwrap();
+            walls.raise(uid, ips, &link.unwrap().2).await.unwrap();
         }
     }
 
@@ -189,7 +191,7 @@ impl Town {
             serve(&pod.ns, SocketAddr::new(pod.ip, *port), uid).await;
         }
         let mut object = object;
-        object["status"] = json!({"phase": "Running", "podIP": pod.ip, "podIPs": [{"ip": pod.ip}]});
+        object["status"] = json!({"phase": "Running", "podIP": pod.net.ips[0], "podIPs": pod.net.ips.iter().map(|ip| json!({"ip": ip})).collect::<Vec<_>>()});
         self.announce(uid, &object);
         let one = Inhabitant { pod, node, object };
         self.pods.insert(uid.into(), one);
@@ -224,6 +226,7 @@ impl Town {
         }
     }
 
+    /// A pod's place, in the family that is tried.
     pub fn at(&self, pod: &str, port: u16) -> SocketAddr {
         SocketAddr::new(self.pods[pod].pod.ip, port)
     }

@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 
 use super::{
     super::super::{
+        family::IpFamily,
         ns::Namespace,
-        tests::lab::{ask, ask_udp, serve},
+        tests::lab::{ask, ask_udp, in_both_families, serve},
     },
     town::{DNS, Town, object},
     yaml,
@@ -33,8 +34,8 @@ const TARGETS: &[&str] = &[
 /// (client, target)
 type Way = (&'static str, &'static str);
 
-async fn settled() -> Option<Town> {
-    let mut town = Town::new(2).await?;
+async fn settled(family: IpFamily) -> Option<Town> {
+    let mut town = Town::new(family, 2).await?;
     town.policies(&[]);
     let port = |name: &str, number: u16, protocol: &str| json!({"name": name, "containerPort": number, "protocol": protocol});
     let web = [
@@ -111,7 +112,7 @@ async fn settled() -> Option<Town> {
 }
 
 async fn world(town: &Town) -> SocketAddr {
-    SocketAddr::new(town.cluster.lab.cluster.gateway().await.into(), 80)
+    SocketAddr::new(town.cluster.lab.gateway(), 80)
 }
 
 /// The ways that are tried; not those that have nothing to do with pods.
@@ -176,8 +177,8 @@ async fn holds(town: &Town, what: &str, closed: &BTreeSet<Way>) -> usize {
         let mut tries = tokio::task::JoinSet::new();
         for (client, target) in ways() {
             let to = match target {
-                "svc" => SocketAddr::from((SERVICE, 8080)),
-                "dns" => SocketAddr::from((DNS, 53)),
+                "svc" => town.cluster.at(SERVICE, 8080),
+                "dns" => town.cluster.at(DNS, 53),
                 "world" => world(town).await,
                 pod => {
                     let (pod, port) = pod.split_once('/').unwrap();
@@ -205,16 +206,25 @@ async fn holds(town: &Town, what: &str, closed: &BTreeSet<Way>) -> usize {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn policies_are_true() {
-    let Some(town) = settled().await else { return };
+in_both_families!(policies_are_true);
+
+async fn policies_are_true(family: IpFamily) {
+    let Some(town) = settled(family).await else {
+        return;
+    };
     let path = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../testdata/networkpolicy/truth.yaml"
     );
     let text = std::fs::read_to_string(path).unwrap();
     let world = world(&town).await.ip().to_string();
-    let node1 = town.cluster.lab.nodes[1].net.ip.to_string();
+    let node1 = town.cluster.lab.node_ip(1).to_string();
+    let text = match family {
+        IpFamily::V4 => text,
+        IpFamily::V6 => text
+            .replace("$WORLD/32", "\"$WORLD/128\"")
+            .replace("$NODE1/32", "\"$NODE1/128\""),
+    };
     let cases = yaml(&text.replace("$WORLD", &world).replace("$NODE1", &node1));
     let cases = cases.as_array().unwrap();
     let (begun, mut tried) = (Instant::now(), 0);
