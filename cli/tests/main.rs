@@ -12,6 +12,7 @@ mod black_friday;
 mod clients;
 mod cycles;
 mod day;
+mod families;
 mod gateways;
 mod golden;
 mod ingress;

@@ -116,27 +116,16 @@ fn subsets(service: &Service, selected: &[Arc<Pod>]) -> Vec<EndpointSubset> {
 }
 
 fn address(service: &Service, pod: &Pod) -> Option<EndpointAddress> {
-    let status = pod.status.as_ref()?;
     let spec = service.spec();
+    let six = |ip: &String| ip.contains(':');
+    // the service's first family; where it names none, its address', and of one without an address the pod's own
     let wants_v6 = match spec.ip_families.as_ref().and_then(|f| f.first()) {
         Some(family) => family == "IPv6",
-        None => spec
-            .cluster_ip
-            .as_deref()
-            .is_some_and(|ip| ip.contains(':')),
+        None if has_ip(service) => spec.cluster_ip.as_ref().is_some_and(six),
+        None => pod.status().pod_ip.as_ref().is_some_and(six),
     };
-    let ips = status
-        .pod_ips
-        .iter()
-        .flatten()
-        .map(|ip| &ip.ip)
-        .chain(&status.pod_ip);
-    let ip = ips
-        .into_iter()
-        .find(|ip| ip.contains(':') == wants_v6)?
-        .clone();
     Some(EndpointAddress {
-        ip,
+        ip: service_pods::ips_of(pod, wants_v6).next()?,
         hostname: service_pods::hostname(pod, service),
         node_name: pod.spec().node_name.clone(),
         target_ref: Some(ObjectReference {
@@ -358,6 +347,31 @@ mod tests {
             ),
             (1, 1, 2)
         );
+    }
+
+    #[test]
+    fn addresses_are_of_the_services_first_family() {
+        let mut pod = pod("p", "n", "Running", Some(1));
+        let status = pod.status.as_mut().unwrap();
+        status.pod_ip = Some("fd00::00:1".into());
+        let ips = ["fd00::00:1", "10.0.0.1"].map(|ip| PodIP { ip: ip.into() });
+        status.pod_ips = Some(ips.into());
+        for (cluster_ip, families, wanted) in [
+            ("10.96.0.1", vec!["IPv4", "IPv6"], "10.0.0.1"),
+            ("fd00::96:1", vec!["IPv6", "IPv4"], "fd00::1"),
+            ("None", vec!["IPv4"], "10.0.0.1"),
+            ("10.96.0.1", vec![], "10.0.0.1"),
+            ("fd00::96:1", vec![], "fd00::1"),
+            ("None", vec![], "fd00::1"),
+        ] {
+            let mut service = service(&[("a", 80)]);
+            let spec = service.spec.as_mut().unwrap();
+            spec.cluster_ip = Some(cluster_ip.into());
+            let named = families.iter().map(|family| family.to_string()).collect();
+            spec.ip_families = Some(named).filter(|families: &Vec<_>| !families.is_empty());
+            let found = address(&service, &pod).map(|address| address.ip);
+            assert_eq!(found.as_deref(), Some(wanted), "{cluster_ip} {families:?}");
+        }
     }
 
     #[test]

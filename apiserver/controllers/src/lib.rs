@@ -77,7 +77,7 @@ use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 
 pub use list::{check, enabled, known};
-pub use options::{Options, Signer, TokenSigner};
+pub use options::{NodeMaskSizes, Options, Signer, TokenSigner};
 pub use skiff_watching::{Error, api, clock, error, events, informer, key, queue, reflect};
 
 use crate::{api::Api, events::Events, informer::Informers, runner::Context};

@@ -170,7 +170,7 @@ pub fn enabled(name: &str, options: &Options) -> bool {
     star && on_by_default
 }
 
-/// Refuses names that nobody knows, those of controllers that are not here, and all together with none.
+/// Refuses names that nobody knows, those of controllers that are not here, all together with none, and networks that nodes cannot be given.
 pub fn check(options: &Options) -> Result<(), Error> {
     let wishes = &options.controllers;
     if ["*", "-*"]
@@ -193,7 +193,10 @@ pub fn check(options: &Options) -> Result<(), Error> {
             }
         }
     }
-    Ok(())
+    match enabled("node-ipam-controller", options) {
+        true => node_ipam::check(options),
+        false => Ok(()),
+    }
 }
 
 #[cfg(test)]

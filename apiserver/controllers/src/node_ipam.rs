@@ -1,96 +1,231 @@
 //! The node IPAM controller: gives every node a pod network of its own, cut from the cluster's.
 //!
-//! Invariant: no network is given twice; one that was given back is taken again only when the others have had their turn. Follows
+//! Invariant: no network is given twice, and none that services have; a node has one of each of the cluster's networks, in their order; one that was given back is taken again only when the others have had their turn. Follows
 //! pkg/controller/nodeipam/ipam/range_allocator.go and cidrset/cidr_set.go.
 
 use std::{
     collections::HashSet,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    ops::RangeInclusive,
 };
 
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{Node, ObjectReference};
 use serde_json::json;
 
-use crate::prelude::*;
+use crate::{
+    options::{NodeMaskSizes, Options},
+    prelude::*,
+};
 
 /// One cluster network and what is given away of it.
 struct Pool {
     network: IpNet,
     mask: u8,
     used: HashSet<u64>,
+    /// What is never given, as services have it.
+    kept: Vec<RangeInclusive<u64>>,
     next: u64,
 }
 
 impl Pool {
     fn new(network: IpNet, mask: u8) -> Result<Self, Error> {
-        let width = mask.checked_sub(network.prefix_len());
-        match width {
-            Some(width) if width <= 16 && mask <= network.max_prefix_len() => Ok(Self {
-                network,
-                mask,
-                used: HashSet::new(),
-                next: 0,
-            }),
-            _ => Err(Error::InvalidOption {
-                option: "--node-cidr-mask-size",
-                why: format!(
-                    "{mask} for the cluster network {network}: it must be longer than the network's own mask, by at most 16 bits"
-                ),
-            }),
+        let refused = |why: &str| Error::InvalidOption {
+            option: "--cluster-cidr",
+            why: why.into(),
+        };
+        if mask > network.max_prefix_len() {
+            return Err(refused("the node CIDR's mask is longer than an address"));
         }
+        let width = mask.checked_sub(network.prefix_len()).ok_or_else(|| {
+            refused("mask size of cluster CIDR must be less than or equal to --node-cidr-mask-size configured for CIDR family")
+        })?;
+        if matches!(network, IpNet::V6(_)) && width > 16 {
+            return Err(refused(
+                "New CIDR set failed; the node CIDR size is too big",
+            ));
+        }
+        Ok(Self {
+            network: network.trunc(),
+            mask,
+            used: HashSet::new(),
+            kept: Vec::new(),
+            next: 0,
+        })
     }
 
     fn count(&self) -> u64 {
         1 << (self.mask - self.network.prefix_len())
     }
 
+    /// How far the number of a network stands from an address' end.
+    fn shift(&self) -> u32 {
+        u32::from(self.network.max_prefix_len() - self.mask)
+    }
+
     fn at(&self, index: u64) -> Option<IpNet> {
-        let shift = u32::from(self.network.max_prefix_len() - self.mask);
         let address = match self.network.network() {
             IpAddr::V4(base) => IpAddr::V4(Ipv4Addr::from(
-                u32::from(base) | u32::try_from(index << shift).ok()?,
+                u32::from(base) | u32::try_from(index << self.shift()).ok()?,
             )),
             IpAddr::V6(base) => IpAddr::V6(Ipv6Addr::from(
-                u128::from(base) | (u128::from(index) << shift),
+                u128::from(base) | (u128::from(index) << self.shift()),
             )),
         };
         IpNet::new(address, self.mask).ok()
     }
 
-    fn index(&self, network: &IpNet) -> Option<u64> {
-        if !self.network.contains(network) || network.prefix_len() != self.mask {
-            return None;
+    /// The number of the network that an address of the pool is in.
+    fn index(&self, address: IpAddr) -> Option<u64> {
+        let offset = match (self.network.network(), address) {
+            (IpAddr::V4(base), IpAddr::V4(of)) => u128::from(u32::from(of) ^ u32::from(base)),
+            (IpAddr::V6(base), IpAddr::V6(of)) => u128::from(of) ^ u128::from(base),
+            _ => return None,
+        };
+        let index = offset.checked_shr(self.shift()).unwrap_or(0);
+        u64::try_from(index)
+            .ok()
+            .filter(|index| *index < self.count())
+    }
+
+    /// The numbers of all networks that have something in common with this one.
+    fn touched(&self, network: &IpNet) -> Option<RangeInclusive<u64>> {
+        if network.contains(&self.network) {
+            return Some(0..=self.count() - 1);
         }
-        let shift = u32::from(self.network.max_prefix_len() - self.mask);
-        match (self.network.network(), network.network()) {
-            (IpAddr::V4(base), IpAddr::V4(address)) => {
-                Some(u64::from((u32::from(address) ^ u32::from(base)) >> shift))
-            }
-            (IpAddr::V6(base), IpAddr::V6(address)) => {
-                u64::try_from((u128::from(address) ^ u128::from(base)) >> shift).ok()
-            }
-            _ => None,
-        }
+        let within = self.network.contains(network);
+        let range = || Some(self.index(network.network())?..=self.index(network.broadcast())?);
+        within.then(range).flatten()
     }
 
     /// The next free network.
     fn take(&mut self) -> Option<IpNet> {
-        let free = (0..self.count())
-            .map(|i| (self.next + i) % self.count())
-            .find(|index| !self.used.contains(index))?;
-        self.used.insert(free);
-        self.next = (free + 1) % self.count();
-        self.at(free)
+        let (count, mut tried) = (self.count(), 0);
+        while tried < count {
+            let index = (self.next + tried) % count;
+            if let Some(kept) = self.kept.iter().find(|kept| kept.contains(&index)) {
+                tried += kept.end() - index + 1;
+            } else if !self.used.insert(index) {
+                tried += 1;
+            } else {
+                self.next = (index + 1) % count;
+                return self.at(index);
+            }
+        }
+        None
     }
 
     /// Notes that a network is given, or is not any more.
     fn mark(&mut self, network: &IpNet, given: bool) {
-        match self.index(network) {
-            Some(index) if given => drop(self.used.insert(index)),
-            Some(index) => drop(self.used.remove(&index)),
-            None => {}
+        for index in self.touched(network).into_iter().flatten() {
+            match given {
+                true => self.used.insert(index),
+                false => self.used.remove(&index),
+            };
         }
+    }
+
+    /// Services have this network.
+    fn keep(&mut self, network: &IpNet) {
+        self.kept.extend(self.touched(network));
+    }
+}
+
+/// The masks of nodes' networks, one for each of the cluster's: as the flags of each family say, or the one for all.
+///
+/// # Errors
+/// The flags do not go together, or not with these networks.
+fn masks(sizes: &NodeMaskSizes, networks: &[IpNet]) -> Result<Vec<u8>, Error> {
+    let refused = |option: &'static str, why: &str| {
+        Err(Error::InvalidOption {
+            option,
+            why: why.into(),
+        })
+    };
+    let six = |network: &IpNet| matches!(network, IpNet::V6(_));
+    if networks.len() > 1 && sizes.any.is_some() {
+        return refused(
+            "--node-cidr-mask-size",
+            "usage of --node-cidr-mask-size is not allowed with dual-stack clusters",
+        );
+    }
+    if let Some(size) = sizes.any {
+        return match (sizes.ipv4, sizes.ipv6) {
+            (None, None) => Ok(vec![size; networks.len()]),
+            _ => refused(
+                "--node-cidr-mask-size",
+                "usage of --node-cidr-mask-size-ipv4 and --node-cidr-mask-size-ipv6 is not allowed if --node-cidr-mask-size is set. For dual-stack clusters please unset it and use IPFamily specific flags",
+            ),
+        };
+    }
+    if let [network] = networks {
+        if sizes.ipv4.is_some() && six(network) {
+            return refused(
+                "--node-cidr-mask-size-ipv4",
+                "usage of --node-cidr-mask-size-ipv4 is not allowed for a single-stack IPv6 cluster",
+            );
+        }
+        if sizes.ipv6.is_some() && !six(network) {
+            return refused(
+                "--node-cidr-mask-size-ipv6",
+                "usage of --node-cidr-mask-size-ipv6 is not allowed for a single-stack IPv4 cluster",
+            );
+        }
+    }
+    let mask = |network| match six(network) {
+        true => sizes.ipv6.unwrap_or(64),
+        false => sizes.ipv4.unwrap_or(24),
+    };
+    Ok(networks.iter().map(mask).collect())
+}
+
+/// The pools that options speak of.
+fn pools(options: &Options) -> Result<Vec<Pool>, Error> {
+    let networks = &options.cluster_cidrs;
+    let refused = |why: String| {
+        Err(Error::InvalidOption {
+            option: "--cluster-cidr",
+            why,
+        })
+    };
+    let six = networks.iter().filter(|net| net.max_prefix_len() == 128);
+    let two = (1..networks.len()).contains(&six.count());
+    match networks.len() {
+        0 => {
+            return refused("Must specify --cluster-cidr if --allocate-node-cidrs is set".into());
+        }
+        2.. if !two => {
+            return refused(format!(
+                "len of ClusterCIDRs=={} and they are not configured as dual stack (at least one from each IPFamily",
+                networks.len()
+            ));
+        }
+        3.. => {
+            return refused(format!(
+                "length of clusterCIDRs is:{} more than max allowed of 2",
+                networks.len()
+            ));
+        }
+        _ => {}
+    }
+    let masks = masks(&options.node_cidr_mask_sizes, networks)?;
+    let pairs = networks.iter().zip(masks);
+    let pools = pairs.map(|(network, mask)| {
+        let mut pool = Pool::new(*network, mask)?;
+        options.service_cidrs.iter().for_each(|net| pool.keep(net));
+        Ok(pool)
+    });
+    pools.collect()
+}
+
+/// Whether nodes can be given networks as the options say.
+///
+/// # Errors
+/// They cannot.
+pub fn check(options: &Options) -> Result<(), Error> {
+    match options.allocate_node_cidrs {
+        true => pools(options).map(drop),
+        false => Ok(()),
     }
 }
 
@@ -107,24 +242,7 @@ pub fn start(context: &Context) -> Result<Work, Error> {
     if !options.allocate_node_cidrs {
         return Ok(None);
     }
-    let mask = |network: &IpNet| {
-        if network.max_prefix_len() == 32 {
-            options.node_cidr_mask_sizes.0
-        } else {
-            options.node_cidr_mask_sizes.1
-        }
-    };
-    let pools = options
-        .cluster_cidrs
-        .iter()
-        .map(|network| Pool::new(*network, mask(network)))
-        .collect::<Result<Vec<_>, _>>()?;
-    if pools.is_empty() {
-        return Err(Error::InvalidOption {
-            option: "--cluster-cidr",
-            why: "it is needed when --allocate-node-cidrs is set".into(),
-        });
-    }
+    let pools = pools(options)?;
     let c = context.wire(
         "cidrallocator",
         Controller {
@@ -238,30 +356,137 @@ impl Reconcile<Key> for Controller {
 mod tests {
     use super::*;
 
+    fn net(text: &str) -> IpNet {
+        text.parse().unwrap()
+    }
+
+    fn taken(pool: &mut Pool, count: usize) -> Vec<String> {
+        let taken = std::iter::from_fn(|| pool.take()).take(count);
+        taken.map(|net| net.to_string()).collect()
+    }
+
     #[test]
     fn networks_are_given_in_turn_and_come_back_last() {
-        let mut pool = Pool::new("10.244.0.0/22".parse().unwrap(), 24).unwrap();
-        pool.mark(&"10.244.1.0/24".parse().unwrap(), true);
-        let mut take = || pool.take().map(|n| n.to_string());
+        let mut pool = Pool::new(net("10.244.0.0/22"), 24).unwrap();
+        pool.mark(&net("10.244.1.0/24"), true);
         assert_eq!(
-            [take(), take(), take(), take()],
-            [
-                Some("10.244.0.0/24".into()),
-                Some("10.244.2.0/24".into()),
-                Some("10.244.3.0/24".into()),
-                None
-            ]
+            taken(&mut pool, 4),
+            ["10.244.0.0/24", "10.244.2.0/24", "10.244.3.0/24"]
         );
-        pool.mark(&"10.244.2.0/24".parse().unwrap(), false);
+        pool.mark(&net("10.244.2.0/24"), false);
+        assert_eq!(taken(&mut pool, 1), ["10.244.2.0/24"]);
+        for (network, mask, first) in [
+            ("fd00:1::/48", 64, ["fd00:1::/64", "fd00:1:0:1::/64"]),
+            ("fd00:1::/112", 120, ["fd00:1::/120", "fd00:1::100/120"]),
+            ("10.0.0.0/8", 32, ["10.0.0.0/32", "10.0.0.1/32"]),
+        ] {
+            let mut pool = Pool::new(net(network), mask).unwrap();
+            assert_eq!(taken(&mut pool, 2), first);
+        }
+    }
+
+    #[test]
+    fn what_services_and_nodes_have_in_another_size_is_not_given() {
+        let mut pool = Pool::new(net("10.244.0.0/21"), 24).unwrap();
+        pool.keep(&net("10.244.1.128/25"));
+        pool.keep(&net("10.244.4.0/23"));
+        pool.keep(&net("10.96.0.0/16"));
+        pool.mark(&net("10.244.2.0/23"), true);
         assert_eq!(
-            pool.take().map(|n| n.to_string()),
-            Some("10.244.2.0/24".into())
+            taken(&mut pool, 9),
+            ["10.244.0.0/24", "10.244.6.0/24", "10.244.7.0/24"]
         );
-        let mut six = Pool::new("fd00:1::/48".parse().unwrap(), 64).unwrap();
-        assert_eq!(
-            [six.take(), six.take()].map(|n| n.unwrap().to_string()),
-            ["fd00:1::/64", "fd00:1:0:1::/64"]
+        pool.mark(&net("10.244.2.0/23"), false);
+        assert_eq!(taken(&mut pool, 9), ["10.244.2.0/24", "10.244.3.0/24"]);
+        pool.keep(&net("10.0.0.0/8"));
+        pool.mark(&net("10.244.0.0/24"), false);
+        assert_eq!(taken(&mut pool, 1), [""; 0]);
+    }
+
+    #[test]
+    fn which_options_go_together() {
+        let none = NodeMaskSizes::default();
+        let (four, six) = (
+            NodeMaskSizes {
+                ipv4: Some(25),
+                ..none
+            },
+            NodeMaskSizes {
+                ipv6: Some(72),
+                ..none
+            },
         );
-        assert!(Pool::new("10.0.0.0/24".parse().unwrap(), 16).is_err());
+        let any = NodeMaskSizes {
+            any: Some(26),
+            ..none
+        };
+        let both = "10.244.0.0/16,fd00:10:244::/56";
+        for (networks, sizes, wanted) in [
+            ("10.244.0.0/16", none, "24"),
+            (both, none, "24 64"),
+            ("fd00:10:244::/56,10.244.0.0/16", none, "64 24"),
+            (
+                both,
+                NodeMaskSizes {
+                    ipv6: Some(72),
+                    ..four
+                },
+                "25 72",
+            ),
+            ("10.244.0.0/16", any, "26"),
+            (
+                both,
+                any,
+                "usage of --node-cidr-mask-size is not allowed with dual-stack clusters",
+            ),
+            (
+                "10.244.0.0/16",
+                NodeMaskSizes {
+                    any: Some(26),
+                    ..four
+                },
+                "is not allowed if --node-cidr-mask-size is set",
+            ),
+            (
+                "fd00:10:244::/56",
+                four,
+                "-ipv4 is not allowed for a single-stack IPv6 cluster",
+            ),
+            (
+                "10.244.0.0/16",
+                six,
+                "-ipv6 is not allowed for a single-stack IPv4 cluster",
+            ),
+            (
+                "10.244.0.0/25",
+                none,
+                "mask size of cluster CIDR must be less than or equal to --node-cidr-mask-size",
+            ),
+            ("fd00:10:244::/40", none, "the node CIDR size is too big"),
+            (
+                "10.0.0.0/16,10.1.0.0/16",
+                none,
+                "len of ClusterCIDRs==2 and they are not configured as dual stack",
+            ),
+            (
+                "10.0.0.0/16,fd00::/64,fd01::/64",
+                none,
+                "length of clusterCIDRs is:3 more than max allowed of 2",
+            ),
+        ] {
+            let options = Options {
+                cluster_cidrs: networks.split(',').map(net).collect(),
+                node_cidr_mask_sizes: sizes,
+                ..Options::default()
+            };
+            let got = match pools(&options) {
+                Ok(pools) => {
+                    let masks: Vec<_> = pools.iter().map(|pool| pool.mask.to_string()).collect();
+                    masks.join(" ")
+                }
+                Err(error) => error.to_string(),
+            };
+            assert!(got.contains(wanted), "{networks} {sizes:?}: {got}");
+        }
     }
 }

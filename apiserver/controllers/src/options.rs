@@ -24,8 +24,10 @@ pub struct Options {
     pub allocate_node_cidrs: bool,
     /// `--cluster-cidr`: the networks that nodes' pod networks are cut from; at most one of each family.
     pub cluster_cidrs: Vec<IpNet>,
-    /// `--node-cidr-mask-size-ipv4` and, second, its IPv6 sibling.
-    pub node_cidr_mask_sizes: (u8, u8),
+    /// How long the masks of nodes' networks are.
+    pub node_cidr_mask_sizes: NodeMaskSizes,
+    /// `--service-cluster-ip-range`: the networks of services, which no node is given a part of.
+    pub service_cidrs: Vec<IpNet>,
     /// `--root-ca-file`'s content: what `kube-root-ca.crt` holds; without it that controller does not run.
     pub root_ca_pem: Option<String>,
     /// Signs certificate requests; without it they are not signed.
@@ -66,7 +68,8 @@ impl Default for Options {
                 std::net::Ipv4Addr::new(10, 244, 0, 0),
                 16,
             ))],
-            node_cidr_mask_sizes: (24, 64),
+            node_cidr_mask_sizes: NodeMaskSizes::default(),
+            service_cidrs: Vec::new(),
             root_ca_pem: None,
             cluster_signing: None,
             cluster_signing_duration: Duration::from_secs(365 * 24 * 3600),
@@ -79,6 +82,17 @@ impl Default for Options {
             queues: Queues::default(),
         }
     }
+}
+
+/// How long the masks of nodes' networks are: `None` where no flag says it, which is 24 of IPv4 and 64 of IPv6.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NodeMaskSizes {
+    /// `--node-cidr-mask-size`, in a cluster with one network.
+    pub any: Option<u8>,
+    /// `--node-cidr-mask-size-ipv4`.
+    pub ipv4: Option<u8>,
+    /// `--node-cidr-mask-size-ipv6`.
+    pub ipv6: Option<u8>,
 }
 
 /// How the horizontal pod autoscaler is to run: `--horizontal-pod-autoscaler-…`.

@@ -10,6 +10,7 @@ use k8s_openapi::{
     api::core::v1::{Service, ServicePort},
     apimachinery::pkg::util::intstr::IntOrString,
 };
+use skiff_api::machinery::names::ip::parse_ip_sloppy;
 use skiff_podspec::containers::sidecars;
 use skiff_podspec::pod::Pod;
 
@@ -94,6 +95,15 @@ pub fn is_endpoint(pod: &Pod, with_terminating: bool) -> bool {
             || s.pod_ips.as_ref().is_some_and(|ips| !ips.is_empty())
     });
     !pods::is_finished(pod) && has_ip && (with_terminating || !pods::is_deleting(pod))
+}
+
+/// The pod's addresses of one family, as they are usually written.
+pub fn ips_of(pod: &Pod, six: bool) -> impl Iterator<Item = String> {
+    let ips = pod.status.iter().flat_map(|status| status.pod_ips.iter());
+    ips.flatten()
+        .filter_map(|ip| parse_ip_sloppy(&ip.ip))
+        .filter(move |(ip, _)| ip.is_ipv6() == six)
+        .map(|(ip, _)| ip.to_string())
 }
 
 /// The pod's hostname, where the service is the one that governs it.

@@ -14,7 +14,7 @@ use crate::{
     following::Following,
     own::Own,
     stored,
-    write::Writer,
+    write::{Part, Writer},
 };
 
 const MANAGER_LABEL: &str = "ipaddress.kubernetes.io/managed-by";
@@ -64,12 +64,22 @@ pub async fn repair(own: &Own) -> Result<(), Status> {
     Ok(())
 }
 
-/// The network of `--service-cluster-ip-range`, as an object. Follows `pkg/controlplane/controller/defaultservicecidr`.
+/// The networks of `--service-cluster-ip-range`, as an object, which a second network may come to. Follows `pkg/controlplane/controller/defaultservicecidr`.
 pub async fn default_network(own: &Own) -> Result<(), Status> {
     const NAME: &str = "kubernetes";
-    let cidr = own.writer.allocator.cidr.trunc().to_string();
-    let object = json!({"metadata": {"name": NAME}, "spec": {"cidrs": [cidr]}});
+    let ranges = own.writer.allocator.ranges;
+    let cidrs: Vec<String> = ranges.iter().map(|net| net.to_string()).collect();
+    let object = json!({"metadata": {"name": NAME}, "spec": {"cidrs": cidrs}});
     own.ensure(networks::RESOURCE, object).await?;
+    let row = own.row(networks::RESOURCE)?;
+    if let [first, _] = cidrs.as_slice() {
+        own.change(row, ("", NAME), Part::Whole, &mut |live| {
+            if live.at("spec").texts("cidrs").eq([first.as_str()]) {
+                live["spec"]["cidrs"] = json!(cidrs);
+            }
+        })
+        .await?;
+    }
     let now = time::seconds(own.writer.core.now());
     let status = json!({"conditions": [
         {"type": "Ready", "status": "True", "message": "Kubernetes default Service CIDR is ready", "lastTransitionTime": now}]});
@@ -78,7 +88,7 @@ pub async fn default_network(own: &Own) -> Result<(), Status> {
             condition.text("type") == "Ready" && condition.text("status") != "Unknown"
         };
         live.at("status").list("conditions").iter().any(ready)
-            || !live.at("spec").texts("cidrs").eq([cidr.as_str()])
+            || !live.at("spec").texts("cidrs").eq(&cidrs)
     };
     Own::managing(&own.writer, "kubernetes-service-cidr-controller")
         .apply_status(networks::RESOURCE, NAME, &status, &told)

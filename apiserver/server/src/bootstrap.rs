@@ -7,7 +7,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use serde_json::{Map, Value, json};
-use skiff_api::machinery::{meta::Meta, status::Status};
+use skiff_api::machinery::{meta::Meta, read::Read, status::Status};
 
 use crate::{
     addresses,
@@ -149,7 +149,7 @@ pub async fn kubernetes_service(own: &Own, advertised: &[SocketAddr]) -> Result<
     };
     let port = first.port();
     let service = json!({"metadata": {"name": "kubernetes", "namespace": "default", "labels": labels},
-        "spec": {"clusterIP": ip, "clusterIPs": [ip], "type": "ClusterIP", "sessionAffinity": "None",
+        "spec": {"clusterIP": ip, "clusterIPs": [ip], "ipFamilyPolicy": "SingleStack", "type": "ClusterIP", "sessionAffinity": "None",
             "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": port}]}});
     own.ensure("services", service).await?;
     let addresses: Vec<Value> = advertised
@@ -159,10 +159,25 @@ pub async fn kubernetes_service(own: &Own, advertised: &[SocketAddr]) -> Result<
     let endpoints = json!({"metadata": {"name": "kubernetes", "namespace": "default", "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
         "subsets": [{"addresses": addresses, "ports": [{"name": "https", "port": port, "protocol": "TCP"}]}]});
     own.put("endpoints", endpoints).await?;
+    slice_of_server(own, advertised, port).await
+}
+
+/// A slice has addresses of one family: IPv6 where there are no others. One of the other family is made anew. Follows
+/// `pkg/controlplane/reconcilers/endpointsadapter.go`.
+async fn slice_of_server(own: &Own, advertised: &[SocketAddr], port: u16) -> Result<(), Status> {
+    const SLICES: &str = "endpointslices.discovery.k8s.io";
+    let six = advertised.iter().all(SocketAddr::is_ipv6);
+    let of_family = advertised.iter().filter(|a| a.is_ipv6() == six);
+    let endpoints: Vec<Value> = of_family
+        .map(|a| json!({"addresses": [a.ip().to_string()], "conditions": {"ready": true}}))
+        .collect();
     let slice = json!({"metadata": {"name": "kubernetes", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"}},
-        "addressType": "IPv4", "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
-        "endpoints": advertised.iter().map(|a| json!({"addresses": [a.ip().to_string()], "conditions": {"ready": true}})).collect::<Vec<_>>()});
-    own.put("endpointslices.discovery.k8s.io", slice).await
+        "addressType": if six { "IPv6" } else { "IPv4" }, "ports": [{"name": "https", "port": port, "protocol": "TCP"}], "endpoints": endpoints});
+    let live = own.stored(own.row(SLICES)?, "default", "kubernetes")?;
+    if live.is_some_and(|live| live.text("addressType") != slice.text("addressType")) {
+        own.delete(SLICES, "default", "kubernetes").await?;
+    }
+    own.put(SLICES, slice).await
 }
 
 /// Brings an object of the default policy to what it lacks, unless it is annotated to be left alone.

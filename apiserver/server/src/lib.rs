@@ -68,6 +68,7 @@ mod verbs;
 mod webhook;
 mod write;
 
+pub use allocate::{RangesError, ServiceRanges};
 pub use app::{App, InProcess};
 pub use dial::Behind;
 pub use limits::{deadline::LONGEST as LONGEST_REQUEST, inflight::Limits};

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 use serde_json::{Value, json};
 use skiff_nodeagent::network::{
     cluster::ClusterNetwork,
@@ -118,6 +118,7 @@ impl Balanced {
         let spec = service.spec.as_ref()?;
         if spec.type_.as_deref() != Some("LoadBalancer")
             || spec.load_balancer_class.is_some()
+            || !has_ipv4(spec)
             || service.metadata.deletion_timestamp.is_some()
         {
             return None;
@@ -138,6 +139,12 @@ impl Balanced {
             local: local.then(|| ready_nodes(slices)),
         })
     }
+}
+
+/// The addresses here are of IPv4, by which one that has none of it does not answer.
+fn has_ipv4(spec: &ServiceSpec) -> bool {
+    let mut families = spec.ip_families.iter().flatten().peekable();
+    families.peek().is_none() || families.any(|family| family == "IPv4")
 }
 
 /// The nodes that have an endpoint that is ready.

@@ -208,6 +208,12 @@ pub fn network(flag: &str, text: &str) -> anyhow::Result<IpNet> {
     })
 }
 
+/// Networks with commas between, none of which has to do with another. Bits past the prefix are dropped.
+pub fn networks(flag: &str, text: &str) -> anyhow::Result<Vec<IpNet>> {
+    let one = |part| Ok(network(flag, part)?.trunc());
+    text.trim().split(',').map(one).collect()
+}
+
 /// Where a kubeconfig goes: the flag, else the usual place.
 pub fn kubeconfig_path(flag: &str) -> PathBuf {
     if flag.is_empty() {

@@ -11,6 +11,7 @@ pub mod ingress;
 pub mod join;
 pub mod kubeconfig;
 pub mod memory;
+pub mod networks;
 pub mod nodes;
 pub mod objects;
 pub mod remote;

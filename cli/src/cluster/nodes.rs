@@ -1,14 +1,14 @@
 //! The nodes of `up`: real ones, each in a network namespace of its own, or simulated ones.
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
 use anyhow::Context;
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::NodeAddress;
 use skiff_nodeagent::{
@@ -37,8 +37,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::{balancers, control_plane::service_account, folders::Folders, ingress};
 
-pub const CLUSTER_DNS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
-
 /// The names of N nodes.
 pub fn names(count: usize) -> Vec<String> {
     (1..=count).map(|n| format!("node-{n}")).collect()
@@ -66,6 +64,8 @@ fn node_user(name: &str) -> User {
 /// What is asked of all real nodes.
 pub struct Wanted {
     pub service_cidrs: Vec<IpNet>,
+    /// Where each of them answers as cluster DNS.
+    pub dns: Vec<IpAddr>,
     /// They serve Ingresses.
     pub ingress: bool,
     /// They write a line for each request of those.
@@ -185,7 +185,7 @@ fn real_node(
         .map(|ip| address("InternalIP", ip.to_string()))
         .chain([address("Hostname", name)])
         .collect();
-    agent.cluster_dns = vec![CLUSTER_DNS.into()];
+    agent.cluster_dns = wanted.dns.clone();
     agent.intervals.lease = wanted.lease_duration / 4;
     agent.api = Some(ApiConfig {
         listen: (first, 10250).into(),
@@ -324,7 +324,7 @@ pub fn start_simulated(
     server: &Running,
     folders: &Folders,
     names: &[String],
-    cluster_cidr: IpNet,
+    cluster_cidrs: &[IpNet],
 ) -> anyhow::Result<SimulatedNodes> {
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
@@ -332,11 +332,11 @@ pub fn start_simulated(
     let nodes = Nodes::follow_all(&Api::new(server.client(proxier()), "kube-proxy"), &stop);
     for (index, name) in names.iter().enumerate() {
         let mut config = Config::new(name, folders.node(name));
-        let ip = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 88, 0, 1)) + index as u32);
-        config.addresses = vec![
-            address("InternalIP", ip.to_string()),
-            address("Hostname", name),
-        ];
+        let ips = cluster_cidrs.iter().map(|net| simulated_ip(net, index));
+        config.addresses = ips
+            .map(|ip| address("InternalIP", ip.to_string()))
+            .chain([address("Hostname", name)])
+            .collect();
         config.simulated = true;
         config.capacity = [
             ("cpu", "32"),
@@ -345,7 +345,7 @@ pub fn start_simulated(
         ]
         .map(|(k, v)| (k.to_string(), v.to_string()))
         .into();
-        let runtime = Arc::new(SimulatedRuntime::new(pod_range(cluster_cidr, index)));
+        let runtime = Arc::new(SimulatedRuntime::of(&pod_ranges(cluster_cidrs, index)));
         if let Some(measured) = &server.app.measured {
             let runtime = runtime.clone();
             measured.add_source(name, Arc::new(move || reading(&runtime)));
@@ -388,13 +388,32 @@ fn reading(runtime: &SimulatedRuntime) -> Reading {
     reading
 }
 
-/// The n-th /24 of the cluster's range.
-fn pod_range(cluster: IpNet, index: usize) -> IpNet {
-    let base = match cluster {
-        IpNet::V4(net) => u32::from(net.network()),
-        IpNet::V6(_) => u32::from(Ipv4Addr::new(10, 244, 0, 0)),
+/// The address that the n-th simulated node has of a network's family.
+fn simulated_ip(of: &IpNet, index: usize) -> IpAddr {
+    match of {
+        IpNet::V4(_) => {
+            Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 88, 0, 1)) + index as u32).into()
+        }
+        IpNet::V6(_) => {
+            let first = Ipv6Addr::new(0xfd00, 0x10, 0x88, 0, 0, 0, 0, 1);
+            Ipv6Addr::from(u128::from(first) + index as u128).into()
+        }
+    }
+}
+
+/// The n-th network of a node's size in each of the cluster's: /24, and /64 of IPv6.
+fn pod_ranges(cluster: &[IpNet], index: usize) -> Vec<IpNet> {
+    let of = |net: &IpNet| match net {
+        IpNet::V4(net) => {
+            let base = u32::from(net.network()) + ((index as u32) << 8);
+            IpNet::V4(Ipv4Net::new(Ipv4Addr::from(base), 24).unwrap_or_default())
+        }
+        IpNet::V6(net) => {
+            let base = u128::from(net.network()) + ((index as u128) << 64);
+            IpNet::V6(Ipv6Net::new(Ipv6Addr::from(base), 64).unwrap_or_default())
+        }
     };
-    IpNet::V4(Ipv4Net::new(Ipv4Addr::from(base + ((index as u32) << 8)), 24).unwrap_or_default())
+    cluster.iter().map(of).collect()
 }
 
 impl SimulatedNodes {

@@ -2,12 +2,13 @@
 //!
 //! Invariant: whatever is made here may be made again; what somebody added to it stays.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use anyhow::Context;
 use http::Method;
 use serde_json::{Value, json};
 use skiff_api::machinery::yaml;
+use skiff_server::ServiceRanges;
 use skiff_watching::api::{Api, PatchType};
 
 use crate::typed::Read;
@@ -94,13 +95,26 @@ pub async fn merge(api: &Api, object: &Value, namespace: &str) -> anyhow::Result
     }
 }
 
-/// The service by which pods find cluster DNS; every node answers at its address itself.
-pub async fn dns_service(api: &Api, ip: Ipv4Addr) -> anyhow::Result<()> {
+/// The service by which pods find cluster DNS, with an address of each family that services have; every node answers there itself.
+pub async fn dns_service(api: &Api, ips: &[IpAddr]) -> anyhow::Result<()> {
+    let first = ips.first().context("cluster DNS has no address")?;
+    let policy = match ips.len() {
+        1 => "SingleStack",
+        _ => "RequireDualStack",
+    };
     let service = json!({"apiVersion": "v1", "kind": "Service",
         "metadata": {"name": "kube-dns", "labels": {"k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS"}},
-        "spec": {"clusterIP": ip.to_string(), "clusterIPs": [ip.to_string()], "ports": [
+        "spec": {"clusterIP": first, "clusterIPs": ips, "ipFamilyPolicy": policy, "ports": [
             {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53}, {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53}]}});
     apply_object(api, &service, "kube-system").await
+}
+
+/// The networks that services have addresses from, as the cluster itself says it: those of the ServiceCIDR `kubernetes`.
+pub async fn service_ranges(api: &Api) -> anyhow::Result<ServiceRanges> {
+    let path = "/apis/networking.k8s.io/v1/servicecidrs/kubernetes";
+    let cidr = read(api, path).await?;
+    let texts: Vec<_> = cidr.at("spec").texts("cidrs").collect();
+    Ok(texts.join(",").parse()?)
 }
 
 /// The role of whoever keeps network policies on a node.

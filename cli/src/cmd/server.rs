@@ -90,7 +90,7 @@ struct Flags {
     /// File that configures admission plugins (PodSecurity)
     #[arg(long)]
     admission_control_config_file: String,
-    /// Network of cluster IPs
+    /// Network of cluster IPs, or two with a comma between, one of each family: services are of the first one's unless they want otherwise
     #[arg(long, default_value = "10.96.0.0/16")]
     service_cluster_ip_range: String,
     /// Public key that service-account tokens are checked with; may be repeated
@@ -135,9 +135,18 @@ struct Flags {
     /// Give nodes pod networks
     #[arg(long)]
     allocate_node_cidrs: bool,
-    /// Network that pod networks are cut from
+    /// Network that pod networks are cut from, or two with a comma between, one of each family
     #[arg(long, default_value = "10.244.0.0/16")]
     cluster_cidr: String,
+    /// How long the mask of a node's pod network is, in a cluster with one; by default 24 of IPv4 and 64 of IPv6
+    #[arg(long, default_value = "0")]
+    node_cidr_mask_size: i64,
+    /// How long the mask of a node's IPv4 pod network is; by default 24
+    #[arg(long, default_value = "0")]
+    node_cidr_mask_size_ipv4: i64,
+    /// How long the mask of a node's IPv6 pod network is; by default 64
+    #[arg(long, default_value = "0")]
+    node_cidr_mask_size_ipv6: i64,
     /// How often nodes are looked at
     #[arg(long, default_value = "5s")]
     node_monitor_period: f64,
@@ -213,10 +222,7 @@ fn plan(flags: &Flags, folders: &Folders) -> anyhow::Result<Plan> {
         .collect();
     server.service_account_signing_key_file = path(&flags.service_account_signing_key_file);
     server.service_account_issuer = flags.service_account_issuer.clone();
-    server.service_cidr = control_plane::network(
-        "service-cluster-ip-range",
-        flags.service_cluster_ip_range.as_str(),
-    )?;
+    server.service_ranges = flags.service_cluster_ip_range.parse()?;
     server.authorization = flags.access.authorization()?;
     server.authentication = flags.access.authentication()?;
     server.bootstrap_tokens = flags.enable_bootstrap_token_auth;
@@ -257,10 +263,19 @@ fn plan(flags: &Flags, folders: &Folders) -> anyhow::Result<Plan> {
 fn controllers(flags: &Flags, plan: &mut Plan) -> anyhow::Result<()> {
     let options = &mut plan.controllers;
     options.allocate_node_cidrs = flags.allocate_node_cidrs;
-    options.cluster_cidrs = vec![control_plane::network(
-        "cluster-cidr",
-        flags.cluster_cidr.as_str(),
-    )?];
+    options.cluster_cidrs = control_plane::networks("cluster-cidr", &flags.cluster_cidr)?;
+    options.service_cidrs = plan.server.service_ranges.iter().collect();
+    let mask = |name: &str, length: i64| match length {
+        0 => Ok(None),
+        length => u8::try_from(length)
+            .map(Some)
+            .with_context(|| format!("--{name} takes a mask's length")),
+    };
+    options.node_cidr_mask_sizes = skiff_controllers::NodeMaskSizes {
+        any: mask("node-cidr-mask-size", flags.node_cidr_mask_size)?,
+        ipv4: mask("node-cidr-mask-size-ipv4", flags.node_cidr_mask_size_ipv4)?,
+        ipv6: mask("node-cidr-mask-size-ipv6", flags.node_cidr_mask_size_ipv6)?,
+    };
     options.node_monitor_period = period("node-monitor-period", flags.node_monitor_period)?;
     options.node_monitor_grace_period =
         period("node-monitor-grace-period", flags.node_monitor_grace_period)?;

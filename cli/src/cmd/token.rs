@@ -2,14 +2,15 @@
 //!
 //! Follows the ways of `cmd/kubeadm/app/cmd/token.go` and `phases/bootstraptoken`.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
+use skiff_server::ServiceRanges;
 use skiff_watching::{api::Api, client::Client};
 
 use crate::{
-    cluster::{self, join::Token, nodes, objects},
+    cluster::{self, join::Token, networks, objects},
     command::{Command, raw},
     flags::Line,
 };
@@ -64,7 +65,9 @@ async fn made(flags: Flags) -> anyhow::Result<()> {
     let ca = admin.authority.clone().unwrap_or_default();
     let api = Api::new(Client::remote(&admin)?, "skiff");
     let token = Token::random();
-    objects::dns_service(&api, nodes::CLUSTER_DNS).await?;
+    let services = objects::service_ranges(&api).await?;
+    let dns = networks::dns(&services)?;
+    objects::dns_service(&api, &dns).await?;
     objects::policy_reader(&api).await?;
     for (namespace, object) in access()
         .into_iter()
@@ -78,10 +81,23 @@ async fn made(flags: Flags) -> anyhow::Result<()> {
     }
     publish(&api, &token, &server, &ca).await?;
     println!(
-        "skiff agent --server {server} --token {}.{}",
-        token.id, token.secret
+        "skiff agent --server {server} --token {}.{}{}",
+        token.id,
+        token.secret,
+        told_of_networks(&services, &dns)
     );
     Ok(())
+}
+
+/// What a machine is to be told of the cluster's networks, where they are other than it takes them for.
+fn told_of_networks(services: &ServiceRanges, dns: &[IpAddr]) -> String {
+    if *services == ServiceRanges::default() {
+        return String::new();
+    }
+    let list = |texts: Vec<String>| texts.join(",");
+    let nets = list(services.iter().map(|net| net.to_string()).collect());
+    let ips = list(dns.iter().map(IpAddr::to_string).collect());
+    format!(" --service-cluster-ip-range {nets} --cluster-dns {ips}")
 }
 
 /// What holders of tokens, and nodes, may do besides what is theirs by default.

@@ -1,7 +1,10 @@
 //! `skiff up`: a whole cluster in one process.
 //! Invariant: whatever it started ends with it within seconds, and the state stays for the next `up`.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use tokio_util::sync::CancellationToken;
@@ -14,6 +17,7 @@ use crate::{
         control_plane::{ControlPlane, Plan},
         demo,
         folders::{Folders, Record},
+        networks::{self, Networks},
         nodes, objects,
         story::Story,
     },
@@ -28,7 +32,7 @@ pub static COMMAND: Command = Command {
     short: "Start a whole cluster in this process",
     long: "Starts a cluster: API server, controllers, scheduler and nodes that run real containers, with a pod network, services, DNS and Ingresses. \
            Needs root for real nodes, and nothing else. Ctrl-C ends everything; the state stays in the data folder and the next 'skiff up' brings the same cluster back.",
-    examples: "# A cluster of one node with a shop to look at\nskiff up --demo\n# Three nodes\nskiff up --nodes 3\n# No root, no containers: a hundred simulated nodes\nskiff up --simulate=100",
+    examples: "# A cluster of one node with a shop to look at\nskiff up --demo\n# Three nodes\nskiff up --nodes 3\n# No root, no containers: a hundred simulated nodes\nskiff up --simulate=100\n# Pods and services with addresses of IPv4 and IPv6\nskiff up --ip-family dual",
     run: raw!(run: Flags),
     ..Command::NEW
 };
@@ -89,6 +93,8 @@ struct Flags {
     /// How long events are kept after they were written last; 0 for ever
     #[arg(long, default_value = "1h0m0s")]
     event_ttl: f64,
+    #[command(flatten)]
+    networks: networks::Flags,
     #[command(flatten)]
     ingress: IngressFlags,
     /// Deploy a small shop and wait until it answers
@@ -176,6 +182,7 @@ struct Wish {
     listen: SocketAddr,
     simulated: bool,
     names: Vec<String>,
+    networks: Networks,
     ingress: IngressFlags,
     heartbeats: Heartbeats,
     autoscalers: Duration,
@@ -205,6 +212,7 @@ fn wish(flags: &Flags) -> anyhow::Result<Wish> {
         listen: control_plane::listen_address(&flags.listen)?,
         simulated,
         names: nodes::names(count),
+        networks: Networks::of(&flags.networks)?,
         ingress: flags.ingress,
         heartbeats: Heartbeats::of(flags)?,
         autoscalers: period(
@@ -248,30 +256,40 @@ async fn up(flags: Flags) -> anyhow::Result<()> {
     plan.controllers.node_monitor_period = wish.heartbeats.look;
     plan.controllers.node_monitor_grace_period = wish.heartbeats.grace;
     plan.controllers.horizontal_pod_autoscaler.sync_period = wish.autoscalers;
-    let cluster_cidr = *plan
-        .controllers
-        .cluster_cidrs
-        .first()
-        .context("no cluster network")?;
-    let service_cidr = plan.server.service_cidr;
+    plan.server.service_ranges = wish.networks.services;
+    plan.controllers.service_cidrs = wish.networks.services.iter().collect();
+    plan.controllers.cluster_cidrs = wish.networks.pods.clone();
     let network = if wish.simulated {
+        if !wish.networks.leads_to(wish.listen.ip()) {
+            plan.server.listen.push(wish.networks.loopback());
+        }
         None
     } else {
-        let network = nodes::network(&wish.folders, &[cluster_cidr], &[service_cidr])
+        let services: Vec<_> = wish.networks.services.iter().collect();
+        let network = nodes::network(&wish.folders, &wish.networks.pods, &services)
             .await
             .context("cannot make the cluster's network")?;
-        let gateway = network.gateway().await;
+        let port = wish.listen.port();
         plan.server
             .listen
-            .push((gateway, wish.listen.port()).into());
+            .push((network.gateway().await, port).into());
+        // nodes have addresses of IPv4 in any case; pods may have none
+        let gateways = network.gateways().await;
+        if !gateways.first().is_some_and(IpAddr::is_ipv4) {
+            let others = gateways.iter().filter(|ip| wish.networks.leads_to(**ip));
+            plan.server
+                .listen
+                .extend(others.map(|ip| SocketAddr::new(*ip, port)));
+        }
         plan.server.behind = Some(skiff_server::Behind {
             interface: network.bridge().await,
-            networks: vec![cluster_cidr, service_cidr],
+            networks: wish.networks.all(),
         });
         story.step("network of the nodes");
         Some(network)
     };
-    plan.server.advertise_listener = if network.is_some() { 1 } else { 0 };
+    // pods and nodes reach it by the last of these
+    plan.server.advertise_listener = plan.server.listen.len() - 1;
     let plane = control_plane::start(plan).await?;
     story.step(format!(
         "API server, controllers, scheduler on {}",
@@ -279,7 +297,7 @@ async fn up(flags: Flags) -> anyhow::Result<()> {
     ));
     let kubeconfig = control_plane::kubeconfig_path(&flags.kubeconfig);
     plane.write_kubeconfig(&kubeconfig)?;
-    let running = start_nodes(&wish, &plane, network, cluster_cidr, service_cidr).await;
+    let running = start_nodes(&wish, &plane, network).await;
     let (nodes, node_ip) = match running {
         Ok(started) => started,
         Err(error) => {
@@ -299,8 +317,6 @@ async fn start_nodes(
     wish: &Wish,
     plane: &ControlPlane,
     network: Option<skiff_nodeagent::network::cluster::ClusterNetwork>,
-    cluster_cidr: ipnet::IpNet,
-    service_cidr: ipnet::IpNet,
 ) -> anyhow::Result<(Nodes, Option<String>)> {
     let api = Api::new(
         plane
@@ -315,8 +331,9 @@ async fn start_nodes(
             false => Ok(()),
         }
     };
+    let dns = wish.networks.dns()?;
     tokio::try_join!(
-        objects::dns_service(&api, nodes::CLUSTER_DNS),
+        objects::dns_service(&api, &dns),
         objects::policy_reader(&api),
         ingress
     )?;
@@ -326,7 +343,7 @@ async fn start_nodes(
                 &plane.server,
                 &wish.folders,
                 &wish.names,
-                cluster_cidr,
+                &wish.networks.pods,
             )?),
             None,
         ));
@@ -337,7 +354,8 @@ async fn start_nodes(
         .first()
         .map_or(6443, |address| address.port());
     let wanted = nodes::Wanted {
-        service_cidrs: vec![service_cidr],
+        service_cidrs: wish.networks.services.iter().collect(),
+        dns,
         ingress: wish.ingress.ingress,
         access_log: wish.ingress.ingress_access_log,
         lease_duration: wish.heartbeats.lease,

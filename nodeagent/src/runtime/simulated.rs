@@ -57,7 +57,26 @@ struct State {
     containers: HashMap<String, (String, Behaviour)>,
     /// What each that ever ran uses.
     meters: Meters,
-    pool: Pool,
+    /// One of each of the node's networks.
+    pools: Vec<Pool>,
+}
+
+impl State {
+    /// An address of each network, or none at all.
+    fn addresses(&mut self) -> Option<Vec<IpAddr>> {
+        let ips: Vec<IpAddr> = self.pools.iter_mut().filter_map(Pool::take).collect();
+        if ips.len() < self.pools.len() {
+            self.give_back(&ips);
+            return None;
+        }
+        Some(ips)
+    }
+
+    fn give_back(&mut self, ips: &[IpAddr]) {
+        for pool in &mut self.pools {
+            pool.used.retain(|ip| !ips.contains(ip));
+        }
+    }
 }
 
 /// What the annotations say.
@@ -93,7 +112,7 @@ impl PartialEq for GoneSwitch {
 }
 impl Eq for GoneSwitch {}
 
-/// The addresses of the node's pods.
+/// The addresses of the node's pods, in one of its networks.
 struct Pool {
     range: IpNet,
     next: u128,
@@ -101,6 +120,14 @@ struct Pool {
 }
 
 impl Pool {
+    fn new(range: IpNet) -> Pool {
+        Pool {
+            range,
+            next: 0,
+            used: BTreeSet::new(),
+        }
+    }
+
     /// The lowest address after the last one given that is free; network address, gateway and broadcast are never given.
     fn take(&mut self) -> Option<IpAddr> {
         let bits = u32::from(self.range.max_prefix_len() - self.range.prefix_len());
@@ -124,16 +151,16 @@ impl Pool {
 impl SimulatedRuntime {
     /// A runtime whose pods get addresses from `range` (the node's podCIDR).
     pub fn new(range: IpNet) -> Self {
-        let pool = Pool {
-            range,
-            next: 0,
-            used: BTreeSet::new(),
-        };
+        Self::of(&[range])
+    }
+
+    /// A runtime whose pods get an address from each range (the node's podCIDRs).
+    pub fn of(ranges: &[IpNet]) -> Self {
         let state = State {
             sandboxes: BTreeMap::new(),
             containers: HashMap::new(),
             meters: Meters::default(),
-            pool,
+            pools: ranges.iter().copied().map(Pool::new).collect(),
         };
         Self {
             inner: Arc::new(Inner {
@@ -252,7 +279,7 @@ impl Runtime for SimulatedRuntime {
         };
         // Pods in the host's network have the node's own address, which the agent knows.
         let ips = if spec.netns.is_some() {
-            vec![state.pool.take().ok_or_else(full)?]
+            state.addresses().ok_or_else(full)?
         } else {
             vec![]
         };
@@ -292,9 +319,7 @@ impl Runtime for SimulatedRuntime {
         self.stop_sandbox(sandbox).await?;
         let mut state = self.inner.state.lock();
         if let Some(gone) = state.sandboxes.remove(sandbox) {
-            for ip in gone.ips {
-                state.pool.used.remove(&ip);
-            }
+            state.give_back(&gone.ips);
             for container in gone.containers {
                 state.containers.remove(&container.id);
                 state.meters.remove(&container.id);
@@ -577,13 +602,27 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_pod_has_an_address_of_each_network() {
+        let ranges = ["10.0.0.0/30", "fd00::/64"].map(|range| range.parse().unwrap());
+        let runtime = SimulatedRuntime::of(&ranges);
+        let spec = |netns: Option<&str>| SandboxSpec {
+            netns: netns.map(Into::into),
+            ..Default::default()
+        };
+        let first = runtime.run_sandbox(spec(Some("a"))).await.unwrap();
+        let ips = runtime.list().await.unwrap().remove(0).ips;
+        let texts: Vec<_> = ips.iter().map(IpAddr::to_string).collect();
+        assert_eq!(texts, ["10.0.0.2", "fd00::2"]);
+        // where one network has none left, none is taken of the other
+        assert!(runtime.run_sandbox(spec(Some("b"))).await.is_err());
+        runtime.remove_sandbox(&first).await.unwrap();
+        assert!(runtime.run_sandbox(spec(Some("c"))).await.is_ok());
+    }
+
     #[test]
     fn addresses_are_given_once() {
-        let mut pool = Pool {
-            range: "10.0.0.0/29".parse().unwrap(),
-            next: 0,
-            used: BTreeSet::new(),
-        };
+        let mut pool = Pool::new("10.0.0.0/29".parse().unwrap());
         let given: Vec<String> = std::iter::from_fn(|| pool.take())
             .map(|ip| ip.to_string())
             .collect();

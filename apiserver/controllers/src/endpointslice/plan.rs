@@ -5,7 +5,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    net::IpAddr,
     sync::Arc,
 };
 
@@ -19,7 +18,7 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use skiff_podspec::parts::{HasSpec, HasStatus, Meta};
+use skiff_podspec::parts::{HasSpec, Meta};
 use skiff_podspec::pod::Pod;
 
 use super::{MANAGED_BY, MANAGED_BY_LABEL, SERVICE_LABEL, ports::in_order};
@@ -28,7 +27,9 @@ use crate::{
     key::Key,
     owners::controller_ref,
     pods,
-    service_pods::{self, HEADLESS, find_port, has_ip, hostname, is_endpoint, publishes_unready},
+    service_pods::{
+        self, HEADLESS, find_port, has_ip, hostname, ips_of, is_endpoint, publishes_unready,
+    },
 };
 
 /// How many endpoints a slice has at most.
@@ -248,21 +249,11 @@ fn ports_of(service: &Service, pod: &Pod) -> Vec<EndpointPort> {
 
 fn endpoint_of(service: &Service, pod: &Pod, zone: Option<String>, family: &str) -> Endpoint {
     let (serving, terminating) = (pods::is_ready(pod), pods::is_deleting(pod));
-    let is_v6 = |ip: &str| ip.parse::<IpAddr>().ok().map(|ip| ip.is_ipv6());
-    let ips = pod
-        .status()
-        .pod_ips
-        .as_ref()
-        .into_iter()
-        .flatten()
-        .map(|ip| ip.ip.clone());
     let ready = publishes_unready(service) || (serving && !terminating);
     let node_name = pod.spec().node_name.clone();
     let hints = hints(service, zone.as_deref(), node_name.as_deref());
     Endpoint {
-        addresses: ips
-            .filter(|ip| is_v6(ip) == Some(family == "IPv6"))
-            .collect(),
+        addresses: ips_of(pod, family == "IPv6").collect(),
         conditions: Some(EndpointConditions {
             ready: Some(ready),
             serving: Some(serving),

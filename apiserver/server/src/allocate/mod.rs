@@ -6,6 +6,7 @@
 
 pub mod networks;
 mod ports;
+mod ranges;
 
 use std::{collections::HashSet, net::IpAddr, ops::RangeInclusive, sync::Arc};
 
@@ -26,6 +27,7 @@ use skiff_api::{
 use skiff_storage::{Key, Store};
 
 use self::networks::{Network, Networks, family};
+pub use self::ranges::{RangesError, ServiceRanges};
 use crate::stored;
 
 /// The objects that stand for addresses in use.
@@ -114,8 +116,8 @@ impl State {
 
 /// What services have of the two pools.
 pub struct Allocator {
-    /// The network of `--service-cluster-ip-range`: its family is the one that services have.
-    pub cidr: IpNet,
+    /// `--service-cluster-ip-range`: their families are those that services have.
+    pub ranges: ServiceRanges,
     store: Arc<dyn Store>,
     state: Mutex<State>,
     /// Some service could not be decrypted: nobody knows what it has, so nothing is handed out.
@@ -124,7 +126,7 @@ pub struct Allocator {
 
 impl Allocator {
     /// Learns from the stored services what is in use.
-    pub fn new(cidr: IpNet, store: &Arc<dyn Store>) -> Allocator {
+    pub fn new(ranges: ServiceRanges, store: &Arc<dyn Store>) -> Allocator {
         let (mut state, mut partial) = (State::default(), false);
         for object in store.snapshot("services").range(None, None) {
             partial |= object.sealed().is_some();
@@ -140,7 +142,7 @@ impl Allocator {
             });
         }
         Allocator {
-            cidr: cidr.trunc(),
+            ranges,
             store: store.clone(),
             state: Mutex::new(state),
             partial,
@@ -149,7 +151,7 @@ impl Allocator {
 
     /// The first usable address: the `kubernetes` service's.
     pub fn first(&self) -> IpAddr {
-        networks::first(self.cidr)
+        networks::first(self.ranges.first())
     }
 
     /// A service is gone.
@@ -210,8 +212,7 @@ pub fn allocate(
     live: Option<&Value>,
     dry: bool,
 ) -> Result<Allocation, Status> {
-    let configured = [family(&allocator.cidr.addr())];
-    families::settle(value, live, &configured)
+    families::settle(value, live, &allocator.ranges.families())
         .map_err(|errors| Status::invalid(kind.group, kind.kind, value.name(), &errors))?;
     let had = Allocated::of(live.unwrap_or(&Value::Null));
     let (done, taken) = {
@@ -280,9 +281,11 @@ impl Taking<'_> {
         };
         let is_named = |service: &Value| service.at("spec").text("type") == "ExternalName";
         let families = |service: &Value| service.at("spec").list("ipFamilies").len();
+        let headless = old.at("spec").texts("clusterIPs").next() == Some("None");
+        let more = (families(old), families(service)) == (1, 2);
         if is_named(old) {
             self.ips(service, 0)?;
-        } else if !is_named(service) && (families(old), families(service)) == (1, 2) {
+        } else if more && !headless && !is_named(service) {
             self.ips(service, 1)?;
         }
         self.more_ports(service, old)
@@ -298,7 +301,7 @@ impl Taking<'_> {
         let families: Vec<String> = spec.texts("ipFamilies").map(str::to_string).collect();
         ips.resize(families.len().max(ips.len()), String::new());
         let State { used, networks } = &mut *self.state;
-        networks.refresh(&*self.allocator.store, &self.allocator.cidr, &used.ips);
+        networks.refresh(&*self.allocator.store, &self.allocator.ranges, &used.ips);
         for (index, family) in families.iter().enumerate().skip(start) {
             ips[index] = match ips[index].as_str() {
                 "" => self.any_ip(family, &ips)?,

@@ -14,6 +14,7 @@ use serde_json::Value;
 use skiff_api::machinery::{meta::Meta, names::ip::is_for_services, read::Read};
 use skiff_storage::Store;
 
+use super::ServiceRanges;
 use crate::stored;
 
 pub const RESOURCE: &str = "servicecidrs.networking.k8s.io";
@@ -36,7 +37,7 @@ pub struct Network {
 }
 
 impl Network {
-    fn new(net: IpNet) -> Network {
+    pub fn new(net: IpNet) -> Network {
         Network {
             net: net.trunc(),
             ready: false,
@@ -113,8 +114,8 @@ pub struct Networks {
 }
 
 impl Networks {
-    /// Reads the ServiceCIDRs anew when one was written. The network `first` comes before the others.
-    pub fn refresh(&mut self, store: &dyn Store, first: &IpNet, held: &HashSet<IpAddr>) {
+    /// Reads the ServiceCIDRs anew when one was written. The networks `own` come before the others.
+    pub fn refresh(&mut self, store: &dyn Store, own: &ServiceRanges, held: &HashSet<IpAddr>) {
         let revision = store.resource_revision(RESOURCE);
         if self.known == Some(revision) {
             return;
@@ -130,7 +131,8 @@ impl Networks {
                 ),
             }
         }
-        self.all.sort_by_key(|network| network.net != first.trunc());
+        self.all
+            .sort_by_key(|network| own.iter().all(|net| network.net != net));
         for network in &mut self.all {
             network.held = held.iter().filter(|ip| network.holds(ip)).count() as u128;
         }

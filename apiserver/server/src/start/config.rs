@@ -2,13 +2,14 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use ipnet::IpNet;
 use skiff_api::machinery::status::Status;
 use skiff_watching::clock::Clock;
 
 use crate::{
     access::{authentication, authorization},
-    admission, audit,
+    admission,
+    allocate::{RangesError, ServiceRanges},
+    audit,
     auth::{authenticate, pki},
     dial::Behind,
     encryption,
@@ -43,7 +44,8 @@ pub struct Config {
     pub authorization: authorization::Options,
     /// Who is who, as others say it, and whether there may be nobody; never with the authorizer AlwaysAllow.
     pub authentication: authentication::Options,
-    pub service_cidr: IpNet,
+    /// `--service-cluster-ip-range`.
+    pub service_ranges: ServiceRanges,
     pub token_file: Option<PathBuf>,
     /// `--service-account-key-file`s; empty: the key that signs.
     pub service_account_key_files: Vec<PathBuf>,
@@ -83,8 +85,7 @@ impl Config {
             behind: None,
             authorization: authorization::Options::default(),
             authentication: authentication::Options::default(),
-            service_cidr: IpNet::new(std::net::Ipv4Addr::new(10, 96, 0, 0).into(), 16)
-                .unwrap_or_default(),
+            service_ranges: ServiceRanges::default(),
             token_file: None,
             service_account_key_files: Vec::new(),
             service_account_signing_key_file: None,
@@ -114,6 +115,8 @@ pub enum StartError {
         address: SocketAddr,
         source: std::io::Error,
     },
+    #[error(transparent)]
+    Ranges(#[from] RangesError),
     #[error(transparent)]
     Authorization(#[from] authorization::Error),
     #[error(transparent)]

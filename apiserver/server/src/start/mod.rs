@@ -96,7 +96,11 @@ async fn started(config: Config) -> Result<Running, StartError> {
     let stopping = CancellationToken::new();
     let store = open_store(&config, &stopping)?;
     let (listeners, addresses) = addresses::listen(&config.listen).await?;
-    let allocator = Arc::new(Allocator::new(config.service_cidr, &store));
+    let advertised = addresses::advertised(&config, &addresses);
+    if let Some(address) = advertised.first() {
+        config.service_ranges.lead_to(address.ip())?;
+    }
+    let allocator = Arc::new(Allocator::new(config.service_ranges, &store));
     let pki = Pki::open(
         &config.cert_dir,
         &addresses::serving_names(&config, &allocator, &addresses),
@@ -105,7 +109,6 @@ async fn started(config: Config) -> Result<Running, StartError> {
     )?;
     let objects = Arc::new(StoredObjects(store.clone()));
     let (authenticator, issuer, authorizers) = access::open(&config, &pki, objects, &stopping)?;
-    let advertised = addresses::advertised(&config, &addresses);
     let own_kinds = match config.resource_metrics {
         true => Registry::measuring(),
         false => Registry::builtin(),

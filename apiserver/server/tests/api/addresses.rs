@@ -82,9 +82,13 @@ async fn a_network_gives_while_it_is_ready_and_stays() {
 
 #[tokio::test]
 async fn the_next_network_is_taken_when_the_first_is_full() {
-    let server = Server::with(|config| config.service_cidr = "10.9.0.0/30".parse().unwrap()).await;
-    // the service `kubernetes` has the first
-    assert_eq!(ip(service(&server, "a", json!({})).await), "10.9.0.2");
+    let server =
+        Server::with(|config| config.service_ranges = "10.9.0.0/29".parse().unwrap()).await;
+    // the service `kubernetes` has the first of six
+    for name in ["e", "f", "g", "h"] {
+        service(&server, name, json!({})).await.is(201);
+    }
+    let last = ip(service(&server, "a", json!({})).await);
     let full = service(&server, "b", json!({})).await.is(500);
     let said =
         "Internal error occurred: failed to allocate a serviceIP for Service \"b\": range is full";
@@ -98,13 +102,14 @@ async fn the_next_network_is_taken_when_the_first_is_full() {
     assert_eq!(more, ["10.9.1.1", "10.9.1.2"]);
     service(&server, "d", json!({})).await.is(500);
     server.delete(&format!("{SERVICES}/a")).await.is(200);
-    assert_eq!(ip(service(&server, "d", json!({})).await), "10.9.0.2");
+    assert_eq!(ip(service(&server, "d", json!({})).await), last);
     server.stop().await;
 }
 
 #[tokio::test]
 async fn an_address_that_somebody_else_has_is_not_given() {
-    let server = Server::with(|config| config.service_cidr = "10.9.0.0/29".parse().unwrap()).await;
+    let server =
+        Server::with(|config| config.service_ranges = "10.9.0.0/29".parse().unwrap()).await;
     let by_hand = |name: &str| json!({"metadata": {"name": name}, "spec": {"parentRef": {"group": "example.com", "resource": "gates", "name": "g"}}});
     for n in 2..6 {
         server
@@ -294,7 +299,11 @@ async fn one_family_is_what_the_cluster_has() {
         );
     }
     server.stop().await;
-    let server = Server::with(|config| config.service_cidr = "fd00::/108".parse().unwrap()).await;
+    let server = Server::with(|config| {
+        config.service_ranges = "fd00::/108".parse().unwrap();
+        config.advertise = vec!["[fd00:1::1]:6443".parse().unwrap()];
+    })
+    .await;
     let made = service(&server, "a", json!({"ipFamilyPolicy": "PreferDualStack"}))
         .await
         .is(201)

@@ -21,6 +21,7 @@ mod differences;
 mod encryption;
 mod eviction;
 mod expiry;
+mod families;
 mod health;
 mod lists;
 #[path = "../support/mask.rs"]

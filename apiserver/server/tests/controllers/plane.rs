@@ -90,10 +90,18 @@ impl Plane {
 
     /// With other options.
     pub async fn with(change: impl FnOnce(&mut skiff_controllers::Options)) -> Plane {
+        Plane::of(|_| {}, change).await
+    }
+
+    /// With another server, too.
+    pub async fn of(
+        configure: impl FnOnce(&mut Config),
+        change: impl FnOnce(&mut skiff_controllers::Options),
+    ) -> Plane {
         let keys = tempfile::tempdir().unwrap();
-        let server = skiff_server::start(Config::new(Data::Memory, keys.path().join("pki")))
-            .await
-            .unwrap();
+        let mut config = Config::new(Data::Memory, keys.path().join("pki"));
+        configure(&mut config);
+        let server = skiff_server::start(config).await.unwrap();
         let stop = CancellationToken::new();
         let mut options = skiff_controllers::Options {
             root_ca_pem: Some(server.pki.serving_ca.clone()),

@@ -214,6 +214,11 @@ impl ClusterNetwork {
         self.state.lock().await.gateway()
     }
 
+    /// The host's addresses there, one of each family that the cluster has, in its order.
+    pub async fn gateways(&self) -> Vec<IpAddr> {
+        self.of_cluster(self.state.lock().await.places(1))
+    }
+
     /// The interface that everything of the cluster lies behind. Where several clusters on one host have the same addresses, only a socket that is
     /// bound to it is sure to reach this one.
     pub async fn bridge(&self) -> String {

@@ -144,10 +144,8 @@ fn endpoint(endpoint: &Value, kind: &str, own: bool, path: &Path, errors: &mut E
     }
     too_many(list.len(), MOST_ADDRESSES, &addresses, errors);
     for (index, one) in endpoint.texts("addresses").enumerate() {
-        let before = errors.len();
         let path = addresses.index(index);
-        address(one, kind, &addresses, &path, errors);
-        if errors.len() == before && kind != "FQDN" && !own {
+        if address(one, kind, &addresses, &path, errors) && !own {
             endpoint_ip(one, &path, errors);
         }
     }
@@ -170,7 +168,8 @@ fn endpoint(endpoint: &Value, kind: &str, own: bool, path: &Path, errors: &mut E
     }
 }
 
-fn address(address: &str, kind: &str, list: &Path, path: &Path, errors: &mut Errors) {
+/// Whether it is an IP address at all, of whichever family.
+fn address(address: &str, kind: &str, list: &Path, path: &Path, errors: &mut Errors) -> bool {
     let before = errors.len();
     let family = match kind {
         "IPv4" => {
@@ -185,16 +184,17 @@ fn address(address: &str, kind: &str, list: &Path, path: &Path, errors: &mut Err
             for (said, value) in names::is_fully_qualified_domain_name(address) {
                 errors.invalid(path, value, said);
             }
-            return;
+            return false;
         }
-        _ => return,
+        _ => return false,
     };
     if errors.len() > before {
-        return;
+        return false;
     }
     if names::ip::parse_ip_sloppy(address).is_some_and(|(ip, _)| ip.is_ipv4() != (kind == "IPv4")) {
         errors.invalid(list, address, family);
     }
+    true
 }
 
 fn hints(hints: &Value, path: &Path, errors: &mut Errors) {
@@ -264,8 +264,13 @@ mod tests {
                 "endpoints[0].addresses[0]: Invalid value: \"127.0.0.1\": may not be in the loopback range (127.0.0.0/8, ::1/128)",
             ),
             (
+                "IPv4",
+                "::1",
+                "[endpoints[0].addresses: Invalid value: \"::1\": must be an IPv4 address, endpoints[0].addresses[0]: Invalid value: \"::1\": may not be in the loopback range (127.0.0.0/8, ::1/128)]",
+            ),
+            (
                 "IP",
-                "10.0.0.1",
+                "127.0.0.1",
                 "addressType: Unsupported value: \"IP\": supported values: \"FQDN\", \"IPv4\", \"IPv6\"",
             ),
         ] {

@@ -13,6 +13,7 @@ use crate::kinds::prelude::*;
 use crate::kinds::strategy::keep_metadata;
 use crate::kinds::validation::pod as validation;
 use crate::kinds::validation::pod::resources;
+use crate::machinery::names::ip::warnings_for_ip;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults: defaults::pod,
@@ -26,6 +27,7 @@ pub const STRATEGY: Strategy = Strategy {
     parts: PARTS,
     early_warnings: app_armor::warnings,
     warnings,
+    status_warnings,
     default_grace: Some(|pod| {
         pod["spec"]["terminationGracePeriodSeconds"]
             .as_i64()
@@ -220,9 +222,29 @@ pub fn qos(pod: &Value) -> &'static str {
     }
 }
 
+/// Addresses in an odd form.
+fn status_warnings(pod: &Value) -> Warnings {
+    let of = |field: &'static str| {
+        let list = pod.at("status").list(field).iter().enumerate();
+        list.flat_map(move |(index, one)| {
+            warnings_for_ip(&format!("status.{field}[{index}].ip"), one.text("ip"))
+        })
+    };
+    of("podIPs").chain(of("hostIPs")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_in_an_odd_form_are_told_of() {
+        let pod = json!({"status": {"podIPs": [{"ip": "10.0.0.1"}, {"ip": "FD00::1"}], "hostIPs": [{"ip": "fd00::1"}]}});
+        let said = [
+            "status.podIPs[1].ip: IPv6 address \"FD00::1\" should be in RFC 5952 canonical format (\"fd00::1\")",
+        ];
+        assert_eq!(status_warnings(&pod), said);
+    }
 
     #[test]
     fn classes() {

@@ -126,12 +126,18 @@ fn prepare_for_update(new: &mut Value, old: &Value) {
     if kind(new) != "LoadBalancer" {
         new["status"]["loadBalancer"] = json!({});
     }
-    normalize(new);
     drop_traffic_of_names(new);
 }
 
-/// A client that knows `clusterIP` alone changes `clusterIPs` by it.
+/// A client that knows `clusterIP` alone keeps `clusterIPs` with it, and changes them by it.
 fn follow_address(new: &mut Value, old: &Value) {
+    let field = |service: &Value, name: &str| service.at("spec").at(name).clone();
+    if new.at("spec").list("clusterIPs").is_empty()
+        && field(new, "clusterIP") == field(old, "clusterIP")
+        && old.at("spec").some("clusterIPs").is_some()
+    {
+        new["spec"]["clusterIPs"] = field(old, "clusterIPs");
+    }
     let (is, was) = (
         new.at("spec").at("clusterIP"),
         old.at("spec").at("clusterIP"),

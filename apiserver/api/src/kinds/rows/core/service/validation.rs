@@ -61,7 +61,7 @@ pub fn update(new: &Value, old: &Value) -> Errors {
     if !errors.is_empty() {
         return errors;
     }
-    addresses_stay(new.at("spec"), old.at("spec"), &mut errors);
+    stays(new.at("spec"), old.at("spec"), &mut errors);
     let spec = Path::new("spec");
     // told of again with all else
     balancer_class(
@@ -280,16 +280,17 @@ fn cluster_ips(spec: &Value, old: Option<&Value>, root: &Path, errors: &mut Erro
         }
         checks::legacy_ip(ip, &existing, &path.index(index), errors);
     }
+    let skewed = errors.len() > before;
     if ips.len() > 2 {
         errors.invalid(&path, all(), "may only hold up to 2 values");
     }
-    if errors.len() > before {
+    // what follows would speak of addresses that are none
+    if skewed {
         return;
     }
     let is_v6 = |ip: &str| ip.contains(':');
-    if let [first, second] = ips[..]
-        && is_v6(first) == is_v6(second)
-    {
+    let six = ips.iter().filter(|ip| is_v6(ip)).count();
+    if ips.len() > 1 && (six == 0 || six == ips.len()) {
         errors.invalid(
             &path,
             all(),
@@ -310,29 +311,52 @@ fn cluster_ips(spec: &Value, old: Option<&Value>, root: &Path, errors: &mut Erro
     }
 }
 
-/// A primary address that was given stays, but where a name takes its place.
-fn addresses_stay(new: &Value, old: &Value, errors: &mut Errors) {
-    if text(new, "type") == "ExternalName"
-        || text(old, "type") == "ExternalName"
-        || is_headless(new) && is_headless(old)
-    {
+/// What was given stays: a second address and family may come, and go where the policy says so; a name may take the place of all.
+fn stays(new: &Value, old: &Value, errors: &mut Errors) {
+    let named = |spec: &Value| text(spec, "type") == "ExternalName";
+    if named(new) || named(old) {
         return;
     }
-    let spec = Path::new("spec");
-    let path = spec.child("clusterIPs");
-    let (is, was) = (texts(new, "clusterIPs"), texts(old, "clusterIPs"));
-    let shown = || new.get("clusterIPs").cloned().unwrap_or_default();
-    for (index, (is, was)) in is.iter().zip(&was).enumerate() {
-        if is != was {
-            errors.invalid(&path.index(index), shown(), "may not change once set");
-        }
+    let headless = (is_headless(new), is_headless(old));
+    if headless != (true, true) {
+        field_stays(new, old, ("clusterIPs", "clusterIP"), errors);
     }
-    if is.is_empty() && !was.is_empty() {
-        errors.invalid(
-            &path.index(0),
-            shown(),
-            "primary clusterIP can not be unset",
-        );
+    // headless services change families as they like
+    if headless == (false, false) {
+        field_stays(new, old, ("ipFamilies", "ipFamily"), errors);
+    }
+}
+
+fn field_stays(new: &Value, old: &Value, (field, one): (&str, &str), errors: &mut Errors) {
+    const CHANGED: &str = "may not change once set";
+    let root = Path::new("spec");
+    let path = root.child(field);
+    let (is, was) = (texts(new, field), texts(old, field));
+    let shown = |field: &str| new.at(field).clone();
+    let of_families = field == "ipFamilies";
+    if is.len() == was.len() {
+        let changed = is.iter().zip(&was).enumerate();
+        for (index, _) in changed.filter(|(_, (is, was))| is != was) {
+            // told of as the first, whichever of the families it is
+            let index = if of_families { 0 } else { index };
+            errors.invalid(&path.index(index), shown(field), CHANGED);
+        }
+        return;
+    }
+    // upstream looks at the addresses here for both
+    if is.len() < was.len() && texts(new, "clusterIPs").is_empty() {
+        let said = format!("primary {one} can not be unset");
+        errors.invalid(&path.index(0), shown(field), said);
+    }
+    if let (Some(is), Some(was)) = (is.first(), was.first())
+        && is != was
+    {
+        errors.invalid(&path.index(0), shown("clusterIPs"), CHANGED);
+    }
+    let policy = text(new, "ipFamilyPolicy");
+    if is.len() < was.len() && is.len() == 1 && policy != "SingleStack" {
+        let said = format!("must be set to 'SingleStack' when releasing the secondary {one}");
+        errors.invalid(&root.child("ipFamilyPolicy"), policy, said);
     }
 }
 
