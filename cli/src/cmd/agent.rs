@@ -153,18 +153,12 @@ fn leading_to(server: &str) -> anyhow::Result<IpAddr> {
         .host()
         .with_context(|| format!("no host in {server:?}"))?;
     let to = (host.trim_matches(['[', ']']), uri.port_u16().unwrap_or(443));
-    let mut way = Err(std::io::Error::other("no socket can be made"));
-    for any in ["0.0.0.0:0", "[::]:0"] {
-        let led = || {
-            let socket = UdpSocket::bind(any)?;
-            socket.connect(to)?;
-            socket.local_addr()
-        };
-        way = led();
-        if way.is_ok() {
-            break;
-        }
-    }
+    let from = |any: &str| {
+        let socket = UdpSocket::bind(any)?;
+        socket.connect(to)?;
+        socket.local_addr()
+    };
+    let way = from("0.0.0.0:0").or_else(|_| from("[::]:0"));
     let way = way.with_context(|| format!("no way leads to {host}"))?;
     Ok(way.ip())
 }
