@@ -50,7 +50,14 @@ impl Target {
         };
         let (scheme, rest) = r.server.split_once("://").ok_or_else(bad)?;
         if scheme != "http" && scheme != "https" {
-            return Err(bad());
+            return Err(Error::Connection {
+                verb: "Get".into(),
+                url: format!("{}/api?timeout=32s", r.server),
+                cause: format!(
+                    "unsupported protocol scheme {}",
+                    crate::error::quote(scheme)
+                ),
+            });
         }
         let (authority, prefix) = rest.find('/').map_or((rest, ""), |i| rest.split_at(i));
         let (host, port) = split_host(authority).ok_or_else(bad)?;
@@ -336,6 +343,10 @@ fn tls_cause(e: &std::io::Error) -> String {
             }
             other => wrong(&other.to_string()),
         },
+        // What stands there is no record at all.
+        Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
+            "tls: first record does not look like a TLS handshake".into()
+        }
         Some(other) => format!("tls: {other}"),
         None => text,
     }
