@@ -203,8 +203,8 @@ pub fn raw_uri(text: &str) -> Result<String> {
     for (at, _) in path.match_indices('%') {
         let rest = &path.as_bytes()[at + 1..];
         if rest.get(..2).filter(is_hex).is_none() {
-            let end = path.len().min(at + 3);
-            let escape = crate::error::quote(&path[at..path.floor_char_boundary(end)]);
+            let escape: String = path[at..].chars().take(3).collect();
+            let escape = crate::error::quote(&escape);
             return Err(wrong(format!("invalid URL escape {escape}")));
         }
     }

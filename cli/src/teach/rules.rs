@@ -113,11 +113,11 @@ const WORDS: &[(&str, &str)] = &[
     ),
     (
         "already has … taint(s) with same effect(s) and --overwrite is false",
-        "to change them: --overwrite",
+        "to change them, add --overwrite",
     ),
     (
         "already has a value (…), and --overwrite is false",
-        "to change it: --overwrite",
+        "to change it, add --overwrite",
     ),
     (
         "cannot delete Pods that declare no controller",
