@@ -93,6 +93,9 @@ fn meant_field(expression: &str, object: &serde_json::Value) -> Option<String> {
     let mut fields = path.trim_start_matches('.').split('.');
     let (mut at, mut meant) = (object, String::new());
     for field in fields.by_ref() {
+        if !field.chars().all(char::is_alphanumeric) {
+            return None;
+        }
         let map = at.as_object()?;
         let found = map.get_key_value(field);
         let near = || nearest(field, map.keys().map(String::as_str));

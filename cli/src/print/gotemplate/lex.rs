@@ -242,8 +242,8 @@ impl Lexer<'_> {
         let Some(c) = self.peek() else {
             return Err("unclosed action".into());
         };
-        let digit_follows =
-            self.rest()[1.min(self.rest().len())..].starts_with(|c: char| c.is_ascii_digit());
+        let mut after = self.rest().chars().skip(1);
+        let digit_follows = after.next().is_some_and(|c| c.is_ascii_digit());
         match c {
             c if is_space(c) => {
                 // The blank before a closing that trims is a part of it.

@@ -193,7 +193,7 @@ mod tests {
         for (template, want) in [
             (
                 "{{.k.s.x}}",
-                "5: executing \"output\" at <.k.s.x>: can't evaluate field x in type interface {}",
+                "4: executing \"output\" at <.k.s.x>: can't evaluate field x in type interface {}",
             ),
             (
                 "{{(.k.s).x}}",
