@@ -72,6 +72,8 @@ pub struct Command {
     pub refused: &'static [Refused],
     /// Flags of its own that kubectl has not: under its name they are unknown.
     pub beyond: &'static [&'static str],
+    /// Flags of its own that are unknown unless a variable of the environment is `true`.
+    pub gated: &'static [(&'static str, &'static str)],
     pub required: &'static [&'static str],
     /// What its arguments may be, for completion; none where they are files or unknown.
     pub words: Option<Words>,
@@ -102,6 +104,7 @@ impl Command {
         defaults: &[],
         refused: &[],
         beyond: &[],
+        gated: &[],
         required: &[],
         words: None,
         values: &[],
@@ -136,7 +139,9 @@ impl Command {
         };
         let beyond = |arg: &Arg| {
             let mut names = self.beyond.iter();
-            is_kubectl() && names.any(|name| arg.get_long() == Some(name))
+            let beyond = is_kubectl() && names.any(|name| arg.get_long() == Some(name));
+            let mut gated = self.gated.iter();
+            beyond || gated.any(|(name, switch)| arg.get_long() == Some(name) && !is_on(switch))
         };
         let mut hidden = 0;
         declared.mut_args(|arg| match default(&arg) {
@@ -156,9 +161,6 @@ impl Command {
         let mut whole = self.declared().args(refused);
         if !matches!(self.run, Run::Raw { .. }) {
             whole = beneath(whole, globals());
-            let refused = GLOBAL_REFUSED.iter();
-            let refused = refused.filter(|r| flags::named(&whole, r.name).is_none());
-            whole = whole.clone().args(refused.map(Refused::arg));
         }
         whole = beneath(whole, [help_flag()]);
         let known = |arg: &Arg| {
@@ -200,13 +202,6 @@ pub fn help_flag() -> Arg {
     )
 }
 
-/// The flags of all commands that are not supported.
-const GLOBAL_REFUSED: &[Refused] = &[
-    Refused::value("profile", "only 'none' is known here; leave the flag out"),
-    Refused::value("profile-output", "there is no profiler"),
-    Refused::value("vmodule", "logs are not divided into modules"),
-];
-
 /// Adds flags below those that are there: a name that is taken is out of reach, a letter that is taken is left out.
 fn beneath(declared: Declared, args: impl IntoIterator<Item = Arg>) -> Declared {
     args.into_iter().fold(declared, |declared, arg| {
@@ -234,8 +229,13 @@ pub fn called(program: &str) {
     KUBECTL.get_or_init(|| program == "kubectl");
 }
 
+/// Whether a variable of the environment turns something on that is off unless it is asked for.
+fn is_on(switch: &str) -> bool {
+    std::env::var(switch).is_ok_and(|text| text.eq_ignore_ascii_case("true"))
+}
+
 /// Whether the program was called by kubectl's name.
-fn is_kubectl() -> bool {
+pub fn is_kubectl() -> bool {
     KUBECTL.get().copied().unwrap_or(false)
 }
 

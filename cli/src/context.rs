@@ -6,7 +6,7 @@ use crate::client::Client;
 use crate::command::{Command, Found};
 use crate::discovery::Discovery;
 use crate::error::{Error, Result, message};
-use crate::flags::{Line, Listed};
+use crate::flags::{Line, Listed, Modules};
 use crate::kubeconfig::{Config, Overrides, Resolved};
 use crate::kuberc::Policy;
 use crate::{generate, print, resource};
@@ -94,6 +94,15 @@ pub struct Global {
     /// How much to log of requests and answers, from 0 to 10
     #[arg(long, short)]
     pub v: i64,
+    /// How much to log of single files (FILE=LEVEL, separated by commas), whatever -v says
+    #[arg(long, value_name = ":", value_parser = crate::flags::modules)]
+    pub vmodule: Option<Modules>,
+    /// Must be none: no profile of a run can be written
+    #[arg(long = "profile", default_value = "none")]
+    pub run_profile: String,
+    /// Where a profile would go
+    #[arg(long = "profile-output", default_value = "profile.pprof")]
+    pub _profile_output: String,
     /// The longest that logs may wait; they are written at once
     #[arg(long = "log-flush-frequency", default_value = "5s")]
     pub _log_flush_frequency: f64,
@@ -381,6 +390,23 @@ impl Ctx {
         by_argument || self.filenames().iter().any(|name| name == "-")
     }
 
+    /// Refuses to write a profile of the run, which Go's programs can.
+    ///
+    /// # Errors
+    /// A profile is asked for.
+    pub fn check_profile(&self) -> Result<()> {
+        match self.global().run_profile.as_str() {
+            "none" => Ok(()),
+            kind @ ("cpu" | "heap" | "goroutine" | "threadcreate" | "block" | "mutex") => {
+                Err(message!(
+                    "no profile {} can be written: leave --profile out",
+                    crate::error::quote(kind)
+                ))
+            }
+            other => Err(message!("unknown profile '{other}'")),
+        }
+    }
+
     fn client_options(&self) -> Result<crate::client::Options> {
         let text = self.global().request_timeout.as_str();
         let timeout = match text.parse::<u64>() {
@@ -391,6 +417,7 @@ impl Ctx {
         Ok(crate::client::Options {
             timeout: (timeout > 0.0).then(|| crate::flags::seconds(timeout)),
             verbosity: self.global().v,
+            modules: self.global().vmodule.clone().unwrap_or_default(),
             program: self.program().to_string(),
             command: self.path().to_string(),
             policy: self.0.policy.clone(),

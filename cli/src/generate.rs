@@ -9,6 +9,7 @@ use crate::flags::{Group, group};
 use crate::print::{Printer, order::Order};
 use crate::resource::{Validation, helper};
 use serde_json::{Value, json};
+use skiff_api::machinery::selector::Selector;
 
 /// The annotation that keeps what was last applied.
 pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -249,6 +250,19 @@ pub fn env(pairs: &[String]) -> Result<Vec<Value>> {
             }
         })
         .collect()
+}
+
+/// What a selector on the command line is in an object.
+///
+/// # Errors
+/// A text that is no selector, or one that no object can hold.
+pub fn label_selector(text: &str) -> Result<Value> {
+    let parsed = text.parse::<Selector>();
+    let parsed =
+        parsed.map_err(|why| message!("couldn't parse the selector string \"{text}\": {why}"))?;
+    parsed
+        .to_label_selector()
+        .map_err(|why| Error::msg(why.to_string()))
 }
 
 #[cfg(test)]

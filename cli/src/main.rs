@@ -139,6 +139,7 @@ fn dispatch(program: &str, args: Vec<String>) -> Result<()> {
         Run::Verb { start, .. } => start,
     };
     let ctx = Ctx::new(line, &found, policy);
+    ctx.check_profile()?;
     let strict = ctx.global().warnings_as_errors;
     block_on(async {
         if let Err(e) = start(ctx.clone()).await {

@@ -84,9 +84,12 @@ fn said(server: &Server, home: &Path, run: &str) -> String {
 
 /// What is missing in what is said by the program's own name, beside what is said by kubectl's.
 fn lacks(said: &str, plain: &str) -> Option<&'static str> {
+    // What the log says of discovery is said by kubectl's name alone.
     let by_name = |text: &str| {
-        text.replace("skiff", "kubectl")
-            .replace("<no newline>\n", "")
+        let lines = text.split_inclusive('\n');
+        let lines = lines.filter(|line| !line.starts_with("<log> memcache.go"));
+        let text = lines.collect::<String>().replace("skiff", "kubectl");
+        text.replace("<no newline>\n", "")
     };
     let (said, plain) = (by_name(said), by_name(plain));
     match said.strip_prefix(plain.trim_end()) {

@@ -49,9 +49,6 @@ impl Target {
             ))
         };
         let (scheme, rest) = r.server.split_once("://").ok_or_else(bad)?;
-        if scheme != "http" && scheme != "https" {
-            return Err(bad());
-        }
         let (authority, prefix) = rest.find('/').map_or((rest, ""), |i| rest.split_at(i));
         let (host, port) = split_host(authority).ok_or_else(bad)?;
         let port = port.unwrap_or(if scheme == "https" { 443 } else { 80 });
@@ -101,6 +98,10 @@ impl Target {
         &self,
         keepalive: Option<Duration>,
     ) -> Result<Box<dyn Stream>, Problem> {
+        if !matches!(self.scheme.as_str(), "http" | "https") {
+            let scheme = crate::error::quote(&self.scheme);
+            return Err(Problem(format!("unsupported protocol scheme {scheme}")));
+        }
         let stream = match &self.proxy {
             Some(proxy) => proxy.connect(&self.host, self.port, keepalive).await?,
             None => Box::new(dial(&self.host, self.port, keepalive).await?),
@@ -336,6 +337,10 @@ fn tls_cause(e: &std::io::Error) -> String {
             }
             other => wrong(&other.to_string()),
         },
+        // What stands there is no record at all.
+        Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
+            "tls: first record does not look like a TLS handshake".into()
+        }
         Some(other) => format!("tls: {other}"),
         None => text,
     }

@@ -5,6 +5,7 @@
 mod connect;
 mod credential;
 mod exec_plugin;
+mod log;
 mod pages;
 mod pool;
 mod proxy;
@@ -46,6 +47,8 @@ pub struct Options {
     pub timeout: Option<Duration>,
     /// How much to log, from 0 to 10.
     pub verbosity: i64,
+    /// The same of single files.
+    pub modules: crate::flags::Modules,
     /// The name in the `User-Agent`.
     pub program: String,
     /// The command line's verb, told to the server.
@@ -63,6 +66,7 @@ impl Options {
     pub fn new(policy: Policy) -> Options {
         Options {
             timeout: None,
+            modules: Default::default(),
             verbosity: 0,
             program: String::new(),
             command: String::new(),
@@ -258,7 +262,9 @@ impl Client {
         if !self.0.matched.replace(true) {
             version::check(self.0.idle.send(self, self.request(&version::call())?)).await?;
         }
-        let sent = self.0.idle.send(self, self.request(call)?).await;
+        let request = self.request(call)?;
+        self.log_request(call, request.headers());
+        let sent = self.0.idle.send(self, request).await;
         sent.map_err(|why| self.failed(call, why.into()))
     }
 
@@ -278,7 +284,12 @@ impl Client {
     pub async fn stream(&self, call: &Call<'_>) -> Result<Response<Incoming>> {
         let started = Instant::now();
         let (response, _sender) = self.limited(call, self.exchange(call)).await?;
-        self.log(call, response.status().as_u16(), started);
+        self.log(
+            call,
+            response.status().as_u16(),
+            response.headers(),
+            started,
+        );
         self.warn(response.headers());
         if response.status().is_success() {
             return Ok(response);
@@ -334,12 +345,13 @@ impl Client {
             let (response, sender) = self.exchange(call).await?;
             let status = response.status();
             self.warn(response.headers());
+            let headers = response.headers().clone();
             let body = self.collect(call, response).await?;
-            Ok((status, body, sender))
+            Ok((status, headers, body, sender))
         };
-        let (status, body, sender) = self.limited(call, work).await?;
+        let (status, headers, body, sender) = self.limited(call, work).await?;
         self.0.idle.keep(sender);
-        self.log(call, status.as_u16(), started);
+        self.log(call, status.as_u16(), &headers, started);
         self.log_body(call, &body);
         Ok((status, body))
     }
@@ -376,6 +388,13 @@ impl Client {
         self.0.options.timeout
     }
 
+    /// How long an answer about the whole server may take, as requests for it say.
+    pub fn patience(&self) -> String {
+        const UNLESS_SAID: Duration = Duration::from_secs(32);
+        let limit = self.timeout().unwrap_or(UNLESS_SAID);
+        skiff_api::machinery::gonum::duration_text(limit.as_nanos() as i64)
+    }
+
     /// How much to log, from 0 to 10.
     pub fn verbosity(&self) -> i64 {
         self.0.options.verbosity
@@ -389,48 +408,6 @@ impl Client {
             if self.0.warned.borrow_mut().insert(text.clone()) {
                 eprintln!("Warning: {text}");
             }
-        }
-    }
-
-    fn log(&self, call: &Call, status: u16, started: Instant) {
-        if self.0.options.verbosity >= 6 {
-            let reason = http::StatusCode::from_u16(status)
-                .ok()
-                .and_then(|s| s.canonical_reason())
-                .unwrap_or("");
-            klog(
-                'I',
-                "round_trippers.go:632",
-                &format!(
-                    "\"Response\" verb=\"{}\" url=\"{}\" status=\"{status} {reason}\" milliseconds={}",
-                    call.method,
-                    self.0.target.url(&call.path),
-                    started.elapsed().as_millis()
-                ),
-            );
-        }
-    }
-
-    fn log_body(&self, call: &Call, body: &Bytes) {
-        if self.0.options.verbosity >= 8 {
-            if !call.body.is_empty() {
-                klog(
-                    'I',
-                    "helper.go:246",
-                    &format!(
-                        "\"Request Body\" body={}",
-                        GoQuoted(&String::from_utf8_lossy(&call.body))
-                    ),
-                );
-            }
-            klog(
-                'I',
-                "helper.go:246",
-                &format!(
-                    "\"Response Body\" body={}",
-                    GoQuoted(&String::from_utf8_lossy(body))
-                ),
-            );
         }
     }
 }
@@ -508,6 +485,10 @@ fn failure(call: &Call, code: u16, body: &[u8]) -> Error {
 
 /// The reason and message that a code stands for.
 pub fn generic(method: &Method, code: u16, body: &[u8]) -> (&'static str, String) {
+    if code == 401 {
+        let message = "the server has asked for the client to provide credentials";
+        return ("Unauthorized", message.into());
+    }
     unrecognized(code, *method == Method::POST, plain(body).unwrap_or(""))
 }
 

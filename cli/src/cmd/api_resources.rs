@@ -132,7 +132,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let served = if f.cached {
         ctx.discovery()?.served().await?
     } else {
-        ctx.discovery()?.refresh().await?
+        ctx.discovery()?.all().await?
     };
     let (verbs, categories) = (f.verbs.list(), f.categories.list());
     let mut list: Vec<&Resource> = preferred(&served)

@@ -4,7 +4,7 @@
 
 use crate::command::{Command, verb};
 use crate::context::With;
-use crate::error::Result;
+use crate::error::{Result, message};
 use crate::print;
 
 pub static COMMAND: Command = Command {
@@ -20,7 +20,11 @@ pub static COMMAND: Command = Command {
 
 async fn run(ctx: With<()>) -> Result<()> {
     ctx.takes_no_args("unexpected arguments")?;
-    let served = ctx.discovery()?.refresh().await?;
+    let served = ctx
+        .discovery()?
+        .all()
+        .await
+        .map_err(|why| message!("couldn't get available api versions from server: {why}"))?;
     let mut all: Vec<String> = served
         .groups
         .iter()

@@ -72,7 +72,7 @@ async fn decide(ctx: With<Flags>, kind: &'static str) -> Result<()> {
         // a word with a slash names its type itself
         let named = |word: &String| match word.contains('/') {
             true => word.clone(),
-            false => format!("certificatesigningrequests.certificates.k8s.io/{word}"),
+            false => format!("certificatesigningrequest/{word}"),
         };
         let args: Vec<String> = ctx.args().iter().map(named).collect();
         builder = builder.args(&args);

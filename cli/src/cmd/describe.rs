@@ -56,6 +56,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let mut builder = Builder::new(&ctx)?;
     builder.allow_empty_selector = true;
     builder.latest = true;
+    builder.labels_of_files = true;
     let mut found = builder.find().await?.listed();
     // Events are asked for with each object, so of many objects only when they are wanted in so many words.
     let mut by_prefix_alone = false;

@@ -3,7 +3,7 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/drain` and `pkg/cmd/drain`.
 
 use super::cordon::{mark, nodes, say};
-use crate::client::{Call, query, segment};
+use crate::client::{Call, Pages, segment};
 use crate::command::{Command, verb};
 use crate::complete::Words;
 use crate::context::{DryRun, With};
@@ -167,23 +167,22 @@ fn id(pod: &Value) -> (String, String) {
 async fn pods_of(ctx: &With<Flags>, node: &str, tell: bool) -> Result<Vec<Value>> {
     let f = ctx.flags();
     let field = format!("spec.nodeName={node}");
-    let list = ctx
-        .client()?
-        .json(&Call::get(format!(
-            "/api/v1/pods{}",
-            query(&[
-                ("fieldSelector", &field),
-                ("labelSelector", f.pod_selector.as_str())
-            ])
-        )))
-        .await?;
+    let asked = [
+        ("fieldSelector", field.as_str()),
+        ("labelSelector", f.pod_selector.as_str()),
+    ];
+    let mut pages = Pages::new("/api/v1/pods", &asked, ctx.shared().chunks.chunk_size);
+    let mut pods = Vec::new();
+    while let Some(page) = ctx.client()?.page(&mut pages).await? {
+        pods.extend_from_slice(page.list("items"));
+    }
     let (mut out, mut warnings, mut refusals): (
         Vec<Value>,
         BTreeMap<&str, Vec<String>>,
         BTreeMap<&str, Vec<String>>,
     ) = (vec![], BTreeMap::new(), BTreeMap::new());
     let skip = f.skip_wait_for_delete_timeout;
-    for pod in list.list("items") {
+    for pod in &pods {
         let (ns, name) = id(pod);
         let shown = format!("{ns}/{name}");
         if skip > 0 && gone_for(pod).is_some_and(|s| s > skip) {

@@ -220,15 +220,7 @@ async fn raw(ctx: &With<Flags>, path: &str) -> Result<()> {
     if !f.output.is_empty() {
         bail!("--raw and --output are mutually exclusive");
     }
-    // of a whole URL only the path counts
-    let after = path.split_once("://").map(|(_, rest)| rest);
-    let path = after.map_or(path, |rest| rest.find('/').map_or("/", |at| &rest[at..]));
-    if !path.starts_with('/') {
-        bail!(
-            "--raw must be a valid URL path: parse {}: invalid URI for request",
-            crate::error::quote(path)
-        );
-    }
+    let path = super::raw_uri(path)?;
     let response = ctx.client()?.stream(&Call::raw(path)).await?;
     crate::remote::copy_body(response).await
 }

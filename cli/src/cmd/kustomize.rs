@@ -6,7 +6,6 @@ use crate::command::{Command, verb};
 use crate::context::With;
 use crate::discovery::split_api_version;
 use crate::error::{Result, bail, message};
-use crate::flags::Refused;
 use crate::print;
 use crate::typed::Read;
 use serde_json::Value;
@@ -22,19 +21,6 @@ pub static COMMAND: Command = Command {
       kubectl kustomize
       # In another one
       kubectl kustomize /home/config/production",
-    refused: &[
-        Refused::switch("enable-helm", "charts are not taken as generators"),
-        Refused::value("helm-command", "charts are not taken as generators"),
-        Refused::value("helm-api-versions", "charts are not taken as generators"),
-        Refused::value("helm-kube-version", "charts are not taken as generators"),
-        Refused::switch("helm-debug", "charts are not taken as generators"),
-        Refused::switch("enable-alpha-plugins", NO_PLUGINS),
-        Refused::switch("as-current-user", NO_PLUGINS),
-        Refused::value("env", NO_PLUGINS).short('e'),
-        Refused::value("mount", NO_PLUGINS),
-        Refused::switch("network", NO_PLUGINS),
-        Refused::value("network-name", NO_PLUGINS),
-    ],
     run: verb!(run: Flags),
     ..Command::NEW
 };
@@ -48,11 +34,58 @@ struct Flags {
     /// LoadRestrictionsNone lets kustomizations name files outside of their folders
     #[arg(long, default_value = "LoadRestrictionsRootOnly")]
     load_restrictor: String,
+    /// Deprecated: how objects are ordered, legacy or none, where the kustomization does not say
+    #[arg(long)]
+    reorder: Option<String>,
+    #[command(flatten)]
+    _programs: Programs,
 }
 
-const NO_PLUGINS: &str = "generators and transformers that are programs are not run";
+/// What programs and charts are run with. A kustomization that names some is refused: there is nothing that these flags could change.
+#[derive(clap::Args)]
+struct Programs {
+    /// Run programs as this user
+    #[arg(long = "as-current-user")]
+    _as_current_user: bool,
+    /// Run programs that kustomizations name
+    #[arg(long = "enable-alpha-plugins")]
+    _enable_alpha_plugins: bool,
+    /// Make objects of charts
+    #[arg(long = "enable-helm")]
+    _enable_helm: bool,
+    /// A variable of programs' environment; may be repeated
+    #[arg(long = "env", short = 'e')]
+    _env: Vec<String>,
+    /// What charts are told that the server serves
+    #[arg(long = "helm-api-versions")]
+    _helm_api_versions: Vec<crate::flags::Csv>,
+    /// The program that reads charts
+    #[arg(long = "helm-command", default_value = "helm")]
+    _helm_command: String,
+    /// Have it tell what it does
+    #[arg(long = "helm-debug")]
+    _helm_debug: bool,
+    /// The server's version that charts are told
+    #[arg(long = "helm-kube-version")]
+    _helm_kube_version: String,
+    /// Files that programs see; may be repeated
+    #[arg(long = "mount")]
+    _mount: Vec<String>,
+    /// Let programs use the network
+    #[arg(long = "network")]
+    _network: bool,
+    /// Which network
+    #[arg(long = "network-name", default_value = "bridge")]
+    _network_name: String,
+}
 
 async fn run(ctx: With<Flags>) -> Result<()> {
+    let reorder = ctx.flags().reorder.as_deref();
+    if reorder.is_some() {
+        eprintln!(
+            "Flag --reorder has been deprecated, use the new 'sortOptions' field in kustomization.yaml instead."
+        );
+    }
     let dir = match ctx.args() {
         [] => ".",
         [d] => d,
@@ -67,7 +100,12 @@ async fn run(ctx: With<Flags>) -> Result<()> {
             );
         }
     }
-    let objects: Vec<Value> = crate::kustomize::manifests(dir)?
+    let sorts = match reorder {
+        None | Some("legacy") => true,
+        Some("none") => false,
+        Some(other) => bail!("illegal flag value --reorder {other}; legal values: [legacy none]"),
+    };
+    let objects: Vec<Value> = crate::kustomize::ordered(dir, sorts)?
         .into_iter()
         .map(|m| m.map(|m| m.object))
         .collect::<Result<_>>()?;

@@ -271,6 +271,7 @@ async fn pods_of(ctx: &With<Flags>, info: Option<Info>) -> Result<Vec<Value>> {
     let Some(info) = info else {
         let namespace = ctx.namespace()?.0;
         let mut builder = Builder::new(ctx)?.args(&["pods".into()]);
+        builder.fixed_type = true;
         builder.selector = Some(ctx.selector().trim().into());
         let pods = builder.find().await?.all()?.into_iter();
         let pods: Vec<Value> = pods.map(|pod| pod.object).collect();

@@ -77,15 +77,19 @@ pub async fn run(ctx: With<Flags>, marks: &'static Marks) -> Result<()> {
     let done = marks.done.map_or_else(String::new, |done| {
         format!("{done}{}", ctx.dry_run().map_or("", |d| d.suffix()))
     });
-    let mut printer = if marks.late {
-        Printer::late(&ctx, done)
-    } else {
-        Printer::new(&ctx, done)?
+    let make = || match marks.late {
+        true => Ok(Printer::late(&ctx, done.clone())),
+        false => Printer::new(&ctx, done.clone()),
     };
+    let mut printer = make()?;
     let found = find(&ctx, &resources).await?;
-    let single = found.single;
+    let single = found.is_one();
     let mut errors = found.errors;
     for mut info in found.infos {
+        // Where it is said of each object what was done, each has a printer of its own: nothing divides their documents.
+        if marks.done.is_none() {
+            printer = make()?;
+        }
         let changed = one(&ctx, marks, &mut info, &changes, local);
         let shown = match changed.await {
             Ok(_) if ctx.flags().list => list(&info, marks.field, single),
@@ -153,7 +157,7 @@ async fn find(ctx: &With<Flags>, resources: &[String]) -> Result<Found> {
     builder.allow_empty_selector |= ctx.all();
     builder.all = false;
     let found = builder.find().await?;
-    if !found.single && ctx.flags().resource_version.is_some() {
+    if !found.is_one() && ctx.flags().resource_version.is_some() {
         bail!("--resource-version may only be used with a single resource");
     }
     Ok(found)

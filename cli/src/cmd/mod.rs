@@ -140,7 +140,7 @@ pub async fn send_raw(ctx: &Ctx, method: http::Method, path: &str, file: &str) -
     };
     let call = Call {
         method,
-        path: path.into(),
+        path: raw_uri(path)?,
         accept: "*/*",
         // as kubectl sends it, whatever it is
         content_type: "application/json",
@@ -174,13 +174,67 @@ pub fn check_raw(path: &str, file: &str, others: &[(bool, &str)]) -> Result<()> 
     if let Some((_, name)) = others.iter().find(|(on, _)| *on) {
         bail!("--raw and {name} are mutually exclusive");
     }
-    if !path.starts_with('/') && !path.contains("://") {
-        bail!(
-            "--raw must be a valid URL path: parse {}: invalid URI for request",
-            crate::error::quote(path)
-        );
+    raw_uri(path).map(drop)
+}
+
+/// What of a path or URL as a user wrote it is asked of the server: its path and its query, both escaped anew.
+///
+/// # Errors
+/// What Go's `url.ParseRequestURI` refuses.
+pub fn raw_uri(text: &str) -> Result<String> {
+    let wrong = |why: String| {
+        message!(
+            "--raw must be a valid URL path: parse {}: {why}",
+            crate::error::quote(text)
+        )
+    };
+    let whole = text.split('#').next().unwrap_or_default();
+    let (before, query) = whole.split_once('?').unwrap_or((whole, ""));
+    let path = match before.split_once("://").map(|(_, rest)| rest) {
+        // of a whole URL only the path counts
+        Some(rest) => rest.find('/').map_or("", |at| &rest[at..]),
+        None if before.starts_with("//") => {
+            before[2..].find('/').map_or("/", |at| &before[at + 2..])
+        }
+        None if before.starts_with(':') => return Err(wrong("missing protocol scheme".into())),
+        None => before,
+    };
+    let is_hex = |part: &&[u8]| part.len() == 2 && part.iter().all(u8::is_ascii_hexdigit);
+    for (at, _) in path.match_indices('%') {
+        let rest = &path.as_bytes()[at + 1..];
+        if rest.get(..2).filter(is_hex).is_none() {
+            let escape: String = path[at..].chars().take(3).collect();
+            let escape = crate::error::quote(&escape);
+            return Err(wrong(format!("invalid URL escape {escape}")));
+        }
     }
-    Ok(())
+    if !path.starts_with('/') && !before.contains("://") {
+        return Err(wrong("invalid URI for request".into()));
+    }
+    let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
+    let decoded = if decoded.is_empty() { "/" } else { &*decoded };
+    let parts: Vec<String> = decoded.split('/').map(crate::client::segment).collect();
+    let pair = |part: &str| {
+        let decode = |text: &str| {
+            let text = text.replace('+', " ");
+            percent_encoding::percent_decode_str(&text)
+                .decode_utf8_lossy()
+                .into_owned()
+        };
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        (decode(name), decode(value))
+    };
+    let mut pairs: Vec<(String, String)> = query
+        .split('&')
+        .filter(|part| !part.is_empty())
+        .map(pair)
+        .collect();
+    pairs.sort_by(|a, b| a.0.cmp(&b.0));
+    let pairs: Vec<(&str, &str)> = pairs
+        .iter()
+        .map(|(n, v)| (n.as_str(), v.as_str()))
+        .collect();
+    Ok(parts.join("/") + &crate::client::query(&pairs))
 }
 
 /// How the help of the whole program groups the verbs.

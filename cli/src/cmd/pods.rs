@@ -24,6 +24,7 @@ pub async fn object(ctx: &Ctx, word: &str) -> Result<Info> {
         vec!["pods".to_string(), word.to_string()]
     };
     let mut builder = Builder::new(ctx)?.args(&args);
+    builder.fixed_type = true;
     builder.selector = None;
     builder.filenames.clear();
     builder

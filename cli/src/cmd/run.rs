@@ -229,6 +229,10 @@ async fn run(ctx: With<Flags>) -> Result<()> {
 
 /// Creates the object, or says what would be created.
 async fn made(ctx: &Ctx, kind: &Resource, mut object: Value) -> Result<Value> {
+    // Also what is only shown must be a kind of this server.
+    ctx.discovery()?
+        .of_kind(&kind.api_version(), &kind.kind)
+        .await?;
     if ctx.dry_run()? == DryRun::Client {
         generate::record(ctx, &mut object);
         return Ok(object);

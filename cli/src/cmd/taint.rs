@@ -176,6 +176,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     if !matches!(word.as_str(), "node" | "nodes" | "no") {
         bail!("invalid resource type {word}, only node types are supported");
     }
+    ctx.discovery()?.lookup("nodes").await?;
     // With a selector only the type counts.
     let resources = match ctx.selector() {
         "" => resources,

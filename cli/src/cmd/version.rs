@@ -47,7 +47,7 @@ static ORDER: LazyLock<Vec<&str>> = LazyLock::new(|| {
 const KUSTOMIZE: &str = "v5.8.1";
 
 /// What this program says of itself: the Kubernetes version that it answers to.
-fn own() -> Value {
+pub fn own() -> Value {
     let arch = if cfg!(target_arch = "x86_64") {
         "amd64"
     } else if cfg!(target_arch = "aarch64") {

@@ -75,6 +75,7 @@ pub const HEAD: Line = All(&[
 
 /// The forms of a value, by the names that places call them by.
 const FORMS: &[(&str, fn(&Value) -> String)] = &[
+    ("Set", scalar),
     ("date", date),
     ("flag", |v| (v == &Value::Bool(true)).to_string()),
     ("Flag", |v| {
@@ -146,7 +147,8 @@ pub fn shown(value: &Value, place: &str) -> String {
         None if value.is_array() => joined(value, ","),
         None => scalar(value),
     };
-    if text.is_empty() && !value.is_string() {
+    // An empty text shows as such, unless it is said that it sets nothing.
+    if text.is_empty() && (!value.is_string() || form == "Set") {
         without.into()
     } else {
         text
@@ -272,13 +274,15 @@ mod tests {
 
     #[test]
     fn places_and_lines() {
-        let object = json!({"a": {"b": 2, "none": [], "list": ["x", "y"]}, "flag": true, "of": [{"n": "p", "v": "1"}, {"n": "q"}], "amounts": {"cpu": "1000m"}});
+        let object = json!({"empty": "", "a": {"b": 2, "none": [], "list": ["x", "y"]}, "flag": true, "of": [{"n": "p", "v": "1"}, {"n": "q"}], "amounts": {"cpu": "1000m"}});
         for (place, want) in [
             ("a.b", "2"),
             ("a.list", "x,y"),
             ("a.list|list", "x, y"),
             ("a.none?<none>", "<none>"),
             ("a.c?0", "0"),
+            ("empty?<unset>", ""),
+            ("empty|Set?<unset>", "<unset>"),
             ("a.c", ""),
             ("flag|Flag?<unset>", "True"),
             ("a.c|Flag?<unset>", "<unset>"),

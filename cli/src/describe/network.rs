@@ -302,7 +302,7 @@ const ENDPOINT_SLICE: &[Line] = &[
             Table(
                 "  Name\tPort\tProtocol",
                 "ports",
-                "  {name?<unset>}\t{port?<unset>}\t{protocol?<unset>}",
+                "  {name|Set?<unset>}\t{port?<unset>}\t{protocol?<unset>}",
             ),
         ],
     ),

@@ -74,8 +74,14 @@ impl Discovery {
         Ok(served)
     }
 
-    async fn find<T>(&self, pick: impl Fn(&Served) -> Option<T>) -> Result<Option<T>> {
-        if let Some(found) = pick(&*self.served().await?) {
+    /// What is served, for a question that upstream's mapper asks the server as often as `asks` says when it gets no answer: each time is told of.
+    async fn served_for(&self, asks: usize) -> Result<Rc<Served>> {
+        let served = self.served().await;
+        served.inspect_err(|why| tell_unanswered(why, asks))
+    }
+
+    async fn find<T>(&self, asks: usize, pick: impl Fn(&Served) -> Option<T>) -> Result<Option<T>> {
+        if let Some(found) = pick(&*self.served_for(asks).await?) {
             return Ok(Some(found));
         }
         if self.fresh.get() {
@@ -89,7 +95,47 @@ impl Discovery {
     /// # Errors
     /// `Error::NoResource` if nothing is called so.
     pub async fn lookup(&self, word: &str) -> Result<Resource> {
-        let found = self.find(|s| s.lookup(word).cloned()).await?;
+        self.looked_up(word, ONCE).await
+    }
+
+    /// The same of a word that may be a kind as well as a resource.
+    ///
+    /// # Errors
+    /// As `lookup`.
+    pub async fn mapping(&self, word: &str) -> Result<Resource> {
+        let specified = word.matches('.').count() >= 2;
+        let asks = if specified { 3 * ONCE } else { 2 * ONCE };
+        self.looked_up(word, asks).await
+    }
+
+    /// All that a category stands for; none if nothing is called so.
+    ///
+    /// # Errors
+    /// No answer from the server.
+    pub async fn category(&self, word: &str) -> Result<Vec<Resource>> {
+        let served = self.served_for(1).await?;
+        Ok(served.category(word).into_iter().cloned().collect())
+    }
+
+    /// What is served, to look at a word in several ways.
+    ///
+    /// # Errors
+    /// No answer from the server.
+    pub async fn served_once(&self) -> Result<Rc<Served>> {
+        self.served_for(ONCE).await
+    }
+
+    /// All that is served, asked anew, for a verb that shows it.
+    ///
+    /// # Errors
+    /// No answer from the server.
+    pub async fn all(&self) -> Result<Rc<Served>> {
+        let served = self.refresh().await;
+        served.inspect_err(|why| tell_unanswered(why, 1))
+    }
+
+    async fn looked_up(&self, word: &str, asks: usize) -> Result<Resource> {
+        let found = self.find(asks, |s| s.lookup(word).cloned()).await?;
         if found.is_some() && !word.contains('.') {
             for other in self.served().await?.also_called(word) {
                 let text = format!(
@@ -132,7 +178,17 @@ impl Discovery {
     /// # Errors
     /// `no matches for kind …`
     pub async fn of_kind(&self, api_version: &str, kind: &str) -> Result<Resource> {
-        let found = self.find(|s| s.of_kind(api_version, kind).cloned()).await?;
+        self.of_object(api_version, kind, 1).await
+    }
+
+    /// The same where the server is asked so often.
+    ///
+    /// # Errors
+    /// As `of_kind`.
+    pub async fn of_object(&self, api_version: &str, kind: &str, asks: usize) -> Result<Resource> {
+        let found = self
+            .find(asks, |s| s.of_kind(api_version, kind).cloned())
+            .await?;
         found.ok_or_else(|| {
             Error::msg(format!(
                 "no matches for kind {} in version {}",
@@ -155,7 +211,7 @@ impl Discovery {
                 .or_else(|| all().next())
                 .cloned()
         };
-        self.find(pick).await?.ok_or_else(|| {
+        self.find(1, pick).await?.ok_or_else(|| {
             Error::msg(format!(
                 "no matches for kind {} in group {}",
                 quote(kind),
@@ -167,13 +223,15 @@ impl Discovery {
     async fn ask(&self) -> Result<Served> {
         let mut served = Served::default();
         let mut lists: Vec<Value> = Vec::new();
-        for path in ["/api", "/apis"] {
-            let answer = match self.client.json(&Call::get(path).accept(AGGREGATED)).await {
+        for begin in ["/api", "/apis"] {
+            let path = format!("{begin}?timeout={}", self.client.patience());
+            let call = Call::raw(path).accept(AGGREGATED);
+            let answer = match self.client.json(&call).await {
                 Ok(a) => a,
-                Err(e) if path == "/api" && (e.is_not_found() || e.reason() == "Forbidden") => {
+                Err(e) if begin == "/api" && (e.is_not_found() || e.reason() == "Forbidden") => {
                     continue;
                 }
-                Err(e) => return Err(e),
+                Err(e) => return Err(unread(e)),
             };
             if answer.text("kind") == "APIGroupDiscoveryList" {
                 lists.extend(from_aggregated(&answer, &mut served));
@@ -252,6 +310,34 @@ impl Discovery {
             &self.dir.join("servergroups.json"),
             &json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}),
         );
+    }
+}
+
+/// What an answer that is no success stands for: clients look at its code alone, not at what it says.
+fn unread(why: Error) -> Error {
+    let Error::Status(status) = &why else {
+        return why;
+    };
+    let code = u16::try_from(why.code()).unwrap_or_default();
+    let (reason, message) = crate::client::generic(&http::Method::GET, code, b"unknown");
+    let mut status = status.clone();
+    (status["reason"], status["message"]) = (json!(reason), json!(message));
+    Error::Status(status)
+}
+
+/// How often upstream's mapper asks for one word: for short names, and for names.
+const ONCE: usize = 2;
+
+/// What kubectl's log says when the server does not tell what it serves, as often as it would have been asked.
+fn tell_unanswered(why: &Error, asks: usize) {
+    if !crate::command::is_kubectl() || !matches!(why, Error::Connection { .. } | Error::Status(_))
+    {
+        return;
+    }
+    let why = format!("couldn't get current server API group list: {why}");
+    for _ in 0..asks {
+        let text = format!("\"Unhandled Error\" err={}", quote(&why));
+        crate::client::klog('E', "memcache.go:265", &text);
     }
 }
 

@@ -24,6 +24,11 @@ pub fn told(mistake: &clap::Error, command: &Command, words: &[String]) -> Strin
             format!("flag --{name} is not supported: {why}")
         }
         (ErrorKind::ValueValidation, Some(why)) => {
+            // This one is read by Go's own package, which does not say why.
+            let why = match name {
+                "log-flush-frequency" => "parse error".to_string(),
+                _ => why.to_string(),
+            };
             let letter = named(command, name).and_then(Arg::get_short);
             let letter = letter.map_or_else(String::new, |letter| format!("-{letter}, "));
             format!(

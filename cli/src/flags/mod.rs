@@ -15,7 +15,7 @@ pub use skiff_api::machinery::problem::Problem;
 
 pub use line::{Line, is_flag, old_flags, read, takes_next};
 use values::parse_int;
-pub use values::{Csv, Listed, Pairs, parse_bool, parse_duration, seconds};
+pub use values::{Csv, Listed, Modules, Pairs, modules, parse_bool, parse_duration, seconds};
 
 /// Declares the flags of one struct.
 pub type Group = fn(Command) -> Command;

@@ -72,6 +72,52 @@ pub fn parse_duration(text: &str) -> Result<f64, Problem> {
     Ok(gonum::duration(text)? as f64 / 1e9)
 }
 
+/// How much single files log: patterns of their names, and levels.
+#[derive(Clone, Debug, Default)]
+pub struct Modules(Vec<(String, i64)>);
+
+impl Modules {
+    /// The level of a file, named without its ending; nothing if no pattern fits.
+    pub fn level(&self, file: &str) -> Option<i64> {
+        let fits = |(pattern, _): &&(String, i64)| fits(pattern.as_bytes(), file.as_bytes());
+        self.0.iter().find(fits).map(|(_, level)| *level)
+    }
+}
+
+/// Whether a pattern with `*` and `?` fits a name.
+fn fits(pattern: &[u8], name: &[u8]) -> bool {
+    match (pattern.split_first(), name.split_first()) {
+        (None, None) => true,
+        (Some((b'*', rest)), _) => (0..=name.len()).any(|at| fits(rest, &name[at..])),
+        (Some((b'?', rest)), Some((_, name))) => fits(rest, name),
+        (Some((a, rest)), Some((b, name))) => a == b && fits(rest, name),
+        _ => false,
+    }
+}
+
+/// Reads `FILE=LEVEL,…`.
+///
+/// # Errors
+/// What klog says of a text that is none.
+pub fn modules(text: &str) -> Result<Modules, Problem> {
+    const SYNTAX: &str = "syntax error: expect comma-separated list of filename=N";
+    let mut all = Vec::new();
+    for part in text.split(',').filter(|part| !part.is_empty()) {
+        let pair = part
+            .split_once('=')
+            .filter(|(file, level)| !file.is_empty() && !level.is_empty() && !level.contains('='));
+        let (file, level) = pair.ok_or_else(|| Problem(SYNTAX.into()))?;
+        let level: i64 = level.parse().map_err(|_| Problem(SYNTAX.into()))?;
+        if level < 0 {
+            return Err(Problem("negative value for vmodule level".into()));
+        }
+        if level > 0 {
+            all.push((file.to_string(), level));
+        }
+    }
+    Ok(Modules(all))
+}
+
 /// A signed duration in seconds as an unsigned `Duration`; what is negative becomes zero.
 pub fn seconds(value: f64) -> Duration {
     Duration::try_from_secs_f64(value.max(0.0)).unwrap_or(Duration::MAX)

@@ -37,6 +37,14 @@ const BUILDER: &str = "kustomize-(devel)";
 /// # Errors
 /// A folder without a kustomization, files that cannot be read, fields that are not supported.
 pub fn manifests(dir: &str) -> Result<Vec<Result<Manifest>>> {
+    ordered(dir, true)
+}
+
+/// The same; where the kustomization does not say how they are ordered, they stand as they came unless this one `sorts`.
+///
+/// # Errors
+/// As `manifests`.
+pub fn ordered(dir: &str, sorts: bool) -> Result<Vec<Result<Manifest>>> {
     let target = Target::first(&folder(Path::new(dir))?)?;
     let mut all = target.gather(target::Gathered::default())?;
     names::hash(&mut all.items);
@@ -45,7 +53,10 @@ pub fn manifests(dir: &str) -> Result<Vec<Result<Manifest>>> {
     let mut items = all.items;
     items.retain(|item| !is_local(&item.object));
     items.iter().try_for_each(Item::named)?;
-    sort(&mut items, target.map.get("sortOptions"))?;
+    let options = target.map.get("sortOptions");
+    if sorts || options.is_some() {
+        sort(&mut items, options)?;
+    }
     if target.tells("managedByLabel") {
         let mut label = Map::new();
         label.insert("app.kubernetes.io/managed-by".into(), json!(BUILDER));

@@ -8,9 +8,16 @@ use crate::typed::Read;
 use serde_json::Value;
 use skiff_api::machinery::jsonpath::{JsonPath, relaxed, text};
 
+/// A column, as it was written and as it is read.
+struct Column {
+    header: String,
+    expression: String,
+    path: JsonPath,
+}
+
 /// Headers and what stands under them.
 pub struct CustomColumns {
-    columns: Vec<(String, JsonPath)>,
+    columns: Vec<Column>,
     headers: bool,
     writer: TabWriter,
 }
@@ -20,12 +27,12 @@ impl CustomColumns {
         let mut columns = Vec::new();
         for (header, expression) in pairs {
             let expression = relaxed(&expression).map_err(Error::msg)?;
-            columns.push((
+            let path = JsonPath::parse(&expression).map_err(Error::msg)?;
+            columns.push(Column {
                 header,
-                JsonPath::parse(&expression)
-                    .map_err(Error::msg)?
-                    .allow_missing(true),
-            ));
+                expression,
+                path: path.allow_missing(true),
+            });
         }
         Ok(CustomColumns {
             columns,
@@ -83,7 +90,7 @@ impl CustomColumns {
     /// An expression that does not fit the object.
     pub fn render(&mut self, object: &Value) -> Result<String> {
         if std::mem::take(&mut self.headers) {
-            let line: Vec<&str> = self.columns.iter().map(|(h, _)| h.as_str()).collect();
+            let line: Vec<&str> = self.columns.iter().map(|c| c.header.as_str()).collect();
             self.writer.push(&(line.join("\t") + "\n"));
         }
         let items = if crate::resource::is_list(object) {
@@ -95,15 +102,20 @@ impl CustomColumns {
         } else {
             std::slice::from_ref(object)
         };
+        let mut empty: Vec<&Column> = self.columns.iter().collect();
         for item in items {
             let mut cells = Vec::new();
-            for (_, path) in &self.columns {
-                let found: Vec<_> = path
+            for column in &self.columns {
+                let found: Vec<_> = column
+                    .path
                     .find(item)
                     .map_err(Error::msg)?
                     .into_iter()
                     .flatten()
                     .collect();
+                if !found.is_empty() {
+                    empty.retain(|known| !std::ptr::eq(*known, column));
+                }
                 cells.push(if found.is_empty() {
                     "<none>".to_string()
                 } else {
@@ -115,6 +127,9 @@ impl CustomColumns {
                 });
             }
             self.writer.push(&(cells.join("\t") + "\n"));
+        }
+        for (column, item) in empty.into_iter().zip(items.iter().cycle()) {
+            crate::teach::tell_of_field(&column.expression, item);
         }
         Ok(self.writer.flush())
     }

@@ -155,7 +155,11 @@ pub fn format(ctx: &Ctx, allowed: &str) -> Result<Option<Format>> {
         let path = template(what)?;
         std::fs::read_to_string(&path).map_err(|e| {
             Error::msg(format!(
-                "error reading --template {path}, open {path}: {}",
+                "error reading {} {path}, open {path}: {}",
+                match what {
+                    "custom-columns" => "template",
+                    _ => "--template",
+                },
                 crate::error::go_io(&e)
             ))
         })

@@ -77,6 +77,38 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     (far <= 2.max(word.len() / 3) && far < word.len()).then_some(name)
 }
 
+/// Tells on standard error of a field that no object has, if it is near to one that this object has; by kubectl's name nothing.
+pub fn tell_of_field(expression: &str, object: &serde_json::Value) {
+    if crate::command::is_kubectl() {
+        return;
+    }
+    if let Some(meant) = meant_field(expression, object) {
+        eprintln!("  no object has {expression}: did you mean {meant}?");
+    }
+}
+
+/// The path that was probably meant; nothing of one that is more than fields.
+fn meant_field(expression: &str, object: &serde_json::Value) -> Option<String> {
+    let path = expression.trim_start_matches('{').trim_end_matches('}');
+    let mut fields = path.trim_start_matches('.').split('.');
+    let (mut at, mut meant) = (object, String::new());
+    for field in fields.by_ref() {
+        if !field.chars().all(char::is_alphanumeric) {
+            return None;
+        }
+        let map = at.as_object()?;
+        let found = map.get_key_value(field);
+        let near = || nearest(field, map.keys().map(String::as_str));
+        let (name, value) = match found {
+            Some((name, value)) => (name.as_str(), value),
+            None => map.get_key_value(near()?).map(|(n, v)| (n.as_str(), v))?,
+        };
+        meant += &format!(".{name}");
+        at = value;
+    }
+    (meant != path).then_some(meant)
+}
+
 /// What stands between two pieces of a text.
 pub fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
     let (_, rest) = text.split_once(before)?;
@@ -101,5 +133,15 @@ mod tests {
             assert_eq!(nearest(word, known), want, "{word}");
         }
         assert_eq!(between("a \"b\" c", "a \"", "\""), Some("b"));
+        let object = serde_json::json!({"metadata": {"name": "a"}, "spec": {"nodeName": "n"}});
+        for (path, want) in [
+            ("{.metadata.nmae}", Some(".metadata.name")),
+            ("{.spec.nodename}", Some(".spec.nodeName")),
+            ("{.metadata.name}", None),
+            ("{.nothing.like.it}", None),
+            ("{.metadata[0]}", None),
+        ] {
+            assert_eq!(meant_field(path, &object).as_deref(), want, "{path}");
+        }
     }
 }

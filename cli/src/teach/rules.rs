@@ -104,12 +104,20 @@ const WORDS: &[(&str, &str)] = &[
         "selectors look like app=web, 'app in (a,b)', app!=web, '!app'",
     ),
     (
+        "Invalid timeout value. Timeout must be",
+        "for example: --request-timeout=30s, or 0 for no limit",
+    ),
+    (
+        "error: failed to create … already exists",
+        "to change what is there: PROGRAM apply -f FILE, or PROGRAM edit",
+    ),
+    (
         "already has … taint(s) with same effect(s) and --overwrite is false",
-        "to change them: --overwrite",
+        "to change them, add --overwrite",
     ),
     (
         "already has a value (…), and --overwrite is false",
-        "to change it: --overwrite",
+        "to change it, add --overwrite",
     ),
     (
         "cannot delete Pods that declare no controller",

@@ -34,6 +34,7 @@ const WORDS: &[(&str, &str)] = &[
         r"(^|\s)(\d{1,2}s|\d+m\d{1,2}s|\d\dy)( ago)?(\s|$|\)) *",
         "$1<age>$4",
     ),
+    (r"\bkubectl/v1\.36\.\d+\b", "kubectl/<version>"),
     (r"v1\.\d+\.\d+\+skiff[\w.-]*", "<version>"),
 ];
 

@@ -2,9 +2,12 @@
 //! Invariant: what was applied last is kept in the object, so that what a file no longer says is taken out again, and nothing else.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/apply/apply.go` and `patcher.go`.
 
+mod applyset;
 mod last_applied;
 pub mod prune;
 mod server_side;
+
+use applyset::ApplySet;
 
 use crate::command::{Command, verb};
 use crate::context::{Ctx, DryRun, With};
@@ -41,6 +44,7 @@ pub static COMMAND: Command = Command {
         super::delete::DELETION,
         crate::generate::RECORD,
     ],
+    gated: &[("applyset", applyset::SWITCH)],
     subcommands: &[&last_applied::VIEW, &last_applied::SET, &last_applied::EDIT],
     run: verb!(run: Flags),
     ..Command::NEW
@@ -61,6 +65,9 @@ struct Flags {
     /// Only prune this kind (GROUP/VERSION/KIND); may be repeated
     #[arg(long)]
     prune_allowlist: Vec<String>,
+    /// With --prune, the parent of the set of objects that the files hold ([RESOURCE][.GROUP]/NAME; a Secret unless said otherwise). Members that the files no longer have are deleted
+    #[arg(long)]
+    applyset: String,
     /// With --prune, all objects that were applied
     #[arg(long)]
     all: bool,
@@ -87,11 +94,21 @@ impl Flags {
     }
 }
 
-fn check(ctx: &With<Flags>) -> Result<()> {
+async fn check(ctx: &With<Flags>, set: Option<&ApplySet>) -> Result<()> {
+    check_modes(ctx)?;
+    match set {
+        Some(_) if !ctx.flags().prune => bail!("--applyset requires --prune"),
+        Some(set) => set.validate(ctx).await?,
+        None => {}
+    }
+    check_pruning(ctx, set.is_some())
+}
+
+/// Refuses ways of applying that do not go together.
+fn check_modes(ctx: &With<Flags>) -> Result<()> {
     let f = ctx.flags();
-    let (server_side, dry_run, force, prune) =
-        (f.server_side, ctx.dry_run()?, ctx.deletion().force, f.prune);
-    for (wrong, message) in [
+    let (server_side, dry_run, force) = (f.server_side, ctx.dry_run()?, ctx.deletion().force);
+    refuse(&[
         (
             f.force_conflicts && !server_side,
             "--force-conflicts only works with --server-side",
@@ -112,25 +129,45 @@ fn check(ctx: &With<Flags>) -> Result<()> {
             f.all && !ctx.selector().is_empty(),
             "cannot set --all and --selector at the same time",
         ),
+    ])
+}
+
+/// Refuses what does not go with pruning, by a set or not.
+fn check_pruning(ctx: &With<Flags>, by_set: bool) -> Result<()> {
+    let f = ctx.flags();
+    let (server_side, force, prune) = (f.server_side, ctx.deletion().force, f.prune);
+    refuse(&[
         (prune && force, "--force cannot be used with --prune"),
+        (by_set && f.all, "--all is incompatible with --applyset"),
         (
-            prune && !f.all && ctx.selector().is_empty(),
+            by_set && !ctx.selector().is_empty(),
+            "--selector is incompatible with --applyset",
+        ),
+        (
+            by_set && !f.prune_allowlist.is_empty(),
+            "--prune-allowlist is incompatible with --applyset",
+        ),
+        (
+            prune && !by_set && !f.all && ctx.selector().is_empty(),
             "all resources selected for prune without explicitly passing --all. To prune all resources, pass the --all flag. If you did not mean to prune all resources, specify a label selector",
         ),
         (
-            prune && server_side,
+            prune && !by_set && server_side,
             "--prune is in alpha and doesn't currently work on objects created by server-side apply",
         ),
         (
             !f.subresource.is_empty() && !server_side,
             "--subresource can only be specified for --server-side",
         ),
-    ] {
-        if wrong {
-            return Err(Error::msg(message));
-        }
+    ])
+}
+
+/// The first mistake that is made.
+fn refuse(mistakes: &[(bool, &str)]) -> Result<()> {
+    match mistakes.iter().find(|(made, _)| *made) {
+        Some((_, message)) => Err(Error::msg(*message)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 async fn run(ctx: With<Flags>) -> Result<()> {
@@ -143,16 +180,28 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     if !ctx.has_files() {
         bail!("must specify one of -f and -k");
     }
-    let pruned = if f.prune {
+    let mut set = match f.applyset.as_str() {
+        "" => None,
+        text => Some(ApplySet::named(&ctx, text).await?),
+    };
+    let pruned = if f.prune && (set.is_none() || !f.prune_allowlist.is_empty()) {
         prune::kinds(&ctx, &f.prune_allowlist).await?
     } else {
         vec![]
     };
-    check(&ctx)?;
-    let found = builder.find().await?;
+    check(&ctx, set.as_ref()).await?;
+    let mut found = builder.find().await?;
     let mut errors = found.errors;
+    if let Some(set) = &set
+        && let Err(why) = set.label(&mut found.infos)
+    {
+        (found.infos, errors) = (vec![], vec![why]);
+    }
     if found.infos.is_empty() && errors.is_empty() {
         bail!("no objects passed to apply");
+    }
+    if let Some(set) = &mut set {
+        set.begin(&ctx, &found.infos, builder.validation).await?;
     }
     let mut session = Session {
         structured: prints_whole(&ctx),
@@ -166,7 +215,9 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     }
     Error::collect(errors)?;
     session.print_objects()?;
-    if f.prune {
+    if let Some(set) = &set {
+        set.prune(&ctx, &session.done, builder.validation).await?;
+    } else if f.prune {
         let named = builder
             .require_namespace
             .then_some(builder.namespace.as_str());

@@ -159,12 +159,12 @@ async fn doomed(ctx: &Ctx, kind: &Resource, namespace: &str, done: &[Info]) -> R
         .collect())
 }
 
-fn same(a: &Info, b: &Info) -> bool {
+pub(super) fn same(a: &Info, b: &Info) -> bool {
     let uid = |i: &Info| i.object.at("metadata").text_ptr("uid").map(String::from);
     uid(a).is_some() && uid(a) == uid(b)
 }
 
-fn info_of(kind: &Resource, item: &Value) -> Info {
+pub(super) fn info_of(kind: &Resource, item: &Value) -> Info {
     let mut object = item.clone();
     object["apiVersion"] = json!(kind.api_version());
     object["kind"] = json!(kind.kind);
@@ -177,7 +177,7 @@ fn info_of(kind: &Resource, item: &Value) -> Info {
     )
 }
 
-async fn delete(ctx: &Ctx, info: &Info) -> Result<()> {
+pub(super) async fn delete(ctx: &Ctx, info: &Info) -> Result<()> {
     let dry_run = ctx.dry_run()?;
     if dry_run != DryRun::Client {
         let mut body = json!({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": crate::cmd::delete::policy(&ctx.deletion().cascade)?});

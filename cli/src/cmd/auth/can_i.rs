@@ -146,7 +146,8 @@ async fn attributes(ctx: &With<Flags>, verb: &str, what: &str) -> Result<Value> 
                 (group, resource) = (r.group, r.plural);
                 warn_unless(VERBS.contains(&verb), verb);
             }
-            Err(Error::NoResource { .. }) => {
+            // Who cannot be asked may still answer whether somebody is allowed to.
+            Err(_) => {
                 let (resource, group) = word.split_once('.').unwrap_or((word, ""));
                 if !matches!(word, "users" | "groups") {
                     let of = if group.is_empty() {
@@ -160,7 +161,6 @@ async fn attributes(ctx: &With<Flags>, verb: &str, what: &str) -> Result<Value> 
                 }
                 warn_unless(VERBS.contains(&verb), verb);
             }
-            Err(e) => return Err(e),
         }
     } else {
         warn_unless(VERBS.contains(&verb), verb);

@@ -4,8 +4,9 @@
 
 use crate::command::{Command, verb};
 use crate::context::{Ctx, DryRun, With};
-use crate::error::{Error, Result, bail};
-use crate::print::{self, Printer};
+use crate::discovery::Resource;
+use crate::error::{Error, Result, bail, message};
+use crate::print::{self, Printer, order::Order};
 use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, Info, helper};
 use crate::typed::Read;
 use serde_json::{Value, json};
@@ -41,22 +42,50 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     if !ctx.args().is_empty() {
         bail!("no arguments are allowed");
     }
-    let dry_run = ctx.dry_run()?;
-    let mut printer = Printer::new(&ctx, format!("reconciled{}", dry_run.suffix()))?;
-    let found = Builder::new(&ctx)?.find().await?;
+    let dry_run = ctx
+        .dry_run()
+        .map_err(|why| message!("error accessing --dry-run flag for command reconcile: {why}"))?;
+    let mut printer =
+        Printer::new(&ctx, format!("reconciled{}", dry_run.suffix()))?.ordered(Order::Typed);
+    let mut builder = Builder::new(&ctx)?;
+    // What is no role is passed over, whether the server has it or not.
+    builder.local = true;
+    let found = builder.find().await?;
     let mut errors = found.errors;
-    for info in found.infos {
+    for mut info in found.infos {
         let field = match info.resource.kind.as_str() {
+            _ if info.resource.group != "rbac.authorization.k8s.io" => continue,
             "Role" | "ClusterRole" => "rules",
             "RoleBinding" | "ClusterRoleBinding" => "subjects",
             _ => continue,
         };
+        let Resource { version, kind, .. } = &info.resource;
+        if version != "v1" {
+            errors.push(message!(
+                "only rbac.authorization.k8s.io/v1 is supported: not *{version}.{kind}"
+            ));
+            continue;
+        }
+        place(&ctx, &mut info)?;
         match one(&ctx, &info, field, dry_run).await {
             Ok(o) => printer.print(&o)?,
             Err(e) => errors.push(e),
         }
     }
     Error::collect(errors)
+}
+
+/// Puts an object where it belongs: what has no namespace is in the one in use, unless it can have none.
+fn place(ctx: &Ctx, info: &mut Info) -> Result<()> {
+    info.resource.namespaced = !info.resource.kind.starts_with("Cluster");
+    if !info.resource.namespaced {
+        info.namespace = String::new();
+        return Ok(());
+    }
+    if info.namespace.is_empty() {
+        info.namespace = ctx.namespace()?.0;
+    }
+    Ok(())
 }
 
 fn entries(object: &Value, field: &str) -> Vec<Value> {

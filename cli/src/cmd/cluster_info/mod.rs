@@ -35,12 +35,16 @@ async fn run(ctx: With<()>) -> Result<()> {
         namespace
     };
     let q = query(&[("labelSelector", "kubernetes.io/cluster-service=true")]);
-    let list = client
-        .json(&Call::get(format!(
-            "/api/v1/namespaces/{}/services{q}",
-            segment(namespace)
-        )))
-        .await;
+    let discovery = ctx.discovery()?;
+    let mut kind = discovery.category("services").await;
+    if kind.is_err() {
+        kind = discovery.mapping("services").await.map(|kind| vec![kind]);
+    }
+    let path = format!("/api/v1/namespaces/{}/services{q}", segment(namespace));
+    let list = match kind {
+        Ok(_) => client.json(&Call::get(path)).await,
+        Err(why) => Err(why),
+    };
     let mut out = String::new();
     if let Ok(list) = &list {
         out += &line("Kubernetes control plane", &client.server());

@@ -8,10 +8,12 @@ use crate::complete::Words;
 use crate::context::{Ctx, With};
 use crate::error::{Result, bail, message, quote};
 use crate::flags::{Csv, Listed, Refused};
+use crate::kubeconfig::Entry;
 use crate::print;
 use crate::typed::Read;
 use base64::Engine;
 use serde_json::{Value, json};
+use std::path::{Component, Path, PathBuf};
 
 pub static CLUSTER: Command = Command {
     name: "set-cluster",
@@ -157,6 +159,35 @@ fn put_file(value: &mut Value, field: &str, path: &str, embed: bool) -> Result<(
     Ok(())
 }
 
+/// Says where files are from the folder of the kubeconfig, if they are below it.
+fn relativize(entry: &mut Entry, fields: &[&str]) -> Result<()> {
+    let folder = entry.file.parent().unwrap_or(Path::new(""));
+    let folder = std::path::absolute(folder.join("."))?;
+    for field in fields {
+        let Some(path) = entry.value.text_ptr(field) else {
+            continue;
+        };
+        let path = clean(&folder.join(path));
+        let shown = path.strip_prefix(clean(&folder)).unwrap_or(&path);
+        let shown = shown.display().to_string();
+        put(&mut entry.value, field, &shown);
+    }
+    Ok(())
+}
+
+/// A path without the parts that lead nowhere or back.
+fn clean(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => drop(out.pop()),
+            part => out.push(part),
+        }
+    }
+    out
+}
+
 async fn cluster(ctx: With<SetClusterFlags>) -> Result<()> {
     let f = ctx.flags();
     let name = one_name(&ctx)?;
@@ -195,6 +226,10 @@ async fn cluster(ctx: With<SetClusterFlags>) -> Result<()> {
     if let Some(path) = &g.certificate_authority {
         put_file(value, "certificate-authority", path, f.embed_certs)?;
     }
+    relativize(
+        entry(&mut config, "clusters", &name),
+        &["certificate-authority"],
+    )?;
     config.save(before)?;
     print::put(&format!("Cluster {} set.\n", quote(&name)))
 }
@@ -290,6 +325,10 @@ async fn credentials(ctx: With<SetCredentialsFlags>) -> Result<()> {
         }
     }
     exec(f, value);
+    relativize(
+        entry(&mut config, "users", &name),
+        &["client-certificate", "client-key"],
+    )?;
     config.save(before)?;
     print::put(&format!("User {} set.\n", quote(&name)))
 }

@@ -5,10 +5,9 @@
 use super::GENERATOR;
 use crate::command::{Command, verb};
 use crate::context::With;
-use crate::error::{Result, bail, message, quote};
+use crate::error::{Result, bail, message};
 use crate::generate;
-use serde_json::{Value, json};
-use skiff_api::machinery::selector::Selector;
+use serde_json::json;
 
 pub static NAMESPACE: Command = Command {
     name: "namespace",
@@ -203,14 +202,7 @@ async fn pdb(ctx: With<Budget>) -> Result<()> {
         true,
     );
     let mut object = generate::object(&ctx, &kind, &name)?;
-    if let Err(why) = selector.parse::<Selector>() {
-        bail!(
-            "couldn't parse the selector string {}: {why}",
-            quote(selector)
-        );
-    }
-    object["spec"] =
-        json!({"selector": {"matchLabels": Value::Object(generate::labels(selector)?)}});
+    object["spec"] = json!({"selector": generate::label_selector(selector)?});
     for (text, field) in [(min, "minAvailable"), (max, "maxUnavailable")] {
         if !text.is_empty() {
             object["spec"][field] = generate::int_or_string(text);

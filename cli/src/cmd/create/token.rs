@@ -104,7 +104,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         .json(&Call::with(http::Method::POST, path, &request))
         .await
         .map_err(|e| match e {
-            Error::Status(s) => message!("failed to create token: {}", Error::Status(s)),
+            Error::Status(_) | Error::Connection { .. } => message!("failed to create token: {e}"),
             other => other,
         })?;
     if ctx.output().is_empty() {

@@ -562,7 +562,7 @@ fn warn_of_user(pod: &mut Value, name: &str) {
     };
     let s = c.at("securityContext");
     let capable = s.flag("privileged") || !s.at("capabilities").list("add").is_empty();
-    if s.int("runAsUser") != 0 && capable {
+    if s.int_ptr("runAsUser") != Some(0) && capable {
         eprintln!(
             "Warning: Non-root user is configured for the entire target Pod, and some capabilities granted by debug profile may not work. Please consider using \"--custom\" with a custom profile that specifies \"securityContext.runAsUser: 0\"."
         );

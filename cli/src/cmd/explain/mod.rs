@@ -120,51 +120,69 @@ async fn at_version(ctx: &Ctx, f: &Flags, resource: &Resource) -> Result<Resourc
     }
 }
 
-/// The fields of a path as JSONPath has it: empty ones at the end mean nothing.
+const NO_FIELD: &str = "invalid jsonpath syntax, first node must be field node";
+
+/// The parts of a path as JSONPath has it, those that are no fields without a name. Dots at the end mean nothing.
 ///
 /// # Errors
-/// What is no field, or no JSONPath.
-fn fields(text: &str) -> Result<Vec<String>> {
-    if let Some(bad) = text.chars().next().filter(|c| matches!(c, '{' | '*')) {
-        bail!("unrecognized character in action: {}", GoNumbered(bad));
-    }
-    if text.contains('}') {
+/// What is no JSONPath.
+fn fields(text: &str) -> Result<Vec<Option<String>>> {
+    if text.contains('}') && !text.starts_with('{') {
         bail!("must pass in 1 jsonpath string");
     }
-    let trimmed = text.trim_end_matches('.');
-    let fields: Vec<String> = trimmed.split('.').map(String::from).collect();
-    let is_field = |field: &String| !field.is_empty() && !field.contains(['[', ' ', '*']);
-    if !trimmed.is_empty() && !fields.iter().all(is_field) {
-        bail!("invalid jsonpath syntax, first node must be field node");
+    let ends = |c: char| " \t.,[]$@{}".contains(c);
+    let whole = format!(".{}", text.trim_end_matches('.'));
+    let (mut rest, mut parts) = (whole.as_str(), Vec::new());
+    while let Some(c) = rest.chars().next() {
+        let after = &rest[c.len_utf8()..];
+        match c {
+            ' ' | '@' | '$' => rest = after,
+            '.' if after.starts_with('.') => {
+                parts.push(None);
+                rest = after;
+            }
+            '.' => {
+                let (name, after) = after.split_at(after.find(ends).unwrap_or(after.len()));
+                parts.push(Some(name.to_string()).filter(|name| name != "*"));
+                rest = after;
+            }
+            '[' => {
+                let Some((index, after)) = after.split_once(']') else {
+                    bail!("unterminated array");
+                };
+                let is_index = |c: char| c.is_ascii_digit() || "-:,*\' ".contains(c);
+                if !index.starts_with('\'') && !index.chars().all(is_index) {
+                    bail!("invalid array index {index}");
+                }
+                parts.push(None);
+                rest = after;
+            }
+            c => bail!("unrecognized character in action: {}", GoNumbered(c)),
+        }
     }
-    Ok(fields)
+    Ok(parts)
 }
 
 /// The kind, and the path of the field in it.
 async fn find(ctx: &Ctx, word: &str, with_group: bool) -> Result<(Resource, Vec<String>)> {
     let discovery = ctx.discovery()?;
-    let begins = word.split(['[', '.']).next().unwrap_or_default();
-    if begins.is_empty() && !word.starts_with('.') {
+    let parsed = fields(word)?;
+    let begins = match parsed.first() {
+        None => "",
+        Some(Some(first)) => first.as_str(),
+        Some(None) => bail!("{NO_FIELD}"),
+    };
+    if begins.is_empty() {
         bail!("a resource must be present, got: /, Resource=");
     }
-    let nodes = match with_group {
-        true => fields(word),
+    let all: Option<Vec<String>> = parsed.iter().cloned().collect();
+    let nodes = all.ok_or_else(|| match with_group {
+        true => Error::msg(NO_FIELD),
         // told in other words where no group is looked for
-        false => fields(word).map_err(|why| match why.to_string().split_once("first node") {
-            Some((before, after)) if !begins.is_empty() => Error::msg(format!(
-                "{before}all nodes{}",
-                after.replace("field node", "field nodes")
-            )),
-            _ => why,
-        }),
-    };
-    if let Err(why) = &nodes
-        && !why.to_string().contains("field node")
-    {
-        return Err(Error::msg(why.to_string()));
-    }
+        false => Error::msg("invalid jsonpath syntax, all nodes must be field nodes"),
+    });
     // The longest beginning that names a kind with its group wins over fields of the same name.
-    let served = discovery.served().await?;
+    let served = discovery.served_once().await?;
     let parts: Vec<&str> = word.split('.').collect();
     for n in (2..=parts.len()).rev().filter(|_| with_group) {
         let begin = parts[..n].join(".");

@@ -1,8 +1,11 @@
 //! Which requests are let through.
 //! Behaviour follows `FilterServer` of `staging/src/k8s.io/kubectl/pkg/proxy/proxy_server.go`.
 
-use crate::error::{Result, message};
+use crate::error::{Error, Result};
 use regex::Regex;
+
+/// The exit status of what is fatal to the log.
+const FATAL: i32 = 255;
 
 pub struct Filter {
     accept_paths: Vec<Regex>,
@@ -13,7 +16,13 @@ pub struct Filter {
 
 fn patterns(text: &str) -> Result<Vec<Regex>> {
     text.split(',')
-        .map(|p| Regex::new(p).map_err(|e| message!("{p}: {e}")))
+        .map(|p| {
+            super::pattern::read(p).map_err(|why| {
+                let why = format!("Error compiling re: {why}");
+                crate::client::klog('F', "proxy_server.go:83", &why);
+                Error::Exit(FATAL)
+            })
+        })
         .collect()
 }
 

@@ -5,6 +5,7 @@
 mod files;
 mod filter;
 mod pass;
+mod pattern;
 mod way;
 
 use crate::client::klog;
@@ -109,12 +110,16 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     };
     let path = client.server_path();
     if !f.append_server_path && !path.is_empty() {
-        warn(&format!(
-            "Your kube context contains a server path {path}, use --append-server-path to automatically append the path to each request"
-        ));
+        warn(
+            172,
+            &format!(
+                "Your kube context contains a server path {path}, use --append-server-path to automatically append the path to each request"
+            ),
+        );
     }
     if f.disable_filter && f.unix_socket.is_empty() {
         warn(
+            177,
             "Request filter disabled, your proxy is vulnerable to XSRF attacks, please be cautious",
         );
     }
@@ -154,21 +159,26 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     }
 }
 
-fn warn(text: &str) {
-    klog('W', "proxy.go:156", text);
+/// A warning, as the line of upstream's file tells it.
+fn warn(line: u32, text: &str) {
+    klog('W', &format!("proxy.go:{line}"), text);
 }
 
 /// Warns of a folder that is none.
 fn look_at(folder: &str) {
     match std::fs::metadata(folder) {
         Ok(found) if found.is_dir() => {}
-        Ok(_) => warn(&format!(
-            "Static file directory {folder} is not a directory"
-        )),
-        Err(why) => warn(&format!(
-            "Failed to stat static file directory {folder}: stat {folder}: {}",
-            crate::error::go_io(&why)
-        )),
+        Ok(_) => warn(
+            202,
+            &format!("Static file directory {folder} is not a directory"),
+        ),
+        Err(why) => warn(
+            200,
+            &format!(
+                "Failed to stat static file directory {folder}: stat {folder}: {}",
+                crate::error::go_io(&why)
+            ),
+        ),
     }
 }
 

@@ -6,13 +6,12 @@ use super::{DEFAULT_MANAGER, RECORDING};
 use crate::cmd::modify;
 use crate::command::{Command, verb};
 use crate::context::{DryRun, With};
-use crate::error::{Error, Result, bail, message};
+use crate::error::{Error, Result, bail};
 use crate::generate;
 use crate::print;
 use crate::resource::{Builder, DEEP, DRY_RUN, FOLDER_FLAGS, Info};
 use crate::typed::Read;
 use serde_json::{Value, json};
-use skiff_api::machinery::selector::Selector;
 
 pub static COMMAND: Command = Command {
     name: "selector",
@@ -40,10 +39,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let Some((text, resources)) = ctx.args().split_last() else {
         bail!("one selector is required");
     };
-    let wanted = text
-        .parse::<Selector>()
-        .and_then(|s| s.to_label_selector())
-        .map_err(|e| message!("couldn't parse the selector string \"{text}\": {e}"))?;
+    let wanted = generate::label_selector(text)?;
     let mut printer = generate::printer(&ctx, "selector updated")?;
     let local = ctx.local() || ctx.dry_run()? == DryRun::Client;
     let mut builder = Builder::new(&ctx)?.args(resources);

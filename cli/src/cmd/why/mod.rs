@@ -2,6 +2,7 @@
 //! Invariant: it only reads; what it tells, the server told.
 //! Behaviour follows nothing upstream: kubectl does not do this.
 
+mod family;
 mod finding;
 
 use finding::Log;
@@ -23,7 +24,7 @@ pub static COMMAND: Command = Command {
     name: "why",
     usage: "(TYPE NAME | TYPE/NAME ...)",
     short: "Tell why an object is not as it should be",
-    long: "Look at an object, at the pods that it made and at the events about them, and tell what is the matter and which command shows more.",
+    long: "Look at an object, at what made it and what it made, and at the events about them, and tell what is the matter and which command shows more.",
     examples: "
       # What a deployment waits for
       skiff why deployment/web
@@ -89,9 +90,16 @@ async fn last_lines(ctx: &Ctx, log: &Log) -> Vec<String> {
 /// What is the matter with an object, and the last warnings about it and its pods.
 async fn look(ctx: &Ctx, info: &Info) -> Result<(Vec<Finding>, Vec<String>)> {
     let pods = pods(ctx, info, &info.object).await?;
-    let findings = finding::of(&info.object, &pods);
+    let mut findings = finding::of(&info.object, &pods);
+    let related = family::of(ctx, info).await?;
+    for finding in related.iter().flat_map(|object| finding::of(object, &[])) {
+        if !findings.iter().any(|known| known.what == finding.what) {
+            findings.push(finding);
+        }
+    }
     let uids: Vec<&str> = std::iter::once(&info.object)
         .chain(&pods)
+        .chain(&related)
         .map(|object| object.at("metadata").text("uid"))
         .collect();
     let path = format!("/api/v1/namespaces/{}/events", segment(&info.namespace));

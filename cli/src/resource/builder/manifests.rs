@@ -6,7 +6,7 @@ use skiff_api::machinery::selector::Selector;
 
 use super::{Builder, Found};
 use crate::discovery::Resource;
-use crate::error::{Error, Result, quote};
+use crate::error::{Error, Result, message, quote};
 use crate::resource::Info;
 use crate::resource::files::{self, Validation};
 use crate::typed::Read;
@@ -54,8 +54,15 @@ impl Builder {
                 })
             });
         let wanted = wanted.transpose()?;
+        let mut sources: Vec<&str> = manifests
+            .iter()
+            .flatten()
+            .map(|m| m.source.as_str())
+            .collect();
+        sources.dedup();
         let mut found = Found {
             single: manifests.len() == 1,
+            one_file: Some(sources.len() <= 1),
             by_name: true,
             ..Found::default()
         };
@@ -92,9 +99,15 @@ impl Builder {
         };
         for part in parts {
             let mut info = self.placed(part).await?;
-            if selector
-                .is_some_and(|wanted| !wanted.matches(info.object.at("metadata").at("labels")))
-            {
+            let fits = |info: &Info| {
+                selector
+                    .is_none_or(|wanted| wanted.matches(info.object.at("metadata").at("labels")))
+            };
+            if self.labels_of_files && !fits(&info) {
+                continue;
+            }
+            if self.latest && info.resource.namespaced && info.namespace.is_empty() {
+                found.errors.push(unplaced(&info));
                 continue;
             }
             if self.latest {
@@ -106,25 +119,24 @@ impl Builder {
                     }
                 };
             }
-            found.infos.push(info);
+            // What the server has of it counts where that is asked for.
+            if self.labels_of_files || fits(&info) {
+                found.infos.push(info);
+            }
         }
         Ok(())
     }
 
-    /// That nobody could be asked of an object's kind: whoever validates asks for the schema first.
-    fn unreached(&self, source: &str, url: &str, cause: &str) -> Error {
+    /// That nobody told of an object's kind: whoever validates asks for the schema first.
+    fn unrecognized(&self, source: &str, why: &Error) -> Error {
         let source = quote(source);
         if self.validation == Validation::Ignore {
-            return Error::msg(format!(
-                "unable to recognize {source}: Get \"{}?timeout=32s\": {cause}",
-                url.split('?').next().unwrap_or(url)
-            ));
+            return message!("unable to recognize {source}: {why}");
         }
-        let server: Vec<&str> = url.splitn(4, '/').take(3).collect();
-        Error::msg(format!(
-            "error validating {source}: error validating data: failed to download openapi: Get \"{}/openapi/v2?timeout=32s\": {cause}; if you choose to ignore these errors, turn validation off with --validate=false",
-            server.join("/")
-        ))
+        let why = why.to_string().replacen("/api?", "/openapi/v2?", 1);
+        message!(
+            "error validating {source}: error validating data: failed to download openapi: {why}; if you choose to ignore these errors, turn validation off with --validate=false"
+        )
     }
 
     /// Finds the resource of a manifest's object, and puts it into its namespace.
@@ -145,15 +157,17 @@ impl Builder {
         let resource = if self.local {
             local_resource(&api_version, &kind)
         } else {
-            self.ctx.discovery()?.of_kind(&api_version, &kind).await.map_err(|e| match e {
+            // Whoever validates has asked for the schema before, and failed there.
+            let asks = usize::from(self.validation == Validation::Ignore);
+            let discovery = self.ctx.discovery()?;
+            discovery.of_object(&api_version, &kind, asks).await.map_err(|e| match e {
                 Error::Message(why) => Error::msg(format!(
                     "resource mapping not found for name: {} namespace: {} from {}: {why}\nensure CRDs are installed first",
                     quote(&name),
                     quote(&namespace),
                     quote(&m.source)
                 )),
-                Error::Connection { url, cause, .. } => self.unreached(&m.source, &url, &cause),
-                other => other,
+                other => self.unrecognized(&m.source, &other),
             })?
         };
         let mut object = m.object;
@@ -161,6 +175,7 @@ impl Builder {
             if namespace.is_empty()
                 && self.default_namespace
                 && (!self.local || self.require_namespace)
+                && !(self.latest && self.all_namespaces)
             {
                 namespace = if self.namespace.is_empty() {
                     self.ctx.namespace()?.0
@@ -189,6 +204,20 @@ impl Builder {
             lines: m.lines,
         })
     }
+}
+
+/// The error for an object of which nobody says where it is.
+fn unplaced(info: &Info) -> Error {
+    let Resource {
+        group,
+        version,
+        plural,
+        ..
+    } = &info.resource;
+    message!(
+        "no namespace set on resource {group}/{version}, Resource={plural} {}",
+        quote(&info.name)
+    )
 }
 
 /// The error for an object that says that it belongs into another namespace.

@@ -48,6 +48,10 @@ pub struct Builder {
     /// Go on after an error.
     pub continue_on_error: bool,
     pub single_type: bool,
+    /// Files are chosen by the labels that they have, not by those that the server has of their objects.
+    pub labels_of_files: bool,
+    /// The type is no word of the user's: no category is called so.
+    pub fixed_type: bool,
     /// Only files, and no server.
     pub local: bool,
     pub validation: Validation,
@@ -66,11 +70,18 @@ pub struct Found {
     pub errors: Vec<Error>,
     /// One object was named, not a set of them.
     pub single: bool,
+    /// Of files: there is but one, whatever it holds.
+    pub one_file: Option<bool>,
     /// The objects were named one by one, not selected.
     pub by_name: bool,
 }
 
 impl Found {
+    /// Whether no more than one thing was asked for.
+    pub fn is_one(&self) -> bool {
+        self.one_file.unwrap_or(self.single)
+    }
+
     /// The objects, if nothing went wrong.
     ///
     /// # Errors
@@ -133,6 +144,8 @@ impl Builder {
             flatten: true,
             continue_on_error: true,
             single_type: false,
+            fixed_type: false,
+            labels_of_files: false,
             local: f.local.local,
             validation: Validation::Ignore,
             rows: None,
@@ -193,9 +206,7 @@ impl Builder {
                 "You must provide one or more resources by argument or filename.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'\n   '<resource> <name>'\n   '<resource>'",
             )),
             [types] => {
-                for word in types.split(',') {
-                    self.resource(word).await?;
-                }
+                self.types(types).await?;
                 Err(Error::msg(
                     "resource(s) were provided, but no name was specified",
                 ))
@@ -235,7 +246,7 @@ impl Builder {
     async fn resource(&self, word: &str) -> Result<Resource> {
         self.ctx
             .discovery()?
-            .lookup(word)
+            .mapping(word)
             .await
             .map_err(Error::of_type)
     }
@@ -243,15 +254,21 @@ impl Builder {
     /// The resources of comma-separated words; categories stand for theirs.
     async fn types(&self, words: &str) -> Result<Vec<Resource>> {
         let discovery = self.ctx.discovery()?;
-        let mut out: Vec<Resource> = Vec::new();
+        let mut named: Vec<(&str, Vec<Resource>)> = Vec::new();
         for word in words.split(',') {
-            let served = discovery.served().await?;
-            let category = served.category(word);
-            let found = if category.is_empty() {
-                vec![self.resource(word).await?]
-            } else {
-                category.into_iter().cloned().collect()
+            // Where no category can be asked for, asking for the word fails, too.
+            let category = match self.fixed_type {
+                true => Ok(vec![]),
+                false => discovery.category(word).await,
             };
+            let category = category.unwrap_or_else(|_| vec![]);
+            named.push((word, category));
+        }
+        let mut out: Vec<Resource> = Vec::new();
+        for (word, mut found) in named {
+            if found.is_empty() {
+                found.push(self.resource(word).await?);
+            }
             for r in found {
                 if !out.contains(&r) {
                     out.push(r);
