@@ -266,9 +266,11 @@ fn own_type_meta(
     let expected = (kind.group, kind.version, kind.kind);
     let (api_version, named) = given_type_meta(of, text, expected)?;
     if named.is_empty() {
-        let json = match document.json {
-            Some(_) => String::from_utf8_lossy(text).into_owned(),
-            None => value.to_string(),
+        // YAML that is JSON stays as it is
+        let is_json = document.json.is_some() || text.trim_ascii_start().starts_with(b"{");
+        let json = match is_json {
+            true => String::from_utf8_lossy(text).into_owned(),
+            false => value.to_string(),
         };
         let why = format!("Object 'Kind' is missing in '{json}'");
         return Err(match FieldValidation::of(ctx) {

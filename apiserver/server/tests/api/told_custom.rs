@@ -178,7 +178,7 @@ async fn what_is_given_and_empty_counts_where_it_does() {
         )
         .await;
     told(&server, &[
-        ("PATCH merge /api/v1/namespaces/default/configmaps/m", r#"{"metadata":{"managedFields":[]}}"#, 200, r#""data":{"a":"b"}}"#),
+        ("PATCH merge /api/v1/namespaces/default/configmaps/m", r#"{"metadata":{"managedFields":[]}}"#, 200, ""),
         ("PATCH merge /apis/networking.k8s.io/v1/namespaces/default/networkpolicies/p", r#"{"spec":{"ingress":[]}}"#, 200, ""),
         ("POST /api/v1/namespaces/default/pods", r#"{"metadata":{"name":"a"},"spec":{"overhead":{},"automountServiceAccountToken":false,"containers":[{"name":"c","image":"i"}]}}"#, 403, "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead"),
         ("POST /apis/resource.k8s.io/v1/namespaces/default/resourceclaimtemplates", r#"{"metadata":{"name":"t"},"spec":{"metadata":{"finalizers":[]},"spec":{"devices":{}}}}"#, 422, "spec.metadata.finalizers: Forbidden: cannot be set"),
