@@ -39,14 +39,23 @@ pub enum Astray {
     Within,
 }
 
+/// Which part of a path is the namespace's name, where it has one.
+fn namespace_place(prefix: &str) -> usize {
+    if prefix == "apis" { 4 } else { 3 }
+}
+
 /// Where a path goes astray. Follows `(d director) ServeHTTP` of `staging/src/k8s.io/apiserver/pkg/server/handler.go`.
 fn astray(path: &str) -> Option<Astray> {
-    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let trimmed = path.trim_matches('/');
+    let parts: Vec<&str> = trimmed.split('/').collect();
     let empty = parts.iter().position(|part| part.is_empty());
-    let namespace = if parts[0] == "apis" { 4 } else { 3 };
+    let namespace = namespace_place(parts[0]);
     match empty {
         _ if path.starts_with("//") => Some(Astray::Outside),
         None => None,
+        _ if trimmed.is_empty() => None,
+        // what is proxied is somebody else's path
+        Some(at) if parts[..at].contains(&"proxy") => None,
         Some(1) if parts[0] == "apis" => Some(Astray::Outside),
         Some(_) if !matches!(parts[0], "api" | "apis") => Some(Astray::Outside),
         // a namespace without a name is all of them
@@ -71,8 +80,8 @@ impl RequestInfo {
             .split('/')
             .map(str::to_owned)
             .collect();
-        let nameless = parts.iter().position(String::is_empty);
-        if let Some(at) = nameless.filter(|at| *at > 2 && info.astray.is_none()) {
+        let at = namespace_place(&parts[0]);
+        if parts.get(at).is_some_and(String::is_empty) && parts[at - 1] == "namespaces" {
             parts.drain(at - 1..=at);
         }
         parts.retain(|part| !part.is_empty());
@@ -307,6 +316,7 @@ mod tests {
             ("/api/v1/namespaces/a/configmaps//", None),
             ("/api/v1/namespaces//configmaps", None),
             ("/api/v1/namespaces//configmaps//x", Some(Astray::Within)),
+            ("/api/v1/namespaces/a/services/b/proxy//c//d", None),
             ("/", None),
         ] {
             assert_eq!(read(Method::GET, path, "").astray, found, "{path}");
@@ -315,6 +325,11 @@ mod tests {
         assert_eq!(
             (&*all.namespace, &*all.resource, &*all.verb),
             ("", "configmaps", "list")
+        );
+        let proxied = read(Method::GET, "/api/v1/namespaces/a/services/b/proxy//c", "");
+        assert_eq!(
+            (&*proxied.name, &*proxied.subresource, &*proxied.rest),
+            ("b", "proxy", "c")
         );
         for path in [
             "/",
