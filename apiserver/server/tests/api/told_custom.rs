@@ -169,6 +169,10 @@ async fn what_is_given_and_empty_counts_where_it_does() {
     server
         .make("/api/v1/namespaces/default/configmaps", &map)
         .await;
+    let account = json!({"metadata": {"name": "default"}});
+    server
+        .make("/api/v1/namespaces/default/serviceaccounts", &account)
+        .await;
     let policy =
         json!({"metadata": {"name": "p"}, "spec": {"podSelector": {}, "policyTypes": ["Ingress"]}});
     server
