@@ -6,7 +6,7 @@
 use std::{convert::Infallible, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use axum::body::Body;
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use skiff_api::machinery::quote::go_quote;
 use skiff_api::machinery::status::Status;
@@ -53,6 +53,17 @@ impl From<Status> for Refusal {
     }
 }
 
+/// What Go's server says of a path that it cannot read, before anybody hears of the request.
+fn unreadable() -> Response<Body> {
+    let mut response = Response::new(Body::from("400 Bad Request"));
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    let headers = response.headers_mut();
+    let text = HeaderValue::from_static("text/plain; charset=utf-8");
+    headers.insert(header::CONTENT_TYPE, text);
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
 impl App {
     /// Answers one request. Never fails: what goes wrong is a Status.
     pub async fn handle(
@@ -61,6 +72,9 @@ impl App {
     ) -> Result<Response<Body>, Infallible> {
         let received = Instant::now();
         let (mut parts, body) = request.into_parts();
+        if !Query::is_escaped_well(parts.uri.path()) {
+            return Ok(unreadable());
+        }
         let audit_id = self.audit_id(&mut parts);
         let query = Query::read(parts.uri.query());
         let info = RequestInfo::read(&parts.method, parts.uri.path(), &query);

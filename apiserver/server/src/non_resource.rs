@@ -39,6 +39,9 @@ pub async fn serve(ctx: &Context) -> Response<Body> {
     {
         return ctx.failure(&status);
     }
+    if path.starts_with("//") || matches!(path, "/metrics/" | "/index.html/") {
+        return ctx.text(404, "404 page not found\n");
+    }
     match path.trim_end_matches('/') {
         "" | "/index.html" => index(ctx),
         "/version" => indented(ctx, &version(), openapi::VERSION_FIELDS),

@@ -26,6 +26,44 @@ pub struct RequestInfo {
     path_name: String,
     /// What follows the subresource (`proxy/a/b`).
     pub rest: String,
+    /// Why no path is routed as this one is written, though it can be read.
+    pub astray: Option<Astray>,
+}
+
+/// A path that has an empty part: it is authorized as if that were not there, but leads nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Astray {
+    /// Outside of what the API's groups serve.
+    Outside,
+    /// Below one of them.
+    Within,
+}
+
+/// Which part of a path is the namespace's name, where it has one.
+fn namespace_place(prefix: &str) -> usize {
+    if prefix == "apis" { 4 } else { 3 }
+}
+
+/// Where a path goes astray. Follows `(d director) ServeHTTP` of `staging/src/k8s.io/apiserver/pkg/server/handler.go`.
+fn astray(path: &str) -> Option<Astray> {
+    let trimmed = path.trim_matches('/');
+    let parts: Vec<&str> = trimmed.split('/').collect();
+    let empty = parts.iter().position(|part| part.is_empty());
+    let namespace = namespace_place(parts[0]);
+    match empty {
+        _ if path.starts_with("//") => Some(Astray::Outside),
+        None => None,
+        _ if trimmed.is_empty() => None,
+        // what is proxied is somebody else's path
+        Some(at) if parts[..at].contains(&"proxy") => None,
+        Some(1) if parts[0] == "apis" => Some(Astray::Outside),
+        Some(_) if !matches!(parts[0], "api" | "apis") => Some(Astray::Outside),
+        // a namespace without a name is all of them
+        Some(at) if at == namespace && parts[at - 1] == "namespaces" => {
+            parts[at + 1..].contains(&"").then_some(Astray::Within)
+        }
+        Some(_) => Some(Astray::Within),
+    }
 }
 
 impl RequestInfo {
@@ -36,12 +74,17 @@ impl RequestInfo {
             path: path.clone(),
             ..RequestInfo::default()
         };
+        info.astray = astray(&path);
         let mut parts: Vec<String> = path
             .trim_matches('/')
             .split('/')
-            .filter(|part| !part.is_empty())
             .map(str::to_owned)
             .collect();
+        let at = namespace_place(&parts[0]);
+        if parts.get(at).is_some_and(String::is_empty) && parts[at - 1] == "namespaces" {
+            parts.drain(at - 1..=at);
+        }
+        parts.retain(|part| !part.is_empty());
         if parts.len() < 3 || !matches!(parts[0].as_str(), "api" | "apis") {
             return info;
         }
@@ -126,10 +169,10 @@ pub struct Query(Vec<(String, String)>);
 
 impl Query {
     pub fn read(text: Option<&str>) -> Query {
-        let pairs = text
-            .unwrap_or("")
-            .split('&')
-            .filter(|pair| !pair.is_empty());
+        // Go leaves out what it cannot read
+        let readable =
+            |pair: &&str| !pair.is_empty() && !pair.contains(';') && Query::is_escaped_well(pair);
+        let pairs = text.unwrap_or("").split('&').filter(readable);
         Query(
             pairs
                 .map(|pair| {
@@ -138,6 +181,16 @@ impl Query {
                 })
                 .collect(),
         )
+    }
+
+    /// Each `%` is the start of an escape.
+    pub fn is_escaped_well(text: &str) -> bool {
+        let mut escapes = text.split('%');
+        escapes.next();
+        escapes.all(|after| {
+            let digits = after.as_bytes().iter().take(2);
+            digits.filter(|digit| digit.is_ascii_hexdigit()).count() == 2
+        })
     }
 
     pub fn decode(text: &str, plus: bool) -> String {
@@ -205,6 +258,13 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_read_of_a_query_is_left_out() {
+        let query = Query::read(Some("a=%zz&b=1&c;d=2&%=3&e=%41"));
+        let found = ["a", "b", "c;d", "%", "e"].map(|key| query.get(key));
+        assert_eq!(found, [None, Some("1"), None, None, Some("A")]);
+    }
+
+    #[test]
     fn paths() {
         let read = |method: Method, path: &str, query: &str| {
             RequestInfo::read(&method, path, &Query::read(Some(query)))
@@ -246,6 +306,31 @@ mod tests {
                 "{path}"
             );
         }
+        for (path, found) in [
+            ("//api/v1/namespaces", Some(Astray::Outside)),
+            ("//healthz", Some(Astray::Outside)),
+            ("/apis//apps/v1/deployments", Some(Astray::Outside)),
+            ("/apis/apps//v1/deployments", Some(Astray::Within)),
+            ("/api//v1/namespaces", Some(Astray::Within)),
+            ("/api/v1/namespaces/a//configmaps", Some(Astray::Within)),
+            ("/api/v1/namespaces/a/configmaps//", None),
+            ("/api/v1/namespaces//configmaps", None),
+            ("/api/v1/namespaces//configmaps//x", Some(Astray::Within)),
+            ("/api/v1/namespaces/a/services/b/proxy//c//d", None),
+            ("/", None),
+        ] {
+            assert_eq!(read(Method::GET, path, "").astray, found, "{path}");
+        }
+        let all = read(Method::GET, "/api/v1/namespaces//configmaps", "");
+        assert_eq!(
+            (&*all.namespace, &*all.resource, &*all.verb),
+            ("", "configmaps", "list")
+        );
+        let proxied = read(Method::GET, "/api/v1/namespaces/a/services/b/proxy//c", "");
+        assert_eq!(
+            (&*proxied.name, &*proxied.subresource, &*proxied.rest),
+            ("b", "proxy", "c")
+        );
         for path in [
             "/",
             "/api",

@@ -6,11 +6,13 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use skiff_api::machinery::quote::GoQuoted;
+use skiff_api::machinery::quote::{GoQuoted, go_quote};
 use skiff_api::machinery::read::Read;
 use skiff_api::{
     kinds::{Kind, Registry},
-    machinery::{meta::Meta, schema::to_draft, selector::Labels, status::Status},
+    machinery::{
+        meta::Meta, names::is_path_segment_name, schema::to_draft, selector::Labels, status::Status,
+    },
 };
 use skiff_storage::{Attributes, Draft, Key, Object};
 
@@ -31,6 +33,25 @@ pub fn key_of(kind: &Kind, namespace: &str, name: &str) -> Key {
             "".into()
         },
         name: name.into(),
+    }
+}
+
+/// The key of an object that a request names.
+///
+/// # Errors
+/// Nothing can be kept under the name. Follows `NamespaceKeyFunc` of `staging/src/k8s.io/apiserver/pkg/registry/generic/registry/store.go`.
+pub fn named(kind: &Kind, namespace: &str, name: &str) -> Result<Key, Status> {
+    if name.is_empty() {
+        return Err(Status::bad_request("Name parameter required."));
+    }
+    let wrong = is_path_segment_name(name);
+    match wrong.is_empty() {
+        true => Ok(key_of(kind, namespace, name)),
+        false => Err(Status::bad_request(format!(
+            "Name parameter invalid: {}: {}",
+            go_quote(name),
+            wrong.join(";")
+        ))),
     }
 }
 

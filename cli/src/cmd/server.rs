@@ -102,6 +102,9 @@ struct Flags {
     /// Issuer of service-account tokens
     #[arg(long, default_value = "https://kubernetes.default.svc.cluster.local")]
     service_account_issuer: String,
+    /// Where others find the keys of service-account tokens, if not at this server (https)
+    #[arg(long, default_value = "")]
+    service_account_jwks_uri: String,
     /// Believe bootstrap tokens (secrets in kube-system)
     #[arg(long, default_value = "true")]
     enable_bootstrap_token_auth: bool,
@@ -223,6 +226,7 @@ fn plan(flags: &Flags, folders: &Folders) -> anyhow::Result<Plan> {
     server.service_account_signing_key_file = path(&flags.service_account_signing_key_file);
     server.service_account_issuer = flags.service_account_issuer.clone();
     server.service_ranges = flags.service_cluster_ip_range.parse()?;
+    server.service_account_jwks_uri = jwks_uri(&flags.service_account_jwks_uri)?;
     server.authorization = flags.access.authorization()?;
     server.authentication = flags.access.authentication()?;
     server.bootstrap_tokens = flags.enable_bootstrap_token_auth;
@@ -258,6 +262,21 @@ fn plan(flags: &Flags, folders: &Folders) -> anyhow::Result<Plan> {
     plan.resource_metrics = flags.resource_metrics;
     controllers(flags, &mut plan)?;
     Ok(plan)
+}
+
+/// The flag's value, which others are to trust: nothing, or an address by https.
+fn jwks_uri(given: &str) -> anyhow::Result<Option<String>> {
+    if given.is_empty() {
+        return Ok(None);
+    }
+    let uri = skiff_api::machinery::url::parse::parse(given).map_err(|error| {
+        anyhow::anyhow!("service-account-jwks-uri must be a valid URL: {error}")
+    })?;
+    anyhow::ensure!(
+        uri.scheme == "https",
+        "service-account-jwks-uri requires https scheme, parsed as: {given}"
+    );
+    Ok(Some(given.to_string()))
 }
 
 fn controllers(flags: &Flags, plan: &mut Plan) -> anyhow::Result<()> {

@@ -22,6 +22,14 @@ pub struct Flags {
     pub annotations_are_desired: bool,
     /// A change of labels counts, too (EndpointSlices: they say whose they are).
     pub labels_are_desired: bool,
+    /// A list or map that is given and empty is a change (kinds that upstream compares by `reflect.DeepEqual`).
+    pub empties_are_desired: bool,
+    /// Validation tells a list or map that is given and empty from none.
+    pub judged_as_given: bool,
+    /// A new object has, when it is read, defaults of what the server made of it (a Job's labels).
+    pub defaults_when_read: bool,
+    /// A name that is to be generated is its prefix.
+    pub generates_prefix: bool,
     /// Finalizers without a domain may bear any name (groups whose metadata upstream checks by the common rules alone).
     pub any_finalizers: bool,
     /// What a name is to be made of is not looked at.
@@ -76,6 +84,10 @@ impl Default for Flags {
             generation: Generation::None,
             annotations_are_desired: false,
             labels_are_desired: false,
+            empties_are_desired: false,
+            judged_as_given: false,
+            defaults_when_read: false,
+            generates_prefix: false,
             any_finalizers: false,
             any_generate_name: false,
             update_checks: UpdateChecks::Update,

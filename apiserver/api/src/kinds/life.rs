@@ -61,6 +61,8 @@ impl Kind {
 
     fn coerced(&self, value: &mut Value, mut decoded: Decoded) -> Result<Decoded, Unread> {
         if let Some(definition) = self.definition() {
+            // what is told of metadata follows its fields' names, as it is written anew before it is read
+            decoded.unknown.sort_unstable();
             decoded
                 .unknown
                 .extend(definition.coerce(value).map_err(Problem::from)?);

@@ -193,6 +193,7 @@ fn say(kind: &mut Kind, word: &'static str) -> Option<()> {
         "counts" => match value {
             "annotations" => flags.annotations_are_desired = true,
             "labels" => flags.labels_are_desired = true,
+            "empties" => flags.empties_are_desired = true,
             _ => return None,
         },
         "update" => {
@@ -206,6 +207,9 @@ fn say(kind: &mut Kind, word: &'static str) -> Option<()> {
                 _ => return None,
             }
         }
+        "defaults-when-read" => flags.defaults_when_read = true,
+        "generates-prefix" => flags.generates_prefix = true,
+        "judged-as-given" => flags.judged_as_given = true,
         "put-creates" => flags.allow_create_on_update = true,
         "version-needed" => flags.allow_unconditional_update = false,
         "any-finalizers" => flags.any_finalizers = true,

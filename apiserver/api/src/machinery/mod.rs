@@ -6,6 +6,7 @@ pub mod cel;
 pub mod clock;
 pub mod cron;
 pub mod field;
+pub mod goasn1;
 pub mod gobase64;
 pub mod gojson;
 pub mod gonum;

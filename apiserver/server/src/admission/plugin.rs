@@ -18,7 +18,7 @@ use skiff_api::{
 use skiff_storage::{Key, Object};
 
 use super::rounds::Rounds;
-use crate::{audit::Trail, auth::User, core::Core, stored};
+use crate::{audit::Trail, auth::User, core::Core, stored, write::Emptied};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
@@ -63,6 +63,8 @@ pub struct Attributes<'a> {
     pub warnings: Mutex<Vec<String>>,
     /// What is told of the request, which plugins add annotations to.
     pub trail: &'a Trail,
+    /// What of the object was given and holds nothing.
+    pub emptied: &'a Emptied,
     /// For plugins that keep account in the status of other objects.
     pub statuses: &'a dyn Statuses,
     /// What the client said besides.

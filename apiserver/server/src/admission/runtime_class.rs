@@ -46,7 +46,7 @@ impl Plugin for RuntimeClass {
             {
                 Err(attributes.forbidden(OTHER_OVERHEAD))
             }
-            None if given.is_some() => Err(attributes.forbidden("pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead")),
+            None if given.is_some() || attributes.emptied.has(&["spec", "overhead"]) => Err(attributes.forbidden("pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead")),
             _ => Ok(()),
         }
     }

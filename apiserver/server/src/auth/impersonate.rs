@@ -1,12 +1,16 @@
 //! Acting as somebody else: the `Impersonate-*` headers, and who may use them.
 //!
 //! Invariant: nobody becomes anybody unless each thing that makes the wanted user (name, uid, groups, extra) was authorized, by one mode whole.
-//! The modes are tried in order; the answer to a refusal is that of the first mode that applied.
+//! The mode that let somebody last is tried first, then all in order; the answer to a refusal is that of the first mode that was tried.
 //! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/filters/impersonation`.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use http::HeaderMap;
+use parking_lot::Mutex;
 use skiff_api::machinery::quote::go_quote;
 use skiff_api::machinery::{
     names::{is_dns1123_label, is_dns1123_subdomain, is_domain_prefixed_path},
@@ -47,12 +51,20 @@ pub async fn impersonate(
         )));
     }
     let mut first = None;
-    for mode in MODES
-        .iter()
+    let last = authorizers.impersonated.of(&attributes.user.name);
+    let others = MODES.into_iter().filter(|mode| Some(*mode) != last);
+    for mode in last
+        .into_iter()
+        .chain(others)
         .filter(|mode| mode.applies(&wanted, &attributes.user))
     {
         match mode.check(&wanted, attributes, authorizers).await {
-            Ok(user) => return Ok(Some(user)),
+            Ok(user) => {
+                if last != Some(mode) {
+                    authorizers.impersonated.note(&attributes.user.name, mode);
+                }
+                return Ok(Some(user));
+            }
             Err(status) => drop(first.get_or_insert(status)),
         }
     }
@@ -145,6 +157,28 @@ enum Mode {
     UserInfo,
     /// The verb `impersonate`.
     Legacy,
+}
+
+/// The mode by which each user came to be somebody else last, which is tried first: whoever uses the verb `impersonate` need not be asked about the
+/// others each time. Follows `modeIndexCache` of `cache.go`.
+#[derive(Debug, Default)]
+pub struct Remembered(Mutex<HashMap<String, Mode>>);
+
+impl Remembered {
+    /// Of so many users; then it begins anew.
+    const MOST: usize = 10_000;
+
+    fn of(&self, user: &str) -> Option<Mode> {
+        self.0.lock().get(user).copied()
+    }
+
+    fn note(&self, user: &str, mode: Mode) {
+        let mut modes = self.0.lock();
+        if modes.len() >= Self::MOST {
+            modes.clear();
+        }
+        modes.insert(user.to_owned(), mode);
+    }
 }
 
 const MODES: [Mode; 5] = [
@@ -571,6 +605,28 @@ mod tests {
         );
         assert!(attempt("clerk", "list", &[("User", "ann")]).is_err());
         assert!(attempt("clerk", "list", &[("User", "bob"), ("Uid", "1")]).is_err());
+    }
+
+    #[test]
+    fn the_mode_that_let_somebody_last_is_asked_first() {
+        let authorizers = authorizers();
+        let as_user = |name: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("Impersonate-User", HeaderValue::from_static(name));
+            let request = request(User::new("clerk", &[]), "list");
+            now(impersonate(&headers, &request, &authorizers)).map_err(|status| status.message)
+        };
+        let first = as_user("ann").unwrap_err();
+        assert!(
+            first.contains("cannot impersonate-on:user-info:list"),
+            "{first}"
+        );
+        assert!(as_user("bob").is_ok());
+        let then = as_user("ann").unwrap_err();
+        assert!(
+            then.contains("cannot impersonate resource \"users\""),
+            "{then}"
+        );
     }
 
     #[test]

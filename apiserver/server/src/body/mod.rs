@@ -30,7 +30,7 @@ use crate::{
 
 use self::{
     document::shown,
-    type_meta::{check_type_meta, readable_type_meta},
+    type_meta::{check_type_meta, given_type_meta, readable_type_meta, unrecognized},
 };
 pub use document::{Document, parse, parse_object};
 pub use type_meta::{Foreign, UNREADABLE, foreign, is_of_type, type_meta};
@@ -147,15 +147,16 @@ fn decode_here(
             shown(text)
         ))
     })?;
+    if let As::Kind(kind) = of
+        && kind.flags.untyped
+    {
+        let given = own_type_meta(ctx, &document, text, kind)?;
+        return untyped(ctx, document, kind, given);
+    }
     if document.value.is_null() {
         document.value = Value::Object(Default::default());
     }
     let given = readable_type_meta(&document.value, text, expected)?;
-    if let As::Kind(kind) = of
-        && kind.flags.untyped
-    {
-        return untyped(ctx, document, kind, given);
-    }
     check_type_meta(&ctx.kinds, given, text, expected)?;
     let mut value = finish(ctx, document, of).map_err(|error| match error {
         Fault::Type(said) | Fault::Strict(said) => Status::bad_request(format!(
@@ -232,15 +233,82 @@ pub fn finish(ctx: &Context, mut document: Document, of: As<'_>) -> Result<Value
     if validation == FieldValidation::Ignore {
         return Ok(value);
     }
-    let said = document.all_remarks(&decoded.unknown);
+    let said = match of {
+        // what it says twice is told before what its schema does not know
+        As::Kind(kind) if kind.flags.untyped => {
+            let mut said = document.remarks();
+            said.extend(decoded.remarks());
+            said
+        }
+        _ => document.all_remarks(&decoded.unknown),
+    };
     if validation == FieldValidation::Strict && !said.is_empty() {
         return Err(Fault::Strict(format!(
             "strict decoding error: {}",
             said.join(", ")
         )));
     }
-    said.into_iter().for_each(|text| ctx.warn(text));
+    warn_of(ctx, said);
     Ok(value)
+}
+
+/// What an object of a kind that has no Go type says that it is. Nothing stands in for what it does not say.
+/// Follows `UnstructuredJSONScheme` of `staging/src/k8s.io/apimachinery/pkg/apis/meta/v1/unstructured/helpers.go`.
+fn own_type_meta(
+    ctx: &Context,
+    document: &Document<'_>,
+    text: &[u8],
+    kind: &Kind,
+) -> Result<(String, String), Status> {
+    let value = &document.value;
+    let nothing = Value::Object(Default::default());
+    let of = if value.is_null() { &nothing } else { value };
+    let expected = (kind.group, kind.version, kind.kind);
+    let (api_version, named) = given_type_meta(of, text, expected)?;
+    if named.is_empty() {
+        // YAML that is JSON stays as it is
+        let is_json = document.json.is_some() || text.trim_ascii_start().starts_with(b"{");
+        let json = match is_json {
+            true => String::from_utf8_lossy(text).into_owned(),
+            false => value.to_string(),
+        };
+        let why = format!("Object 'Kind' is missing in '{json}'");
+        return Err(match FieldValidation::of(ctx) {
+            FieldValidation::Ignore => unhandled(kind.version, kind.kind, kind, &why),
+            _ => unrecognized(kind.kind, text, &why),
+        });
+    }
+    if value.get("apiVersion").is_some_and(Value::is_null) {
+        let why = ".apiVersion accessor error: <nil> is of the type <nil>, expected string";
+        return Err(unhandled("", &named, kind, why));
+    }
+    if api_version.matches('/').count() > 1 {
+        let why = format!("unexpected GroupVersion string: {api_version}");
+        return Err(unrecognized(kind.kind, text, &why));
+    }
+    Ok((api_version, named))
+}
+
+fn unhandled(version: &str, named: &str, kind: &Kind, why: &str) -> Status {
+    Status::bad_request(format!(
+        "{named} in version {version} cannot be handled as a {}: {why}",
+        kind.kind,
+        version = GoQuoted(&version)
+    ))
+}
+
+/// Warns of what strict reading has against a document; each key that stands twice in YAML has a warning of its own.
+/// Follows `parseYAMLWarnings` of `staging/src/k8s.io/apiserver/pkg/endpoints/handlers/rest.go`.
+pub fn warn_of(ctx: &Context, remarks: Vec<String>) {
+    for text in remarks {
+        let bare = text
+            .strip_prefix("error converting YAML to JSON: ")
+            .unwrap_or(&text);
+        match bare.strip_prefix("yaml: unmarshal errors:\n") {
+            Some(lines) => lines.lines().for_each(|line| ctx.warn(line.trim())),
+            None => ctx.warn(text),
+        }
+    }
 }
 
 /// An object of a kind that has no Go type: of whatever kind it says it is, and in whichever version of the group.
@@ -255,17 +323,11 @@ fn untyped(
     let (group, bare) = given_version
         .rsplit_once('/')
         .unwrap_or(("", &given_version));
-    let handled = |why: String| {
-        Status::bad_request(format!(
-            "{given_kind} in version {bare} cannot be handled as a {}: {why}",
-            kind.kind,
-            bare = GoQuoted(&bare)
-        ))
-    };
+    let handled = |why: String| unhandled(bare, &given_kind, kind, &why);
     let said = |fault: Fault| match fault {
         Fault::Type(said) | Fault::Strict(said) => handled(said),
     };
-    if group != kind.group {
+    if group != kind.group && !group.is_empty() {
         return Err(handled(format!(
             "{given_version}, Kind={given_kind} is unstructured and is not suitable for converting to {want}",
             want = GoQuoted(&want)

@@ -11,22 +11,32 @@ use skiff_api::{
 
 use super::document::shown;
 
+/// `apiVersion` and `kind` as they are given, empty where they are not.
+pub fn given_type_meta(
+    value: &Value,
+    text: &[u8],
+    (_, _, kind): (&str, &str, &str),
+) -> Result<(String, String), Status> {
+    let (version, named) = type_meta(value)
+        .map_err(|said| unrecognized(kind, text, &format!("{UNREADABLE} {said}")))?;
+    Ok((version.to_string(), named.to_string()))
+}
+
 /// `apiVersion` and `kind` as they are given, or as they are expected where they are not.
 pub fn readable_type_meta(
     value: &Value,
     text: &[u8],
-    (group, version, kind): (&str, &str, &str),
+    expected: (&str, &str, &str),
 ) -> Result<(String, String), Status> {
-    let (given_version, given_kind) = type_meta(value)
-        .map_err(|said| unrecognized(kind, text, &format!("{UNREADABLE} {said}")))?;
-    let or = |given: &str, instead: &str| {
-        let given = if given.is_empty() { instead } else { given };
-        given.to_string()
-    };
-    Ok((
-        or(given_version, &api_version(group, version)),
-        or(given_kind, kind),
-    ))
+    let (group, version, kind) = expected;
+    let (mut given_version, mut given_kind) = given_type_meta(value, text, expected)?;
+    if given_version.is_empty() {
+        given_version = api_version(group, version);
+    }
+    if given_kind.is_empty() {
+        given_kind = kind.to_string();
+    }
+    Ok((given_version, given_kind))
 }
 
 /// Before what is wrong with the JSON of `apiVersion` and `kind`.
@@ -72,7 +82,8 @@ pub fn is_of_type(config: &Value, api_version: &str, kind: &str) -> Result<(), S
     Err(Status::bad_request(format!("invalid object type: {told}")))
 }
 
-fn unrecognized(kind: &str, text: &[u8], said: &str) -> Status {
+/// A document of which is not known what it is.
+pub fn unrecognized(kind: &str, text: &[u8], said: &str) -> Status {
     let must = format!("the object provided is unrecognized (must be of type {kind}):");
     Status::bad_request(format!("{must} {said} ({})", shown(text)))
 }

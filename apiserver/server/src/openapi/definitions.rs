@@ -223,14 +223,26 @@ fn group_version_kinds(
     for kind in ["DeleteOptions", "WatchEvent"] {
         let list = tags.entry(format!("{META}.{kind}")).or_default();
         list.push(tag("", "v1", kind));
-        for (group, version) in
-            known_versions().filter(|known| within.is_none_or(|within| within == *known))
-        {
+        let told = |known: &(&str, &str)| match within {
+            None => true,
+            Some(within) if known_versions().any(|known| known == within) => within == *known,
+            Some(_) => !UNKNOWN_TO_DEFINITIONS.contains(&known.0),
+        };
+        for (group, version) in known_versions().filter(told) {
             list.push(tag(group, version, kind));
         }
     }
     tags
 }
+
+/// Groups that are not told of in the document of what a definition brought, which has the types of most groups: those of servers of their own in
+/// upstream, and those of which there is nothing but questions.
+const UNKNOWN_TO_DEFINITIONS: [&str; 4] = [
+    "admission.k8s.io",
+    "apiextensions.k8s.io",
+    "apiregistration.k8s.io",
+    "imagepolicy.k8s.io",
+];
 
 /// Groups and versions that types are known in, whether they are served or not.
 fn known_versions() -> impl Iterator<Item = (&'static str, &'static str)> {

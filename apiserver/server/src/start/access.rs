@@ -59,7 +59,8 @@ fn authenticator(
         published,
         config.service_account_issuer.clone(),
         issuers.clone(),
-    );
+    )
+    .with_jwks_uri(config.service_account_jwks_uri.clone());
     let here = authentication::Surroundings {
         audiences: issuers.clone(),
         issuers: issuers.clone(),

@@ -52,6 +52,8 @@ pub struct Config {
     /// `--service-account-signing-key-file`; `None`: the one in `cert_dir`.
     pub service_account_signing_key_file: Option<PathBuf>,
     pub service_account_issuer: String,
+    /// `--service-account-jwks-uri`: where the discovery document says that the keys are; `None`: at this server.
+    pub service_account_jwks_uri: Option<String>,
     /// `--enable-admission-plugins` and `--disable-admission-plugins`.
     pub admission: admission::Selection,
     pub clock: Clock,
@@ -90,6 +92,7 @@ impl Config {
             service_account_key_files: Vec::new(),
             service_account_signing_key_file: None,
             service_account_issuer: "https://kubernetes.default.svc.cluster.local".into(),
+            service_account_jwks_uri: None,
             admission: admission::Selection::default(),
             clock: Clock::system(),
             limits: Limits::default(),

@@ -5,15 +5,16 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use http::header;
 use serde_json::{Value, json};
 use skiff_api::{
     kinds::{Flags, Kind, Printer, Scale, Subresource},
     machinery::{
         field::{Errors, Path},
         meta::Meta,
-        object_meta, patch,
+        object_meta,
+        patch::{self, go::GoValue},
         read::Read,
+        schema::conform_converted,
         selector::Selector,
         status::Status,
     },
@@ -27,6 +28,10 @@ use crate::{
     negotiate::{self, Accept, Offers},
     respond::Look,
     stored,
+    verbs::patch::{
+        not_taken,
+        shown::{self, Opened},
+    },
     write::{self, Call, Part, Seen, Update, Written, managed},
 };
 
@@ -99,7 +104,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let scale = kind.scale.as_ref().ok_or_else(Status::no_such_path)?;
     let accept = negotiate::accept(&ctx.headers, Offers::objects(kind))?;
     let name = ctx.info.name_in_path();
-    let key = stored::key_of(kind, &ctx.info.namespace, name);
+    let key = stored::named(kind, &ctx.info.namespace, name)?;
     if ctx.info.verb == "get" {
         let core = &ctx.app.core;
         let object = core
@@ -117,8 +122,13 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     if ctx.info.verb == "patch" {
         ctx.trail.patched(&text);
     }
+    let media = match ctx.info.verb.as_str() {
+        "patch" => negotiate::patch_type(&ctx.headers, !kind.flags.untyped)?,
+        _ => "",
+    };
     let change = Change {
         ctx,
+        media,
         call: &call,
         scale,
         kind,
@@ -164,6 +174,8 @@ const APPLY: &str = "application/apply-patch+yaml";
 
 struct Change<'a> {
     ctx: &'a Context,
+    /// What kind of patch it is; empty where it is none.
+    media: &'static str,
     call: &'a Call<'a>,
     scale: &'a Scale,
     kind: &'a Arc<Kind>,
@@ -180,7 +192,7 @@ impl Change<'_> {
             replicas: self.scale.spec_replicas,
             node: body::node_of(EXPECTED)?,
         };
-        let applies = self.media() == APPLY;
+        let applies = self.media == APPLY;
         let wanted = match put {
             Some(given) => given.clone(),
             None if applies => {
@@ -190,7 +202,8 @@ impl Change<'_> {
                 wanted
             }
             None => {
-                let mut wanted = self.patched(&now)?;
+                let shown = managed::scale_with_managers(&of, &now, live)?;
+                let mut wanted = self.patched(&shown)?;
                 self.same_object(&mut wanted)?;
                 wanted
             }
@@ -212,8 +225,10 @@ impl Change<'_> {
         }
         let count = wanted.at("spec").int("replicas");
         set(&mut new, self.scale.spec_replicas, count.into());
-        // whether it is the version that is stored is asked of every update
-        new.set_meta("resourceVersion", wanted.resource_version());
+        // whether it is the version that is stored is asked of every update; a custom object's Scale may say none
+        if self.kind.is_builtin() || !wanted.resource_version().is_empty() {
+            new.set_meta("resourceVersion", wanted.resource_version());
+        }
         if !applies {
             managed::track_scale(self.call, &of, &now, &wanted, &mut new)?;
         }
@@ -226,19 +241,20 @@ impl Change<'_> {
         body::check_name(self.ctx, wanted)
     }
 
-    /// A Scale's metadata is held to what any object's is, although nothing of it is kept; those of custom objects are not.
+    /// A Scale is held to what any object is, although nothing but its count is kept; that of a custom object is judged by what becomes of the object.
     fn validate(&self, wanted: &Value) -> Result<(), Status> {
-        let mut errors = Errors::default();
-        if self.kind.is_builtin() {
-            let rules = Flags::default();
-            let name_problems = |name: &str, prefix| rules.name_problems(name, prefix);
-            errors.extend(object_meta::validate(
-                wanted,
-                self.kind.namespaced,
-                name_problems,
-            ));
-            errors.extend(object_meta::standard_finalizers(wanted));
+        if !self.kind.is_builtin() {
+            return Ok(());
         }
+        let mut errors = Errors::default();
+        let rules = Flags::default();
+        let name_problems = |name: &str, prefix| rules.name_problems(name, prefix);
+        errors.extend(object_meta::validate(
+            wanted,
+            self.kind.namespaced,
+            name_problems,
+        ));
+        errors.extend(object_meta::standard_finalizers(wanted));
         let count = wanted.at("spec").int("replicas");
         if count < 0 {
             errors.invalid(
@@ -252,15 +268,6 @@ impl Change<'_> {
         }
         let name = wanted.name();
         Err(Status::invalid("autoscaling", "Scale", name, &errors))
-    }
-
-    fn media(&self) -> &str {
-        self.ctx
-            .header(header::CONTENT_TYPE.as_str())
-            .split(';')
-            .next()
-            .unwrap_or("")
-            .trim()
     }
 
     /// What is applied: a Scale that says so, by somebody who says who it is.
@@ -289,16 +296,16 @@ impl Change<'_> {
         Ok(value)
     }
 
+    /// What a patch makes of the Scale. Mistakes are told as those of a patch of any object are.
     fn patched(&self, now: &Value) -> Result<Value, Status> {
         let mut new = now.clone();
-        let document = |kind| {
-            body::parse(self.text, kind)
-                .map(|document| document.value)
-                .map_err(|error| error.status())
-        };
-        match self.media() {
+        let node = body::node_of(EXPECTED)?;
+        let document = body::parse(self.text, Encoding::Json)
+            .map_err(|error| error.status())?
+            .value;
+        let opened = match self.media {
             "application/json-patch+json" => {
-                let patch = patch::json::JsonPatch::decode(&document(Encoding::Json)?, true)
+                let patch = patch::json::JsonPatch::decode(&document, true)
                     .map_err(|error| Status::bad_request(error.to_string()))?;
                 patch.apply(&mut new).map_err(|_| {
                     Status::new(
@@ -307,24 +314,27 @@ impl Change<'_> {
                         "the server rejected our request due to an error in our request",
                     )
                 })?;
+                Opened::by_operations(self.text)
             }
-            "application/merge-patch+json" | "application/strategic-merge-patch+json" => {
-                patch::merge::apply(&mut new, document(Encoding::Json)?, true)
+            "application/merge-patch+json" => {
+                patch::merge::apply(&mut new, document.clone(), true)
                     .map_err(|error| Status::bad_request(error.to_string()))?;
+                Opened::by_merge(&document, now)
             }
             _ => {
-                return Err(Status::unsupported_media_type(
-                    "415: Unsupported Media Type",
-                ));
+                new = patch::strategic::apply(now, &document, node)
+                    .map_err(|error| error.status())?;
+                conform_converted(&mut new, node).map_err(|error| {
+                    not_taken(GoValue(&document).to_string(), error.to_string())
+                })?;
+                return Ok(new);
             }
-        }
-        body::finish(
-            self.ctx,
-            body::Document::of(new),
-            body::As::Type(body::node_of(EXPECTED)?),
-        )
-        .map_err(|fault| match fault {
-            body::Fault::Type(said) | body::Fault::Strict(said) => Status::bad_request(said),
+        };
+        let shown = shown::patched(&new, Some(node), &opened);
+        body::finish(self.ctx, body::Document::of(new), body::As::Type(node)).map_err(|fault| {
+            match fault {
+                body::Fault::Type(said) | body::Fault::Strict(said) => not_taken(shown, said),
+            }
         })
     }
 }

@@ -63,11 +63,14 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
         let (group, _, kind) = ASKED;
         return Err(Status::conflict(group, kind, name, &why));
     }
-    if let Some(all) = request.as_object_mut() {
-        all.remove("status");
+    if request.is_object() {
         absent(child_mut(&mut request, "spec"), "expirationSeconds", HOUR);
     }
     managed::track_question(&call, "token", body::node_of(ASKED)?, &mut request)?;
+    // who says what only the server says owns it nonetheless
+    if let Some(all) = request.as_object_mut() {
+        all.remove("status");
+    }
     let at = (ctx.info.namespace.as_str(), name);
     let mut request = call.admit_subresource(kind, "token", at, request).await?;
     let objects = StoredObjects(ctx.app.core.store.clone());

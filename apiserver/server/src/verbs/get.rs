@@ -37,7 +37,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
             .await;
         waited.map_err(|_| respond::too_large_revision(revision, ctx.app.core.store.revision()))?;
     }
-    let key = stored::key_of(kind, &ctx.info.namespace, &ctx.info.name);
+    let key = stored::named(kind, &ctx.info.namespace, &ctx.info.name)?;
     let object = ctx
         .app
         .core

@@ -3,7 +3,11 @@
 //! Invariant: what is wrong is told in upstream's order; a token leads nowhere out of the resource's own keys.
 //! Follows `staging/src/k8s.io/apiserver/pkg/storage/continue.go` and `apimachinery/pkg/apis/meta/internalversion/validation`.
 
-use base64::{DecodeError, Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{
+    DecodeError, Engine,
+    alphabet::URL_SAFE,
+    engine::general_purpose::{GeneralPurpose, NO_PAD, URL_SAFE_NO_PAD},
+};
 use serde_json::{Value, json};
 use skiff_api::{
     kinds::Kind,
@@ -149,13 +153,17 @@ pub fn encode_token(revision: i64, namespace: &str, name: &str) -> String {
     ))
 }
 
+/// As Go reads it, which does not look at what is left of the last symbol.
+const LENIENT: GeneralPurpose =
+    GeneralPurpose::new(&URL_SAFE, NO_PAD.with_decode_allow_trailing_bits(true));
+
 fn decode_token(token: &str) -> Result<(i64, String, String), Status> {
     let wrong = |why: String| {
         Status::bad_request(format!(
             "invalid continue token: continue key is not valid{why}"
         ))
     };
-    let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|error| {
+    let bytes = LENIENT.decode(token).map_err(|error| {
         let at = match error {
             DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol(at, _) => at,
             DecodeError::InvalidLength(_) | DecodeError::InvalidPadding => token.len() / 4 * 4,

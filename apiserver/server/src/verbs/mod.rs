@@ -14,7 +14,7 @@ mod get;
 mod list;
 mod list_options;
 mod measured;
-mod patch;
+pub mod patch;
 mod selection;
 mod update;
 mod watch;
@@ -31,7 +31,9 @@ use skiff_api::{
 
 use crate::{
     context::{Answer, Context},
-    negotiate, reviews, subresources,
+    negotiate,
+    request::Astray,
+    reviews, subresources,
     write::Part,
 };
 
@@ -47,6 +49,9 @@ pub async fn serve(
 
 async fn route(ctx: &Context, mut parts: Parts, body: Body) -> Answer {
     let info = &ctx.info;
+    if let Some(astray) = info.astray {
+        return nothing_there(ctx, astray == Astray::Within);
+    }
     let Some(kind) = ctx.kinds.find(&info.group, &info.version, &info.resource) else {
         return nothing_there(ctx, Registry::builtin().has_group(&info.group));
     };
@@ -108,7 +113,8 @@ async fn route(ctx: &Context, mut parts: Parts, body: Body) -> Answer {
     let unnamed = info.name.is_empty() && matches!(info.verb.as_str(), "update" | "patch");
     if unnamed
         || !kind.verbs.has(&info.verb)
-        || info.verb == "create" && !info.name.is_empty()
+        // a custom object may be posted to any name; its own counts
+        || info.verb == "create" && !info.name.is_empty() && !kind.flags.untyped
         || info.verb == "deletecollection" && !kind.verbs.has("deletecollection")
     {
         return Err(Status::method_not_allowed());

@@ -13,7 +13,10 @@ use skiff_api::{
     kinds::{Kind, Registry, Subresource},
     machinery::{
         field::Errors,
-        schema::{Decoded, emptied},
+        schema::{
+            Decoded,
+            emptied::{self, Step},
+        },
         status::Status,
     },
 };
@@ -80,6 +83,32 @@ impl Emptied {
         self.0.lock().clone_from(&decoded.emptied);
     }
 
+    /// Whether a list or map was given at these names from the object down, and was empty.
+    pub fn has(&self, path: &[&str]) -> bool {
+        let is = |one: &emptied::Emptied| {
+            one.place.len() == path.len()
+                && one
+                    .place
+                    .iter()
+                    .zip(path)
+                    .all(|(step, name)| matches!(step, Step::Name(step) if &**step == *name))
+        };
+        self.0.lock().iter().any(is)
+    }
+
+    /// Whether what is desired of an object was given with a list or map that is empty.
+    pub fn in_desired(&self, value: &Value) -> bool {
+        let desired = |value: &Value| {
+            let mut value = value.clone();
+            for name in ["metadata", "status"] {
+                value.as_object_mut().and_then(|all| all.remove(name));
+            }
+            value
+        };
+        self.shown(value)
+            .is_some_and(|shown| desired(&shown) != desired(value))
+    }
+
     /// The object as it was given; `None`: it is just that.
     fn shown(&self, value: &Value) -> Option<Value> {
         let all = self.0.lock();
@@ -91,8 +120,16 @@ impl Emptied {
         Some(shown)
     }
 
-    /// What `check` has against an object, told of the object as it was given.
-    pub fn told(&self, value: &Value, mut check: impl FnMut(&Value) -> Errors) -> Errors {
+    /// What `check` has against an object, told of the object as it was given, and of some kinds judged as that, too.
+    pub fn told(
+        &self,
+        kind: &Kind,
+        value: &Value,
+        mut check: impl FnMut(&Value) -> Errors,
+    ) -> Errors {
+        if kind.flags.judged_as_given {
+            return check(self.shown(value).as_ref().unwrap_or(value));
+        }
         let mut errors = check(value);
         if !errors.is_empty()
             && let Some(shown) = self.shown(value)
@@ -187,6 +224,7 @@ impl<'a> Call<'a> {
             dry_run: self.options.dry_run,
             warnings: Default::default(),
             trail: self.trail,
+            emptied: self.emptied,
             statuses,
             given: Given::Write {
                 manager: &self.options.given.0,

@@ -7,7 +7,10 @@ use std::sync::Arc;
 use serde_json::Value;
 use skiff_api::{
     kinds::{Generation, Kind},
-    machinery::{meta::Meta, object_meta, schema::conform, status::Status, time},
+    machinery::{
+        field::Path, meta::Meta, names::is_path_segment_name, object_meta, schema::conform,
+        status::Status, time,
+    },
 };
 use skiff_storage::{Error, Expect, Write};
 
@@ -95,7 +98,11 @@ pub(super) async fn create_tracked(
     loop {
         attempts -= 1;
         if generate {
-            let name = names::generated(value.meta_str("generateName"));
+            let prefix = value.meta_str("generateName");
+            let name = match kind.flags.generates_prefix {
+                true => prefix.to_string(),
+                false => names::generated(prefix),
+            };
             value.set_meta("name", name);
         }
         (kind.strategy.after_system_fields)(&mut value);
@@ -115,7 +122,10 @@ pub(super) async fn create_tracked(
         };
         call.check(&checked).await?;
         value = checked.taken()?;
-        let key = stored::key_of(kind, namespace, &name);
+        if kind.flags.defaults_when_read {
+            kind.defaults(&mut value);
+        }
+        let key = stored::named(kind, namespace, &name)?;
         if dry {
             return match call.store().get(&key) {
                 Some(there) => Err(exists(kind, &value, &there)),
@@ -210,7 +220,14 @@ async fn validate(call: &Call<'_>, kind: &Kind, value: &Value) -> Result<(), Sta
     };
     errors.extend(object_meta::validate(value, kind.namespaced, validate_name));
     errors.extend(standard_finalizers(kind, value));
-    errors.extend(call.emptied.told(value, |value| kind.validate(value)));
+    errors.extend(call.emptied.told(kind, value, |value| kind.validate(value)));
+    if errors.is_empty() {
+        // whatever a kind's names are, each is a part of a path
+        let at = Path::new("metadata");
+        for why in is_path_segment_name(value.name()) {
+            errors.invalid(&at.child("name"), value.name(), why);
+        }
+    }
     if errors.is_empty() {
         errors = params::check(call, kind, Part::Whole, value, None).await?;
     }

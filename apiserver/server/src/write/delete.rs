@@ -169,7 +169,7 @@ pub async fn delete(
     name: &str,
     options: &DeleteOptions,
 ) -> Result<Deleted, Status> {
-    let key = stored::key_of(kind, namespace, name);
+    let key = stored::named(kind, namespace, name)?;
     for _ in 0..100 {
         let object = call
             .store()

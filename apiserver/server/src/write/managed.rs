@@ -2,7 +2,7 @@
 //!
 //! Follows `staging/src/k8s.io/apimachinery/pkg/util/managedfields` and `.../endpoints/handlers/fieldmanager`.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use skiff_api::{
     kinds::{Kind, Registry, Subresource},
     machinery::{
@@ -146,6 +146,10 @@ pub fn track_update_as(
     live: &Value,
     new: &mut Value,
 ) -> Result<(), Status> {
+    // an empty list is as one entry that is empty: nobody is to own anything
+    if matches!(part, Part::Whole) && call.emptied.has(&["metadata", "managedFields"]) {
+        new.set_meta("managedFields", json!([{}]));
+    }
     with(call, kind, part, |managed| {
         managed.track(call, manager, live, new)
     })
@@ -216,6 +220,20 @@ impl ScaleOf<'_> {
         handler.to_parent(parent, &new).map_err(unreadable)?;
         Ok(new)
     }
+}
+
+/// The `scale` of `parent` with those who own its replicas.
+pub fn scale_with_managers(
+    of: &ScaleOf<'_>,
+    scale: &Value,
+    parent: &Value,
+) -> Result<Value, Status> {
+    let api_version = of.kind.api_version();
+    let mut shown = scale.clone();
+    ScaleHandler::new(&api_version, of.replicas)
+        .to_subresource(parent, &mut shown)
+        .map_err(unreadable)?;
+    Ok(shown)
 }
 
 /// Notes in `parent` who owns its replicas after the `scale` of it was replaced by `wanted`.

@@ -8,14 +8,18 @@ use skiff_api::{
     machinery::{meta::Meta, schema::conform, status::Status},
 };
 
-use super::{call::Part, difference::desired_differs};
+use super::{
+    call::{Emptied, Part},
+    difference::desired_differs,
+};
 
-/// Makes `new` what may be written over `live`.
+/// Makes `new` what may be written over `live`. `emptied` is what of it was given and holds nothing.
 pub(super) fn prepare(
     kind: &Kind,
     part: Part,
     new: &mut Value,
     live: &Value,
+    emptied: &Emptied,
 ) -> Result<(), Status> {
     keep(new, live, "generation");
     if new.meta_str("uid").is_empty() {
@@ -57,7 +61,8 @@ pub(super) fn prepare(
         kind.flags.generation,
         Generation::Counted | Generation::CountedFromZero
     ) && !matches!(part, Part::Sub(Subresource::Status | Subresource::Binding))
-        && desired_differs(kind, new, live)
+        && (desired_differs(kind, new, live)
+            || kind.flags.empties_are_desired && emptied.in_desired(new))
     {
         new.set_meta("generation", live.generation() + 1);
     }

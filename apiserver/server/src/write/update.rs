@@ -79,7 +79,7 @@ pub async fn update(
     compute: Compute<'_>,
 ) -> Result<(Written, bool), Status> {
     let dry = call.options.dry_run;
-    let key = stored::key_of(kind, namespace, name);
+    let key = stored::named(kind, namespace, name)?;
     let attempt = Attempt {
         call,
         shown: kind,
@@ -188,7 +188,8 @@ impl Attempt<'_> {
 
         check_version(kind, &key.name, seen_at.as_deref(), live)?;
         new.set_meta("resourceVersion", live.resource_version());
-        prepare(kind, part, &mut new, live)?;
+        new.meta_mut().remove("selfLink");
+        prepare(kind, part, &mut new, live, call.emptied)?;
         stamp(call, kind, &mut new, Some(live))?;
         let allocation = take_addresses(call, kind, &mut new, Some(live))?;
         validate(call, kind, part, &new, live).await?;
@@ -345,7 +346,7 @@ async fn validate(
     let finalizers = standard_finalizers(kind, new);
     errors.extend(changed.clone());
     errors.extend(devices::check(call, kind, part, new, Some(live)).await?);
-    let rest = call.emptied.told(new, |new| match part {
+    let rest = call.emptied.told(kind, new, |new| match part {
         Part::Whole => kind.validate_update(new, live, &mut |text| call.warnings.add(text)),
         Part::Sub(sub) => kind.validate_part(sub, new, live, &mut |text| call.warnings.add(text)),
     });

@@ -134,8 +134,15 @@ async fn what_a_write_leaves_alone_is_nobodys() {
     use base64::{Engine, prelude::BASE64_STANDARD};
     let server = Server::start().await;
     let requests = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
-    let pem = BASE64_STANDARD
-        .encode("-----BEGIN CERTIFICATE REQUEST-----\nAA==\n-----END CERTIFICATE REQUEST-----\n");
+    let pem = BASE64_STANDARD.encode(
+        "\
+-----BEGIN CERTIFICATE REQUEST-----\n\
+MIGLMD8CAQAwDDEKMAgGA1UEAwwBZTAqMAUGAytlcAMhACU2C/DAaoD4cBXaLRUx\n\
+MUpuDvWP0B4JcauLZTMzou5LoAAwBQYDK2VwA0EAyRfslmIWHSZf/GLPS/GpqvlT\n\
+P7Y/xV5LMs+HHsXHTFmawhUCPQliW3dp6w9ODVhpu8UcFfY/ZuxZfZc6Bin3BA==\n\
+-----END CERTIFICATE REQUEST-----\n\
+",
+    );
     let spec = json!({"request": pem, "usages": ["client auth"], "signerName": "example.com/a"});
     let made = server
         .make(requests, &json!({"metadata": {"name": "a"}, "spec": spec}))

@@ -38,6 +38,7 @@ mod resource_metrics;
 mod said_first;
 mod standing;
 mod told;
+mod told_custom;
 #[path = "../support/typed.rs"]
 mod typed;
 mod unreadable;

@@ -9,7 +9,7 @@ const SERVICES: &str = "/api/v1/namespaces/default/services";
 const TABLE: (&str, &str) = ("accept", "application/json;as=Table;v=v1;g=meta.k8s.io");
 
 /// A request (`METHOD TYPE PATH`, the type of a patch where it is one), its body, and the code and the end of the message that answer it.
-type Case = (&'static str, &'static str, u16, &'static str);
+pub type Case = (&'static str, &'static str, u16, &'static str);
 
 async fn ask(server: &Server, request: &str, body: &str) -> Answer {
     let mut words = request.split(' ');
@@ -30,7 +30,7 @@ async fn ask(server: &Server, request: &str, body: &str) -> Answer {
     server.send(method, path, &headers, body.to_string()).await
 }
 
-async fn told(server: &Server, cases: &[Case]) {
+pub async fn told(server: &Server, cases: &[Case]) {
     for (request, body, code, end) in cases {
         let answer = ask(server, request, body).await;
         let message = match answer.code {

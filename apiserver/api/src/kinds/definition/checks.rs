@@ -108,7 +108,12 @@ impl Definition {
             field::Kind::TooMany,
             field::Kind::TypeInvalid,
         ];
-        if errors.0.iter().any(|error| BLOCKING.contains(&error.kind)) {
+        let blocked = errors.0.iter().any(|error| BLOCKING.contains(&error.kind));
+        let made = self.made();
+        if blocked && made.broken.is_none() && !made.structural.root().is_ruled() {
+            return errors;
+        }
+        if blocked {
             errors.invalid(
                 &Path::new(NIL),
                 Value::Null,

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::machinery::patch::go::GoValue;
 use crate::machinery::quote::go_quote;
+use crate::machinery::schema::to_json;
 
 /// A step.
 #[derive(Debug, Clone)]
@@ -216,6 +217,8 @@ impl<'a> PathElement<'a> {
 fn json(out: &mut String, value: &Value) {
     match value {
         Value::String(s) => json_text(out, s),
+        // a float that is whole has no point
+        Value::Number(_) => out.push_str(&String::from_utf8_lossy(&to_json(value, None))),
         other => out.push_str(&escaped(other.to_string())),
     }
 }
@@ -355,5 +358,7 @@ mod tests {
             PathElement::parse("v:1").unwrap(),
             PathElement::parse("v:1.0").unwrap()
         );
+        let text = |element: &str| PathElement::parse(element).unwrap().unwrap().serialize();
+        assert_eq!((&*text("v:1.0"), &*text("v:1.5")), ("v:1", "v:1.5"));
     }
 }

@@ -174,7 +174,8 @@ pub async fn check(authorizers: &Authorizers, write: &Write<'_>) -> Result<(), S
                     RoleError::NotFound { name, .. } => {
                         Status::not_found(GROUP, write.kind.resource(), &name)
                     }
-                    other => Status::internal(other),
+                    // said as it is, by what reads roles
+                    other => Status::internal_plain(other.to_string()),
                 })?;
             holds(authorizers, write, &new.metadata.name, &rules)
         }

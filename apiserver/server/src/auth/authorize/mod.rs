@@ -24,7 +24,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::{
     Attributes, Authorizer, Decision, Objects, PolicyRule, RemoteAuthorizer, Rules, SYSTEM_MASTERS,
-    User, Verdict, text::quote_list,
+    User, Verdict, impersonate, text::quote_list,
 };
 
 /// One item of `--authorization-mode`.
@@ -82,6 +82,8 @@ pub struct Authorizers {
     chain: Arc<ArcSwap<Vec<Asked>>>,
     pub rbac: Arc<rbac::Rbac>,
     objects: Arc<dyn Objects>,
+    /// By which mode of impersonation who asks came to be somebody else last.
+    pub impersonated: Arc<impersonate::Remembered>,
 }
 
 /// The modes of a list, none of them twice.
@@ -112,6 +114,7 @@ impl Authorizers {
             chain: Arc::default(),
             rbac: Arc::new(rbac::Rbac::new(objects.clone())),
             objects,
+            impersonated: Arc::default(),
         };
         authorizers.replace(steps);
         authorizers

@@ -2,7 +2,7 @@
 //!
 //! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/handlers/patch.go`.
 
-mod shown;
+pub mod shown;
 
 use std::sync::Arc;
 
@@ -129,12 +129,13 @@ impl Patch<'_> {
     fn document(&self) -> Result<(Value, Vec<String>), Status> {
         let document = body::parse(&self.text, Encoding::Json).map_err(|error| {
             let said = error.as_json();
-            // a strategic patch is read elsewhere
-            let strategic = self.patch_type == PatchType::Strategic;
-            Status::bad_request(if strategic {
-                said.to_string()
-            } else {
-                format!("error decoding patch: {said}")
+            let ignore = body::FieldValidation::of(self.ctx) == body::FieldValidation::Ignore;
+            Status::bad_request(match self.patch_type {
+                // a strategic patch is read elsewhere
+                PatchType::Strategic => said.to_string(),
+                // and a merge patch that nobody looks at before
+                PatchType::Merge if ignore => "Invalid JSON Patch".to_string(),
+                _ => format!("error decoding patch: {said}"),
             })
         })?;
         let mut remarks = document.remarks();
@@ -224,7 +225,7 @@ impl Patch<'_> {
         };
         self.check_type(&new, refused)?;
         let decoded = match self.kind.conform(&mut new) {
-            Ok(decoded) if decoded.unknown.len() < 2 => {
+            Ok(decoded) if decoded.unknown.len() < 2 || self.kind.flags.untyped => {
                 remarks.extend(decoded.remarks());
                 decoded
             }
@@ -258,7 +259,7 @@ impl Patch<'_> {
                     remarks.join(", ")
                 )));
             }
-            body::FieldValidation::Warn => remarks.into_iter().for_each(|text| self.ctx.warn(text)),
+            body::FieldValidation::Warn => body::warn_of(self.ctx, remarks),
             _ => {}
         }
         Ok(())
@@ -372,7 +373,7 @@ impl Patch<'_> {
                         "error strict decoding YAML: {said}"
                     )));
                 }
-                body::FieldValidation::Warn => self.ctx.warn(said),
+                body::FieldValidation::Warn => body::warn_of(self.ctx, vec![said]),
                 body::FieldValidation::Ignore => {}
             }
         }
@@ -391,7 +392,7 @@ impl Patch<'_> {
 }
 
 /// A patch whose outcome, or which itself, cannot be taken.
-fn not_taken(shown: String, said: String) -> Status {
+pub fn not_taken(shown: String, said: String) -> Status {
     let mut errors = Errors::default();
     errors.invalid(&Path::new("patch"), shown, said);
     Status::invalid("", "", "", &errors)

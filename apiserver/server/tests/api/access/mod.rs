@@ -63,3 +63,17 @@ impl Folder {
         )
     }
 }
+
+#[tokio::test]
+async fn keys_may_be_told_to_be_elsewhere() {
+    let elsewhere = "https://keys.example.com/jwks";
+    let server = Server::with(|config| {
+        config.service_account_jwks_uri = Some(elsewhere.into());
+    })
+    .await;
+    let told = server
+        .get("/.well-known/openid-configuration")
+        .await
+        .is(200);
+    assert_eq!(told.json()["jwks_uri"], elsewhere);
+}

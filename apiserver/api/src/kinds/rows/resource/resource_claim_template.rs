@@ -6,6 +6,7 @@ use crate::kinds::prelude::*;
 use crate::kinds::rows::resource::claim;
 use crate::kinds::validation::pod::template_metadata;
 use crate::machinery::meta::child_mut;
+use crate::machinery::schema::{Schema, conform};
 
 pub const STRATEGY: Strategy = Strategy {
     defaults,
@@ -30,7 +31,14 @@ fn validate(template: &Value) -> Errors {
 
 fn validate_update(new: &Value, old: &Value) -> Errors {
     let mut errors = validate(new);
-    checks::immutable_spec(new, old, "resource.ResourceClaimTemplateSpec", &mut errors);
+    // lists that are given and empty are no change
+    let mut bare = new.clone();
+    let node = Schema::builtin().of_kind(new.text("apiVersion"), "ResourceClaimTemplate");
+    let bare = match node.map(|node| conform(&mut bare, node)) {
+        Some(Ok(_)) => &bare,
+        _ => new,
+    };
+    checks::immutable_spec(bare, old, "resource.ResourceClaimTemplateSpec", &mut errors);
     errors
 }
 

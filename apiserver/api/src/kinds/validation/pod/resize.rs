@@ -247,6 +247,10 @@ fn forget_compute(owner: &mut Value, old: &Value) {
     if let Some(resources) = owner.get_mut("resources").and_then(Value::as_object_mut) {
         for list in ["requests", "limits"] {
             let had = before.at(list);
+            // what was taken away is put back to what may change
+            if had.is_object() && resources.get(list).is_none_or(Value::is_null) {
+                resources.insert(list.into(), json!({}));
+            }
             if let Some(amounts) = resources.get_mut(list).and_then(Value::as_object_mut) {
                 for name in CHANGEABLE {
                     match had.some(name) {
@@ -288,7 +292,6 @@ mod tests {
                 pod(json!({})),
                 vec![
                     "spec.containers[0].resources.requests: Forbidden: resource requests cannot be removed",
-                    "spec: Forbidden: only cpu and memory resources are mutable",
                 ],
             ),
             (

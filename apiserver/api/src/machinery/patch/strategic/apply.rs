@@ -12,6 +12,7 @@ use super::{
     arg_type, as_list, element_kind, go_type, lookup, lookup_list, merge_value,
 };
 use crate::machinery::patch::go::{GoList, GoValue};
+use crate::machinery::read::go_kind;
 use crate::machinery::schema::Node;
 
 /// How to merge.
@@ -25,8 +26,12 @@ pub(super) struct Options {
 
 /// The object of the type at `schema` with `patch` applied to it.
 pub fn apply(live: &Value, patch: &Value, schema: Node<'_>) -> Result<Value, StrategicError> {
-    let (Value::Object(original), Value::Object(patch)) = (live, patch) else {
-        return Err(StrategicError::BadDocument);
+    let nothing = Object::new();
+    let (original, patch) = match (live, patch) {
+        (Value::Object(original), Value::Object(patch)) => (original, patch),
+        (Value::Object(original), Value::Null) => (original, &nothing),
+        (Value::Object(_), other) => return Err(StrategicError::NoMap(go_kind(other))),
+        _ => return Err(StrategicError::BadDocument),
     };
     let options = Options {
         merge_parallel_list: true,

@@ -35,6 +35,8 @@ type Object = Map<String, Value>;
 pub enum StrategicError {
     #[error("invalid JSON document")]
     BadDocument,
+    #[error("json: cannot unmarshal {0} into Go value of type {MAP_TYPE}")]
+    NoMap(&'static str),
     #[error("lists of lists are not supported")]
     ListOfLists,
     #[error("invalid patch format of primitive list")]
@@ -54,7 +56,7 @@ pub enum StrategicError {
         expected: &'static str,
         received: &'static str,
     },
-    #[error("unknown patch type: {} in map: {}", GoValue(.directive), GoValue(.map))]
+    #[error("unknown patch type: {} in map: {}", as_string(.directive), GoValue(.map))]
     PatchType { directive: Value, map: Value },
     /// The schema has no such field, or something else stands there than the patch takes it for.
     #[error("{0}")]
@@ -75,6 +77,7 @@ impl StrategicError {
     pub fn status(&self) -> Status {
         match self {
             Self::BadDocument
+            | Self::NoMap(_)
             | Self::PrimitiveList
             | Self::RetainKeys
             | Self::SetElementOrder
@@ -88,6 +91,14 @@ impl StrategicError {
             }
             _ => Status::new(500, "", self.to_string()),
         }
+    }
+}
+
+/// A value where Go's `%s` wants a text.
+fn as_string(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => format!("%!s({}={})", go_type(other), GoValue(other)),
     }
 }
 

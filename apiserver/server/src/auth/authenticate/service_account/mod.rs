@@ -108,6 +108,11 @@ impl Issuer {
         }
     }
 
+    /// Keys are told to be somewhere else.
+    pub fn with_jwks_uri(self, jwks_uri: Option<String>) -> Issuer {
+        Issuer { jwks_uri, ..self }
+    }
+
     /// The flags about life times and the address of the keys.
     pub fn with_flags(self, jwks_uri: Option<String>, max_seconds: i64, extend: bool) -> Issuer {
         Issuer {

@@ -57,8 +57,9 @@ fn generate_selector(job: &mut Value) {
     let own = own_labels(job).map(|(label, value)| (label, value.to_string()));
     // Upstream's defaults let a job without labels have those of its template, the very same map: what is added to one is in both.
     // A job that was given the same labels as its template cannot be told from one that was given none.
-    let shared = job.at("metadata").at("labels")
-        == job.at("spec").at("template").at("metadata").at("labels");
+    // Where neither has any there is no map to share; then the job has them when it is read.
+    let of_template = job.at("spec").at("template").at("metadata").at("labels");
+    let shared = !of_template.is_null() && job.at("metadata").at("labels") == of_template;
     let uid = job.uid().to_string();
     let labels = &mut job["spec"]["template"]["metadata"]["labels"];
     for (label, value) in own {

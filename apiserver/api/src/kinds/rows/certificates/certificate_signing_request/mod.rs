@@ -3,6 +3,7 @@
 //! Invariant: only `/approval` adds conditions of approval and denial, only `/status` a certificate, and neither is ever taken back. Follows
 //! pkg/registry/certificates/certificates/strategy.go and pkg/apis/certificates/validation/validation.go (updates).
 
+mod pkcs10;
 mod request;
 
 use crate::kinds::prelude::*;

@@ -1,12 +1,12 @@
 //! What a certificate request asks for: a request in PEM, usages that there are, a signer by its full name.
 //!
 //! Invariant: what was wrong before may stay so, and what is right may not become wrong. Follows `validateCertificateSigningRequest` of
-//! `pkg/apis/certificates/validation/validation.go` and `ValidateSignerName` of `pkg/apis/core/validation/names.go`. Whoever signs reads what the
-//! PEM holds.
+//! `pkg/apis/certificates/validation/validation.go` and `ValidateSignerName` of `pkg/apis/core/validation/names.go`.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
+use super::pkcs10;
 use crate::kinds::prelude::*;
 use crate::kinds::validation::{checks::one_of, pem};
 use crate::machinery::quote::{GoQuoted, go_quote};
@@ -44,11 +44,11 @@ pub fn validate(new: &Value, old: Option<&Value>) -> Errors {
     let mut errors = Errors::default();
     let (spec, path) = (new.at("spec"), Path::new("spec"));
     let before = old.map(|old| old.at("spec"));
-    if !holds_request(spec.text("request")) {
+    if let Some(why) = request_fault(spec.text("request")) {
         errors.invalid(
             &path.child("request"),
             spec.some("request").cloned().unwrap_or_default(),
-            "PEM block type must be CERTIFICATE REQUEST",
+            why,
         );
     }
     let (usages, at): (Vec<&str>, _) = (spec.texts("usages").collect(), path.child("usages"));
@@ -108,9 +108,12 @@ fn text_of(encoded: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The first block of PEM is a request.
-fn holds_request(encoded: &str) -> bool {
-    pem::next(&text_of(encoded)).is_some_and(|block| block.kind == "CERTIFICATE REQUEST")
+/// What is wrong with a request: the first block of PEM is one, signed by whoever has its key.
+fn request_fault(encoded: &str) -> Option<String> {
+    match pem::next(&text_of(encoded)) {
+        Some(block) if block.kind == "CERTIFICATE REQUEST" => pkcs10::fault(&block.bytes),
+        _ => Some("PEM block type must be CERTIFICATE REQUEST".into()),
+    }
 }
 
 /// What is wrong with an issued certificate, which may be none.
@@ -255,9 +258,7 @@ mod tests {
     use super::*;
 
     fn request(change: impl FnOnce(&mut Value)) -> Value {
-        let pem = BASE64_STANDARD.encode(
-            "-----BEGIN CERTIFICATE REQUEST-----\nAA==\n-----END CERTIFICATE REQUEST-----\n",
-        );
+        let pem = BASE64_STANDARD.encode(pkcs10::tests::SIGNED);
         let mut request = json!({"spec": {"request": pem, "usages": ["client auth"], "signerName": "example.com/a"}, "status": {}});
         change(&mut request);
         request
