@@ -223,7 +223,9 @@ fn programs_in_pods_at_a_terminal() {
     screen.types(ENTER);
     asks(&mut screen);
     screen.types(&format!("exit{ENTER}"));
-    screen.shows("Session ended, resume using 'kubectl attach shell -c shell -n default -i -t' command");
+    screen.shows(
+        "Session ended, resume using 'kubectl attach shell -c shell -n default -i -t' command",
+    );
     assert_eq!(screen.ends(), 0);
 
     let line = format!("kubectl run once -it --rm --restart=Never {image} -- sh");
