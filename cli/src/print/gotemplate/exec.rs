@@ -3,7 +3,7 @@
 //! Behaviour follows Go's `text/template/exec.go`.
 
 use super::funcs::{self, Arg};
-use super::parse::{Branch, Call, Command, List, Node, Number, Pipe, Tree, What, Word};
+use super::tree::{Branch, Call, Command, List, Node, Number, Pipe, Tree, What, Word};
 use crate::error::quote;
 use serde_json::{Map, Value};
 

@@ -5,7 +5,9 @@
 mod exec;
 mod funcs;
 mod lex;
+mod literals;
 mod parse;
+mod tree;
 
 use super::order::Order;
 use crate::error::{Error, Result, message, quote};
@@ -14,7 +16,7 @@ use serde_json::Value;
 /// A parsed template.
 pub struct Template {
     text: String,
-    tree: parse::Tree,
+    tree: tree::Tree,
     /// A field that is not there is an error.
     strict: bool,
 }
