@@ -5,8 +5,8 @@
 use crate::typed::Read;
 use serde_json::Value;
 pub use skiff_api::machinery::problem::Problem;
-use skiff_api::machinery::quote::GoQuoted;
 pub use skiff_api::machinery::quote::go_quote as quote;
+use skiff_api::machinery::{aggregate::aggregate, quote::GoQuoted};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -56,7 +56,7 @@ pub enum Error {
     #[error("unable to upgrade connection: {0}")]
     Upgrade(String),
     /// Several failures, each told on a line of its own.
-    #[error("{}", aggregate(.0))]
+    #[error("{}", aggregate(.0).unwrap_or_default())]
     Many(Vec<Error>),
 }
 
@@ -66,17 +66,6 @@ fn no_match(resource: &str, group: &str, version: &str) -> String {
         (false, true) => format!("no matches for {group}/, Resource={resource}"),
         (true, false) => format!("no matches for /{version}, Resource={resource}"),
         (true, true) => format!("no matches for /, Resource={resource}"),
-    }
-}
-
-/// Several failures in one line.
-pub fn aggregate<E: std::fmt::Display>(errors: &[E]) -> String {
-    match errors {
-        [one] => one.to_string(),
-        many => format!(
-            "[{}]",
-            many.iter().map(E::to_string).collect::<Vec<_>>().join(", ")
-        ),
     }
 }
 

@@ -331,12 +331,10 @@ fn best(
     taken: &[&str],
 ) -> Option<Arc<PersistentVolume>> {
     let wants = claim.spec.as_ref()?;
-    let selector = wants
-        .selector
-        .as_ref()
-        .and_then(|selector| serde_json::to_value(selector).ok());
-    let selector =
-        Selector::from_label_selector(Some(selector.as_ref().unwrap_or(&json!({})))).ok()?;
+    let selector = match &wants.selector {
+        Some(selector) => skiff_podspec::selector::of(Some(selector)).ok()?,
+        None => Selector::everything(),
+    };
     let (wanted, mut found) = (
         request(claim).ok()?,
         None::<(Quantity, &Arc<PersistentVolume>)>,

@@ -4,8 +4,9 @@
 use super::{load, place, save};
 use crate::command::{Command, verb};
 use crate::context::With;
-use crate::error::{Error, Result, aggregate, bail, message, quote};
+use crate::error::{Error, Result, bail, message, quote};
 use crate::kuberc::preference::{Alias, Allowed, Defaults, Flag, Preference};
+use skiff_api::machinery::aggregate::aggregate;
 use std::path::Path;
 
 pub static COMMAND: Command = Command {
@@ -229,9 +230,9 @@ fn allowed(entries: &[String]) -> Result<Vec<Allowed>> {
         };
         wrong.push(why);
     }
-    match wrong.is_empty() {
-        true => Ok(list),
-        false => Err(Error::msg(aggregate(&wrong))),
+    match aggregate(wrong) {
+        None => Ok(list),
+        Some(why) => Err(Error::msg(why)),
     }
 }
 

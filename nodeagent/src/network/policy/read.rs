@@ -129,8 +129,7 @@ impl Policy {
 
 /// `None`: it cannot be read.
 fn selector(selector: Option<&LabelSelector>) -> Option<Selector> {
-    let json = serde_json::to_value(selector).ok()?;
-    Selector::from_label_selector(Some(&json)).ok()
+    skiff_podspec::selector::of(selector).ok()
 }
 
 fn peers_of(peers: &[NetworkPolicyPeer], namespace: &str) -> Vec<Peer> {
