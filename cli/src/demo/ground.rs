@@ -375,8 +375,9 @@ mod tests {
         let around = tempfile::tempdir().unwrap();
         let folder = around.path().join("folder");
         fs::create_dir(&folder).unwrap();
-        let mut child = tokio::process::Command::new("sh")
-            .args(["-c", script])
+        // what a background job ignores, its shells cannot hear
+        let mut child = tokio::process::Command::new("env")
+            .args(["--default-signal=INT", "sh", "-c", script])
             .stdout(std::process::Stdio::piped())
             .spawn()
             .unwrap();

@@ -50,6 +50,7 @@ impl Evaluator {
             Node::Int(i) => each(json!(i)),
             Node::Float(f) => each(json!(f)),
             Node::Bool(b) => each(json!(b)),
+            Node::Identifier(word) if word == "end" => Err("not in range, nothing to end".into()),
             Node::Identifier(word) => Err(problem!("unrecognized identifier {word}")),
             Node::Field(name) => self.field(name, input),
             Node::Wildcard => Ok(input.into_iter().flat_map(children).collect()),
@@ -180,7 +181,8 @@ fn children(value: Cow<Value>) -> Vec<Cow<Value>> {
 
 fn descend<'a>(value: Cow<'a, Value>, out: &mut Results<'a>) {
     let below = children(value.clone());
-    if !below.is_empty() {
+    // a text has parts, too
+    if !below.is_empty() || value.as_str().is_some_and(|text| !text.is_empty()) {
         out.push(value);
         below.into_iter().for_each(|v| descend(v, out));
     }

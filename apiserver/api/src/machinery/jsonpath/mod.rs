@@ -182,6 +182,11 @@ mod tests {
             ("{.nosuch.thing}", ""),
             ("{$.kind}", "List"),
             ("{.items[:].name}", "a b"),
+            (
+                "{.items[0].c..}",
+                "[{\"image\":\"i1\"},{\"image\":\"i2\"}] {\"image\":\"i1\"} i1 {\"image\":\"i2\"} i2",
+            ),
+            ("{.items[?(@.n=)].name}", ""),
         ] {
             assert_eq!(run(template).as_deref(), Ok(want), "{template}");
         }
@@ -201,6 +206,10 @@ mod tests {
             ("{nosuch}", "unrecognized identifier nosuch"),
             ("{.items[?(@.n]}", "unterminated filter"),
             ("{.kind[0]}", "string is not array or slice"),
+            (
+                "{.items[?(@.n==)].name}",
+                "unrecognized character in action: U+003D '='",
+            ),
         ] {
             assert_eq!(run(template), Err(want.into()), "{template}");
         }
@@ -208,6 +217,8 @@ mod tests {
             JsonPath::parse("{.nosuch}").unwrap().render(&json!({})),
             Err("nosuch is not found".into())
         );
+        // found out when it is filled in
+        assert!(JsonPath::parse("{end}").is_ok());
     }
 
     #[test]

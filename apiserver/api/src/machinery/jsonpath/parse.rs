@@ -27,10 +27,10 @@ pub fn template(text: &str) -> Result<Vec<Part>, Problem> {
         flat.push(Part::Text(rest.to_string()));
     }
     let mut parts = flat.into_iter();
-    nest(&mut parts, 0)
+    Ok(nest(&mut parts, 0))
 }
 
-fn nest(parts: &mut std::vec::IntoIter<Part>, depth: usize) -> Result<Vec<Part>, Problem> {
+fn nest(parts: &mut std::vec::IntoIter<Part>, depth: usize) -> Vec<Part> {
     let mut out = Vec::new();
     while let Some(part) = parts.next() {
         let Part::Action(nodes) = &part else {
@@ -39,16 +39,13 @@ fn nest(parts: &mut std::vec::IntoIter<Part>, depth: usize) -> Result<Vec<Part>,
         };
         match nodes.first() {
             Some(Node::Identifier(word)) if word == "range" => {
-                out.push(Part::Range(nodes[1..].to_vec(), nest(parts, depth + 1)?))
+                out.push(Part::Range(nodes[1..].to_vec(), nest(parts, depth + 1)))
             }
-            Some(Node::Identifier(word)) if word == "end" && depth > 0 => return Ok(out),
-            Some(Node::Identifier(word)) if word == "end" => {
-                return Err("not in range, nothing to end".into());
-            }
+            Some(Node::Identifier(word)) if word == "end" && depth > 0 => return out,
             _ => out.push(part),
         }
     }
-    Ok(out)
+    out
 }
 
 struct Parser {
@@ -268,11 +265,11 @@ impl Parser {
                 operator: "exists".into(),
             });
         };
-        let length = text[start..]
-            .find(|c| !is_sign(c))
-            .unwrap_or(text.len() - start);
+        // where nothing stands on the right, the last sign does
+        let signs = text[start..].find(|c| !is_sign(c));
+        let length = signs.unwrap_or(text.len() - start - 1);
         let (operator, right) = text[start..].split_at(length);
-        if right.is_empty() {
+        if operator.is_empty() {
             return Ok(Node::Filter {
                 left: inner(&text)?,
                 right: vec![],
