@@ -18,6 +18,7 @@ use crate::{
     auth::{self, User, pki::PeerCertificate},
     context::Context,
     delegate, discovery,
+    emptied::Emptied,
     encoding::gzip,
     flowcontrol::{Asks, Place, Refused, patience},
     limits::{
@@ -31,7 +32,7 @@ use crate::{
     spent::{self, Spent},
     subresources::connect::Peer,
     verbs,
-    write::{Emptied, Warnings},
+    write::Warnings,
 };
 
 /// Why a request got no verb's answer.

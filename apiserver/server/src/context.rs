@@ -22,10 +22,11 @@ use crate::{
     app::App,
     audit::{Negotiated, Trail},
     auth,
+    emptied::Emptied,
     encoding::{List, gzip},
     negotiate::{self, Accept, Offers},
     request::{Query, RequestInfo},
-    write::{Call, Emptied, Options, Warnings},
+    write::{Call, Options, Warnings},
 };
 
 pub type Answer = Result<Response<Body>, Status>;

@@ -15,8 +15,9 @@ use crate::{
     admission::{Compute, Statuses},
     audit::Trail,
     auth::{Attributes, SYSTEM_MASTERS, User},
+    emptied::Emptied,
     stored,
-    write::{self, Call, Emptied, Options, Part, Update, Warnings, Writer, managed},
+    write::{self, Call, Options, Part, Update, Warnings, Writer, managed},
 };
 
 /// The server to itself.

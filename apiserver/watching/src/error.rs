@@ -87,9 +87,12 @@ impl Error {
         self.status().map_or("", |s| s.reason.as_str())
     }
 
-    /// The object (or its parent) does not exist.
+    /// The object (or its parent) does not exist, or none of its name ever can (`NamespaceKeyFunc` of apiserver's registry).
     pub fn is_not_found(&self) -> bool {
-        self.reason() == "NotFound"
+        let nameless = |status: &Status| {
+            status.code == 400 && status.message.starts_with("Name parameter invalid: ")
+        };
+        self.reason() == "NotFound" || self.status().is_some_and(nameless)
     }
 
     /// Someone else wrote the object in between.

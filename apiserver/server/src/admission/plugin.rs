@@ -18,7 +18,7 @@ use skiff_api::{
 use skiff_storage::{Key, Object};
 
 use super::rounds::Rounds;
-use crate::{audit::Trail, auth::User, core::Core, stored, write::Emptied};
+use crate::{audit::Trail, auth::User, core::Core, emptied::Emptied, stored};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {

@@ -4,13 +4,9 @@
 //! The mode that let somebody last is tried first, then all in order; the answer to a refusal is that of the first mode that was tried.
 //! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/filters/impersonation`.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use http::HeaderMap;
-use parking_lot::Mutex;
 use skiff_api::machinery::quote::go_quote;
 use skiff_api::machinery::{
     names::{is_dns1123_label, is_dns1123_subdomain, is_domain_prefixed_path},
@@ -22,6 +18,7 @@ use super::{
     NODE_USER_PREFIX, NODES_GROUP, SERVICE_ACCOUNT_GROUP_PREFIX, SYSTEM_MASTERS, User,
     authorize::{Authorizers, forbidden},
     front::unescape,
+    impersonated::Mode,
     split_service_account,
 };
 
@@ -145,40 +142,6 @@ fn describe(user: &User) -> String {
         go_quote(&user.name),
         go_quote(&user.uid)
     )
-}
-
-/// How one acts as another. All but `Legacy` want a second right: to do what the request does while acting as another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
-    /// A service account acts as the node that its pod runs on.
-    AssociatedNode,
-    ArbitraryNode,
-    ServiceAccount,
-    UserInfo,
-    /// The verb `impersonate`.
-    Legacy,
-}
-
-/// The mode by which each user came to be somebody else last, which is tried first: whoever uses the verb `impersonate` need not be asked about the
-/// others each time. Follows `modeIndexCache` of `cache.go`.
-#[derive(Debug, Default)]
-pub struct Remembered(Mutex<HashMap<String, Mode>>);
-
-impl Remembered {
-    /// Of so many users; then it begins anew.
-    const MOST: usize = 10_000;
-
-    fn of(&self, user: &str) -> Option<Mode> {
-        self.0.lock().get(user).copied()
-    }
-
-    fn note(&self, user: &str, mode: Mode) {
-        let mut modes = self.0.lock();
-        if modes.len() >= Self::MOST {
-            modes.clear();
-        }
-        modes.insert(user.to_owned(), mode);
-    }
 }
 
 const MODES: [Mode; 5] = [

@@ -11,6 +11,7 @@ pub mod authenticate;
 pub mod authorize;
 pub mod front;
 pub mod impersonate;
+mod impersonated;
 pub mod jwt;
 pub mod keys;
 pub mod pki;

@@ -26,12 +26,9 @@ use crate::{
     conversion,
     encoding::Encoding,
     negotiate::{self, Accept, Offers},
+    patched::{self, Opened, not_taken},
     respond::Look,
     stored,
-    verbs::patch::{
-        not_taken,
-        shown::{self, Opened},
-    },
     write::{self, Call, Part, Seen, Update, Written, managed},
 };
 
@@ -330,7 +327,7 @@ impl Change<'_> {
                 return Ok(new);
             }
         };
-        let shown = shown::patched(&new, Some(node), &opened);
+        let shown = patched::shown(&new, Some(node), &opened);
         body::finish(self.ctx, body::Document::of(new), body::As::Type(node)).map_err(|fault| {
             match fault {
                 body::Fault::Type(said) | body::Fault::Strict(said) => not_taken(shown, said),

@@ -15,7 +15,7 @@ mod steps;
 mod update;
 
 pub use self::{
-    call::{Call, Emptied, Options, Part, Warnings, Writer, Written},
+    call::{Call, Options, Part, Warnings, Writer, Written},
     create::{create, wipe_system_fields},
     delete::{DeleteOptions, Deleted, delete, preconditions},
     steps::check_namespace,

@@ -8,10 +8,9 @@ use skiff_api::{
     machinery::{meta::Meta, schema::conform, status::Status},
 };
 
-use super::{
-    call::{Emptied, Part},
-    difference::desired_differs,
-};
+use crate::emptied::Emptied;
+
+use super::{call::Part, difference::desired_differs};
 
 /// Makes `new` what may be written over `live`. `emptied` is what of it was given and holds nothing.
 pub(super) fn prepare(

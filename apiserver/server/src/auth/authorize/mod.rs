@@ -24,7 +24,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::{
     Attributes, Authorizer, Decision, Objects, PolicyRule, RemoteAuthorizer, Rules, SYSTEM_MASTERS,
-    User, Verdict, impersonate, text::quote_list,
+    User, Verdict, impersonated, text::quote_list,
 };
 
 /// One item of `--authorization-mode`.
@@ -83,7 +83,7 @@ pub struct Authorizers {
     pub rbac: Arc<rbac::Rbac>,
     objects: Arc<dyn Objects>,
     /// By which mode of impersonation who asks came to be somebody else last.
-    pub impersonated: Arc<impersonate::Remembered>,
+    pub impersonated: Arc<impersonated::Remembered>,
 }
 
 /// The modes of a list, none of them twice.

@@ -2,8 +2,6 @@
 //!
 //! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/handlers/patch.go`.
 
-pub mod shown;
-
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -28,7 +26,7 @@ use crate::{
     encoding::Encoding,
     limits::heavy,
     negotiate::{self, Offers},
-    respond,
+    patched, respond,
     write::{self, Call, Part, Update, managed},
 };
 
@@ -195,7 +193,7 @@ impl Patch<'_> {
         mut remarks: Vec<String>,
     ) -> Result<Value, Status> {
         if self.patch_type == PatchType::Strategic {
-            let refused = |said: String| not_taken(GoValue(document).to_string(), said);
+            let refused = |said: String| patched::not_taken(GoValue(document).to_string(), said);
             let decoded = self
                 .kind
                 .conform_converted(&mut new)
@@ -214,13 +212,13 @@ impl Patch<'_> {
         let again = || self.patched(live, document.clone(), &mut Vec::new());
         let shown = || {
             let opened = match self.patch_type {
-                PatchType::Json => shown::Opened::by_operations(&self.text),
-                _ => shown::Opened::by_merge(document, live),
+                PatchType::Json => patched::Opened::by_operations(&self.text),
+                _ => patched::Opened::by_merge(document, live),
             };
-            again().map(|patched| shown::patched(&patched, Some(self.kind.node()), &opened))
+            again().map(|patched| patched::shown(&patched, Some(self.kind.node()), &opened))
         };
         let refused = |said: String| match shown() {
-            Ok(shown) => not_taken(shown, said),
+            Ok(shown) => patched::not_taken(shown, said),
             Err(status) => status,
         };
         self.check_type(&new, refused)?;
@@ -389,11 +387,4 @@ impl Patch<'_> {
         body::check_name(self.ctx, &new)?;
         Ok(new)
     }
-}
-
-/// A patch whose outcome, or which itself, cannot be taken.
-pub fn not_taken(shown: String, said: String) -> Status {
-    let mut errors = Errors::default();
-    errors.invalid(&Path::new("patch"), shown, said);
-    Status::invalid("", "", "", &errors)
 }

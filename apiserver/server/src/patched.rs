@@ -7,7 +7,11 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
-use skiff_api::machinery::schema::{Node, to_json};
+use skiff_api::machinery::{
+    field::{Errors, Path},
+    schema::{Node, to_json},
+    status::Status,
+};
 
 /// How far into an object a patch went.
 #[derive(Default)]
@@ -120,7 +124,7 @@ fn compacted(json: &str) -> String {
 }
 
 /// The object's text.
-pub fn patched(value: &Value, node: Option<Node>, opened: &Opened) -> String {
+pub fn shown(value: &Value, node: Option<Node>, opened: &Opened) -> String {
     let mut out = Vec::new();
     write(&mut out, value, node, Some(opened));
     String::from_utf8_lossy(&out).into_owned()
@@ -170,6 +174,13 @@ fn write(out: &mut Vec<u8>, value: &Value, node: Option<Node>, opened: Option<&O
     }
 }
 
+/// A patch whose outcome, or which itself, cannot be taken.
+pub fn not_taken(shown: String, said: String) -> Status {
+    let mut errors = Errors::default();
+    errors.invalid(&Path::new("patch"), shown, said);
+    Status::invalid("", "", "", &errors)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -183,19 +194,19 @@ mod tests {
         let node = Schema::builtin().get("core.v1.Service");
         let by_merge = Opened::by_merge(&json!({"metadata": {"labels": {"z": "1"}}}), &live);
         assert_eq!(
-            patched(&live, node, &by_merge),
+            shown(&live, node, &by_merge),
             r#"{"apiVersion":"v1","kind":"Service","metadata":{"labels":{},"name":"a"},"spec":{"ports":[{"name":"p","port":1}],"type":"X"}}"#
         );
         let by_operations = Opened::by_operations(
             br#"[{"op": "remove", "path": "/spec/ports/0/name", "from": "/metadata/name"}]"#,
         );
         assert_eq!(
-            patched(&live, node, &by_operations),
+            shown(&live, node, &by_operations),
             r#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"a","labels":{}},"spec":{"ports":[{"name":"p","port":1}],"type":"X"}}"#
         );
         let given = Opened::by_operations(br#"[{"op": "replace", "path": "/spec", "value": {"type": "<\u00e9 \" >", "ports": 7}}]"#);
         assert_eq!(
-            patched(&live, node, &given),
+            shown(&live, node, &given),
             r#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"a","labels":{}},"spec":{"type":"\u003c\u00e9 \" \u003e","ports":7}}"#
         );
     }
