@@ -10,7 +10,7 @@ mod till;
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -32,7 +32,9 @@ pub fn main(args: Vec<String>) -> i32 {
         .ok()
         .and_then(|p| p.parse().ok())
         .unwrap_or(8080);
-    let listener = match TcpListener::bind(("0.0.0.0", port)) {
+    // by both families, where the kernel has both
+    let both = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port));
+    let listener = match both.or_else(|_| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))) {
         Ok(listener) => listener,
         Err(error) => {
             eprintln!("shop: cannot listen on port {port}: {error}");

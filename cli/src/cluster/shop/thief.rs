@@ -3,7 +3,7 @@
 //! Invariant: a connection that was made is a success, whatever is said over it; what is told are sums since the start.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr, TcpStream},
+    net::{IpAddr, SocketAddr, TcpStream},
     thread,
     time::Duration,
 };
@@ -43,7 +43,7 @@ fn targets(text: &str) -> Vec<(String, u16)> {
 
 impl Loot {
     /// Knocks at all doors of a name at once.
-    fn knock(&mut self, addresses: Vec<Ipv4Addr>, port: u16) {
+    fn knock(&mut self, addresses: Vec<IpAddr>, port: u16) {
         let doors = addresses.into_iter().map(|ip| SocketAddr::from((ip, port)));
         let knocking: Vec<_> = doors
             .map(|door| {
@@ -84,6 +84,7 @@ pub fn main() -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
 
     #[test]
     fn targets_have_names_and_ports() {
@@ -98,11 +99,11 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let open = listener.local_addr().unwrap().port();
         let mut loot = Loot::default();
-        loot.knock(vec![Ipv4Addr::LOCALHOST], open);
+        loot.knock(vec![Ipv4Addr::LOCALHOST.into()], open);
         assert_eq!((loot.attempts, loot.successes), (1, 1));
         assert_eq!(loot.opened, Some(format!("127.0.0.1:{open}")));
         drop(listener);
-        loot.knock(vec![Ipv4Addr::LOCALHOST], open);
+        loot.knock(vec![Ipv4Addr::LOCALHOST.into()], open);
         assert_eq!((loot.attempts, loot.successes), (2, 1));
     }
 }
