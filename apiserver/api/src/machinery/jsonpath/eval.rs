@@ -53,7 +53,7 @@ impl Evaluator {
             Node::Identifier(word) if word == "end" => Err("not in range, nothing to end".into()),
             Node::Identifier(word) => Err(problem!("unrecognized identifier {word}")),
             Node::Field(name) => self.field(name, input),
-            Node::Wildcard => Ok(input.into_iter().flat_map(children).collect()),
+            Node::Wildcard => Ok(input.into_iter().flat_map(contents).collect()),
             Node::Recursive => {
                 let mut out = Vec::new();
                 input.into_iter().for_each(|v| descend(v, &mut out));
@@ -176,6 +176,14 @@ fn children(value: Cow<Value>) -> Vec<Cow<Value>> {
         Cow::Owned(Value::Array(l)) => l.into_iter().map(Cow::Owned).collect(),
         Cow::Owned(Value::Object(m)) => m.into_iter().map(|(_, v)| Cow::Owned(v)).collect(),
         _ => vec![],
+    }
+}
+
+/// What a wildcard finds: of a text its bytes.
+fn contents(value: Cow<Value>) -> Vec<Cow<Value>> {
+    match value.as_str() {
+        Some(text) => text.bytes().map(|byte| Cow::Owned(json!(byte))).collect(),
+        None => children(value),
     }
 }
 

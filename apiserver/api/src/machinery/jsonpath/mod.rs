@@ -99,9 +99,13 @@ impl JsonPath {
     /// As `find`.
     pub fn render(&self, data: &Value) -> Result<String, Problem> {
         let results = self.find(data)?;
+        let shown = |value: &Cow<'_, Value>| match value.is_null() {
+            true => "null".to_owned(),
+            false => text(value),
+        };
         Ok(results
             .iter()
-            .map(|r| r.iter().map(|v| text(v)).collect::<Vec<_>>().join(" "))
+            .map(|r| r.iter().map(shown).collect::<Vec<_>>().join(" "))
             .collect())
     }
 }
@@ -187,6 +191,8 @@ mod tests {
                 "[{\"image\":\"i1\"},{\"image\":\"i2\"}] {\"image\":\"i1\"} i1 {\"image\":\"i2\"} i2",
             ),
             ("{.items[?(@.n=)].name}", ""),
+            ("{.nothing}-{.nosuch}", "null-"),
+            ("{.items[1].name.*}", "98"),
         ] {
             assert_eq!(run(template).as_deref(), Ok(want), "{template}");
         }
