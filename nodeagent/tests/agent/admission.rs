@@ -11,14 +11,16 @@ const NODE: &str = "/api/v1/nodes/node";
 
 /// Changes the Node object as another client would.
 async fn change_node(node: &Node, change: impl FnOnce(&mut Value)) {
-    let mut object = eventually("the node", || {
+    eventually("the node", || {
         node.api
             .get(NODE)
             .filter(|object| !object["status"]["allocatable"].is_null())
     })
     .await;
-    change(&mut object);
-    node.api.put(NODE, object);
+    node.api.change(NODE, |object| {
+        change(object);
+        true
+    });
 }
 
 fn verdict(pod: &Value) -> (&str, &str) {

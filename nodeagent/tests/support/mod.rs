@@ -68,6 +68,18 @@ impl Store {
             .collect()
     }
 
+    /// Changes an object as it is, with nobody in between; `None` where there is none, or it is not to be changed.
+    pub fn change(&self, path: &str, change: impl FnOnce(&mut Value) -> bool) -> Option<Value> {
+        let mut objects = self.objects.lock();
+        let object = objects.get_mut(path)?;
+        if !change(object) {
+            return None;
+        }
+        object["metadata"]["resourceVersion"] = self.next_revision();
+        self.tell(path, "MODIFIED", object);
+        Some(object.clone())
+    }
+
     pub fn put(&self, path: &str, mut object: Value) -> Value {
         let known = self.objects.lock().get(path).cloned();
         object["metadata"]["resourceVersion"] = self.next_revision();
@@ -228,18 +240,22 @@ async fn handle(State(store): State<Api>, request: Request) -> Response {
         }
         (Method::PATCH, [kind, name, ..]) => {
             let place = path.trim_end_matches("/status").to_owned();
-            let Some(mut object) = store.get(&place) else {
+            if store.get(&place).is_none() {
                 return not_found(kind, name);
-            };
-            let patch = value();
-            if patch["metadata"]["uid"]
-                .as_str()
-                .is_some_and(|uid| uid != object["metadata"]["uid"])
-            {
-                return failure(StatusCode::CONFLICT, "Conflict", "uid".to_owned());
             }
-            merge(&mut object, &patch);
-            ok(&store.put(&place, object))
+            let patch = value();
+            let changed = store.change(&place, |object| {
+                let uid = patch["metadata"]["uid"].as_str();
+                let same = uid.is_none_or(|uid| uid == object["metadata"]["uid"]);
+                if same {
+                    merge(object, &patch);
+                }
+                same
+            });
+            match changed {
+                Some(object) => ok(&object),
+                None => failure(StatusCode::CONFLICT, "Conflict", "uid".to_owned()),
+            }
         }
         (Method::DELETE, [kind, name]) => {
             let Some(object) = store.get(&path) else {

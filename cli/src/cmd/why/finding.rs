@@ -29,13 +29,20 @@ pub struct Log {
 }
 
 impl Finding {
-    fn new(what: String, next: String, hopeless: bool) -> Finding {
+    pub fn new(what: String, next: String, hopeless: bool) -> Finding {
         Finding {
             what,
             next,
             hopeless,
             log: None,
         }
+    }
+
+    /// Whether another says the same of an object that belongs to this one's.
+    pub fn says_what(&self, other: &Finding) -> bool {
+        let said = |what: &str| what.split_once(": ").map(|(_, said)| said.to_owned());
+        self.what == other.what
+            || (self.next == other.next && said(&self.what) == said(&other.what))
     }
 
     fn with_log(self, pod: &Value, container: &str, previous: bool) -> Finding {
@@ -149,21 +156,22 @@ fn of_claim(claim: &Value) -> Vec<Finding> {
     vec![Finding::new(what, next, phase == "Lost")]
 }
 
+/// The command that shows more of what a message tells of; empty for none.
+pub fn mend(message: &str, namespace: &str) -> String {
+    match message.contains("exceeded quota") {
+        true => format!("skiff describe quota -n {namespace}"),
+        false => String::new(),
+    }
+}
+
 fn of_conditions(object: &Value, wrong: &[(&str, &str, bool)]) -> Vec<Finding> {
     let conditions = object.at("status").list("conditions").iter();
     let found = conditions.filter_map(|c| {
         let (_, _, hopeless) = wrong
             .iter()
             .find(|(kind, status, _)| c.text("type") == *kind && c.text("status") == *status)?;
-        let next = match c.text("message") {
-            text if text.contains("exceeded quota") => {
-                format!(
-                    "skiff describe quota -n {}",
-                    object.at("metadata").text("namespace")
-                )
-            }
-            _ => String::new(),
-        };
+        let namespace = object.at("metadata").text("namespace");
+        let next = mend(c.text("message"), namespace);
         let what = format!("{}: {}: {}", name(object), c.text("type"), because(c));
         Some(Finding::new(what, next, *hopeless))
     });

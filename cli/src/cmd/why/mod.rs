@@ -4,8 +4,10 @@
 
 mod family;
 mod finding;
+mod warning;
 
 use finding::Log;
+use warning::Warning;
 
 pub use finding::Finding;
 
@@ -88,12 +90,12 @@ async fn last_lines(ctx: &Ctx, log: &Log) -> Vec<String> {
 }
 
 /// What is the matter with an object, and the last warnings about it and its pods.
-async fn look(ctx: &Ctx, info: &Info) -> Result<(Vec<Finding>, Vec<String>)> {
+async fn look(ctx: &Ctx, info: &Info) -> Result<(Vec<Finding>, Vec<Warning>)> {
     let pods = pods(ctx, info, &info.object).await?;
     let mut findings = finding::of(&info.object, &pods);
     let related = family::of(ctx, info).await?;
     for finding in related.iter().flat_map(|object| finding::of(object, &[])) {
-        if !findings.iter().any(|known| known.what == finding.what) {
+        if !findings.iter().any(|known| known.says_what(&finding)) {
             findings.push(finding);
         }
     }
@@ -112,20 +114,18 @@ async fn look(ctx: &Ctx, info: &Info) -> Result<(Vec<Finding>, Vec<String>)> {
         .client()?
         .json(&Call::get(format!("{path}{field}")))
         .await?;
-    let mut warnings: Vec<String> = Vec::new();
-    for event in list.list("items") {
-        let about = event.at("involvedObject");
-        let text = format!(
-            "{}/{}: {}: {}",
-            about.text("kind").to_lowercase(),
-            about.text("name"),
-            event.text("reason"),
-            event.text("message").trim()
-        );
-        if uids.contains(&about.text("uid")) && !warnings.contains(&text) {
-            warnings.push(text);
+    let mut warnings = warning::of(list.list("items"), &uids);
+    let untold = |findings: &[Finding], warning: &Warning| {
+        !findings.iter().any(|finding| warning.is_told(finding))
+    };
+    warnings.retain(|warning| untold(&findings, warning));
+    let more: Vec<Finding> = warnings.iter().filter_map(Warning::finding).collect();
+    for finding in more {
+        if !findings.iter().any(|known| known.says_what(&finding)) {
+            findings.push(finding);
         }
     }
+    warnings.retain(|warning| untold(&findings, warning));
     Ok((findings, warnings))
 }
 
@@ -165,8 +165,9 @@ pub async fn hopeless(ctx: &Ctx, info: &Info, object: &Value) -> Result<Option<F
     Ok(found.find(|finding| finding.hopeless))
 }
 
-fn told(info: &Info, spoken: &[String], warnings: &[String]) -> String {
+fn told(info: &Info, spoken: &[String], warnings: &[Warning]) -> String {
     let mut out = match spoken {
+        [] if !warnings.is_empty() => format!("{}: its status is well\n", info.object_name()),
         [] => format!("{}: nothing is the matter\n", info.object_name()),
         some => some.join("\n") + "\n",
     };
