@@ -135,9 +135,12 @@ pub struct Api {
     user_agent: &'static str,
 }
 
+/// What stands in a path for something that can be no object's name, and in no other.
+const NOBODYS: &str = "%25";
+
 /// A name as one segment of a path, whatever it holds: names come from annotations, references and specs, where nobody has looked at them. What can be
-/// no object's name (`..`, `a/b`, nothing) becomes a segment that no object has, so that it leads nowhere else; upstream's client refuses those
-/// (`IsValidPathSegmentName` in `k8s.io/client-go/rest/request.go`).
+/// no object's name (`..`, `a/b`, nothing) becomes a segment for which nobody is asked, so that it leads nowhere else: there is no such object
+/// ([`Api::exchange`]). Upstream's client refuses those (`IsValidPathSegmentName` in `k8s.io/client-go/rest/request.go`).
 pub fn segment(name: &str) -> Cow<'_, str> {
     const KEPT: &AsciiSet = &UNRESERVED
         .remove(b':')
@@ -153,9 +156,8 @@ pub fn segment(name: &str) -> Cow<'_, str> {
         utf8_percent_encode(name, if none { NON_ALPHANUMERIC } else { KEPT }).into();
     match (none, &*escaped) {
         (false, _) => escaped,
-        (true, "") => "%25".into(),
-        // the server undoes one of the two, and what is left is a name that no object may have
-        (true, _) => escaped.replace('%', "%25").into(),
+        (true, "") => NOBODYS.into(),
+        (true, _) => escaped.replace('%', NOBODYS).into(),
     }
 }
 
@@ -291,6 +293,14 @@ impl Api {
         request: Request<Vec<u8>>,
         what: &str,
     ) -> Result<http::Response<Body>, Error> {
+        if request.uri().path().contains(NOBODYS) {
+            return Err(Error::Refused(Box::new(Status {
+                message: format!("cannot {what}: no object can have such a name"),
+                reason: "NotFound".into(),
+                code: 404,
+                details: None,
+            })));
+        }
         let creates = request.method() == Method::POST;
         let answer = self
             .client

@@ -87,12 +87,9 @@ impl Error {
         self.status().map_or("", |s| s.reason.as_str())
     }
 
-    /// The object (or its parent) does not exist, or none of its name ever can (`NamespaceKeyFunc` of apiserver's registry).
+    /// The object (or its parent) does not exist.
     pub fn is_not_found(&self) -> bool {
-        let nameless = |status: &Status| {
-            status.code == 400 && status.message.starts_with("Name parameter invalid: ")
-        };
-        self.reason() == "NotFound" || self.status().is_some_and(nameless)
+        self.reason() == "NotFound"
     }
 
     /// Someone else wrote the object in between.

@@ -5,9 +5,8 @@
 //! Comparable to upstream's hollow nodes (`pkg/kubelet/cri/remote/fake`, `cmd/kubemark`).
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     io::Write,
-    net::IpAddr,
     sync::Arc,
     time::Duration,
 };
@@ -18,6 +17,7 @@ use parking_lot::Mutex;
 use skiff_api::machinery::gonum;
 use tokio::sync::{broadcast, watch};
 
+mod addresses;
 mod load;
 
 pub use load::{CPU, Load, MEMORY};
@@ -27,6 +27,7 @@ use super::{
     Measured, OfPod, Runtime, RuntimeEvent, SandboxSpec, SandboxState, Streams, Usage,
 };
 use crate::{disk, outcome, time};
+use addresses::Addresses;
 use load::Meters;
 
 /// Exit code of the container; 0 when absent. Only with `run-for`, or when it is stopped.
@@ -57,26 +58,7 @@ struct State {
     containers: HashMap<String, (String, Behaviour)>,
     /// What each that ever ran uses.
     meters: Meters,
-    /// One of each of the node's networks.
-    pools: Vec<Pool>,
-}
-
-impl State {
-    /// An address of each network, or none at all.
-    fn addresses(&mut self) -> Option<Vec<IpAddr>> {
-        let ips: Vec<IpAddr> = self.pools.iter_mut().filter_map(Pool::take).collect();
-        if ips.len() < self.pools.len() {
-            self.give_back(&ips);
-            return None;
-        }
-        Some(ips)
-    }
-
-    fn give_back(&mut self, ips: &[IpAddr]) {
-        for pool in &mut self.pools {
-            pool.used.retain(|ip| !ips.contains(ip));
-        }
-    }
+    addresses: Addresses,
 }
 
 /// What the annotations say.
@@ -112,42 +94,6 @@ impl PartialEq for GoneSwitch {
 }
 impl Eq for GoneSwitch {}
 
-/// The addresses of the node's pods, in one of its networks.
-struct Pool {
-    range: IpNet,
-    next: u128,
-    used: BTreeSet<IpAddr>,
-}
-
-impl Pool {
-    fn new(range: IpNet) -> Pool {
-        Pool {
-            range,
-            next: 0,
-            used: BTreeSet::new(),
-        }
-    }
-
-    /// The lowest address after the last one given that is free; network address, gateway and broadcast are never given.
-    fn take(&mut self) -> Option<IpAddr> {
-        let bits = u32::from(self.range.max_prefix_len() - self.range.prefix_len());
-        let size = 1u128.checked_shl(bits).unwrap_or(u128::MAX);
-        let usable = size.saturating_sub(3);
-        for _ in 0..usable.min(self.used.len() as u128 + 1) {
-            let offset = 2 + self.next % usable;
-            self.next += 1;
-            let ip = match self.range.network() {
-                IpAddr::V4(base) => IpAddr::V4((u32::from(base) + offset as u32).into()),
-                IpAddr::V6(base) => IpAddr::V6((u128::from(base) + offset).into()),
-            };
-            if self.used.insert(ip) {
-                return Some(ip);
-            }
-        }
-        None
-    }
-}
-
 impl SimulatedRuntime {
     /// A runtime whose pods get addresses from `range` (the node's podCIDR).
     pub fn new(range: IpNet) -> Self {
@@ -160,7 +106,7 @@ impl SimulatedRuntime {
             sandboxes: BTreeMap::new(),
             containers: HashMap::new(),
             meters: Meters::default(),
-            pools: ranges.iter().copied().map(Pool::new).collect(),
+            addresses: Addresses::of(ranges),
         };
         Self {
             inner: Arc::new(Inner {
@@ -279,7 +225,7 @@ impl Runtime for SimulatedRuntime {
         };
         // Pods in the host's network have the node's own address, which the agent knows.
         let ips = if spec.netns.is_some() {
-            state.addresses().ok_or_else(full)?
+            state.addresses.take().ok_or_else(full)?
         } else {
             vec![]
         };
@@ -319,7 +265,7 @@ impl Runtime for SimulatedRuntime {
         self.stop_sandbox(sandbox).await?;
         let mut state = self.inner.state.lock();
         if let Some(gone) = state.sandboxes.remove(sandbox) {
-            state.give_back(&gone.ips);
+            state.addresses.give_back(&gone.ips);
             for container in gone.containers {
                 state.containers.remove(&container.id);
                 state.meters.remove(&container.id);
@@ -602,38 +548,6 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_pod_has_an_address_of_each_network() {
-        let ranges = ["10.0.0.0/30", "fd00::/64"].map(|range| range.parse().unwrap());
-        let runtime = SimulatedRuntime::of(&ranges);
-        let spec = |netns: Option<&str>| SandboxSpec {
-            netns: netns.map(Into::into),
-            ..Default::default()
-        };
-        let first = runtime.run_sandbox(spec(Some("a"))).await.unwrap();
-        let ips = runtime.list().await.unwrap().remove(0).ips;
-        let texts: Vec<_> = ips.iter().map(IpAddr::to_string).collect();
-        assert_eq!(texts, ["10.0.0.2", "fd00::2"]);
-        // where one network has none left, none is taken of the other
-        assert!(runtime.run_sandbox(spec(Some("b"))).await.is_err());
-        runtime.remove_sandbox(&first).await.unwrap();
-        assert!(runtime.run_sandbox(spec(Some("c"))).await.is_ok());
-    }
-
-    #[test]
-    fn addresses_are_given_once() {
-        let mut pool = Pool::new("10.0.0.0/29".parse().unwrap());
-        let given: Vec<String> = std::iter::from_fn(|| pool.take())
-            .map(|ip| ip.to_string())
-            .collect();
-        assert_eq!(
-            given,
-            ["10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6"]
-        );
-        pool.used.remove(&"10.0.0.4".parse().unwrap());
-        assert_eq!(pool.take().unwrap().to_string(), "10.0.0.4");
-    }
-
     /// One that others wait for ends by itself; what its pod says of ends is said of it, too.
     #[tokio::test]
     async fn who_is_waited_for_makes_way() {
@@ -706,7 +620,7 @@ mod tests {
                 .collect::<Vec<_>>(),
             [Some(3), Some(143)]
         );
-        assert_eq!(state.ips, ["10.0.0.2".parse::<IpAddr>().unwrap()]);
+        assert_eq!(state.ips, ["10.0.0.2".parse::<std::net::IpAddr>().unwrap()]);
         assert!(
             std::fs::read_to_string(folder.path().join("c/0.log"))
                 .unwrap()
