@@ -45,6 +45,11 @@ impl Finding {
             || (self.next == other.next && said(&self.what) == said(&other.what))
     }
 
+    /// Whether what mends this mends another, too.
+    pub fn mends_what(&self, other: &Finding) -> bool {
+        self.says_what(other) || (!self.next.is_empty() && self.next == other.next)
+    }
+
     fn with_log(self, pod: &Value, container: &str, previous: bool) -> Finding {
         let text = |field: &str| pod.at("metadata").text(field).to_string();
         Finding {

@@ -121,11 +121,15 @@ async fn look(ctx: &Ctx, info: &Info) -> Result<(Vec<Finding>, Vec<Warning>)> {
     warnings.retain(|warning| untold(&findings, warning));
     let more: Vec<Finding> = warnings.iter().filter_map(Warning::finding).collect();
     for finding in more {
-        if !findings.iter().any(|known| known.says_what(&finding)) {
+        if !findings.iter().any(|known| known.mends_what(&finding)) {
             findings.push(finding);
         }
     }
-    warnings.retain(|warning| untold(&findings, warning));
+    warnings.retain(|warning| {
+        let found = warning.finding();
+        let mended = found.is_some_and(|found| findings.iter().any(|f| f.mends_what(&found)));
+        !mended && untold(&findings, warning)
+    });
     Ok((findings, warnings))
 }
 
