@@ -111,6 +111,10 @@ fn a_cluster_of_one_family_gets_the_other_and_gives_it_back() {
     cluster.up(&["--simulate", "--ip-family", "dual"]);
     assert_eq!(dns(&cluster), "10.96.0.10 fd00:10:96::a");
     cluster.interrupt();
+    // whoever says nothing has the same cluster again
     cluster.up(&["--simulate"]);
+    assert_eq!(dns(&cluster), "10.96.0.10 fd00:10:96::a");
+    cluster.interrupt();
+    cluster.up(&["--simulate", "--ip-family", "ipv4"]);
     assert_eq!(dns(&cluster), "10.96.0.10");
 }

@@ -14,6 +14,7 @@ use std::{
 
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 use serde_json::{Value, json};
+use skiff_api::machinery::names::ip::IPV4;
 use skiff_nodeagent::network::{
     cluster::ClusterNetwork,
     view::{ClusterView, NodeInfo, ObjectName, Slices},
@@ -144,7 +145,7 @@ impl Balanced {
 /// The addresses here are of IPv4, by which one that has none of it does not answer.
 fn has_ipv4(spec: &ServiceSpec) -> bool {
     let mut families = spec.ip_families.iter().flatten().peekable();
-    families.peek().is_none() || families.any(|family| family == "IPv4")
+    families.peek().is_none() || families.any(|family| family == IPV4)
 }
 
 /// The nodes that have an endpoint that is ready.

@@ -7,8 +7,11 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
+
+/// The file that has the record.
+const RECORD: &str = "cluster.json";
 
 /// The folders of one cluster, told apart by its data folder.
 #[derive(Clone, Debug)]
@@ -76,7 +79,7 @@ impl Folders {
         self.data.join("skiff.log")
     }
     fn record_path(&self) -> PathBuf {
-        self.data.join("cluster.json")
+        self.data.join(RECORD)
     }
 
     /// Makes the data folder and holds it: two processes on one folder would ruin it.
@@ -121,10 +124,26 @@ impl Folders {
     }
 
     pub fn write_record(&self, record: &Record) -> anyhow::Result<()> {
-        let beside = self.data.join("cluster.json.new");
-        std::fs::write(&beside, serde_json::to_vec_pretty(record)?)?;
-        std::fs::rename(beside, self.record_path())?;
+        self.keep(RECORD, record)
+    }
+
+    /// Writes a file of the folder, whole or not at all.
+    pub fn keep(&self, name: &str, what: &impl Serialize) -> anyhow::Result<()> {
+        let beside = self.data.join(format!("{name}.new"));
+        std::fs::write(&beside, serde_json::to_vec_pretty(what)?)?;
+        std::fs::rename(beside, self.data.join(name))?;
         Ok(())
+    }
+
+    /// What such a file holds; nothing where there is none.
+    pub fn kept<T: DeserializeOwned>(&self, name: &str) -> anyhow::Result<Option<T>> {
+        let path = self.data.join(name);
+        let read = match std::fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => Err(serde_json::Error::io(error)),
+        };
+        read.with_context(|| format!("cannot read {}", path.display()))
     }
 
     pub fn remove_record(&self) {

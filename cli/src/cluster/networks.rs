@@ -6,12 +6,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::{Context, bail};
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use skiff_api::machinery::names::ip::{IPV4, IPV6, family};
 use skiff_server::ServiceRanges;
 
-use super::control_plane;
+use super::{control_plane, folders::Folders};
 
 /// The flags about it.
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[group(skip)]
 pub struct Flags {
     /// Families of the addresses of pods and services: ipv4, ipv6, or dual for both, of which IPv4 is the usual one
@@ -35,15 +37,36 @@ pub struct Networks {
 
 /// What networks there are where no flag names one: of pods, and of services.
 const USUAL: [(&str, &str, &str); 2] = [
-    ("IPv4", "10.244.0.0/16", "10.96.0.0/16"),
-    ("IPv6", "fd00:10:244::/48", "fd00:10:96::/112"),
+    (IPV4, "10.244.0.0/16", "10.96.0.0/16"),
+    (IPV6, "fd00:10:244::/48", "fd00:10:96::/112"),
 ];
 
-fn family(net: &IpNet) -> &'static str {
-    match net {
-        IpNet::V4(_) => "IPv4",
-        IpNet::V6(_) => "IPv6",
+impl Flags {
+    /// These, or those that the cluster was made with where these say nothing: the next `up` brings the same cluster back.
+    ///
+    /// # Errors
+    /// What is kept of them cannot be read.
+    pub fn or_kept(self, folders: &Folders) -> anyhow::Result<Flags> {
+        match self == Flags::default() {
+            true => Ok(folders.kept(KEPT)?.unwrap_or_default()),
+            false => Ok(self),
+        }
     }
+
+    /// Keeps them for the next time.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    pub fn keep(&self, folders: &Folders) -> anyhow::Result<()> {
+        folders.keep(KEPT, self)
+    }
+}
+
+/// The file in the data folder that has the flags.
+const KEPT: &str = "networks.json";
+
+fn family_of(net: &IpNet) -> &'static str {
+    family(&net.addr())
 }
 
 impl Networks {
@@ -60,14 +83,14 @@ impl Networks {
             .map(|text| text.parse())
             .transpose()?;
         let families = match flags.ip_family.as_str() {
-            "ipv4" => vec!["IPv4"],
-            "ipv6" => vec!["IPv6"],
-            "dual" => vec!["IPv4", "IPv6"],
+            "ipv4" => vec![IPV4],
+            "ipv6" => vec![IPV6],
+            "dual" => vec![IPV4, IPV6],
             // whatever networks are named say it, too
             "" => match (&services, &pods) {
                 (Some(services), _) => services.families(),
-                (None, Some(pods)) => pods.iter().map(family).collect(),
-                (None, None) => vec!["IPv4"],
+                (None, Some(pods)) => pods.iter().map(family_of).collect(),
+                (None, None) => vec![IPV4],
             },
             other => bail!("--ip-family takes ipv4, ipv6 or dual, found {other:?}"),
         };
@@ -93,7 +116,7 @@ impl Networks {
             families.sort();
             families
         };
-        let pods: Vec<_> = self.pods.iter().map(family).collect();
+        let pods: Vec<_> = self.pods.iter().map(family_of).collect();
         if sorted(&pods) != sorted(&services) {
             bail!(
                 "--cluster-cidr names networks of {} and --service-cluster-ip-range of {}: pods need an address of each family that services have",

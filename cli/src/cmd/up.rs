@@ -183,6 +183,8 @@ struct Wish {
     simulated: bool,
     names: Vec<String>,
     networks: Networks,
+    /// What says so.
+    network_flags: networks::Flags,
     ingress: IngressFlags,
     heartbeats: Heartbeats,
     autoscalers: Duration,
@@ -207,12 +209,16 @@ fn wish(flags: &Flags) -> anyhow::Result<Wish> {
             "real nodes need root (namespaces, cgroups, overlayfs, a bridge); run as root, or `skiff up --simulate` for nodes without containers"
         );
     }
+    let folders = flags.data.folders()?;
+    let network_flags = flags.networks.clone().or_kept(&folders)?;
+    let networks = Networks::of(&network_flags)?;
     Ok(Wish {
-        folders: flags.data.folders()?,
+        folders,
         listen: control_plane::listen_address(&flags.listen)?,
         simulated,
         names: nodes::names(count),
-        networks: Networks::of(&flags.networks)?,
+        networks,
+        network_flags,
         ingress: flags.ingress,
         heartbeats: Heartbeats::of(flags)?,
         autoscalers: period(
@@ -242,6 +248,7 @@ async fn up(flags: Flags) -> anyhow::Result<()> {
     let stop = cluster::until_told()?;
     let wish = wish(&flags)?;
     let _held = wish.folders.hold()?;
+    wish.network_flags.keep(&wish.folders)?;
     let mut story = Story::begin();
     println!(
         "Starting a cluster of {} {}node{} in {}",
