@@ -11,6 +11,7 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
+use skiff_api::machinery::names::ip::IPV6;
 use skiff_podspec::pod::Pod;
 
 use crate::{
@@ -120,7 +121,7 @@ fn address(service: &Service, pod: &Pod) -> Option<EndpointAddress> {
     let six = |ip: &String| ip.contains(':');
     // the service's first family; where it names none, its address', and of one without an address the pod's own
     let wants_v6 = match spec.ip_families.as_ref().and_then(|f| f.first()) {
-        Some(family) => family == "IPv6",
+        Some(family) => family == IPV6,
         None if has_ip(service) => spec.cluster_ip.as_ref().is_some_and(six),
         None => pod.status().pod_ip.as_ref().is_some_and(six),
     };

@@ -12,6 +12,8 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
+use skiff_api::machinery::names::ip::family;
+
 use crate::{
     endpointslice::{MANAGED_BY_LABEL, SERVICE_LABEL, is_managed_by, ports::in_order, service_of},
     owners::controller_ref,
@@ -114,7 +116,7 @@ fn mirrored(address: &EndpointAddress, ready: bool) -> Option<(&'static str, End
         hostname: address.hostname.clone().filter(|h| !h.is_empty()),
         ..Default::default()
     };
-    Some((if ip.is_ipv4() { "IPv4" } else { "IPv6" }, endpoint))
+    Some((family(&ip), endpoint))
 }
 
 type Desired = BTreeMap<SliceKey, (Vec<EndpointPort>, Vec<Endpoint>)>;

@@ -6,7 +6,9 @@
 use std::{collections::HashSet, sync::Arc};
 
 use serde_json::{Value, json};
-use skiff_api::machinery::{meta::Meta, read::Read, status::Status, time};
+use skiff_api::machinery::{
+    meta::Meta, names::ip::family_of_text, read::Read, status::Status, time,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -37,7 +39,7 @@ pub async fn follow(writer: &Arc<Writer>, new: &Value, old: &Value) {
 }
 
 async fn make(own: &Own, ip: &str, service: &Value) -> Result<(), Status> {
-    let family = if ip.contains(':') { "IPv6" } else { "IPv4" };
+    let family = family_of_text(ip);
     let address = json!({"metadata": {"name": ip, "labels": {"ipaddress.kubernetes.io/ip-family": family, MANAGER_LABEL: MANAGER}},
         "spec": {"parentRef": {"resource": "services", "namespace": service.namespace(), "name": service.name()}}});
     own.ensure(ADDRESSES, address).await

@@ -7,7 +7,12 @@ use std::{net::SocketAddr, sync::Arc};
 
 use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use serde_json::{Map, Value, json};
-use skiff_api::machinery::{meta::Meta, read::Read, status::Status};
+use skiff_api::machinery::{
+    meta::Meta,
+    names::ip::{IPV4, IPV6},
+    read::Read,
+    status::Status,
+};
 
 use crate::{
     addresses,
@@ -172,7 +177,7 @@ async fn slice_of_server(own: &Own, advertised: &[SocketAddr], port: u16) -> Res
         .map(|a| json!({"addresses": [a.ip().to_string()], "conditions": {"ready": true}}))
         .collect();
     let slice = json!({"metadata": {"name": "kubernetes", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"}},
-        "addressType": if six { "IPv6" } else { "IPv4" }, "ports": [{"name": "https", "port": port, "protocol": "TCP"}], "endpoints": endpoints});
+        "addressType": if six { IPV6 } else { IPV4 }, "ports": [{"name": "https", "port": port, "protocol": "TCP"}], "endpoints": endpoints});
     let live = own.stored(own.row(SLICES)?, "default", "kubernetes")?;
     if live.is_some_and(|live| live.text("addressType") != slice.text("addressType")) {
         own.delete(SLICES, "default", "kubernetes").await?;

@@ -46,6 +46,9 @@ fn namespace_place(prefix: &str) -> usize {
 
 /// Where a path goes astray. Follows `(d director) ServeHTTP` of `staging/src/k8s.io/apiserver/pkg/server/handler.go`.
 fn astray(path: &str) -> Option<Astray> {
+    if !path.contains("//") {
+        return None;
+    }
     let trimmed = path.trim_matches('/');
     let parts: Vec<&str> = trimmed.split('/').collect();
     let empty = parts.iter().position(|part| part.is_empty());

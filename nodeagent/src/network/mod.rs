@@ -18,6 +18,7 @@ mod outside;
 pub mod pods;
 pub mod policy;
 mod pool;
+pub use pool::next_free;
 pub mod routes;
 pub mod services;
 pub mod slice;

@@ -198,7 +198,7 @@ impl Pool {
 }
 
 /// The first free address after `last`, going round; never the network's own, the gateway's (the first) or the last, which is that for broadcasts.
-fn next_free(net: IpNet, last: Option<IpAddr>, taken: &BTreeSet<IpAddr>) -> Option<IpAddr> {
+pub fn next_free(net: IpNet, last: Option<IpAddr>, taken: &BTreeSet<IpAddr>) -> Option<IpAddr> {
     let family = IpFamily::of_network(net);
     let (first, end) = (
         family::number(net.network()).checked_add(2)?,

@@ -18,6 +18,7 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
+use skiff_api::machinery::names::ip::{IPV4, IPV6, family_of_text};
 use skiff_podspec::parts::{HasSpec, Meta};
 use skiff_podspec::pod::Pod;
 
@@ -130,12 +131,12 @@ fn families(service: &Service) -> Vec<&'static str> {
         .ip_families
         .iter()
         .flatten()
-        .map(|f| if f == "IPv6" { "IPv6" } else { "IPv4" })
+        .map(|f| if f == IPV6 { IPV6 } else { IPV4 })
         .collect();
     match service.spec().cluster_ip.as_deref() {
         _ if !named.is_empty() => named,
-        Some(ip) if has_ip(service) => vec![if ip.contains(':') { "IPv6" } else { "IPv4" }],
-        _ => vec!["IPv4", "IPv6"],
+        Some(ip) if has_ip(service) => vec![family_of_text(ip)],
+        _ => vec![IPV4, IPV6],
     }
 }
 
@@ -253,7 +254,7 @@ fn endpoint_of(service: &Service, pod: &Pod, zone: Option<String>, family: &str)
     let node_name = pod.spec().node_name.clone();
     let hints = hints(service, zone.as_deref(), node_name.as_deref());
     Endpoint {
-        addresses: ips_of(pod, family == "IPv6").collect(),
+        addresses: ips_of(pod, family == IPV6).collect(),
         conditions: Some(EndpointConditions {
             ready: Some(ready),
             serving: Some(serving),

@@ -19,14 +19,14 @@ use skiff_api::{
     machinery::{
         field::{Errors, Path},
         meta::{Meta, child_mut},
-        names::ip,
+        names::ip::{self, family},
         read::Read,
         status::Status,
     },
 };
 use skiff_storage::{Key, Store};
 
-use self::networks::{Network, Networks, family};
+use self::networks::{Network, Networks};
 pub use self::ranges::{RangesError, ServiceRanges};
 use crate::stored;
 

@@ -19,14 +19,6 @@ use crate::stored;
 
 pub const RESOURCE: &str = "servicecidrs.networking.k8s.io";
 
-/// The name of a family, as services have it.
-pub fn family(ip: &IpAddr) -> &'static str {
-    match ip {
-        IpAddr::V4(_) => "IPv4",
-        IpAddr::V6(_) => "IPv6",
-    }
-}
-
 /// A network, and how many of its addresses services have.
 #[derive(Debug)]
 pub struct Network {

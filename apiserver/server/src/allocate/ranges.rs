@@ -6,9 +6,9 @@
 use std::{net::IpAddr, str::FromStr};
 
 use ipnet::IpNet;
-use skiff_api::machinery::names::ip::parse_cidr_sloppy;
+use skiff_api::machinery::names::ip::{family, parse_cidr_sloppy};
 
-use super::networks::{self, family};
+use super::networks;
 
 /// Why these are no networks of services.
 #[derive(thiserror::Error, Debug, PartialEq, Eq)]

@@ -1,4 +1,5 @@
 //! Go templates, with the two functions that kubectl adds: `exists` and `base64decode`.
+//! A library fills templates in, too; where they are wrong it has words of its own, and people read Go's: of it there is `printf`.
 //! Invariant: what is wrong with a template, and where it fails, is told as Go tells it.
 //! Behaviour follows `staging/src/k8s.io/cli-runtime/pkg/printers/template.go`.
 

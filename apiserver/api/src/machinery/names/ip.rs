@@ -7,6 +7,23 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Messages;
 
+/// The families of addresses, by their names in the API.
+pub const IPV4: &str = "IPv4";
+pub const IPV6: &str = "IPv6";
+
+/// The family of an address.
+pub fn family(ip: &IpAddr) -> &'static str {
+    match ip {
+        IpAddr::V4(_) => IPV4,
+        IpAddr::V6(_) => IPV6,
+    }
+}
+
+/// The same of one as it is written, whatever is wrong with it otherwise.
+pub fn family_of_text(ip: &str) -> &'static str {
+    if ip.contains(':') { IPV6 } else { IPV4 }
+}
+
 /// An address or network that was understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cidr {

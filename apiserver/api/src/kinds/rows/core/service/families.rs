@@ -5,6 +5,7 @@
 
 use crate::kinds::fill::{absent, spec};
 use crate::kinds::prelude::*;
+use crate::machinery::names::ip::family_of_text;
 
 use super::validation;
 
@@ -110,10 +111,6 @@ fn single_means_one(spec: &Value, errors: &mut Errors) {
     }
 }
 
-fn family_of(ip: &str) -> &'static str {
-    if ip.contains(':') { "IPv6" } else { "IPv4" }
-}
-
 /// Addresses tell their families where the client does not.
 fn infer(service: &mut Value, configured: &[&str], errors: &mut Errors) {
     let of = service.at("spec");
@@ -123,7 +120,7 @@ fn infer(service: &mut Value, configured: &[&str], errors: &mut Errors) {
         if ip == "None" {
             break;
         }
-        let family = family_of(ip);
+        let family = family_of_text(ip);
         if index < families.len() {
             continue;
         }
