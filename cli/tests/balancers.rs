@@ -1,27 +1,37 @@
-//! Services of the type LoadBalancer as whoever makes one sees them: an address at once, which answers on this machine and from pods, whatever else has
-//! the port, and is gone with the service.
+//! Services of the type LoadBalancer as whoever makes one sees them: an address of each family at once, which answers on this machine and from pods,
+//! whatever else has the port, and is gone with the service. Ingresses are reached by the families of their nodes, too.
 
-use std::time::Duration;
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use crate::support::{Cluster, http_get, is_root, on_path, skip, wait};
 
 const PATIENCE: Duration = Duration::from_secs(30);
-const POINT: &str = "jsonpath={.status.loadBalancer.ingress[0].ip}";
+const POINTS: &str = "jsonpath={.status.loadBalancer.ingress[*].ip}";
 
-/// The address of a service, once it has one.
-fn address(cluster: &Cluster, service: &str) -> String {
-    wait(PATIENCE, &format!("an address of {service}"), || {
-        let ip = cluster.skiff(&["get", "svc", service, "-o", POINT]);
-        match ip.is_empty() {
-            true => Err("none yet".to_owned()),
-            false => Ok(ip),
+/// The addresses of a service or an Ingress, once it has so many.
+fn addresses(cluster: &Cluster, of: &str, count: usize) -> Vec<IpAddr> {
+    wait(PATIENCE, &format!("{count} addresses of {of}"), || {
+        let ips = cluster.skiff(&["get", of, "-o", POINTS]);
+        let ips: Vec<IpAddr> = ips.split(' ').flat_map(str::parse).collect();
+        match ips.len() == count {
+            true => Ok(ips),
+            false => Err(format!("{ips:?}")),
         }
     })
 }
 
-fn answers(address: &str) {
+/// The address of a service, once it has one.
+fn address(cluster: &Cluster, service: &str) -> IpAddr {
+    addresses(cluster, &format!("svc/{service}"), 1)[0]
+}
+
+fn answers(ip: IpAddr) {
+    let address = SocketAddr::new(ip, 80).to_string();
     wait(PATIENCE, &format!("{address} answers"), || {
-        http_get(address, "/").and_then(|text| match text.contains("pod front-") {
+        http_get(&address, "/").and_then(|text| match text.contains("pod front-") {
             true => Ok(()),
             false => Err(text),
         })
@@ -51,11 +61,11 @@ fn services_are_reached_from_outside() {
         one, two,
         "each has an address, and so all ports, of its own"
     );
-    answers(&format!("{one}:80"));
-    answers(&format!("{two}:80"));
+    answers(one);
+    answers(two);
     let local = r#"{"spec": {"externalTrafficPolicy": "Local"}}"#;
     cluster.skiff(&["patch", "svc", "one", "-p", local]);
-    answers(&format!("{one}:80"));
+    answers(one);
 
     // what is no balancer's any more is reached from nowhere, and says so
     let inside = r#"{"spec": {"type": "ClusterIP", "externalTrafficPolicy": null}}"#;
@@ -63,7 +73,7 @@ fn services_are_reached_from_outside() {
     let status = cluster.skiff(&["get", "svc", "one", "-o", "jsonpath={.status}"]);
     assert_eq!(status, r#"{"loadBalancer":{}}"#);
     cluster.skiff(&["delete", "svc", "two"]);
-    for ip in [&one, &two] {
+    for ip in [one, two] {
         wait(
             PATIENCE,
             &format!("{ip} answers no more"),
@@ -72,6 +82,33 @@ fn services_are_reached_from_outside() {
                 Err(_) => Ok(()),
             },
         );
+    }
+    cluster.end();
+}
+
+#[test]
+fn by_both_families() {
+    if !is_root() || on_path("nft").is_none() {
+        return skip("real nodes need root and nft");
+    }
+    let cluster = Cluster::start(&["--nodes=1", "--demo", "--ip-family=dual"]);
+    let expose = [
+        "expose",
+        "deployment",
+        "front",
+        "--type=LoadBalancer",
+        "--port=80",
+        "--target-port=8080",
+        "--name=both",
+    ];
+    cluster.skiff(&expose);
+    let both = r#"{"spec": {"ipFamilyPolicy": "RequireDualStack"}}"#;
+    cluster.skiff(&["patch", "svc", "both", "-p", both]);
+    cluster.skiff(&["create", "ingress", "both", "--rule=/*=both:80"]);
+    for of in ["svc/both", "ingress/both"] {
+        let ips = addresses(&cluster, of, 2);
+        assert!(ips[0].is_ipv4() && ips[1].is_ipv6(), "{of}: {ips:?}");
+        ips.into_iter().for_each(answers);
     }
     cluster.end();
 }

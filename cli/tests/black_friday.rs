@@ -30,6 +30,8 @@ const DAY: Duration = Duration::from_secs(75);
 const SCALED: f64 = 30.0;
 /// So soon there are as many tills as before one was lost, in half of all times.
 const HEALED: f64 = 2.0;
+/// So soon the tills of a node that was cut off stand elsewhere: a second of silence until it is known, and as long as a till takes to open.
+const MOVED: f64 = 4.0;
 /// So soon a deleted till is gone: a second after its last customer, and well before its grace time.
 const LEFT: f64 = 3.0;
 /// Half of all requests are answered within so many milliseconds.
@@ -154,7 +156,8 @@ fn judge(outcome: &Value, busy: f64) {
     assert!(at("/p50") <= ANSWERED * busy, "{outcome:#}");
     assert!(at("/scaleUp") <= SCALED * busy.sqrt(), "{outcome:#}");
     assert!(at("/tills/1") > at("/tills/0"), "{outcome:#}");
-    assert!(at("/scaleDown") > 0.0 && at("/update") > 0.0 && at("/healCut") > 0.0);
+    assert!(at("/scaleDown") > 0.0 && at("/update") > 0.0);
+    assert!(at("/healCut") <= MOVED * busy, "{outcome:#}");
 
     let wounds = outcome["wounds"].as_array().unwrap();
     let healed = wounds.iter().filter(|wound| wound["how"] != "cut");

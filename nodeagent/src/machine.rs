@@ -74,8 +74,8 @@ pub struct RealNode {
 /// How a node serves Ingresses.
 #[derive(Clone, Debug)]
 pub struct Ingress {
-    /// The node's address, as clients know it.
-    pub address: IpAddr,
+    /// The node's addresses, as clients know them.
+    pub addresses: Vec<IpAddr>,
     /// Whether requests are written into `ingress/access.log` of the node's folder.
     pub access_log: bool,
 }
@@ -343,7 +343,7 @@ async fn run_ingress(
     let config = IngressConfig {
         node: node.node,
         node_name: node.agent.node_name,
-        address: wanted.address,
+        addresses: wanted.addresses,
         access_log: wanted
             .access_log
             .then(|| node.data_dir.join("ingress/access.log")),

@@ -1,5 +1,5 @@
-//! Services of the type LoadBalancer on the nodes of `up`: each has an address of its own in the nodes' network, to which the machine has a way through a
-//! node that is ready.
+//! Services of the type LoadBalancer on the nodes of `up`: each has an address of its own in the nodes' network, one of each of its families, to which the
+//! machine has a way through a node that is ready.
 //!
 //! Invariant: an address belongs to one service, and to the same as long as that wants it. What is decided is a pure function of what is known; it is done
 //! anew after every change, and again where it failed. Services with a class of their own are left to whoever serves that.
@@ -7,16 +7,17 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
+    net::IpAddr,
     sync::Arc,
     time::Duration,
 };
 
-use k8s_openapi::api::core::v1::{Service, ServiceSpec};
+use k8s_openapi::api::core::v1::Service;
 use serde_json::{Value, json};
-use skiff_api::machinery::names::ip::IPV4;
+use skiff_api::machinery::names::ip::family;
 use skiff_nodeagent::network::{
     cluster::ClusterNetwork,
+    family::octets,
     view::{ClusterView, NodeInfo, ObjectName, Slices},
 };
 use skiff_watching::api::{Api, PatchType, item};
@@ -27,10 +28,12 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// A service that is to be reached from outside.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Balanced {
+    /// `spec.ipFamilies`, by which it answers.
+    families: Vec<String>,
     /// What its status says.
-    has: Vec<Ipv4Addr>,
+    has: Vec<IpAddr>,
     /// `spec.loadBalancerIP`.
-    asks: Option<Ipv4Addr>,
+    asks: Option<IpAddr>,
     /// `externalTrafficPolicy: Local`: the nodes that have an endpoint that is ready.
     local: Option<BTreeSet<String>>,
 }
@@ -38,10 +41,11 @@ struct Balanced {
 /// What is to be.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Plan {
-    addresses: BTreeMap<ObjectName, Ipv4Addr>,
+    /// One of each family of the service, in its order.
+    addresses: BTreeMap<ObjectName, Vec<IpAddr>>,
     /// Which node leads to an address.
-    ways: BTreeMap<Ipv4Addr, String>,
-    /// Services for which no address is left.
+    ways: BTreeMap<IpAddr, String>,
+    /// Services for which no address of one of their families is left.
     without: Vec<ObjectName>,
 }
 
@@ -92,11 +96,12 @@ async fn carry_out(
     let news = plan
         .addresses
         .iter()
-        .filter(|(name, ip)| known.get(*name).is_some_and(|of| of.has != [**ip]));
-    for (name, ip) in news {
+        .filter(|(name, ips)| known.get(*name).is_some_and(|of| of.has != **ips));
+    for (name, ips) in news {
         let path = item::<Service>(&name.namespace, &name.name) + "/status";
-        let body: Value =
-            json!({"status": {"loadBalancer": {"ingress": [{"ip": ip, "ipMode": "VIP"}]}}});
+        let points = ips.iter().map(|ip| json!({"ip": ip, "ipMode": "VIP"}));
+        let points: Vec<Value> = points.collect();
+        let body: Value = json!({"status": {"loadBalancer": {"ingress": points}}});
         match api.patch(&path, PatchType::Merge, &body).await {
             Err(error) if error.is_not_found() => {}
             done => drop(done?),
@@ -119,7 +124,6 @@ impl Balanced {
         let spec = service.spec.as_ref()?;
         if spec.type_.as_deref() != Some("LoadBalancer")
             || spec.load_balancer_class.is_some()
-            || !has_ipv4(spec)
             || service.metadata.deletion_timestamp.is_some()
         {
             return None;
@@ -130,6 +134,7 @@ impl Balanced {
             .flat_map(|of| of.ingress.iter().flatten());
         let local = spec.external_traffic_policy.as_deref() == Some("Local");
         Some(Balanced {
+            families: spec.ip_families.clone().unwrap_or_default(),
             has: points
                 .filter_map(|point| point.ip.as_ref()?.parse().ok())
                 .collect(),
@@ -140,12 +145,6 @@ impl Balanced {
             local: local.then(|| ready_nodes(slices)),
         })
     }
-}
-
-/// The addresses here are of IPv4, by which one that has none of it does not answer.
-fn has_ipv4(spec: &ServiceSpec) -> bool {
-    let mut families = spec.ip_families.iter().flatten().peekable();
-    families.peek().is_none() || families.any(|family| family == IPV4)
 }
 
 /// The nodes that have an endpoint that is ready.
@@ -160,45 +159,72 @@ fn ready_nodes(slices: &Slices) -> BTreeSet<String> {
 impl Plan {
     fn of(
         known: &BTreeMap<ObjectName, Balanced>,
-        pool: &[Ipv4Addr],
+        pool: &[IpAddr],
         nodes: &BTreeMap<String, Arc<NodeInfo>>,
     ) -> Plan {
         let mut plan = Plan::default();
-        let mut free: BTreeSet<Ipv4Addr> = pool.iter().copied().collect();
-        // who has an address keeps it, unless it asks for another
+        let mut free: BTreeSet<IpAddr> = pool.iter().copied().collect();
+        // what a service has already, it keeps before others choose
+        let kept: BTreeMap<_, _> = known
+            .iter()
+            .map(|(name, of)| (name, of.kept(&mut free)))
+            .collect();
         for (name, of) in known {
-            let kept = of.has.iter().find(|ip| free.contains(*ip));
-            if let Some(ip) = kept.filter(|ip| of.asks.is_none_or(|asked| asked == **ip)) {
-                free.remove(ip);
-                plan.addresses.insert(name.clone(), *ip);
+            let kept = kept.get(name).map_or(&[][..], |kept| kept);
+            let ips = of.families.iter().map(|wanted| {
+                let kept = kept.iter().find(|ip| family(ip) == wanted).copied();
+                kept.or_else(|| of.given(wanted, &mut free))
+            });
+            let ips: Vec<_> = ips.collect();
+            if ips.contains(&None) {
+                plan.without.push(name.clone());
+            }
+            let ips: Vec<_> = ips.into_iter().flatten().collect();
+            if !ips.is_empty() {
+                plan.addresses.insert(name.clone(), ips);
             }
         }
-        for (name, of) in known {
-            if plan.addresses.contains_key(name) {
-                continue;
-            }
-            let asked = of.asks.filter(|ip| free.contains(ip));
-            match asked.or_else(|| free.first().copied()) {
-                Some(ip) => {
-                    free.remove(&ip);
-                    plan.addresses.insert(name.clone(), ip);
-                }
-                None => plan.without.push(name.clone()),
-            }
-        }
-        for (name, ip) in &plan.addresses {
+        for (name, ips) in &plan.addresses {
             let local = known.get(name).and_then(|of| of.local.as_ref());
-            if let Some(node) = leads(*ip, local, nodes) {
-                plan.ways.insert(*ip, node.clone());
+            for ip in ips {
+                if let Some(node) = leads(*ip, local, nodes) {
+                    plan.ways.insert(*ip, node.clone());
+                }
             }
         }
         plan
     }
 }
 
+impl Balanced {
+    /// Of each family the address that it has, unless it asks for another of that; what it keeps is not free any more.
+    fn kept(&self, free: &mut BTreeSet<IpAddr>) -> Vec<IpAddr> {
+        let keeps = |wanted: &String| {
+            let asks = self.asks.filter(|asked| family(asked) == wanted);
+            let mut has = self.has.iter().copied();
+            has.find(|ip| family(ip) == wanted && free.contains(ip))
+                .filter(|ip| asks.is_none_or(|asked| asked == *ip))
+        };
+        let kept: Vec<_> = self.families.iter().filter_map(keeps).collect();
+        for ip in &kept {
+            free.remove(ip);
+        }
+        kept
+    }
+
+    /// An address of the family that it does not have yet: the one that it asks for, or the first that is free.
+    fn given(&self, wanted: &str, free: &mut BTreeSet<IpAddr>) -> Option<IpAddr> {
+        let fits = |ip: &IpAddr| family(ip) == wanted && free.contains(ip);
+        let first = || free.iter().find(|ip| family(ip) == wanted).copied();
+        let ip = self.asks.filter(fits).or_else(first)?;
+        free.remove(&ip);
+        Some(ip)
+    }
+}
+
 /// The node that leads to an address: one that is ready, if there is one; another for each address.
 fn leads<'n>(
-    ip: Ipv4Addr,
+    ip: IpAddr,
     local: Option<&BTreeSet<String>>,
     nodes: &'n BTreeMap<String, Arc<NodeInfo>>,
 ) -> Option<&'n String> {
@@ -211,16 +237,24 @@ fn leads<'n>(
     let some = [fits(true, true), fits(true, false), fits(false, false)]
         .into_iter()
         .find(|some| !some.is_empty())?;
-    let place = usize::from(ip.octets()[3]) % some.len();
-    some.get(place).copied()
+    let last = octets(ip).last().copied()?;
+    some.get(usize::from(last) % some.len()).copied()
 }
 
 #[cfg(test)]
 mod tests {
+    use skiff_api::machinery::names::ip::{IPV4, IPV6};
+
     use super::*;
 
-    fn pool() -> Vec<Ipv4Addr> {
-        (1..=3).map(|n| Ipv4Addr::new(10, 0, 0, n)).collect()
+    /// Three of each family.
+    fn pool() -> Vec<IpAddr> {
+        let four = (1..=3).map(|n| IpAddr::from([10, 0, 0, n]));
+        four.chain((1..=3).map(six)).collect()
+    }
+
+    fn six(n: u8) -> IpAddr {
+        format!("fd00::{n}").parse().unwrap()
     }
 
     fn nodes(ready: &[(&str, bool)]) -> BTreeMap<String, Arc<NodeInfo>> {
@@ -236,9 +270,10 @@ mod tests {
 
     /// Services by name, with what each has and asks for by the last number of an address (0: nothing).
     fn plan(services: &[(&str, u8, u8)]) -> Vec<(String, u8)> {
-        let ip = |n: u8| (n > 0).then(|| Ipv4Addr::new(10, 0, 0, n));
+        let ip = |n: u8| (n > 0).then(|| IpAddr::from([10, 0, 0, n]));
         let known = services.iter().map(|(name, has, asks)| {
             let of = Balanced {
+                families: vec![IPV4.into()],
                 has: ip(*has).into_iter().collect(),
                 asks: ip(*asks),
                 local: None,
@@ -248,7 +283,45 @@ mod tests {
         let plan = Plan::of(&known.collect(), &pool(), &nodes(&[("a", true)]));
         assert_eq!(plan.ways.len(), plan.addresses.len());
         let given = plan.addresses.into_iter();
-        given.map(|(of, ip)| (of.name, ip.octets()[3])).collect()
+        let last = |ips: Vec<IpAddr>| octets(ips[0])[3];
+        given.map(|(of, ips)| (of.name, last(ips))).collect()
+    }
+
+    #[test]
+    fn a_service_has_an_address_of_each_of_its_families() {
+        let four = |n| IpAddr::from([10, 0, 0, n]);
+        for (families, has, asks, wanted) in [
+            (vec![IPV6], vec![], None, vec![six(1)]),
+            (vec![IPV4, IPV6], vec![], None, vec![four(1), six(1)]),
+            (vec![IPV6, IPV4], vec![], None, vec![six(1), four(1)]),
+            (vec![IPV4, IPV6], vec![four(2)], None, vec![four(2), six(1)]),
+            (vec![IPV6], vec![four(2)], None, vec![six(1)]),
+            (
+                vec![IPV4, IPV6],
+                vec![four(2), six(3)],
+                Some(six(2)),
+                vec![four(2), six(2)],
+            ),
+        ] {
+            let of = Balanced {
+                families: families.iter().map(|f| f.to_string()).collect(),
+                has,
+                asks,
+                local: None,
+            };
+            let name = ObjectName::new("ns", "a");
+            let known = BTreeMap::from([(name.clone(), of)]);
+            let nodes = nodes(&[("a", true)]);
+            let plan = Plan::of(&known, &pool(), &nodes);
+            assert_eq!(plan.addresses[&name], wanted, "{known:?}");
+            assert!(plan.without.is_empty());
+            assert!(plan.ways.keys().all(|ip| wanted.contains(ip)));
+            assert_eq!(plan.ways.len(), wanted.len());
+            // with no address of one family left it has the other
+            let plan = Plan::of(&known, &[six(3)], &nodes);
+            assert_eq!(plan.without.is_empty(), families == [IPV6]);
+            assert_eq!(plan.addresses[&name], [six(3)]);
+        }
     }
 
     #[test]
@@ -273,7 +346,7 @@ mod tests {
 
     #[test]
     fn a_node_that_is_ready_leads() {
-        let [one, two, _] = pool()[..] else { panic!() };
+        let [one, two, ..] = pool()[..] else { panic!() };
         let local = |names: &[&str]| Some(names.iter().map(|n| n.to_string()).collect());
         for (ip, local, there, wanted) in [
             (one, None, vec![("a", true), ("b", true)], Some("b")),

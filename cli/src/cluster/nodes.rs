@@ -177,8 +177,7 @@ fn real_node(
     let mut names = vec![name.to_string()];
     names.extend(place.ips.iter().map(IpAddr::to_string));
     let serving = server.pki.authority.node_serving(name, &names)?;
-    let first = place.ips.first().copied();
-    let first = first.unwrap_or(place.ip.into());
+    let first = *place.ips.first().context("the node has no address")?;
     let mut agent = Config::new(name, &data_dir);
     let internal = place.ips.iter();
     agent.addresses = internal
@@ -204,7 +203,7 @@ fn real_node(
         cgroup: format!("skiff/{}/{name}", folders.instance),
         service_cidrs: wanted.service_cidrs.clone(),
         ingress: wanted.ingress.then_some(Ingress {
-            address: first,
+            addresses: place.ips.clone(),
             access_log: wanted.access_log,
         }),
     })

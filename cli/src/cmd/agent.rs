@@ -265,7 +265,7 @@ fn machine(wish: &Wish, ca: &str, serving: &Identity) -> anyhow::Result<RealNode
         cgroup: format!("skiff/{}/{name}", wish.folders.instance),
         service_cidrs: wish.service_cidrs.clone(),
         ingress: wish.ingress.ingress.then_some(Ingress {
-            address: first,
+            addresses: wish.ips.clone(),
             access_log: wish.ingress.ingress_access_log,
         }),
     })

@@ -298,8 +298,8 @@ fn up(count: usize, folders: &Folders, kubeconfig: &Path, keep: bool) -> anyhow:
         format!("--nodes={count}"),
         format!("--data-dir={}", folders.data.display()),
         format!("--kubeconfig={}", kubeconfig.display()),
-        "--node-monitor-period=500ms".to_owned(),
-        "--node-monitor-grace-period=8s".to_owned(),
+        "--node-monitor-period=100ms".to_owned(),
+        "--node-monitor-grace-period=1s".to_owned(),
         "--horizontal-pod-autoscaler-sync-period=5s".to_owned(),
     ];
     let outlives = match keep {

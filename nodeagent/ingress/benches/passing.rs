@@ -135,7 +135,7 @@ fn skiff(backend: SocketAddr) -> u16 {
             let proxy = Arc::new(Proxy::new(None));
             proxy.routes.store(Arc::new(table));
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-            let door = Door::new(listener, None).expect("a door");
+            let door = Door::new(vec![listener], None).expect("a door");
             tell.send(door.port()).expect("somebody waits");
             let serving = tokio::spawn(door.serve(proxy, CancellationToken::new()));
             serving.await.expect("it serves");

@@ -4,6 +4,7 @@
 
 use std::{net::SocketAddr, os::fd::AsFd, sync::Arc, time::Duration};
 
+use futures::future::join_all;
 use hyper::service::service_fn;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -31,18 +32,24 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A port with what is behind it.
 pub struct Door {
-    listener: TcpListener,
+    /// One of each family by which it is reached.
+    listeners: Vec<TcpListener>,
     port: u16,
     tls: Option<TlsAcceptor>,
     table: bool,
 }
 
 impl Door {
-    /// Where somebody listens already; with TLS if its configuration is given.
-    pub fn new(listener: TcpListener, tls: Option<Arc<ServerConfig>>) -> std::io::Result<Door> {
+    /// Where somebody listens already, at one port; with TLS if its configuration is given.
+    pub fn new(
+        listeners: Vec<TcpListener>,
+        tls: Option<Arc<ServerConfig>>,
+    ) -> std::io::Result<Door> {
+        let first = listeners.first();
+        let first = first.ok_or(std::io::ErrorKind::AddrNotAvailable)?;
         Ok(Door {
-            port: listener.local_addr()?.port(),
-            listener,
+            port: first.local_addr()?.port(),
+            listeners,
             tls: tls.map(TlsAcceptor::from),
             table: true,
         })
@@ -65,27 +72,40 @@ impl Door {
     pub async fn serve(self, proxy: Arc<Proxy>, stop: CancellationToken) {
         let open = GracefulShutdown::new();
         let door = Arc::new(Connections::new(proxy, self.port, self.table));
-        loop {
-            let accepted = tokio::select! {
-                accepted = self.listener.accept() => accepted,
-                () = stop.cancelled() => break,
-            };
-            match accepted {
-                Ok((stream, client)) => {
-                    let (door, tls, watcher) = (door.clone(), self.tls.clone(), open.watcher());
-                    skiff_watching::task::spawn(async move {
-                        door.take(stream, client, tls, watcher).await;
-                    });
-                }
-                // one that went away before it was taken, or no more files for now
-                Err(error) => {
-                    tracing::debug!(%error, "a connection was not taken");
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
+        let (tls, stop) = (&self.tls, &stop);
+        let accepting = self.listeners.into_iter();
+        join_all(accepting.map(|listener| accept(listener, &door, tls.as_ref(), &open, stop)))
+            .await;
+        outcome::may_be_broken_off(tokio::time::timeout(FAREWELL, open.shutdown()).await);
+    }
+}
+
+/// Takes connections of one family until `stop`.
+async fn accept(
+    listener: TcpListener,
+    door: &Arc<Connections>,
+    tls: Option<&TlsAcceptor>,
+    open: &GracefulShutdown,
+    stop: &CancellationToken,
+) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, client)) => {
+                let (door, tls, watcher) = (door.clone(), tls.cloned(), open.watcher());
+                skiff_watching::task::spawn(async move {
+                    door.take(stream, client, tls, watcher).await;
+                });
+            }
+            // one that went away before it was taken, or no more files for now
+            Err(error) => {
+                tracing::debug!(%error, "a connection was not taken");
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
-        drop(self.listener);
-        outcome::may_be_broken_off(tokio::time::timeout(FAREWELL, open.shutdown()).await);
     }
 }
 

@@ -2,12 +2,7 @@
 //!
 //! Invariant: a door is open while something needs it; what keeps one shut is told, and it is tried again.
 
-use std::{
-    collections::BTreeMap,
-    net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -104,12 +99,15 @@ impl Doors<'_> {
     }
 
     async fn try_open(&self, port: u16, tls: bool) -> Result<Door, Error> {
-        let at = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-        let socket = self.config.node.tcp_listen(at).await?;
+        let mut listeners = Vec::new();
+        for family in self.config.families() {
+            let at = SocketAddr::from((family.unspecified(), port));
+            listeners.push(self.config.node.tcp_listen(at).await?);
+        }
         let tls = tls
             .then(|| self.certificates.at(port).server())
             .transpose()?;
-        let door = Door::new(socket, tls)?;
+        let door = Door::new(listeners, tls)?;
         Ok(match is_fixed(port) {
             true => door,
             false => door.without_table(),

@@ -21,14 +21,15 @@ pub const RENEW: Duration = Duration::from_secs(5);
 
 const NAMESPACE: &str = "kube-system";
 const LABEL: &str = "skiff.dev/ingress";
-const ADDRESS: &str = "skiff.dev/ingress-address";
+/// With commas between them.
+const ADDRESSES: &str = "skiff.dev/ingress-addresses";
 
 /// A node among those that serve.
 pub struct Member {
     pub api: Api,
     pub clock: Clock,
     pub node: String,
-    pub address: IpAddr,
+    pub addresses: Vec<IpAddr>,
 }
 
 /// Those that serve.
@@ -49,7 +50,7 @@ impl Member {
         let path = item::<Lease>(NAMESPACE, &self.name());
         let now = skiff_api::machinery::time::micros(self.clock.now());
         let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-            "metadata": {"name": self.name(), "labels": {LABEL: "member"}, "annotations": {ADDRESS: self.address.to_string()}},
+            "metadata": {"name": self.name(), "labels": {LABEL: "member"}, "annotations": {ADDRESSES: told(&self.addresses)}},
             "spec": {"holderIdentity": self.node, "leaseDurationSeconds": LIFE.as_secs(), "renewTime": now}});
         self.api
             .patch(&path, PatchType::Apply(super::AGENT), &lease)
@@ -85,22 +86,29 @@ impl Member {
     }
 }
 
+fn told(addresses: &[IpAddr]) -> String {
+    let texts: Vec<_> = addresses.iter().map(IpAddr::to_string).collect();
+    texts.join(",")
+}
+
 pub(super) fn members(leases: &[Lease], own: &str, now: jiff::Timestamp) -> Members {
     let mut nodes = BTreeSet::new();
     let mut addresses = BTreeSet::new();
     for lease in leases {
         let annotations = lease.metadata.annotations.as_ref();
-        let address = annotations.and_then(|a| a.get(ADDRESS)?.parse().ok());
+        let read = |text: &String| text.split(',').map(str::parse).collect();
+        let at: Option<Result<Vec<IpAddr>, _>> =
+            annotations.and_then(|a| a.get(ADDRESSES)).map(read);
         let spec = lease.spec.as_ref();
         let renewed = spec
             .and_then(|spec| spec.renew_time.as_ref())
             .map(|time| time.0);
         let holder = spec.and_then(|spec| spec.holder_identity.as_deref());
-        if let (Some(address), Some(renewed), Some(holder)) = (address, renewed, holder)
+        if let (Some(Ok(at)), Some(renewed), Some(holder)) = (at, renewed, holder)
             && after(renewed, LIFE) > now
         {
             nodes.insert(holder);
-            addresses.insert(address);
+            addresses.extend(at);
         }
     }
     Members {

@@ -37,6 +37,7 @@ use self::{
     watch::Watched,
 };
 use crate::network::{
+    family::IpFamily,
     ns::Namespace,
     view::{Change, ClusterView},
 };
@@ -70,10 +71,18 @@ pub struct IngressConfig {
     /// The node's own namespace, in which the threads are that run the proxy.
     pub node: Namespace,
     pub node_name: String,
-    /// The address by which clients reach this node, which is told in the status of Ingresses.
-    pub address: IpAddr,
+    /// The addresses by which clients reach this node, which are told in the status of Ingresses. Its doors are open by their families.
+    pub addresses: Vec<IpAddr>,
     /// Where a line is written for each request.
     pub access_log: Option<PathBuf>,
+}
+
+impl IngressConfig {
+    /// The families of the node's addresses, each once.
+    fn families(&self) -> impl Iterator<Item = IpFamily> {
+        let of = |family: &IpFamily| !family.addresses(&self.addresses).is_empty();
+        IpFamily::ALL.into_iter().filter(of)
+    }
 }
 
 /// Runs the proxy until `stop`. `client` sees Ingresses and Secrets; `view` is the node's own of services.
@@ -151,7 +160,7 @@ impl House {
             api: self.api.clone(),
             clock: self.parts.clock.clone(),
             node: self.config.node_name.clone(),
-            address: self.config.address,
+            addresses: self.config.addresses.clone(),
         };
         let mut doors = self.doors.subscribe();
         tokio::select! {

@@ -74,8 +74,8 @@ impl Lab {
         let (tls, certificate) = tls();
         let proxy = Arc::new(proxy);
         let port = async || TcpListener::bind("0.0.0.0:0").await.unwrap();
-        let http = Door::new(port().await, None).unwrap();
-        let https = Door::new(port().await, Some(tls)).unwrap();
+        let http = Door::new(vec![port().await], None).unwrap();
+        let https = Door::new(vec![port().await], Some(tls)).unwrap();
         let at = |door: &Door| SocketAddr::from(([127, 0, 0, 1], door.port()));
         let lab = Lab {
             http: at(&http),

@@ -7,7 +7,7 @@ use crate::ingress::{members::members, status::patch, watch::Known};
 
 /// A member's lease: its node, the last part of its address, and the second in which it was renewed.
 fn lease(node: &str, address: &str, second: u32) -> Lease {
-    serde_json::from_value(json!({"metadata": {"name": node, "annotations": {"skiff.dev/ingress-address": address}},
+    serde_json::from_value(json!({"metadata": {"name": node, "annotations": {"skiff.dev/ingress-addresses": address}},
         "spec": {"holderIdentity": node, "renewTime": format!("2024-01-01T00:00:{second:02}.000000Z")}}))
     .unwrap()
 }
@@ -19,12 +19,14 @@ fn the_first_of_those_that_live_speaks() {
         lease("b", "10.0.0.2", 30),
         lease("c", "10.0.0.10", 30),
     );
+    let both = lease("b", "10.0.0.2,fd00::2", 30);
     let (lost, odd) = (lease("a", "10.0.0.1", 5), lease("a", "nowhere", 30));
     #[rustfmt::skip]
     let rows: &[(&[&Lease], &str, &[&str], bool)] = &[
         (&[&a, &b], "a", &["10.0.0.1", "10.0.0.2"], true),
         (&[&a, &b], "b", &["10.0.0.1", "10.0.0.2"], false),
         (&[&c, &b], "b", &["10.0.0.2", "10.0.0.10"], true),
+        (&[&a, &both], "a", &["10.0.0.1", "10.0.0.2", "fd00::2"], true),
         (&[&lost, &b], "b", &["10.0.0.2"], true),
         (&[&lost, &b], "a", &["10.0.0.2"], false),
         (&[&odd, &b], "b", &["10.0.0.2"], true),

@@ -331,13 +331,15 @@ impl ClusterNetwork {
         self.routes(&state).await
     }
 
-    /// The addresses that may be given to services.
-    pub async fn balancer_addresses(&self) -> Vec<Ipv4Addr> {
-        self.state.lock().await.for_services().collect()
+    /// The addresses that may be given to services, of each family that the cluster has.
+    pub async fn balancer_addresses(&self) -> Vec<IpAddr> {
+        let state = self.state.lock().await;
+        let ours = |ip: &IpAddr| self.families.contains(&IpFamily::of(*ip));
+        state.for_services().filter(ours).collect()
     }
 
     /// Leads the host to these addresses of services, each through a node, and to no other. A node that is not there leads nowhere.
-    pub async fn set_balanced(&self, ways: BTreeMap<Ipv4Addr, String>) -> Result<(), Error> {
+    pub async fn set_balanced(&self, ways: BTreeMap<IpAddr, String>) -> Result<(), Error> {
         let mut state = self.state.lock().await;
         if state.balanced != ways {
             state.balanced = ways;

@@ -11,7 +11,12 @@ use std::{
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
-use super::super::{Error, failed, family::IpFamily, link::OwnRoute, pool::write_whole};
+use super::super::{
+    Error, failed,
+    family::{IpFamily, alone},
+    link::OwnRoute,
+    pool::write_whole,
+};
 use crate::outcome::IfThere;
 
 const FILE: &str = "network.json";
@@ -27,7 +32,7 @@ pub struct State {
     pub nodes: BTreeMap<String, NodeState>,
     /// The node that leads to an address of a service that is reached from outside.
     #[serde(default)]
-    pub balanced: BTreeMap<Ipv4Addr, String>,
+    pub balanced: BTreeMap<IpAddr, String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -71,14 +76,16 @@ impl State {
 
     /// The lowest index that is nobody's.
     pub fn free_index(&self) -> Option<u32> {
-        let is_free = |i: &u32| !self.has_node(*i) && !self.balanced.contains_key(&self.ip(*i));
+        let is_balanced = |place: IpNet| self.balanced.contains_key(&place.addr());
+        let is_free = |i: &u32| !self.has_node(*i) && !self.places(*i).into_iter().any(is_balanced);
         (2..self.end()).find(is_free)
     }
 
-    /// Addresses for services: the upper half of the network, but for nodes that got there.
-    pub fn for_services(&self) -> impl Iterator<Item = Ipv4Addr> {
+    /// Addresses for services, of each family: those of the upper half of the indices, but for nodes that got there.
+    pub fn for_services(&self) -> impl Iterator<Item = IpAddr> {
         let upper = self.end().div_ceil(2)..self.end();
-        upper.filter(|i| !self.has_node(*i)).map(|i| self.ip(i))
+        let free = upper.filter(|i| !self.has_node(*i));
+        free.flat_map(|i| self.places(i)).map(|place| place.addr())
     }
 
     /// What an earlier run wrote.
@@ -130,7 +137,7 @@ pub fn wanted_routes(state: &State, service_cidrs: &[IpNet], bridge: u32) -> Vec
     let balanced = state
         .balanced
         .iter()
-        .filter_map(|(ip, node)| route(IpAddr::V4(*ip).into(), state.nodes.get(node)?));
+        .filter_map(|(ip, node)| route(alone(*ip), state.nodes.get(node)?));
     state
         .nodes
         .values()
@@ -234,8 +241,8 @@ mod tests {
             ("b".to_owned(), node(2, "10.244.0.0/24")),
         ]);
         let balanced = BTreeMap::from([
-            (Ipv4Addr::new(10, 89, 0, 4), "a".to_owned()),
-            (Ipv4Addr::new(10, 89, 0, 5), "nosuch".to_owned()),
+            (IpAddr::from([10, 89, 0, 4]), "a".to_owned()),
+            (IpAddr::from([10, 89, 0, 5]), "nosuch".to_owned()),
         ]);
         let state = State {
             bridge: "b".into(),
@@ -263,6 +270,8 @@ mod tests {
         both.cidr6 = Some("fd89::/64".parse().unwrap());
         let node = both.nodes.get_mut("a").unwrap();
         node.pod_cidrs.push("fd00:244:1::/64".parse().unwrap());
+        both.balanced
+            .insert("fd89::7".parse().unwrap(), "a".to_owned());
         let routes = wanted_routes(&both, &services, 7);
         let v6: Vec<_> = routes
             .iter()
@@ -271,11 +280,20 @@ mod tests {
             .collect();
         assert_eq!(
             v6,
-            ["fd00:244:1::/64 via fd89::3", "fd00:96::/112 via fd89::2"]
+            [
+                "fd00:244:1::/64 via fd89::3",
+                "fd00:96::/112 via fd89::2",
+                "fd89::7/128 via fd89::3"
+            ]
         );
+        both.balanced
+            .insert("fd89::6".parse().unwrap(), "b".to_owned());
+        assert_eq!(both.free_index(), Some(8));
         assert_eq!(state.free_index(), Some(6));
         let pool: Vec<_> = state.for_services().collect();
-        let ends = [pool.first(), pool.last()].map(|ip| ip.unwrap().octets()[3]);
-        assert_eq!(ends, [128, 254]);
+        let ends = |pool: &[IpAddr]| [pool.first(), pool.last()].map(|ip| ip.unwrap().to_string());
+        assert_eq!(ends(&pool), ["10.89.0.128", "10.89.0.254"]);
+        let pool: Vec<_> = both.for_services().collect();
+        assert_eq!(ends(&pool), ["10.89.0.128", "fd89::fe"]);
     }
 }
