@@ -23,16 +23,41 @@ fn main() {
     for object in [&pod, &map] {
         let name = object["kind"].as_str().unwrap_or_default();
         let node = Schema::builtin().of_kind("v1", name).expect("built in");
-        let text = to_json(object, Some(node));
+        // as many as find nothing of each other that was written before
+        let texts: Vec<_> = (0..100)
+            .map(|nth| to_json(&another(object, nth), Some(node)))
+            .collect();
         let mut writer = Writer::new(node).expect("built in");
         let mut out = Vec::new();
-        measure(name, || {
+        let mut next = texts.iter().cycle();
+        measure(&format!("{name}, all different"), || {
             out.clear();
-            writer.field(2, &text, &mut out).expect("its own text");
+            let text = next.next().expect("there is always one more");
+            writer.field(2, text, &mut out).expect("its own text");
         });
-        println!("  {} bytes of JSON, {} of protobuf", text.len(), out.len());
+        println!(
+            "  {} bytes of JSON, {} of protobuf",
+            texts[0].len(),
+            out.len()
+        );
     }
     long_list(&pod);
+}
+
+/// The same object in other words: each text has a number at its end, but the kind and what it is of.
+fn another(value: &Value, nth: usize) -> Value {
+    match value {
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| match name.as_str() {
+                "kind" | "apiVersion" => (name.clone(), value.clone()),
+                _ => (name.clone(), another(value, nth)),
+            })
+            .collect(),
+        Value::Array(items) => items.iter().map(|item| another(item, nth)).collect(),
+        Value::String(text) => format!("{text}{nth}").into(),
+        plain => plain.clone(),
+    }
 }
 
 /// What a list of 10,000 pods takes before it is sent, by the clock: its JSON is copied, its protobuf is made on one thread and on two.
@@ -42,9 +67,14 @@ fn long_list(pod: &Value) {
     let fields = json!({"f:metadata": {"f:labels": {".": {}, "f:app": {}}}, "f:spec": {"f:containers": {"k:{\"name\":\"web\"}": {".": {}, "f:image": {}, "f:name": {}}}}});
     let mut pod = pod.clone();
     pod["metadata"]["managedFields"] = json!([{"manager": "m", "operation": "Update", "apiVersion": "v1", "time": "2026-01-02T03:04:05Z", "fieldsType": "FieldsV1", "fieldsV1": fields}]);
+    // of one owner: each has its own name, place and address
     let texts: Vec<Vec<u8>> = (0..PODS)
         .map(|at| {
             pod["metadata"]["name"] = format!("web-{at}").into();
+            pod["metadata"]["uid"] = format!("00000000-0000-4000-8000-{at:012}").into();
+            pod["metadata"]["resourceVersion"] = format!("{at}").into();
+            pod["spec"]["nodeName"] = format!("node-{}", at % 100).into();
+            pod["status"]["podIP"] = format!("10.0.{}.{}", at / 256, at % 256).into();
             to_json(&pod, Some(node))
         })
         .collect();

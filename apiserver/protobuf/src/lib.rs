@@ -6,6 +6,7 @@
 //! of them.
 
 mod error;
+mod known;
 mod layout;
 mod read;
 mod scan;
@@ -14,6 +15,7 @@ mod write;
 
 pub use error::ProtobufError;
 pub use read::{Unwrapped, decode, unwrap};
+pub use scan::Scan;
 pub use wire::PREFIX;
 pub use write::{Writer, encode, envelope, event, list_head, list_tail};
 

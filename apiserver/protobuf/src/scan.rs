@@ -1,11 +1,14 @@
 //! The compact JSON text of an object, read once from its beginning to its end without a value being made of it.
 //!
+//! Who makes tables of what is stored reads it by the same.
+//!
 //! Invariant: nothing outside of the text is looked at; what is no JSON is an error that names the byte.
 
 use std::borrow::Cow;
 
 use crate::error::ProtobufError;
 
+/// A text and how far it was read.
 pub struct Scan<'t> {
     text: &'t [u8],
     at: usize,
@@ -36,7 +39,12 @@ fn plain(bytes: &[u8]) -> usize {
         .count()
 }
 
+fn is_of_number(byte: u8) -> bool {
+    byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E')
+}
+
 impl<'t> Scan<'t> {
+    /// From the beginning on.
     pub fn new(text: &'t [u8]) -> Self {
         Scan { text, at: 0 }
     }
@@ -58,6 +66,17 @@ impl<'t> Scan<'t> {
         }
     }
 
+    /// The text from here on.
+    pub fn rest(&self) -> &'t [u8] {
+        &self.text[self.at..]
+    }
+
+    /// Passes over so many bytes.
+    pub fn pass(&mut self, length: usize) {
+        self.at += length;
+    }
+
+    /// Passes over this byte.
     #[inline]
     pub fn expect(&mut self, wanted: u8) -> Scanned<()> {
         if self.peek()? != wanted {
@@ -150,6 +169,7 @@ impl<'t> Scan<'t> {
         })
     }
 
+    /// A `true` or `false`.
     pub fn bool(&mut self) -> Scanned<bool> {
         match self.peek()? {
             b't' => self.word(b"true").map(|()| true),
@@ -161,19 +181,20 @@ impl<'t> Scan<'t> {
     fn digits(&mut self) -> Scanned<&'t str> {
         self.peek()?;
         let rest = &self.text[self.at..];
-        let of_number = |byte: &u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
-        let length = rest.iter().position(|byte| !of_number(byte));
+        let length = rest.iter().position(|byte| !is_of_number(*byte));
         let digits = &rest[..length.unwrap_or(rest.len())];
         let text = std::str::from_utf8(digits).map_err(|_| self.unfit())?;
         self.at += digits.len();
         Ok(text)
     }
 
+    /// A whole number.
     pub fn integer(&mut self) -> Scanned<i64> {
         let unfit = self.unfit();
         self.digits()?.parse().map_err(|_| unfit)
     }
 
+    /// A number.
     pub fn float(&mut self) -> Scanned<f64> {
         let unfit = self.unfit();
         self.digits()?.parse().map_err(|_| unfit)
@@ -181,40 +202,93 @@ impl<'t> Scan<'t> {
 
     /// Passes over a value, whatever it is; its text.
     pub fn any(&mut self) -> Scanned<&'t [u8]> {
-        self.peek()?;
+        let first = self.peek()?;
         let start = self.at;
+        match first {
+            b'"' => drop(self.contents()?),
+            b'{' | b'[' => self.nested()?,
+            b't' | b'f' => drop(self.bool()?),
+            b'n' => drop(self.null()?),
+            _ if self.digits()?.is_empty() => return Err(self.unfit()),
+            _ => {}
+        }
+        Ok(&self.text[start..self.at])
+    }
+
+    /// Passes over an object or a list, of which no more is looked at than where it ends and whether its words are words.
+    fn nested(&mut self) -> Scanned<()> {
         let mut open = 0usize;
         loop {
-            match self.peek()? {
-                b'"' => {
+            match self.text.get(self.at) {
+                Some(b'"') => {
                     self.contents()?;
-                }
-                b'{' | b'[' => {
-                    self.at += 1;
-                    open += 1;
                     continue;
                 }
-                b'}' | b']' => {
-                    self.at += 1;
-                    open = open.checked_sub(1).ok_or_else(|| self.unfit())?;
+                Some(b'{' | b'[') => open += 1,
+                Some(b'}' | b']') => {
+                    open -= 1;
+                    if open == 0 {
+                        self.at += 1;
+                        return Ok(());
+                    }
                 }
-                b',' | b':' if open > 0 => {
-                    self.at += 1;
+                Some(b't') => {
+                    self.word(b"true")?;
                     continue;
                 }
-                b't' | b'f' => {
-                    self.bool()?;
+                Some(b'f') => {
+                    self.word(b"false")?;
+                    continue;
                 }
-                b'n' => {
-                    self.null()?;
+                Some(b'n') => {
+                    self.word(b"null")?;
+                    continue;
                 }
-                _ if self.digits()?.is_empty() => return Err(self.unfit()),
-                _ => {}
+                Some(b',' | b':' | b' ' | b'\n' | b'\r' | b'\t') => {}
+                Some(byte) if is_of_number(*byte) => {}
+                Some(_) => return Err(self.unfit()),
+                None => return Err(ProtobufError::Ended),
             }
-            if open == 0 {
-                return Ok(&self.text[start..self.at]);
+            self.at += 1;
+        }
+    }
+
+    /// Passes over an object, of whose fields `field` reads those that it wants, each by its name.
+    ///
+    /// # Errors
+    /// It is none, or what `field` says.
+    pub fn object<E: From<ProtobufError>>(
+        &mut self,
+        mut field: impl FnMut(&[u8], &mut Self) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.expect(b'{')?;
+        let mut first = true;
+        while self.more(std::mem::take(&mut first), b'}')? {
+            let name = self.name()?;
+            self.peek()?;
+            let before = self.at;
+            field(&name, self)?;
+            if self.at == before {
+                self.any()?;
             }
         }
+        Ok(())
+    }
+
+    /// Passes over a list, each of whose items `item` reads.
+    ///
+    /// # Errors
+    /// It is none, or what `item` says.
+    pub fn list<E: From<ProtobufError>>(
+        &mut self,
+        mut item: impl FnMut(&mut Self) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.expect(b'[')?;
+        let mut first = true;
+        while self.more(std::mem::take(&mut first), b']')? {
+            item(self)?;
+        }
+        Ok(())
     }
 
     /// Nothing follows but what ends a line.

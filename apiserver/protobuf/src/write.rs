@@ -11,12 +11,13 @@ use std::borrow::Cow;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use skiff_api::machinery::{
     gonum,
-    schema::{Node, Or, Schema, Shape},
+    schema::{Field, Node, Or, Schema, Shape},
     time,
 };
 
 use crate::{
     error::ProtobufError,
+    known::{Known, Of},
     layout::{Layout, Layouts},
     scan::Scan,
     wire::{self, DEPTH, PREFIX},
@@ -40,6 +41,10 @@ struct Room {
     fields: Vec<(u16, usize, usize)>,
     /// Fields in the order of the text, before they are put into that of their numbers.
     unsorted: Vec<u8>,
+    /// Values of the objects before.
+    known: Known,
+    /// How many objects there were.
+    objects: usize,
 }
 
 /// What the envelope of an object says of it.
@@ -73,6 +78,10 @@ impl Writer {
 
     fn message<'t>(&mut self, number: u16, text: &'t [u8], out: &mut Vec<u8>) -> Wrote<Said<'t>> {
         self.room.fields.clear();
+        self.room.objects += 1;
+        if self.room.objects == 2 {
+            self.room.known.begin();
+        }
         let mut object = Object {
             schema: Schema::builtin(),
             layouts: Layouts::builtin(),
@@ -81,6 +90,7 @@ impl Writer {
             room: &mut self.room,
             said: Said::default(),
             depth: 0,
+            place: 0,
         };
         let from = wire::open(object.out, number);
         object.structure(self.index)?;
@@ -88,6 +98,11 @@ impl Writer {
         wire::close(object.out, from);
         Ok(object.said)
     }
+}
+
+/// The way to the next field or item from another.
+fn way(from: usize, to: usize) -> usize {
+    from.wrapping_mul(31).wrapping_add(to + 1)
 }
 
 fn formless(name: &str) -> ProtobufError {
@@ -164,6 +179,8 @@ struct Object<'t, 'o> {
     room: &'o mut Room,
     said: Said<'t>,
     depth: usize,
+    /// A sum of the way to where this is: one for each item of a list.
+    place: usize,
 }
 
 impl Object<'_, '_> {
@@ -189,12 +206,11 @@ impl Object<'_, '_> {
             };
             let start = self.out.len();
             let field = &of.fields[usize::from(at)];
-            if self.text.null()? {
+            match self.text.peek()? {
                 // Go's nil, as if it was absent
-            } else if around {
-                self.element(field.number, &field.shape)?;
-            } else {
-                self.several(field.number, &field.shape)?;
+                b'n' if self.text.null()? => {}
+                b'{' | b'[' => self.large((index, at), field, around)?,
+                _ => self.field(field, around)?,
             }
             if self.out.len() > start {
                 self.room.fields.push((place, start, self.out.len()));
@@ -202,6 +218,31 @@ impl Object<'_, '_> {
         }
         self.depth -= 1;
         self.in_order(layout, begin, first);
+        Ok(())
+    }
+
+    fn field(&mut self, field: &Field, around: bool) -> Wrote {
+        match around {
+            true => self.element(field.number, &field.shape),
+            false => self.several(field.number, &field.shape),
+        }
+    }
+
+    /// A field whose value is an object or a list, which an object before may have had, too.
+    fn large(&mut self, of: Of, field: &Field, around: bool) -> Wrote {
+        let (outer, start) = (self.place, self.out.len());
+        let place = way(outer, usize::from(of.1));
+        let rest = self.text.rest();
+        if let Some(length) = self.room.known.write(of, place, rest, self.out) {
+            self.text.pass(length);
+            return Ok(());
+        }
+        self.place = place;
+        self.field(field, around)?;
+        self.place = outer;
+        let length = rest.len() - self.text.rest().len();
+        let written = &self.out[start..];
+        self.room.known.put(of, place, &rest[..length], written);
         Ok(())
     }
 
@@ -286,11 +327,13 @@ impl Object<'_, '_> {
 
     fn items(&mut self, number: u16, of: &Shape) -> Wrote {
         self.text.expect(b'[')?;
-        let mut none = true;
+        let (mut none, outer) = (true, self.place);
         while self.text.more(none, b']')? {
             none = false;
+            self.place = way(self.place, 0);
             self.element(number, of)?;
         }
+        self.place = outer;
         Ok(())
     }
 

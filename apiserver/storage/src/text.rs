@@ -142,6 +142,16 @@ impl Text {
         }
     }
 
+    /// The same for who reads many: what has to be put together is put into `room`, which may be used again.
+    pub fn read_in<'t>(&'t self, room: &'t mut Vec<u8>) -> &'t [u8] {
+        if self.shared.is_none() {
+            return &self.own;
+        }
+        room.clear();
+        self.each_part(|part| room.extend_from_slice(part));
+        room
+    }
+
     /// Writes all bytes but the first `skip`.
     pub fn put_after(&self, skip: usize, out: &mut impl BufMut) {
         let mut skip = skip;
@@ -400,6 +410,7 @@ mod tests {
             let kept = Text::of(text.as_bytes(), &mut pieces);
             assert_eq!(kept.whole(), text.as_bytes());
             assert_eq!(&*kept.read(), text.as_bytes());
+            assert_eq!(kept.read_in(&mut b"old".to_vec()), text.as_bytes());
             assert_eq!((kept.len(), kept.is_empty()), (text.len(), text.is_empty()));
             for skip in [0, 1, text.len() / 2, text.len()] {
                 let mut out = Vec::new();

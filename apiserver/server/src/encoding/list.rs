@@ -188,13 +188,13 @@ impl Items {
     ) -> Result<Items, Status> {
         let mut writer = Writer::new(node).map_err(unwritten)?;
         let (mut pieces, mut made) = (Vec::new(), Vec::new());
-        let mut piece = Vec::new();
+        let (mut piece, mut room) = (Vec::new(), Vec::new());
         for (object, known) in objects.iter().zip(known) {
             match known {
                 Some(item) => piece.extend_from_slice(item),
                 None => {
-                    let (text, from) = (object.bytes.read(), piece.len());
-                    writer.field(2, &text, &mut piece).map_err(unwritten)?;
+                    let (text, from) = (object.bytes.read_in(&mut room), piece.len());
+                    writer.field(2, text, &mut piece).map_err(unwritten)?;
                     if keep {
                         made.push((object.revision, Bytes::copy_from_slice(&piece[from..])));
                     }
