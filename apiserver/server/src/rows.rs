@@ -5,18 +5,18 @@
 //! goes there.
 //! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/handlers/response.go` (asTable).
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::de::Error as _;
-use serde_json::{Value, value::RawValue};
+use serde_json::{Map, Value};
 use skiff_api::{
-    kinds::Kind,
+    kinds::{Kind, Part},
     machinery::{
         schema::{to_json, to_ordered_json},
         status::Status,
     },
 };
+use skiff_protobuf::{ProtobufError, Scan};
 use skiff_storage::Object;
 
 use crate::{
@@ -29,26 +29,68 @@ use crate::{
 /// The fields of a condition of a row, in their order.
 const CONDITION: [&str; 4] = ["type", "status", "reason", "message"];
 
-/// Fields as they are written.
-type Fields<'a> = BTreeMap<&'a str, &'a RawValue>;
-
-fn read(fields: Fields<'_>) -> serde_json::Result<Value> {
-    let read = |(name, raw): (&str, &RawValue)| {
-        serde_json::from_str(raw.get()).map(|value: Value| (name.to_owned(), value))
-    };
-    fields.into_iter().map(read).collect()
+#[derive(Debug, thiserror::Error)]
+enum Unread {
+    #[error(transparent)]
+    Text(#[from] ProtobufError),
+    #[error(transparent)]
+    Value(#[from] serde_json::Error),
+    #[error("missing field `metadata`")]
+    NoMetadata,
 }
 
-/// The metadata of an object as it is kept, and the object as cells read it: without what managers own, which is most of it and which none shows.
-fn shown(bytes: &[u8]) -> serde_json::Result<(&RawValue, Value)> {
-    let mut fields: Fields = serde_json::from_slice(bytes)?;
-    let metadata = fields.remove("metadata");
-    let metadata = metadata.ok_or_else(|| serde_json::Error::missing_field("metadata"))?;
-    let mut own: Fields = serde_json::from_str(metadata.get())?;
-    own.remove("managedFields");
-    let mut value = read(fields)?;
-    value["metadata"] = read(own)?;
-    Ok((metadata, value))
+/// The metadata of an object as it is kept, and of the object what its row is made of.
+fn shown<'t>(bytes: &'t [u8], parts: &Part) -> Result<(&'t [u8], Value), Unread> {
+    let mut text = Scan::new(bytes);
+    let (mut metadata, mut value) = (None, Map::new());
+    text.object(|name, text| {
+        if name == b"metadata" {
+            let rest = text.rest();
+            // what managers own is most of it, and none shows it
+            let parts = parts.field(name);
+            let own = fields(text, |name| {
+                parts?.field(name).filter(|_| name != b"managedFields")
+            })?;
+            metadata = Some(&rest[..rest.len() - text.rest().len()]);
+            value.insert("metadata".into(), own);
+        } else if let Some(part) = parts.field(name) {
+            value.insert(own_text(name), part_of(text, part)?);
+        }
+        Ok::<_, Unread>(())
+    })?;
+    text.end()?;
+    Ok((metadata.ok_or(Unread::NoMetadata)?, value.into()))
+}
+
+fn own_text(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).into_owned()
+}
+
+/// An object's fields of which `part` tells what is read.
+fn fields<'p>(text: &mut Scan, part: impl Fn(&[u8]) -> Option<&'p Part>) -> Result<Value, Unread> {
+    let mut fields = Map::new();
+    text.object(|name, text| {
+        if let Some(part) = part(name) {
+            fields.insert(own_text(name), part_of(text, part)?);
+        }
+        Ok::<_, Unread>(())
+    })?;
+    Ok(fields.into())
+}
+
+fn part_of(text: &mut Scan, part: &Part) -> Result<Value, Unread> {
+    match (part, text.peek()?) {
+        (Part::Fields(_), b'{') => fields(text, |name| part.field(name)),
+        (Part::Fields(_), b'[') => {
+            let mut items = Vec::new();
+            text.list(|text| {
+                items.push(part_of(text, part)?);
+                Ok::<_, Unread>(())
+            })?;
+            Ok(items.into())
+        }
+        _ => Ok(serde_json::from_slice(text.any()?)?),
+    }
 }
 
 /// Whether the rows of these objects can be written from their bytes, in the form that is asked for.
@@ -89,15 +131,19 @@ pub fn written(
         return Err(Status::internal("a table does not end with its rows"));
     }
     out.truncate(out.len() - end.len());
+    let stored: usize = objects.iter().map(|object| object.bytes.len()).sum();
+    out.reserve(stored);
     let head = format!(
         ",\"object\":{{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/{version}\",\"metadata\":"
     );
+    let mut room = Vec::new();
     for (nth, object) in objects.iter().enumerate() {
         if let Some(why) = object.sealed() {
             return Err(Status::internal(why));
         }
-        let bytes = object.bytes.read();
-        let (metadata, value) = shown(&bytes).map_err(|why| stored::unreadable(object, &why))?;
+        let bytes = object.bytes.read_in(&mut room);
+        let (metadata, value) =
+            shown(bytes, look.printer.parts()).map_err(|why| stored::unreadable(object, &why))?;
         let cells = look.printer.cells(&value, now).into();
         let conditions = (look.conditions)(&value);
         if nth > 0 {
@@ -110,7 +156,7 @@ pub fn written(
             out.append(&mut to_ordered_json(&conditions.into(), &CONDITION, false));
         }
         out.extend_from_slice(head.as_bytes());
-        out.extend_from_slice(metadata.get().as_bytes());
+        out.extend_from_slice(metadata);
         out.extend_from_slice(b"}}");
     }
     out.extend_from_slice(end.as_bytes());

@@ -127,7 +127,7 @@ pub fn value(object: &Object) -> Result<Value, Status> {
 }
 
 /// That an object cannot be read.
-pub fn unreadable(object: &Object, why: &serde_json::Error) -> Status {
+pub fn unreadable(object: &Object, why: &dyn std::error::Error) -> Status {
     Status::internal(format!("cannot read the stored {:?}: {why}", object.key))
 }
 

@@ -144,6 +144,13 @@ impl<'a> Call<'a> {
         self.accept = accept;
         self
     }
+    /// That the answer is not JSON.
+    pub fn is_no_json(&self, why: &serde_json::Error) -> Error {
+        Error::msg(format!(
+            "the server's answer to {} {} is not JSON: {why}",
+            self.method, self.path
+        ))
+    }
     pub fn content_type(mut self, kind: &'a str) -> Self {
         self.content_type = kind;
         self
@@ -361,26 +368,8 @@ impl Client {
     /// # Errors
     /// As `bytes`, and an answer that is not JSON.
     pub async fn json(&self, call: &Call<'_>) -> Result<Value> {
-        self.decoded(call, |body| serde_json::from_slice(body))
-            .await
-    }
-
-    /// Sends a request and reads the answer in the caller's own way.
-    ///
-    /// # Errors
-    /// As `json`.
-    pub async fn decoded(
-        &self,
-        call: &Call<'_>,
-        read: impl FnOnce(&[u8]) -> serde_json::Result<Value>,
-    ) -> Result<Value> {
         let body = self.bytes(call).await?;
-        read(&body).map_err(|e| {
-            Error::msg(format!(
-                "the server's answer to {} {} is not JSON: {e}",
-                call.method, call.path
-            ))
-        })
+        serde_json::from_slice(&body).map_err(|why| call.is_no_json(&why))
     }
 
     /// How long one request may take, if that is limited.

@@ -6,6 +6,7 @@ use super::{Call, Client, query};
 use crate::error::Result;
 use crate::typed::Read;
 use serde_json::Value;
+use skiff_protobuf::{ProtobufError, Scan};
 
 /// Which page of a collection comes next.
 pub struct Pages {
@@ -39,9 +40,32 @@ impl Pages {
 
     /// Notes which page comes after this one.
     pub fn took(&mut self, page: &Value) {
-        let next = page.at("metadata").text("continue");
+        self.comes_next(page.at("metadata"));
+    }
+
+    /// The same of a page that was not read yet.
+    pub fn took_unread(&mut self, page: &[u8]) {
+        self.comes_next(&metadata(page).unwrap_or_default());
+    }
+
+    fn comes_next(&mut self, metadata: &Value) {
+        let next = metadata.text("continue");
         self.next = (!next.is_empty()).then(|| next.to_string());
     }
+}
+
+/// The metadata of a list, which stands before its items. `None` of what is no list: whoever reads all of it will tell.
+fn metadata(list: &[u8]) -> Option<Value> {
+    let mut found = None;
+    // it need not be read to its end
+    let _ = Scan::new(list).object(|name, text| {
+        if name != b"metadata" {
+            return Ok(());
+        }
+        found = serde_json::from_slice(text.any()?).ok();
+        Err(ProtobufError::Ended)
+    });
+    found
 }
 
 impl Client {
@@ -74,6 +98,17 @@ mod tests {
         assert_eq!(path(&pages).unwrap(), second);
         pages.took(&json!({"metadata": {}}));
         assert_eq!(path(&pages), None);
+        pages.took_unread(br#"{ "kind": "Table", "metadata": {"continue": "c"}, "rows": ["#);
+        assert_eq!(path(&pages).unwrap(), second);
+        for last in [
+            r#"{"metadata":{"resourceVersion":"1"}}"#,
+            r#"{"items":[]}"#,
+            "",
+            "no",
+        ] {
+            pages.took_unread(last.as_bytes());
+            assert_eq!(path(&pages), None, "{last}");
+        }
         assert_eq!(path(&Pages::new("/pods", &[], 0)).unwrap(), "/pods");
     }
 }

@@ -139,12 +139,6 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     if !f.sort_by.is_empty() {
         builder.chunk = 0;
     }
-    if builder.accept == TABLE && f.sort_by.is_empty() {
-        builder.rows = Some(RowParts {
-            namespaces: f.all_namespaces,
-            labels: f.show_labels || !f.label_columns.is_empty(),
-        });
-    }
     let mut found = builder.find().await?.listed();
     if f.ignore_not_found {
         found.errors.retain(|e| !e.is_not_found());
@@ -235,6 +229,11 @@ pub fn builder(ctx: &With<Flags>, table: bool) -> Result<Builder> {
     b.accept = if table && f.server_print { TABLE } else { JSON };
     if table && !f.sort_by.is_empty() {
         b.parameters.push(("includeObject", "Object".into()));
+    } else if b.accept == TABLE {
+        b.rows = Some(RowParts {
+            namespaces: f.all_namespaces,
+            labels: f.show_labels || !f.label_columns.is_empty(),
+        });
     }
     Ok(b)
 }

@@ -5,6 +5,7 @@
 use super::columns::go_value;
 use crate::typed::Read;
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
 /// What is shown beside the server's columns.
 #[derive(Clone, Debug, Default)]
@@ -59,12 +60,16 @@ impl TablePrinter {
         let shown: Vec<usize> = (0..self.last_columns.len())
             .filter(|i| self.options.wide || self.last_columns[*i].int("priority") == 0)
             .collect();
+        let name_column = self
+            .last_columns
+            .iter()
+            .position(|c| c.text("format") == "name" && c.text("type") == "string");
         let mut out = String::new();
         if !hide {
             out += &(self.headers(&shown, event.is_some()).join("\t") + "\n");
         }
         for row in rows {
-            out += &(self.cells(row, &shown, event).join("\t") + "\n");
+            self.line(row, &shown, name_column, event, &mut out);
         }
         out
     }
@@ -88,44 +93,60 @@ impl TablePrinter {
         out
     }
 
-    fn cells(&self, row: &Value, shown: &[usize], event: Option<&str>) -> Vec<String> {
+    fn line(
+        &self,
+        row: &Value,
+        shown: &[usize],
+        name_column: Option<usize>,
+        event: Option<&str>,
+        out: &mut String,
+    ) {
         let o = &self.options;
         let (meta, cells) = (row.at("object").at("metadata"), row.at("cells"));
-        let name_column = self
-            .last_columns
-            .iter()
-            .position(|c| c.text("format") == "name" && c.text("type") == "string");
-        let mut out = Vec::new();
-        out.extend(event.map(|e| format!("{e:<8}")));
-        out.extend(o.namespace.then(|| meta.text("namespace").to_string()));
+        let start = out.len();
+        let mut next = |text: &str| {
+            out.push_str(text);
+            out.push('\t');
+        };
+        if let Some(e) = event {
+            next(&format!("{e:<8}"));
+        }
+        if o.namespace {
+            next(meta.text("namespace"));
+        }
         for i in shown {
             let text = cell(&cells[*i]);
-            out.push(match &o.kind {
-                Some(k) if name_column == Some(*i) => format!("{k}/{text}"),
-                _ => text,
-            });
+            match &o.kind {
+                Some(k) if name_column == Some(*i) => next(&format!("{k}/{text}")),
+                _ => next(&text),
+            }
         }
         let labels = meta.at("labels");
-        out.extend(
-            o.label_columns
-                .iter()
-                .map(|l| labels[l].as_str().unwrap_or("").to_string()),
-        );
-        out.extend(o.show_labels.then(|| label_list(labels)));
-        out
+        for label in &o.label_columns {
+            next(labels[label].as_str().unwrap_or(""));
+        }
+        if o.show_labels {
+            next(&label_list(labels));
+        }
+        if out.len() > start {
+            out.pop();
+        }
+        out.push('\n');
     }
 }
 
 /// One cell: its first line, with what would steer a terminal made harmless.
-fn cell(value: &Value) -> String {
+fn cell(value: &Value) -> Cow<'_, str> {
+    const ODD: [char; 5] = ['\n', '\r', '\x0c', '\x1b', '\t'];
     let text = match value {
-        Value::Null => return String::new(),
-        Value::String(s) => s.clone(),
-        v => go_value(v),
+        Value::Null => return Cow::Borrowed(""),
+        Value::String(s) if !s.contains(ODD) => return Cow::Borrowed(s),
+        Value::String(s) => Cow::Borrowed(s.as_str()),
+        v => Cow::Owned(go_value(v)),
     };
     let end = text.find(['\n', '\r', '\x0c']);
     let line = escape_terminal(&text[..end.unwrap_or(text.len())]).replace('\t', " ");
-    if end.is_some() { line + "..." } else { line }
+    Cow::Owned(if end.is_some() { line + "..." } else { line })
 }
 
 /// Replaces the escape character, which begins a terminal's commands.

@@ -65,6 +65,9 @@ impl TabWriter {
     }
 }
 
+/// What gaps are filled with.
+const BLANK: &str = "                                                                ";
+
 struct Layout<'a> {
     lines: &'a [Vec<&'a str>],
     min_width: usize,
@@ -110,10 +113,12 @@ impl Layout<'_> {
             for (i, cell) in line.iter().enumerate() {
                 self.out.push_str(cell);
                 if let Some(width) = self.widths.get(i).filter(|_| i + 1 < line.len()) {
-                    self.out.extend(std::iter::repeat_n(
-                        ' ',
-                        width.saturating_sub(cell.chars().count()),
-                    ));
+                    let mut gap = width.saturating_sub(cell.chars().count());
+                    while gap > 0 {
+                        let blank = &BLANK[..gap.min(BLANK.len())];
+                        self.out.push_str(blank);
+                        gap -= blank.len();
+                    }
                 }
             }
             self.out.push('\n');

@@ -1,8 +1,8 @@
 //! Tables of the server, read without what is not printed: most of a table's bytes are the metadata of its objects.
 //! Invariant: what is left prints as the whole table would; an answer that is no table is kept whole.
 
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use skiff_protobuf::{ProtobufError, Scan};
 
 /// What of each row's object is needed to print it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -11,38 +11,34 @@ pub struct RowParts {
     pub labels: bool,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Table {
-    #[serde(default)]
-    kind: String,
-    #[serde(default)]
-    api_version: String,
-    #[serde(default)]
-    metadata: Value,
-    #[serde(default)]
-    column_definitions: Vec<Value>,
-    #[serde(default)]
-    rows: Option<Vec<Row>>,
+impl RowParts {
+    fn is_none(self) -> bool {
+        self == RowParts::default()
+    }
+
+    /// Whether this field of the metadata is kept.
+    fn has(self, field: &[u8]) -> bool {
+        match field {
+            b"namespace" => self.namespaces,
+            b"labels" => self.labels,
+            _ => false,
+        }
+    }
 }
 
-#[derive(Deserialize)]
-struct Row {
-    #[serde(default)]
-    cells: Vec<Value>,
-    object: Option<Object>,
+/// Why an answer is no table that can be read piece by piece; it is read as a whole then.
+struct Other;
+
+impl From<ProtobufError> for Other {
+    fn from(_: ProtobufError) -> Other {
+        Other
+    }
 }
 
-#[derive(Deserialize)]
-struct Object {
-    #[serde(default)]
-    metadata: Metadata,
-}
-
-#[derive(Default, Deserialize)]
-struct Metadata {
-    namespace: Option<String>,
-    labels: Option<Map<String, Value>>,
+impl From<serde_json::Error> for Other {
+    fn from(_: serde_json::Error) -> Other {
+        Other
+    }
 }
 
 /// Reads an answer; of a table's objects only what is to be kept.
@@ -50,38 +46,66 @@ struct Metadata {
 /// # Errors
 /// An answer that is not JSON.
 pub fn read(bytes: &[u8], keep: RowParts) -> serde_json::Result<Value> {
-    let Some(table) = serde_json::from_slice::<Table>(bytes)
-        .ok()
-        .filter(|t| t.kind == "Table")
-    else {
-        return serde_json::from_slice(bytes);
-    };
-    let rows: Vec<Value> = table
-        .rows
-        .unwrap_or_default()
-        .into_iter()
-        .map(|row| slim(row, keep))
-        .collect();
-    Ok(
-        json!({"kind": table.kind, "apiVersion": table.api_version, "metadata": table.metadata, "columnDefinitions": table.column_definitions, "rows": rows}),
-    )
+    match table(bytes, keep) {
+        Ok(table) if table["kind"] == "Table" => Ok(table),
+        _ => serde_json::from_slice(bytes),
+    }
 }
 
-fn slim(row: Row, keep: RowParts) -> Value {
-    let mut out = Map::new();
-    out.insert("cells".into(), Value::Array(row.cells));
-    let metadata = row.object.map(|o| o.metadata).unwrap_or_default();
-    let mut kept = Map::new();
-    if let Some(namespace) = metadata.namespace.filter(|_| keep.namespaces) {
-        kept.insert("namespace".into(), Value::String(namespace));
+fn table(bytes: &[u8], keep: RowParts) -> Result<Value, Other> {
+    let mut text = Scan::new(bytes);
+    let mut table = Map::new();
+    text.object(|name, text| {
+        let value = match name {
+            b"rows" if text.peek()? == b'[' => {
+                let mut rows = Vec::new();
+                text.list(|text| {
+                    rows.push(row(text, keep)?);
+                    Ok::<_, Other>(())
+                })?;
+                rows.into()
+            }
+            _ => whole(text)?,
+        };
+        put(&mut table, name, value);
+        Ok::<_, Other>(())
+    })?;
+    text.end()?;
+    Ok(table.into())
+}
+
+fn row(text: &mut Scan, keep: RowParts) -> Result<Value, Other> {
+    let (mut row, mut metadata) = (Map::new(), Map::new());
+    text.object(|name, text| {
+        match name {
+            b"cells" => put(&mut row, name, whole(text)?),
+            b"object" if !keep.is_none() && text.peek()? == b'{' => text.object(|name, text| {
+                if name != b"metadata" || text.peek()? != b'{' {
+                    return Ok(());
+                }
+                text.object(|name, text| {
+                    if keep.has(name) {
+                        put(&mut metadata, name, whole(text)?);
+                    }
+                    Ok::<_, Other>(())
+                })
+            })?,
+            _ => {}
+        }
+        Ok::<_, Other>(())
+    })?;
+    if !metadata.is_empty() {
+        row.insert("object".into(), json!({"metadata": metadata}));
     }
-    if let Some(labels) = metadata.labels.filter(|_| keep.labels) {
-        kept.insert("labels".into(), Value::Object(labels));
-    }
-    if !kept.is_empty() {
-        out.insert("object".into(), json!({"metadata": kept}));
-    }
-    Value::Object(out)
+    Ok(row.into())
+}
+
+fn whole(text: &mut Scan) -> Result<Value, Other> {
+    Ok(serde_json::from_slice(text.any()?)?)
+}
+
+fn put(fields: &mut Map<String, Value>, name: &[u8], value: Value) {
+    fields.insert(String::from_utf8_lossy(name).into_owned(), value);
 }
 
 #[cfg(test)]

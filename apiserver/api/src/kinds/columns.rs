@@ -34,6 +34,69 @@ pub type Cell = Value;
 pub struct Columns {
     pub definitions: Vec<Column<'static>>,
     sources: Vec<Source>,
+    /// What of an object cells are made of, and what its row says besides.
+    pub parts: Part,
+}
+
+/// What is looked at of a value.
+#[derive(Debug, Default, Clone)]
+pub enum Part {
+    #[default]
+    All,
+    /// Of an object, or of each object in a list, these fields.
+    Fields(Vec<(&'static str, Part)>),
+}
+
+impl Part {
+    /// Fields by their paths, one after the other.
+    fn of(paths: &'static str) -> Part {
+        let mut parts = Part::Fields(Vec::new());
+        for path in paths.split_whitespace() {
+            parts.add(path);
+        }
+        parts
+    }
+
+    fn add(&mut self, path: &'static str) {
+        let (field, rest) = path.split_once('.').unwrap_or((path, ""));
+        let Part::Fields(fields) = self else { return };
+        let place = fields.iter().position(|(name, _)| *name == field);
+        let place = place.unwrap_or_else(|| {
+            fields.push((field, Part::Fields(Vec::new())));
+            fields.len() - 1
+        });
+        match rest {
+            "" => fields[place].1 = Part::All,
+            rest => fields[place].1.add(rest),
+        }
+    }
+
+    /// The part of a field; none of it may be looked at.
+    pub fn field(&self, name: &[u8]) -> Option<&Part> {
+        match self {
+            Part::All => Some(&Part::All),
+            Part::Fields(fields) => fields
+                .iter()
+                .find(|(field, _)| field.as_bytes() == name)
+                .map(|(_, part)| part),
+        }
+    }
+
+    /// A value without the rest.
+    #[cfg(test)]
+    pub fn keep(&self, value: &Value) -> Value {
+        match value {
+            Value::Object(fields) => fields
+                .iter()
+                .filter_map(|(name, value)| {
+                    let part = self.field(name.as_bytes())?;
+                    Some((name.clone(), part.keep(value)))
+                })
+                .collect(),
+            Value::Array(items) => items.iter().map(|item| self.keep(item)).collect(),
+            plain => plain.clone(),
+        }
+    }
 }
 
 /// Where a cell, or several, come from.
@@ -127,6 +190,10 @@ impl Tables {
                 section = line;
                 continue;
             };
+            if let Some(paths) = column.strip_prefix("= ") {
+                self.of_kind.entry(section).or_default().parts = Part::of(paths);
+                continue;
+            }
             let read = self.line(column).ok_or(line)?;
             let columns = match section {
                 "usual columns" => {

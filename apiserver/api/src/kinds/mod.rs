@@ -23,7 +23,7 @@ mod printer;
 mod registry;
 mod verbs;
 
-pub use columns::{Cell, Column, Columns};
+pub use columns::{Cell, Column, Columns, Part};
 pub use definition::Definition;
 pub use flags::{Beyond, Flags, Generation, Review, Source, UpdateCheck, UpdateChecks};
 pub use kind::{

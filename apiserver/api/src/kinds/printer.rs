@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{
     Cell, Column, Columns,
     cells::{UNKNOWN, human_duration},
-    columns::Tables,
+    columns::{Part, Tables},
 };
 use crate::machinery::{
     jsonpath::{self, JsonPath},
@@ -110,6 +110,14 @@ impl Printer {
                     .chain(own)
                     .collect()
             }
+        }
+    }
+
+    /// What of an object cells are made of, and what its row says besides.
+    pub fn parts(&self) -> &Part {
+        match self {
+            Printer::Builtin(columns) => &columns.parts,
+            Printer::Paths(_) => &Part::All,
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::{Builder, Found};
@@ -51,7 +52,6 @@ impl Builder {
 
     /// Reads a collection, piece by piece.
     async fn list(&self, resource: &Resource, found: &mut Found) -> Result<()> {
-        let client = self.ctx.client()?;
         let namespace = if resource.namespaced {
             self.namespace.clone()
         } else {
@@ -68,20 +68,41 @@ impl Builder {
         let parameters = self.parameters.iter().map(|(k, v)| (*k, v.as_str()));
         let pairs: Vec<(&str, &str)> = selectors.chain(parameters).collect();
         let mut pages = Pages::new(path, &pairs, self.chunk);
-        while let Some(call) = pages.call() {
-            let call = call.accept(self.accept);
-            let answer = match self.rows {
-                None => client.json(&call).await,
-                Some(keep) => client.decoded(&call, |bytes| rows::read(bytes, keep)).await,
+        let mut page = self.page(&pages).await;
+        while let Some((call, answer)) = page {
+            let body = answer.map_err(|e| self.list_error(e, resource))?;
+            pages.took_unread(&body);
+            // the server makes the next page while this one is read
+            let read = async {
+                tokio::task::yield_now().await;
+                self.decode(&call, &body)
             };
-            let list = answer.map_err(|e| self.list_error(e, resource))?;
-            let list = self.of_known_type(list)?;
-            pages.took(&list);
+            let (list, next) = futures::join!(read, self.page(&pages));
+            let list = self.of_known_type(list?)?;
             found
                 .infos
                 .extend(self.take_apart(resource, &namespace, list));
+            page = next;
         }
         Ok(())
+    }
+
+    /// Asks for the next page; none when all have been read.
+    async fn page(&self, pages: &Pages) -> Option<(Call<'static>, Result<Bytes>)> {
+        let call = pages.call()?.accept(self.accept);
+        let answer = match self.ctx.client() {
+            Ok(client) => client.bytes(&call).await,
+            Err(e) => Err(e),
+        };
+        Some((call, answer))
+    }
+
+    fn decode(&self, call: &Call, body: &[u8]) -> Result<Value> {
+        let read = match self.rows {
+            None => serde_json::from_slice(body),
+            Some(keep) => rows::read(body, keep),
+        };
+        read.map_err(|why| call.is_no_json(&why))
     }
 
     /// The answer, where Go's clients have a type for it or none is asked for.

@@ -249,6 +249,9 @@ mod tests {
         let registry = crate::kinds::Registry::builtin();
         let kind = registry.find("", "v1", "pods").unwrap();
         let cells = kind.printer.cells(pod, now);
+        let read = kind.printer.parts().keep(pod);
+        assert_eq!(kind.printer.cells(&read, now), cells, "{pod}");
+        assert_eq!(conditions(&read), conditions(pod));
         let texts: Vec<&str> = cells[1..5].iter().filter_map(Value::as_str).collect();
         texts.join(" ")
     }
