@@ -2,6 +2,9 @@
 //! Invariant: helpers that other parts of the program start by re-running it are found before any thread or runtime exists.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/cmd.go`.
 
+#[macro_use]
+mod out;
+
 mod client;
 mod cluster;
 mod cmd;

@@ -87,7 +87,9 @@ pub fn write_bytes(data: &[u8]) -> Result<()> {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
     match out.write_all(data).and_then(|()| out.flush()) {
-        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Err(Error::Exit(141)),
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => {
+            Err(Error::Exit(crate::out::BROKEN_PIPE))
+        }
         other => other.map_err(Error::from),
     }
 }

@@ -3,7 +3,12 @@
 //!
 //! Invariant: [`RealNode::run`] returns when everything it started has stopped; containers go on until [`RealNode::clear`].
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use ipnet::IpNet;
@@ -91,12 +96,11 @@ pub struct Clients {
 
 impl RealNode {
     fn oci(&self, images: Store) -> Result<OciRuntime, runtime::Error> {
-        let config = OciConfig {
-            run_dir: self.run_dir.join("oci"),
-            data_dir: self.data_dir.join("containers"),
-            cgroup: self.cgroup.clone(),
-        };
-        OciRuntime::open(config, images)
+        OciRuntime::open(self.containers(), images)
+    }
+
+    fn containers(&self) -> OciConfig {
+        containers(&self.run_dir, &self.data_dir, &self.cgroup)
     }
 
     /// The folder of its network's files.
@@ -169,25 +173,43 @@ impl RealNode {
 
     /// Ends every container of the node and takes away what it mounted and made; images and logs stay.
     pub async fn clear(&self) -> Result<(), Error> {
-        let runtime = self.oci(Store::open(&self.image_dir)?)?;
-        let mut first = None;
-        let sandboxes = runtime.list().await?;
-        let ends = sandboxes.iter().map(|sandbox| async {
-            runtime.stop_sandbox(&sandbox.id).await?;
-            runtime.remove_sandbox(&sandbox.id).await
-        });
-        for ended in futures::future::join_all(ends).await {
-            if let Err(error) = ended {
-                tracing::warn!(%error, "a sandbox could not be taken away");
-                first.get_or_insert(error);
-            }
-        }
+        let ended = end_containers(self.containers(), &self.image_dir).await;
         network::pods::clear(&self.node, &self.network_dir()).await?;
         policy::clear(&self.node).await?;
         services::clear(&self.node).await?;
         dns::clear(&self.node, &self.agent.cluster_dns, &self.service_cidrs).await?;
-        first.map_or(Ok(()), |error| Err(error.into()))
+        ended
     }
+}
+
+/// Where a node's containers are. The folders and the cgroup are those of [`RealNode`].
+pub fn containers(run_dir: &Path, data_dir: &Path, cgroup: &str) -> OciConfig {
+    OciConfig {
+        run_dir: run_dir.join("oci"),
+        data_dir: data_dir.join("containers"),
+        cgroup: cgroup.to_owned(),
+    }
+}
+
+/// Ends every container that is there, whoever started it, and takes away what it had. `image_dir`: of [`RealNode`].
+///
+/// # Errors
+/// The first of those that could not be ended; the others are all the same.
+pub async fn end_containers(config: OciConfig, image_dir: &Path) -> Result<(), Error> {
+    let runtime = OciRuntime::open(config, Store::open(image_dir)?)?;
+    let mut first = None;
+    let sandboxes = runtime.list().await?;
+    let ends = sandboxes.iter().map(|sandbox| async {
+        runtime.stop_sandbox(&sandbox.id).await?;
+        runtime.remove_sandbox(&sandbox.id).await
+    });
+    for ended in futures::future::join_all(ends).await {
+        if let Err(error) = ended {
+            tracing::warn!(%error, "a sandbox could not be taken away");
+            first.get_or_insert(error);
+        }
+    }
+    first.map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// The addresses that a node is told to be cluster DNS at, and if the service `kube-dns` has one of these, all that it has.

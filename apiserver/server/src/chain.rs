@@ -419,7 +419,7 @@ async fn dispatch(ctx: Box<Context>, parts: http::request::Parts, body: Body) ->
     if let Some(known) = ctx.app.aggregation.delegating()
         && let Some(remote) = known.answers(&ctx.kinds, &ctx.info)
     {
-        return delegate::serve(&ctx, remote, parts, body).await;
+        return Box::pin(delegate::serve(&ctx, remote, parts, body)).await;
     }
     if !ctx.info.is_resource {
         return match discovery::serve(&ctx) {

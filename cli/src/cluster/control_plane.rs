@@ -183,11 +183,16 @@ impl ControlPlane {
             .unwrap_or_default()
     }
 
-    /// Writes the admin context.
-    pub fn write_kubeconfig(&self, path: &std::path::Path) -> anyhow::Result<()> {
+    /// Writes the admin context; returns its name. `instance`: of the cluster's folders.
+    pub fn write_kubeconfig(
+        &self,
+        path: &std::path::Path,
+        instance: &str,
+    ) -> anyhow::Result<String> {
         let admin = self.server.pki.admin()?;
         let access = super::kubeconfig::Access {
             server: self.url(),
+            instance,
             ca_pem: &self.server.pki.serving_ca,
             certificate_pem: &admin.certificate,
             key_pem: &admin.key,

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{File, TryLockError},
+    io::Write,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
@@ -27,6 +28,8 @@ pub struct Record {
     pub pid: u32,
     pub server: String,
     pub kubeconfig: PathBuf,
+    /// Its context there.
+    pub context: String,
     pub nodes: Vec<String>,
     pub simulated: bool,
     pub started: String,
@@ -75,6 +78,10 @@ impl Folders {
     pub fn run(&self) -> PathBuf {
         Path::new("/run/skiff").join(&self.instance)
     }
+    /// The cgroup of a node, from the hierarchy's root.
+    pub fn cgroup(&self, node: &str) -> String {
+        format!("skiff/{}/{node}", self.instance)
+    }
     pub fn log(&self) -> PathBuf {
         self.data.join("skiff.log")
     }
@@ -92,17 +99,24 @@ impl Folders {
             .with_context(|| {
                 format!("cannot make the data folder {shown}; choose another with --data-dir")
             })?;
-        let path = self.data.join("lock");
-        let file = File::create(&path).with_context(|| {
+        let path = self.lock_path();
+        let opened = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path);
+        let mut file = opened.with_context(|| {
             format!("cannot write to the data folder {shown}; choose another with --data-dir")
         })?;
         match file.try_lock() {
-            Ok(()) => Ok(file),
+            Ok(()) => {
+                file.set_len(0)?;
+                writeln!(file, "{}", std::process::id())?;
+                Ok(file)
+            }
             Err(TryLockError::WouldBlock) => {
-                let holder = self
-                    .record()
-                    .map(|record| format!(" (process {})", record.pid))
-                    .unwrap_or_default();
+                let holder = self.holder();
+                let holder = holder.map_or_else(String::new, |pid| format!(" (process {pid})"));
                 bail!(
                     "the data folder {shown} is held by another process{holder}; end it with `skiff down --data-dir {shown}` or choose another folder with --data-dir"
                 )
@@ -115,8 +129,18 @@ impl Folders {
 
     /// Whether a process holds the folder.
     pub fn is_held(&self) -> bool {
-        File::open(self.data.join("lock"))
+        File::open(self.lock_path())
             .is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+    }
+
+    /// The process that holds the folder, if one does.
+    pub fn holder(&self) -> Option<u32> {
+        let told = || std::fs::read_to_string(self.lock_path()).ok();
+        self.is_held().then(told)??.trim().parse().ok()
+    }
+
+    fn lock_path(&self) -> PathBuf {
+        self.data.join("lock")
     }
 
     pub fn record(&self) -> Option<Record> {

@@ -1,6 +1,10 @@
 //! Writes the admin context `skiff` into a kubeconfig, the way kind does: everything else in the file stays as it was.
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::TcpStream,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context;
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -9,11 +13,16 @@ use skiff_api::machinery::yaml;
 
 use crate::typed::Read;
 
-pub const NAME: &str = "skiff";
+/// What the context is called, unless another cluster that runs is called so in the same file.
+const NAME: &str = "skiff";
+/// So long another server has to take a connection, or it does not run.
+const ANSWER: Duration = Duration::from_millis(300);
 
 /// Who may reach which server.
 pub struct Access<'a> {
     pub server: String,
+    /// Tells the clusters of a machine apart.
+    pub instance: &'a str,
     pub ca_pem: &'a str,
     pub certificate_pem: &'a str,
     pub key_pem: &'a str,
@@ -33,8 +42,8 @@ pub fn default_path() -> PathBuf {
         .join(".kube/config")
 }
 
-/// Puts the context in and makes it the current one.
-pub fn merge(path: &Path, access: &Access) -> anyhow::Result<()> {
+/// Puts the context in and makes it the current one; returns its name.
+pub fn merge(path: &Path, access: &Access) -> anyhow::Result<String> {
     let shown = path.display();
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
@@ -60,12 +69,33 @@ pub fn merge(path: &Path, access: &Access) -> anyhow::Result<()> {
     let cluster =
         json!({"server": access.server, "certificate-authority-data": encoded(access.ca_pem)});
     let user = json!({"client-certificate-data": encoded(access.certificate_pem), "client-key-data": encoded(access.key_pem)});
-    put(top, "clusters", json!({"name": NAME, "cluster": cluster}))?;
-    put(top, "users", json!({"name": NAME, "user": user}))?;
-    let context = json!({"cluster": NAME, "user": NAME});
-    put(top, "contexts", json!({"name": NAME, "context": context}))?;
-    top.insert("current-context".into(), NAME.into());
-    write(path, &yaml::write(&config))
+    let name = match is_anothers(top, &cluster) {
+        true => format!("{NAME}-{}", access.instance),
+        false => NAME.to_owned(),
+    };
+    put(top, "clusters", json!({"name": name, "cluster": cluster}))?;
+    put(top, "users", json!({"name": name, "user": user}))?;
+    let context = json!({"cluster": name, "user": name});
+    put(top, "contexts", json!({"name": name, "context": context}))?;
+    top.insert("current-context".into(), name.as_str().into());
+    write(path, &yaml::write(&config))?;
+    Ok(name)
+}
+
+/// Whether [`NAME`] leads to another cluster that runs: one of another authority, whose server takes connections.
+fn is_anothers(top: &Map<String, Value>, ours: &Value) -> bool {
+    let clusters = top.get("clusters").and_then(Value::as_array);
+    let named = |item: &&Value| item.text_ptr("name") == Some(NAME);
+    let Some(there) = clusters.and_then(|all| all.iter().find(named)) else {
+        return false;
+    };
+    let authority = "certificate-authority-data";
+    if there["cluster"].text_ptr(authority) == ours.text_ptr(authority) {
+        return false;
+    }
+    let server = there["cluster"].text_ptr("server").unwrap_or_default();
+    let address = server.trim_start_matches("https://").parse();
+    address.is_ok_and(|address| TcpStream::connect_timeout(&address, ANSWER).is_ok())
 }
 
 /// Puts an entry into a list, in the place of the one of its name.
@@ -77,7 +107,7 @@ fn put(top: &mut Map<String, Value>, list: &str, entry: Value) -> anyhow::Result
     let items = slot
         .as_array_mut()
         .with_context(|| format!("{list} of the kubeconfig is no list"))?;
-    items.retain(|item| item.text_ptr("name") != Some(NAME));
+    items.retain(|item| item.text_ptr("name") != entry.text_ptr("name"));
     items.push(entry);
     Ok(())
 }
@@ -111,6 +141,7 @@ mod tests {
         .unwrap();
         let access = Access {
             server: "https://127.0.0.1:1".into(),
+            instance: "0a1b",
             ca_pem: "ca",
             certificate_pem: "cert",
             key_pem: "key",
@@ -135,5 +166,31 @@ mod tests {
             1,
             "nothing half-written stays"
         );
+    }
+
+    #[test]
+    fn a_cluster_that_runs_keeps_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config");
+        let first = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = |server: String, ca_pem| {
+            let access = Access {
+                server,
+                instance: ca_pem,
+                ca_pem,
+                certificate_pem: "cert",
+                key_pem: "key",
+            };
+            merge(&path, &access).unwrap()
+        };
+        let server = format!("https://{}", first.local_addr().unwrap());
+        assert_eq!(at(server.clone(), "one"), "skiff");
+        assert_eq!(at("https://127.0.0.1:1".into(), "two"), "skiff-two");
+        assert_eq!(at(server, "one"), "skiff");
+        let (value, _) = yaml::read_first(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        assert_eq!(value["contexts"].as_array().unwrap().len(), 2);
+        // one that is gone does not
+        drop(first);
+        assert_eq!(at("https://127.0.0.1:1".into(), "two"), "skiff");
     }
 }

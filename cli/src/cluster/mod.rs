@@ -10,6 +10,7 @@ pub mod folders;
 pub mod ingress;
 pub mod join;
 pub mod kubeconfig;
+pub mod left;
 pub mod memory;
 pub mod networks;
 pub mod nodes;
@@ -98,21 +99,30 @@ async fn end_all<T: 'static>(tasks: &mut tokio::task::JoinSet<T>) {
     }
 }
 
-/// A token that Ctrl-C and SIGTERM cancel.
+/// A token that Ctrl-C, SIGTERM and a terminal that is closed cancel; the last not where whoever started the program has it ignored, as `nohup` does.
 pub fn until_told() -> anyhow::Result<CancellationToken> {
     use tokio::signal::unix::{SignalKind, signal};
     let stop = CancellationToken::new();
-    let (mut interrupt, mut terminate) = (
-        signal(SignalKind::interrupt())?,
-        signal(SignalKind::terminate())?,
-    );
-    let token = stop.clone();
-    skiff_watching::task::spawn(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        token.cancel();
-    });
+    let mut kinds = vec![SignalKind::interrupt(), SignalKind::terminate()];
+    if !is_ignored(SignalKind::hangup()) {
+        kinds.push(SignalKind::hangup());
+    }
+    for kind in kinds {
+        let (mut told, token) = (signal(kind)?, stop.clone());
+        skiff_watching::task::spawn(async move {
+            tokio::select! {
+                _ = told.recv() => token.cancel(),
+                () = token.cancelled() => {}
+            }
+        });
+    }
     Ok(stop)
+}
+
+/// Whether this process was started with the signal ignored.
+fn is_ignored(kind: tokio::signal::unix::SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (kind.as_raw_value() - 1) & 1 == 1)
 }

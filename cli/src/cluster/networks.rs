@@ -124,6 +124,15 @@ impl Networks {
                 services.join(" and ")
             );
         }
+        let overlaps = |pods: &&IpNet| {
+            let mut services = self.services.iter();
+            services.any(|net| net.contains(*pods) || pods.contains(&net))
+        };
+        if let Some(pods) = self.pods.iter().find(overlaps) {
+            bail!(
+                "--cluster-cidr and --service-cluster-ip-range overlap in {pods}: an address is a pod's or a service's"
+            );
+        }
         if said
             && (services.len() != wanted.len() || !wanted.iter().all(|of| services.contains(of)))
         {
@@ -245,6 +254,12 @@ mod tests {
                 "10.1.5.0/16",
                 "",
                 Ok("10.1.0.0/16 for 10.96.0.0/16 at 10.96.0.10"),
+            ),
+            (
+                "",
+                "",
+                "10.244.0.0/20",
+                Err("--service-cluster-ip-range overlap in 10.244.0.0/16"),
             ),
             ("both", "", "", Err("--ip-family takes ipv4, ipv6 or dual")),
             (

@@ -2,7 +2,6 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -35,7 +34,7 @@ use skiff_watching::{
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{balancers, control_plane::service_account, folders::Folders, ingress};
+use super::{balancers, control_plane::service_account, folders::Folders, ingress, left};
 
 /// The names of N nodes.
 pub fn names(count: usize) -> Vec<String> {
@@ -200,7 +199,7 @@ fn real_node(
         run_dir: folders.run().join(name),
         data_dir,
         image_dir: folders.images(),
-        cgroup: format!("skiff/{}/{name}", folders.instance),
+        cgroup: folders.cgroup(name),
         service_cidrs: wanted.service_cidrs.clone(),
         ingress: wanted.ingress.then_some(Ingress {
             addresses: place.ips.clone(),
@@ -288,27 +287,8 @@ impl RealNodes {
         {
             eprintln!("warning: {error}");
         }
-        for folder in [self.folders.data.join("nodes"), self.folders.run()] {
-            unmount_below(&folder);
-        }
-        // what is still mounted below keeps it; the next start clears it
-        let _ = std::fs::remove_dir_all(self.folders.run());
-    }
-}
-
-/// Takes away every mount below a folder, the deepest first.
-pub fn unmount_below(folder: &std::path::Path) {
-    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let mut mounts: Vec<PathBuf> = table
-        .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .map(|path| PathBuf::from(path.replace("\\040", " ")))
-        .filter(|path| path.starts_with(folder))
-        .collect();
-    mounts.sort_by_key(|path| std::cmp::Reverse(path.as_os_str().len()));
-    for path in mounts {
-        if let Err(error) = nix::mount::umount2(&path, nix::mount::MntFlags::MNT_DETACH) {
-            eprintln!("warning: cannot unmount {}: {error}", path.display());
+        if let Err(error) = left::take_away(&self.folders) {
+            eprintln!("warning: {error:#}");
         }
     }
 }

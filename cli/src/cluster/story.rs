@@ -20,7 +20,7 @@ impl Story {
     /// A step is done.
     pub fn step(&mut self, what: impl std::fmt::Display) {
         let now = Instant::now();
-        println!(
+        tellln!(
             "  {what:<58} {:>7.0} ms",
             (now - self.last).as_secs_f64() * 1e3
         );

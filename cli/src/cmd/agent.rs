@@ -21,7 +21,7 @@ use crate::{
         self, control_plane,
         folders::Folders,
         join::{self, Identity, Join, Token},
-        nodes,
+        left,
         story::Story,
     },
     cmd::up::IngressFlags,
@@ -168,7 +168,7 @@ async fn serve(flags: Flags) -> anyhow::Result<()> {
     let wish = wish(&flags)?;
     let _held = wish.folders.hold()?;
     let mut story = Story::begin();
-    println!("Joining {} as {}", wish.join.server, wish.join.node);
+    tellln!("Joining {} as {}", wish.join.server, wish.join.node);
     let ca = wish.join.authority().await?;
     let mut node = None;
     let mut joined = false;
@@ -182,7 +182,7 @@ async fn serve(flags: Flags) -> anyhow::Result<()> {
         let machine = node.insert(machine(&wish, &ca, &serving)?);
         if !std::mem::replace(&mut joined, true) {
             story.step("certificates of this node");
-            println!("Running. Ctrl-C ends it.");
+            tellln!("Running. Ctrl-C ends it.");
         }
         let round = stop.child_token();
         renew_after(join::until_renewal(&[&identity, &serving]), round.clone());
@@ -197,15 +197,11 @@ async fn serve(flags: Flags) -> anyhow::Result<()> {
             .await
             .context("the node agent ended")?;
     }
-    println!("\nStopping");
+    tellln!("\nStopping");
     if let Some(node) = node {
         node.clear().await?;
     }
-    nodes::unmount_below(&wish.folders.data.join("nodes"));
-    nodes::unmount_below(&wish.folders.run());
-    // What stays there is empty, or the next start's to clear.
-    let _ = std::fs::remove_dir_all(wish.folders.run());
-    Ok(())
+    left::take_away(&wish.folders)
 }
 
 /// Who serves Ingresses here, once the cluster lets it: until then it is asked again now and then.
@@ -262,7 +258,7 @@ fn machine(wish: &Wish, ca: &str, serving: &Identity) -> anyhow::Result<RealNode
         run_dir: wish.folders.run().join(name),
         data_dir: wish.folders.node(name),
         image_dir: wish.folders.images(),
-        cgroup: format!("skiff/{}/{name}", wish.folders.instance),
+        cgroup: wish.folders.cgroup(name),
         service_cidrs: wish.service_cidrs.clone(),
         ingress: wish.ingress.ingress.then_some(Ingress {
             addresses: wish.ips.clone(),

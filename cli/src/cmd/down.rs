@@ -9,7 +9,7 @@ use nix::{
 
 use super::up::DataDir;
 use crate::{
-    cluster,
+    cluster::{self, folders::Folders, left},
     command::{Command, raw},
     flags::Line,
 };
@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub static COMMAND: Command = Command {
     name: "down",
     short: "End the cluster of a data folder",
-    long: "Ends a cluster that runs over a data folder, its containers and networks with it. The state stays; the next 'skiff up' brings it back.",
+    long: "Ends a cluster that runs over a data folder, its containers and networks with it, and takes away what one has left whose process died. The state stays; the next 'skiff up' brings it back.",
     examples: "skiff down\nskiff down --data-dir /tmp/one",
     run: raw!(run: DataDir),
     ..Command::NEW
@@ -27,31 +27,54 @@ pub static COMMAND: Command = Command {
 
 fn run(data: DataDir, line: Line) -> i32 {
     cluster::run_alone("down", &line, async move {
-        println!("{}", end(&data)?);
+        println!("{}", end(&data).await?);
         Ok(())
     })
 }
 
-fn end(data: &DataDir) -> anyhow::Result<String> {
+async fn end(data: &DataDir) -> anyhow::Result<String> {
     let folders = data.folders()?;
     let shown = folders.data.display();
-    let Some(record) = folders.record().filter(|_| folders.is_held()) else {
-        return Ok(format!("No cluster runs in {shown}"));
+    let ran = match folders.holder() {
+        Some(pid) => end_process(&folders, pid).await.map(|()| true)?,
+        None => false,
     };
-    kill(Pid::from_raw(record.pid as i32), Signal::SIGTERM)
-        .map_err(|error| anyhow::anyhow!("cannot signal process {}: {error}", record.pid))?;
-    let begun = Instant::now();
-    while folders.is_held() || runs(record.pid) {
-        if begun.elapsed() > PATIENCE {
-            anyhow::bail!(
-                "process {} still runs after {} s",
-                record.pid,
-                PATIENCE.as_secs()
-            );
-        }
-        std::thread::sleep(Duration::from_millis(20));
+    if left::is_left(&folders) {
+        clear(&folders).await?;
+        return Ok(format!(
+            "The cluster in {shown} had broken off; what it left has been taken away, its state stays"
+        ));
     }
-    Ok(format!("The cluster in {shown} has ended; its state stays"))
+    Ok(match ran {
+        true => format!("The cluster in {shown} has ended; its state stays"),
+        false => format!("No cluster runs in {shown}"),
+    })
+}
+
+/// Ends the process that holds the folders.
+async fn end_process(folders: &Folders, pid: u32) -> anyhow::Result<()> {
+    kill(Pid::from_raw(pid as i32), Signal::SIGTERM)
+        .map_err(|error| anyhow::anyhow!("cannot signal process {pid}: {error}"))?;
+    let begun = Instant::now();
+    while folders.is_held() || runs(pid) {
+        if begun.elapsed() > PATIENCE {
+            anyhow::bail!("process {pid} still runs after {} s", PATIENCE.as_secs());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+/// Ends what a process left that died before it had done so itself. A data folder that is gone is gone again after it.
+async fn clear(folders: &Folders) -> anyhow::Result<()> {
+    let had_data = folders.data.exists();
+    let held = folders.hold()?;
+    left::clear(folders).await?;
+    drop(held);
+    if !had_data {
+        std::fs::remove_dir_all(&folders.data)?;
+    }
+    Ok(())
 }
 
 /// Whether there is a process of that number that has not ended: one that nobody has waited for yet has.

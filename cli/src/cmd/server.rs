@@ -362,10 +362,10 @@ async fn serve(flags: Flags) -> anyhow::Result<()> {
     let story = Story::begin();
     let plane = control_plane::start(plan).await?;
     if !flags.kubeconfig.is_empty() {
-        plane.write_kubeconfig(flags.kubeconfig.as_ref())?;
+        plane.write_kubeconfig(flags.kubeconfig.as_ref(), &folders.instance)?;
     }
     cluster::memory::settle();
-    println!("Serving on {} after {:.0} ms", plane.url(), story.total());
+    tellln!("Serving on {} after {:.0} ms", plane.url(), story.total());
     stop.cancelled().await;
     plane.end().await;
     Ok(())

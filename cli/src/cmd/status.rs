@@ -4,7 +4,7 @@
 
 use super::up::DataDir;
 use crate::{
-    cluster,
+    cluster::{self, left},
     command::{Command, raw},
     flags::Line,
 };
@@ -34,8 +34,9 @@ fn run(data: DataDir, line: Line) -> i32 {
             println!("Running (process {}) since {}", record.pid, record.started);
             println!("Server:      {}", record.server);
             println!(
-                "Kubeconfig:  {} (context \"skiff\")",
-                record.kubeconfig.display()
+                "Kubeconfig:  {} (context {:?})",
+                record.kubeconfig.display(),
+                record.context
             );
             println!(
                 "Nodes:       {}{}",
@@ -53,6 +54,11 @@ fn run(data: DataDir, line: Line) -> i32 {
         }
         None => {
             println!("No cluster runs in {}", folders.data.display());
+            if left::is_left(&folders) {
+                println!(
+                    "One that broke off has left containers or networks: `skiff up` takes them up again, `skiff down` ends them"
+                );
+            }
             1
         }
     }

@@ -3,6 +3,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -17,6 +18,7 @@ use crate::{
         control_plane::{ControlPlane, Plan},
         demo,
         folders::{Folders, Record},
+        left,
         networks::{self, Networks},
         nodes, objects,
         story::Story,
@@ -248,9 +250,25 @@ async fn up(flags: Flags) -> anyhow::Result<()> {
     let stop = cluster::until_told()?;
     let wish = wish(&flags)?;
     let _held = wish.folders.hold()?;
+    wish.folders.remove_record();
+    let takes_up = left::is_left(&wish.folders);
+    let done = run_cluster(&flags, &wish, &stop).await;
+    // what is taken up from an earlier run goes on; what was made for a start that failed does not stay
+    if done.is_err()
+        && !takes_up
+        && left::is_left(&wish.folders)
+        && let Err(error) = left::clear(&wish.folders).await
+    {
+        eprintln!("warning: {error:#}");
+    }
+    done
+}
+
+/// From the folders' being held to all being ended that was started.
+async fn run_cluster(flags: &Flags, wish: &Wish, stop: &CancellationToken) -> anyhow::Result<()> {
     wish.network_flags.keep(&wish.folders)?;
     let mut story = Story::begin();
-    println!(
+    tellln!(
         "Starting a cluster of {} {}node{} in {}",
         wish.names.len(),
         if wish.simulated { "simulated " } else { "" },
@@ -303,8 +321,15 @@ async fn up(flags: Flags) -> anyhow::Result<()> {
         plane.url()
     ));
     let kubeconfig = control_plane::kubeconfig_path(&flags.kubeconfig);
-    plane.write_kubeconfig(&kubeconfig)?;
-    let running = start_nodes(&wish, &plane, network).await;
+    let written = plane.write_kubeconfig(&kubeconfig, &wish.folders.instance);
+    let context = match written.context("choose another kubeconfig with --kubeconfig") {
+        Ok(context) => context,
+        Err(error) => {
+            plane.end().await;
+            return Err(error);
+        }
+    };
+    let running = start_nodes(wish, &plane, network).await;
     let (nodes, node_ip) = match running {
         Ok(started) => started,
         Err(error) => {
@@ -312,8 +337,13 @@ async fn up(flags: Flags) -> anyhow::Result<()> {
             return Err(error);
         }
     };
-    let outcome = live(&wish, &plane, &mut story, &kubeconfig, node_ip, &stop).await;
-    println!("\nStopping");
+    let known = Known {
+        kubeconfig,
+        context,
+        node_ip,
+    };
+    let outcome = live(wish, &plane, &mut story, known, stop).await;
+    tellln!("\nStopping");
     nodes.end().await;
     plane.end().await;
     wish.folders.remove_record();
@@ -380,13 +410,20 @@ async fn start_nodes(
     Ok((Nodes::Real(Box::new(real)), ip))
 }
 
+/// What is known of a cluster once it is started.
+struct Known {
+    kubeconfig: PathBuf,
+    context: String,
+    /// Of the first node that has one.
+    node_ip: Option<String>,
+}
+
 /// From started to told to stop.
 async fn live(
     wish: &Wish,
     plane: &ControlPlane,
     story: &mut Story,
-    kubeconfig: &std::path::Path,
-    node_ip: Option<String>,
+    known: Known,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let api = Api::new(
@@ -407,7 +444,7 @@ async fn live(
             objects::apply(&api, demo::SHOP, "default").await?;
             demo::wait_for_shop(&api).await?;
             story.step("the shop: front (3 pods) and stock (1 pod) ready");
-            if let Some(ip) = &node_ip {
+            if let Some(ip) = &known.node_ip {
                 let found = demo::shop_url(&api, ip).await?;
                 demo::answers(&found).await?;
                 story.step(format!("{found} answers"));
@@ -420,24 +457,26 @@ async fn live(
         done = work => done?,
         () = stop.cancelled() => return Ok(()),
     };
-    println!(
-        "Ready after {:.0} ms. Context \"skiff\" is in {}",
+    tellln!(
+        "Ready after {:.0} ms. Context {:?} is in {}",
         story.total(),
-        kubeconfig.display()
+        known.context,
+        known.kubeconfig.display()
     );
-    println!(
+    tellln!(
         "\nTry:\n  skiff get pods -A -o wide\n  skiff create deployment web --image=skiff.local/shop:v1 --replicas=2\n  {}",
         match &url {
             Some(url) => format!("curl {url}"),
             None => "skiff get events -A".into(),
         }
     );
-    println!("{ENDS}");
+    tellln!("{ENDS}");
     cluster::memory::settle();
     wish.folders.write_record(&Record {
         pid: std::process::id(),
         server: plane.url(),
-        kubeconfig: kubeconfig.to_path_buf(),
+        kubeconfig: known.kubeconfig,
+        context: known.context,
         nodes: wish.names.clone(),
         simulated: wish.simulated,
         started: crate::print::age::now().to_string(),

@@ -348,7 +348,9 @@ fn jsonpath_failure(path: &JsonPath, why: &str, object: &Value) -> String {
 pub fn put(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Err(Error::Exit(141)),
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => {
+            Err(Error::Exit(crate::out::BROKEN_PIPE))
+        }
         other => other.map_err(Error::from),
     }
 }

@@ -2,12 +2,15 @@
 //!
 //! Follows `pkg/registry/core/componentstatus/rest.go`.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
-use skiff_api::machinery::status::Status;
+use skiff_api::{kinds::Kind, machinery::status::Status};
 
 use crate::{
     context::{Answer, Context},
     negotiate::Accept,
+    respond,
 };
 
 const COMPONENTS: [&str; 3] = ["scheduler", "controller-manager", "etcd-0"];
@@ -16,22 +19,18 @@ fn component(name: &str) -> Value {
     json!({"metadata": {"name": name}, "conditions": [{"type": "Healthy", "status": "True", "message": "ok"}]})
 }
 
-pub fn get(ctx: &Context, accept: &Accept) -> Answer {
+pub fn get(ctx: &Context, kind: &Arc<Kind>, accept: &Accept) -> Answer {
     let name = ctx.info.name_in_path();
     if !COMPONENTS.contains(&name) {
         return Err(Status::not_found("", "componentstatus", name));
     }
     let mut value = component(name);
-    value["kind"] = "ComponentStatus".into();
-    value["apiVersion"] = "v1".into();
-    ctx.value(200, accept, &value)
+    value["kind"] = kind.kind.into();
+    value["apiVersion"] = kind.api_version().into();
+    respond::value(ctx, accept, kind, 200, value)
 }
 
-pub fn list(ctx: &Context, accept: &Accept) -> Answer {
-    let items: Vec<Value> = COMPONENTS.iter().map(|name| component(name)).collect();
-    ctx.value(
-        200,
-        accept,
-        &json!({"kind": "ComponentStatusList", "apiVersion": "v1", "metadata": {}, "items": items}),
-    )
+pub fn list(ctx: &Context, kind: &Arc<Kind>, accept: &Accept) -> Answer {
+    let items = COMPONENTS.iter().map(|name| component(name)).collect();
+    respond::list(ctx, accept, kind, json!({}), Ok(items))
 }

@@ -21,7 +21,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::objects(kind))?;
     match kind.flags.source {
         Source::Components => {
-            return crate::subresources::component_status::get(ctx, &accept);
+            return crate::subresources::component_status::get(ctx, kind, &accept);
         }
         Source::Measured => return super::measured::get(ctx, kind, &accept),
         Source::Stored | Source::Answered(_) => {}

@@ -104,7 +104,7 @@ async fn route(ctx: &Context, mut parts: Parts, body: Body) -> Answer {
             negotiate::route(&ctx.info, &ctx.headers)?;
         }
         tell_of_its_age(false);
-        return subresource(ctx, kind, sub, parts, body).await;
+        return Box::pin(subresource(ctx, kind, sub, parts, body)).await;
     }
     // what `/watch/` in a path says of the verb, or a HEAD, is no GET
     if matches!(info.verb.as_str(), "get" | "list" | "watch") && parts.method != http::Method::GET {
@@ -124,10 +124,11 @@ async fn route(ctx: &Context, mut parts: Parts, body: Body) -> Answer {
     }
     tell_of_its_age(false);
     if let Source::Answered(review) = kind.flags.source {
-        return reviews::serve(ctx, kind, review, body).await;
+        return Box::pin(reviews::serve(ctx, kind, review, body)).await;
     }
+    // boxed: what a write needs is much, and a read is not to carry it along
     match info.verb.as_str() {
-        "create" => create::serve(ctx, kind, body).await,
+        "create" => Box::pin(create::serve(ctx, kind, body)).await,
         "get" => get::serve(ctx, kind).await,
         "list" => list::serve(ctx, kind).await,
         "watch" if watch_socket::is_asked_for(&parts) => {
@@ -135,10 +136,14 @@ async fn route(ctx: &Context, mut parts: Parts, body: Body) -> Answer {
             watch_socket::switched(ctx, &mut parts, watch)
         }
         "watch" => watch::serve(ctx, kind).await,
-        "update" if !info.name.is_empty() => update::serve(ctx, kind, Part::Whole, body).await,
-        "patch" if !info.name.is_empty() => patch::serve(ctx, kind, Part::Whole, body).await,
-        "delete" => delete::serve(ctx, kind, body).await,
-        "deletecollection" => delete::collection(ctx, kind, body).await,
+        "update" if !info.name.is_empty() => {
+            Box::pin(update::serve(ctx, kind, Part::Whole, body)).await
+        }
+        "patch" if !info.name.is_empty() => {
+            Box::pin(patch::serve(ctx, kind, Part::Whole, body)).await
+        }
+        "delete" => Box::pin(delete::serve(ctx, kind, body)).await,
+        "deletecollection" => Box::pin(delete::collection(ctx, kind, body)).await,
         _ => Err(Status::method_not_allowed()),
     }
 }

@@ -41,7 +41,7 @@ pub fn main(args: Vec<String>) -> i32 {
             return 1;
         }
     };
-    println!(
+    tellln!(
         "shop {} {part} on {} listens on port {port}",
         variable("SHOP_VERSION"),
         variable("POD_NAME")
@@ -181,7 +181,7 @@ impl Shop {
             if &*self.part == "till" {
                 till::bring_the_last();
             }
-            println!("shop: closed");
+            tellln!("shop: closed");
             std::process::exit(0);
         });
     }

@@ -74,7 +74,7 @@ pub fn main() -> i32 {
             }
         }
         match serde_json::to_string(&loot) {
-            Ok(line) => println!("{line}"),
+            Ok(line) => tellln!("{line}"),
             Err(error) => eprintln!("thief: {error}"),
         }
         thread::sleep(PAUSE);

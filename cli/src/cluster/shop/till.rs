@@ -114,7 +114,7 @@ pub fn bring_takings() {
             if let Err(error) = bring_to(&vault)
                 && !std::mem::replace(&mut told, true)
             {
-                println!("shop: the vault cannot be reached: {error}");
+                tellln!("shop: the vault cannot be reached: {error}");
             }
         }
     });
@@ -128,7 +128,7 @@ pub fn bring_the_last() {
     }
     if let Err(error) = bring_to(&vault) {
         let lost = TAKINGS.sales.load(Ordering::Relaxed);
-        println!("shop: the takings of {lost} sales did not reach the vault: {error}");
+        tellln!("shop: the takings of {lost} sales did not reach the vault: {error}");
     }
 }
 
@@ -153,7 +153,7 @@ pub fn tell_what_came() {
             let deliveries = DELIVERIES.load(Ordering::Relaxed);
             if deliveries != told {
                 let sales = RECEIVED.load(Ordering::Relaxed);
-                println!("{{\"deliveries\":{deliveries},\"sales\":{sales}}}");
+                tellln!("{{\"deliveries\":{deliveries},\"sales\":{sales}}}");
                 told = deliveries;
             }
         }

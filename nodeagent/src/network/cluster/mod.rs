@@ -448,6 +448,11 @@ fn families(networks: &[IpNet]) -> Vec<IpFamily> {
     all
 }
 
+/// Whether an instance's network was made and not taken away again.
+pub fn is_there(run_dir: &Path) -> bool {
+    State::is_kept(run_dir)
+}
+
 /// Takes away what an instance left behind, also after it was killed: interfaces, tables, mounted namespaces, its `network.json`.
 pub async fn clear(host: &Namespace, run_dir: &Path, instance: &str) -> Result<(), Error> {
     let links = Links::open(host).await?;

@@ -88,6 +88,11 @@ impl State {
         free.flat_map(|i| self.places(i)).map(|place| place.addr())
     }
 
+    /// Whether an earlier run wrote one.
+    pub fn is_kept(run_dir: &Path) -> bool {
+        run_dir.join(FILE).exists()
+    }
+
     /// What an earlier run wrote.
     pub fn load(run_dir: &Path) -> Result<Option<State>, Error> {
         let path = run_dir.join(FILE);
