@@ -90,6 +90,10 @@ fn joined(words: &[String], command: &Command) -> (Vec<String>, Option<usize>) {
             out.extend(rest.by_ref().cloned());
         } else if is_flag(word) {
             let flag = match (word.starts_with("--"), word.split_once('=')) {
+                // behind a letter, a `=` with nothing after it is the value
+                (false, _) if matches!(end_of_letters(command, word), End::Value("=")) => {
+                    format!("{word}=")
+                }
                 (false, _) => word.clone(),
                 (true, None) => word.replace('_', "-"),
                 (true, Some((name, value))) => format!("{}={value}", name.replace('_', "-")),
@@ -137,7 +141,13 @@ pub fn read(words: &[String], command: Command) -> Result<Line, Problem> {
 }
 
 /// Flags that still work and are told of as old when they are used.
-const OLD: &[(&str, &str)] = &[("record", "--record will be removed in the future")];
+const OLD: &[(&str, &str)] = &[
+    ("record", "--record will be removed in the future"),
+    (
+        "cpu-percent",
+        "Use --cpu with percentage or resource quantity format (e.g., '70%' for utilization or '500m' for milliCPU).",
+    ),
+];
 
 /// What is said of old flags on a line.
 pub fn old_flags(line: &Line, command: &Command) -> Vec<String> {
