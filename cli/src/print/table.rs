@@ -2,7 +2,7 @@
 //! Invariant: headers stand once above the rows that they belong to; hidden columns show only with `-o wide`.
 //! Behaviour follows `staging/src/k8s.io/cli-runtime/pkg/printers/tableprinter.go`.
 
-use super::columns::go_value;
+use super::go;
 use crate::typed::Read;
 use serde_json::{Value, json};
 
@@ -121,7 +121,7 @@ fn cell(value: &Value) -> String {
     let text = match value {
         Value::Null => return String::new(),
         Value::String(s) => s.clone(),
-        v => go_value(v),
+        v => go::plain(v),
     };
     let end = text.find(['\n', '\r', '\x0c']);
     let line = escape_terminal(&text[..end.unwrap_or(text.len())]).replace('\t', " ");
