@@ -8,14 +8,23 @@ use std::path::Path;
 /// Keys with their values, in the order given.
 pub type Data = Vec<(String, Vec<u8>)>;
 
-fn valid_key(key: &str) -> bool {
-    !key.is_empty()
-        && key.len() <= 253
-        && key != "."
-        && !key.starts_with("..")
-        && key
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+/// Why a key is none that the server would take.
+fn wrong_key(key: &str) -> Option<String> {
+    const LONGEST: usize = 253;
+    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    let mut wrong = Vec::new();
+    if key.len() > LONGEST {
+        wrong.push(format!("must be no more than {LONGEST} characters"));
+    }
+    if key.is_empty() || !key.bytes().all(fits) {
+        wrong.push("a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')".into());
+    }
+    match key {
+        "." | ".." => wrong.push(format!("must not be '{key}'")),
+        _ if key.starts_with("..") => wrong.push("must not start with '..'".into()),
+        _ => {}
+    }
+    (!wrong.is_empty()).then(|| wrong.join("; "))
 }
 
 /// Collects everything that the flags name.
@@ -34,9 +43,9 @@ pub fn collect(
     }
     let mut data = Data::new();
     let mut add = |key: String, value: Vec<u8>| {
-        if !valid_key(&key) {
+        if let Some(why) = wrong_key(&key) {
             bail!(
-                "{} is not a valid key name for a {what}: a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')",
+                "{} is not a valid key name for a {what}: {why}",
                 quote(&key)
             );
         }

@@ -246,11 +246,7 @@ async fn docker(ctx: With<DockerRegistry>) -> Result<()> {
             crate::print::json::write(&json!({"auths": {server: entry}}), style).into_bytes(),
         )]
     } else {
-        let mut data = config_data::collect(&f.from_file.list(), &[], &[], "Secret", &name)?;
-        if let [(key, _)] = data.as_mut_slice() {
-            *key = ".dockerconfigjson".into();
-        }
-        data
+        config_data::collect(&f.from_file.list(), &[], &[], "Secret", &name)?
     };
     finish(
         &ctx,
