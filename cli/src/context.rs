@@ -471,13 +471,13 @@ impl Ctx {
             }
             other => match crate::flags::parse_bool(other) {
                 Ok(on) => {
-                    let (new, meant) = if on {
-                        ("client", DryRun::Client)
+                    let (new, meant, place) = if on {
+                        ("client", DryRun::Client, "helpers.go:733")
                     } else {
-                        ("none", DryRun::None)
+                        ("none", DryRun::None, "helpers.go:736")
                     };
                     self.0.old_dry_run.call_once(|| {
-                        crate::client::klog('W', "helpers.go:726", &format!(
+                        crate::client::klog('W', place, &format!(
                             "--dry-run={other} is deprecated (boolean value) and can be replaced with --dry-run={new}."
                         ))
                     });
