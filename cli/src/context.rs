@@ -214,6 +214,10 @@ impl Ctx {
         )
     }
 
+    /// Whether a flag of that name stood on the command line, if only with nothing.
+    pub fn names(&self, flag: &str) -> bool {
+        self.0.line.names(flag)
+    }
     /// The same with the verb's own flags.
     pub fn with<F: clap::Args>(self) -> With<F> {
         With {

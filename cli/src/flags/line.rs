@@ -72,6 +72,11 @@ impl Line {
     pub fn asks_for_help(&self) -> bool {
         self.matches.get_flag("help")
     }
+    /// Whether a flag of that name stood on the command line, if only with nothing.
+    pub fn names(&self, flag: &str) -> bool {
+        self.matches.ids().any(|id| id == flag)
+            && self.matches.value_source(flag) == Some(ValueSource::CommandLine)
+    }
     /// Whether the flag stood on the command line.
     pub fn given(&self, arg: &Arg) -> bool {
         self.matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine)

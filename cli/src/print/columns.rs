@@ -151,8 +151,6 @@ mod tests {
         let (shown, told) = c.render(&list);
         assert_eq!(shown, "NAME   X\na      1\n");
         assert!(told.is_err());
-        let mut c = CustomColumns::parse("X:{.a}{.b}", true).unwrap();
-        assert_eq!(c.render(&json!({"b": 1})).0, "<none>,1\n");
     }
 
     #[test]

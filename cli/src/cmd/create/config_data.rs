@@ -8,8 +8,8 @@ use std::path::Path;
 /// Keys with their values, in the order given.
 pub type Data = Vec<(String, Vec<u8>)>;
 
-/// Why a key is none that the server would take.
-fn wrong_key(key: &str) -> Option<String> {
+/// Why a key is none that the server would take; nothing if it is.
+fn wrong_key(key: &str) -> Vec<String> {
     const LONGEST: usize = 253;
     let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     let mut wrong = Vec::new();
@@ -24,7 +24,7 @@ fn wrong_key(key: &str) -> Option<String> {
         _ if key.starts_with("..") => wrong.push("must not start with '..'".into()),
         _ => {}
     }
-    (!wrong.is_empty()).then(|| wrong.join("; "))
+    wrong
 }
 
 /// Collects everything that the flags name.
@@ -43,11 +43,18 @@ pub fn collect(
     }
     let mut data = Data::new();
     let mut add = |key: String, value: Vec<u8>| {
-        if let Some(why) = wrong_key(&key) {
-            bail!(
-                "{} is not a valid key name for a {what}: {why}",
-                quote(&key)
-            );
+        let wrong = wrong_key(&key);
+        let shown = quote(&key);
+        match what {
+            _ if wrong.is_empty() => {}
+            "ConfigMap" => bail!(
+                "{shown} is not a valid key name for a {what}: {}",
+                wrong.join(",")
+            ),
+            _ => bail!(
+                "{shown} is not valid key name for a {what} {}",
+                wrong.join(";")
+            ),
         }
         if data.iter().any(|(k, _)| *k == key) {
             return Err(Error::msg(match what {
@@ -192,6 +199,25 @@ pub fn name_hash(canonical: &serde_json::Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_that_are_none_are_told_of() {
+        for (literal, what, why) in [
+            (
+                "..=x",
+                "ConfigMap",
+                "\"..\" is not a valid key name for a ConfigMap: must not be '..'",
+            ),
+            (
+                "..a=x",
+                "Secret",
+                "\"..a\" is not valid key name for a Secret must not start with '..'",
+            ),
+        ] {
+            let told = collect(&[], &[literal.into()], &[], what, "c").unwrap_err();
+            assert_eq!(told.to_string(), why);
+        }
+    }
 
     #[test]
     fn literals_and_files() {

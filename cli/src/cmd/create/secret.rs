@@ -246,7 +246,13 @@ async fn docker(ctx: With<DockerRegistry>) -> Result<()> {
             crate::print::json::write(&json!({"auths": {server: entry}}), style).into_bytes(),
         )]
     } else {
-        config_data::collect(&f.from_file.list(), &[], &[], "Secret", &name)?
+        // A file whose key is not named is the one that such a secret has.
+        let keyed = |file: &String| match file.contains('=') {
+            true => file.clone(),
+            false => format!(".dockerconfigjson={file}"),
+        };
+        let files: Vec<String> = f.from_file.list().iter().map(keyed).collect();
+        config_data::collect(&files, &[], &[], "Secret", &name)?
     };
     finish(
         &ctx,

@@ -120,10 +120,10 @@ impl Builder {
                 Err(why) => wrong.push(why),
             }
         }
-        // What is wrong with a list's items is told as one.
+        // What is wrong with a list's items is told as one, and as a list even where it is one.
         match is_list {
             true if wrong.is_empty() => {}
-            true => found.fail(Error::Many(wrong)),
+            true => found.fail(Error::Many(vec![Error::Many(wrong)])),
             false => wrong.into_iter().for_each(|why| found.fail(why)),
         }
     }
