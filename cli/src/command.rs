@@ -397,6 +397,8 @@ pub fn help(root: &Command, found: &Found) -> String {
             .filter(|w| !w.is_empty() && (*w != "[options]" || !c.usage.contains(w)))
             .collect();
         sections.push(usage.join(" "));
+    } else {
+        sections.push(format!("Usage:\n  {program} [flags] [options]"));
     }
     let mut tail = String::new();
     if !c.subcommands.is_empty() {
@@ -430,7 +432,11 @@ fn subcommand_list(root: &Command, c: &Command) -> String {
                 .filter_map(|n| c.subcommands.iter().find(|s| s.name == *n))
                 .map(|s| line(s))
                 .collect();
-            out.push(format!("{title}\n{}", lines.join("\n")));
+            match lines.is_empty() {
+                true if names.is_empty() => out.push(title.to_string()),
+                true => {}
+                false => out.push(format!("{title}\n{}", lines.join("\n"))),
+            }
         }
         return out.join("\n\n");
     }

@@ -214,6 +214,10 @@ impl Ctx {
         )
     }
 
+    /// Whether a flag of that name stood on the command line, if only with nothing.
+    pub fn names(&self, flag: &str) -> bool {
+        self.0.line.names(flag)
+    }
     /// The same with the verb's own flags.
     pub fn with<F: clap::Args>(self) -> With<F> {
         With {
@@ -471,13 +475,13 @@ impl Ctx {
             }
             other => match crate::flags::parse_bool(other) {
                 Ok(on) => {
-                    let (new, meant) = if on {
-                        ("client", DryRun::Client)
+                    let (new, meant, place) = if on {
+                        ("client", DryRun::Client, "helpers.go:733")
                     } else {
-                        ("none", DryRun::None)
+                        ("none", DryRun::None, "helpers.go:736")
                     };
                     self.0.old_dry_run.call_once(|| {
-                        crate::client::klog('W', "helpers.go:726", &format!(
+                        crate::client::klog('W', place, &format!(
                             "--dry-run={other} is deprecated (boolean value) and can be replaced with --dry-run={new}."
                         ))
                     });

@@ -111,6 +111,16 @@ impl Error {
     pub fn is_not_found(&self) -> bool {
         self.reason() == "NotFound"
     }
+    /// The error without what says that an object is not there.
+    pub fn unless_absent(self) -> Option<Error> {
+        match self {
+            Error::Many(list) => {
+                let left: Vec<Error> = list.into_iter().filter_map(Error::unless_absent).collect();
+                (!left.is_empty()).then_some(Error::Many(left))
+            }
+            error => (!error.is_not_found()).then_some(error),
+        }
+    }
     pub fn is_conflict(&self) -> bool {
         self.reason() == "Conflict"
     }
@@ -296,7 +306,11 @@ pub fn told(error: &Error) -> (String, i32) {
     match error {
         Error::Exit(code) => (String::new(), *code),
         Error::Plain(text, code) => (text.clone(), *code),
-        Error::Many(list) if list.len() == 1 => told(&list[0]),
+        // A list of one is that one; a list in it stays a list.
+        Error::Many(list) if list.len() == 1 => match &list[0] {
+            Error::Many(inner) => (inner.iter().map(|e| line_for(e) + "\n").collect(), 1),
+            one => told(one),
+        },
         Error::Many(list) => (list.iter().map(|e| line_for(e) + "\n").collect(), 1),
         Error::Status(s) if s["reason"] == "Invalid" => (noted(invalid(s), s), 1),
         Error::Config(list) => match list.as_slice() {

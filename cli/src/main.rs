@@ -196,9 +196,7 @@ fn at_root(
             }
             print::put(&command::help(root, &about))
         }
-        Some(word) if word.is_empty() || asks_for_help(args) => {
-            print::put(&command::help(root, found))
-        }
+        Some(word) if word.is_empty() => print::put(&command::help(root, found)),
         Some(word) => {
             cmd::plugin::hand_over(program, args)?;
             Err(command::unknown(root, program, word))
@@ -208,11 +206,6 @@ fn at_root(
             print::put(&command::help(root, found))
         }
     }
-}
-
-fn asks_for_help(args: &[String]) -> bool {
-    let mut flags = args.iter().take_while(|word| *word != "--");
-    flags.any(|word| word == "--help" || word == "-h")
 }
 
 /// Runs one command's work to its end on this thread.

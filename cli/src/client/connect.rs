@@ -5,7 +5,7 @@
 //! Not `kube::Client`: a command of a few milliseconds has no use for its service stack, and failures are to be told in the words of Go's dialer.
 
 use super::proxy::Proxy;
-use crate::error::{Error, Problem, Result};
+use crate::error::{Error, Problem, Result, quote};
 use crate::kubeconfig::Resolved;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -50,6 +50,13 @@ impl Target {
         };
         let (scheme, rest) = r.server.split_once("://").ok_or_else(bad)?;
         let (authority, prefix) = rest.find('/').map_or((rest, ""), |i| rest.split_at(i));
+        if let Some(cause) = wrong_url(authority, rest) {
+            return Err(Error::Connection {
+                verb: "Get".into(),
+                url: r.server.clone(),
+                cause,
+            });
+        }
         let (host, port) = split_host(authority).ok_or_else(bad)?;
         let port = port.unwrap_or(if scheme == "https" { 443 } else { 80 });
         let tls = if scheme == "https" {
@@ -243,6 +250,31 @@ fn name_server() -> Option<IpAddr> {
     servers.next()
 }
 
+/// What Go finds wrong with a URL, by the host and port that it names and all behind its scheme.
+fn wrong_url(authority: &str, rest: &str) -> Option<String> {
+    let escape = |at: usize| {
+        rest.get(at..)
+            .map(|from| from.chars().take(3).collect::<String>())
+    };
+    let is_hex = |escape: &String| escape[1..].chars().filter(char::is_ascii_hexdigit).count() == 2;
+    let mut escapes = rest.match_indices('%').filter_map(|(at, _)| escape(at));
+    if let Some(wrong) = escapes.find(|escape| !is_hex(escape)) {
+        return Some(format!("invalid URL escape {}", quote(&wrong)));
+    }
+    let port = authority.rsplit_once(':').map(|(_, port)| port)?;
+    if port.contains(']') {
+        return None;
+    }
+    if !port.bytes().all(|digit| digit.is_ascii_digit()) {
+        return Some(format!(
+            "invalid port {} after host",
+            quote(&format!(":{port}"))
+        ));
+    }
+    let too_large = !port.is_empty() && port.parse::<u16>().is_err();
+    too_large.then(|| format!("dial tcp: address {port}: invalid port"))
+}
+
 /// `host`, `host:port`, `[host]:port`.
 pub fn split_host(authority: &str) -> Option<(String, Option<u16>)> {
     if let Some(rest) = authority.strip_prefix('[') {
@@ -375,6 +407,21 @@ pub fn architecture() -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn wrong_addresses_are_told_as_go_tells_them() {
+        for (rest, want) in [
+            ("a:1/x%20y", None),
+            ("[::1]/", None),
+            ("a:foo", Some("invalid port \":foo\" after host")),
+            ("a:70000/x", Some("dial tcp: address 70000: invalid port")),
+            ("a/%zz", Some("invalid URL escape \"%zz\"")),
+            ("a/%2", Some("invalid URL escape \"%2\"")),
+        ] {
+            let authority = rest.split('/').next().unwrap_or_default();
+            assert_eq!(wrong_url(authority, rest).as_deref(), want, "{rest}");
+        }
+    }
 
     #[test]
     fn addresses_are_split() {

@@ -107,16 +107,12 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     if f.cpu_percent > Some(0) && !f.cpu().is_empty() {
         bail!("--cpu-percent and --cpu are mutually exclusive");
     }
-    if f.cpu_percent.is_some() {
-        eprintln!(
-            "Flag --cpu-percent has been deprecated, Use --cpu with percentage or resource quantity format (e.g., '70%' for utilization or '500m' for milliCPU)."
-        );
-    }
-    let found = Builder::new(&ctx)?.find().await?;
+    let mut found = Builder::new(&ctx)?.find().await?;
     let mut printer = generate::printer_late(&ctx, "autoscaled")?;
-    let mut errors = found.errors;
+    let mut errors = found.failures();
     let count = found.infos.len();
     for info in found.infos {
+        errors.next_object();
         if info.resource.subresources.iter().all(|s| s != "scale") {
             errors.push(message!("cannot autoscale a {}: could not find scale subresource for {} in discovery information",
                 info.resource.kind,
@@ -135,7 +131,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     if count == 0 && errors.is_empty() {
         bail!("no objects passed to autoscale");
     }
-    Error::collect(errors)
+    errors.told()
 }
 
 /// Whether the older version of the API could hold it, too: then kubectl tells the failure as it is.

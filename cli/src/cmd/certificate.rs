@@ -5,7 +5,7 @@
 use crate::client::{Call, segment};
 use crate::command::{Command, verb};
 use crate::context::{Ctx, With};
-use crate::error::{Error, Result, bail, message, quote};
+use crate::error::{Result, bail, message, quote};
 use crate::print::{self, Printer, order::Order};
 use crate::resource::{Builder, FILE_FLAGS};
 use crate::typed::Read;
@@ -78,7 +78,10 @@ async fn decide(ctx: With<Flags>, kind: &'static str) -> Result<()> {
         builder = builder.args(&args);
     }
     builder.latest = true;
-    let found = builder.find().await?;
+    // No namespace is looked into: requests have none.
+    builder.namespace = String::new();
+    builder.default_namespace = false;
+    let mut found = builder.find().await?;
     let mut printer = Printer::new(
         &ctx,
         if kind == "Approved" {
@@ -88,8 +91,9 @@ async fn decide(ctx: With<Flags>, kind: &'static str) -> Result<()> {
         },
     )?
     .ordered(Order::Typed);
-    let mut errors = found.errors;
+    let mut errors = found.failures();
     for info in found.infos {
+        errors.next_object();
         if info.resource.kind != "CertificateSigningRequest" {
             errors.push(message!(
                 "can only handle CertificateSigningRequest.certificates.k8s.io objects, got {}",
@@ -102,7 +106,7 @@ async fn decide(ctx: With<Flags>, kind: &'static str) -> Result<()> {
             Err(e) => errors.push(e),
         }
     }
-    Error::collect(errors)
+    errors.told()
 }
 
 async fn one(ctx: &Ctx, mut csr: Value, kind: &str, force: bool) -> Result<Value> {

@@ -50,7 +50,7 @@ async fn run(ctx: With<()>, closed: bool) -> Result<()> {
 pub async fn nodes(ctx: &Ctx) -> Result<Vec<Info>> {
     let selector = ctx.selector();
     let verb = ctx.path().rsplit(' ').next().unwrap_or("");
-    if ctx.args().is_empty() && selector.is_empty() {
+    if ctx.args().is_empty() && !ctx.names("selector") {
         return Err(ctx.usage(format!("USAGE: {verb} NODE [flags]")));
     }
     if !ctx.args().is_empty() && !selector.is_empty() {
@@ -62,6 +62,7 @@ pub async fn nodes(ctx: &Ctx) -> Result<Vec<Info>> {
         false => format!("nodes/{word}"),
     };
     let args: Vec<String> = match ctx.args() {
+        [] if selector.is_empty() => vec![],
         [] => vec!["nodes".into()],
         words => words.iter().map(named).collect(),
     };

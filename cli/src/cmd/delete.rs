@@ -194,18 +194,19 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     }
     let mut builder = Builder::new(&ctx)?;
     builder.require_object = false;
-    let found = builder.find().await?;
+    let mut found = builder.find().await?;
     check(&ctx, &o)?;
     let ignore = f.ignore_not_found.unwrap_or_else(|| {
         ctx.all() || !ctx.selector().is_empty() || !ctx.field_selector().is_empty()
     });
-    let mut errors: Vec<Error> = found
-        .errors
-        .into_iter()
-        .filter(|e| !(ignore && e.is_not_found()))
-        .collect();
+    // What is not there is no failure where that is ignored.
+    let unless_ignored = |why: Error| match ignore {
+        true => why.unless_absent().map_or(Ok(()), Err),
+        false => Err(why),
+    };
+    let mut errors = found.failures();
     if f.interactive {
-        Error::collect(std::mem::take(&mut errors))?;
+        std::mem::take(&mut errors).told().or_else(unless_ignored)?;
         if found.infos.is_empty() {
             return print::put("No resources found\n");
         }
@@ -224,13 +225,13 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let mut deleted: Vec<(Info, String)> = Vec::new();
     let nothing = found.infos.is_empty();
     for info in found.infos {
+        errors.next_object();
         match one(&ctx, &info, &o).await {
             Ok(uid) => deleted.push((info, uid)),
-            Err(e) if ignore && e.is_not_found() => {}
             Err(e) => errors.push(e),
         }
     }
-    Error::collect(errors)?;
+    errors.told().or_else(unless_ignored)?;
     if nothing {
         return print::put("No resources found\n");
     }

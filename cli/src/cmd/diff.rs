@@ -166,7 +166,7 @@ async fn states(ctx: &With<Flags>, info: &Info) -> Result<(Option<Value>, Value)
                     "Object ({}/{}, Kind={}: {}) keeps changing, diffing without lock",
                     info.resource.group, info.resource.version, info.resource.kind, info.name
                 );
-                crate::client::klog('W', "diff.go:712", &text);
+                crate::client::klog('W', "diff.go:723", &text);
             }
             match write.patch_of(client, info, APPLY, &info.object).await {
                 Err(e) if e.is_conflict() && tries < TRIES => {}

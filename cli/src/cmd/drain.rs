@@ -167,10 +167,10 @@ fn id(pod: &Value) -> (String, String) {
 async fn pods_of(ctx: &With<Flags>, node: &str, tell: bool) -> Result<Vec<Value>> {
     let f = ctx.flags();
     let field = format!("spec.nodeName={node}");
-    let asked = [
-        ("fieldSelector", field.as_str()),
-        ("labelSelector", f.pod_selector.as_str()),
-    ];
+    let mut asked = vec![("fieldSelector", field.as_str())];
+    if !f.pod_selector.is_empty() {
+        asked.push(("labelSelector", f.pod_selector.as_str()));
+    }
     let mut pages = Pages::new("/api/v1/pods", &asked, ctx.shared().chunks.chunk_size);
     let mut pods = Vec::new();
     while let Some(page) = ctx.client()?.page(&mut pages).await? {

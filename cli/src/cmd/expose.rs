@@ -99,9 +99,10 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let mut printer = generate::printer(&ctx, "exposed")?;
     let mut builder = Builder::new(&ctx)?;
     builder.selector = None;
-    let found = builder.find().await?;
-    let mut errors = found.errors;
+    let mut found = builder.find().await?;
+    let mut errors = found.failures();
     for info in found.infos {
+        errors.next_object();
         let made = service(&ctx, &info);
         let result = match made {
             Ok(object) => generate::create_with(
@@ -116,7 +117,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         };
         errors.extend(result.err());
     }
-    Error::collect(errors)
+    errors.told()
 }
 
 /// The labels that the object's pods have.

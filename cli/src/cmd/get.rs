@@ -139,10 +139,11 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     if !f.sort_by.is_empty() {
         builder.chunk = 0;
     }
-    let mut found = builder.find().await?.listed();
+    let mut found = builder.find().await?;
     if f.ignore_not_found {
-        found.errors.retain(|e| !e.is_not_found());
+        found.ignore_absent();
     }
+    let found = found.listed();
     if is_human {
         return human(&ctx, found);
     }

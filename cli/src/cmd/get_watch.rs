@@ -6,7 +6,7 @@
 use super::get::Flags;
 use crate::client::{Call, query};
 use crate::context::{Ctx, With};
-use crate::error::{Error, Result, bail};
+use crate::error::{Error, Result, bail, message};
 use crate::print::table::TablePrinter;
 use crate::print::tabwriter::TabWriter;
 use crate::print::{self, Format, Printer};
@@ -27,8 +27,7 @@ impl Output {
                 print::put(&writer.flush())
             }
             Output::Objects(printer) => match event {
-                Some(_) if printer.is_name() => printer.print(object),
-                Some(e) => printer.print(&json!({"type": e, "object": object})),
+                Some(kind) => printer.print_event(kind, object),
                 None => printer.print(object),
             },
         }
@@ -38,44 +37,48 @@ impl Output {
 /// Shows and watches what the command line names: one object or one collection.
 pub async fn run(ctx: &With<Flags>, format: Option<Format>) -> Result<()> {
     let f = ctx.flags();
-    let mut builder = super::get::builder(ctx, format.is_none())?;
-    builder.single_type = true;
-    builder.flatten = false;
-    builder.chunk = 0;
-    let mut found = builder.find().await?;
-    if f.ignore_not_found
-        && found.errors.iter().all(Error::is_not_found)
-        && !found.errors.is_empty()
-    {
-        return Ok(());
-    }
-    Error::collect(std::mem::take(&mut found.errors))?;
-    if found.by_name && found.infos.len() > 1 {
-        super::get::human(ctx, found)?;
-        bail!("you may only watch a single resource or type of resource at a time");
-    }
     if !f.sort_by.is_empty() {
         eprintln!(
             "warning: --watch requested, --sort-by will be ignored for watch events received"
         );
     }
-    let [info] = found.infos.as_slice() else {
-        bail!(
-            "watch is only supported on individual resources and resource collections - {} resources were found",
-            found.infos.len()
-        );
-    };
+    let mut builder = super::get::builder(ctx, format.is_none())?;
+    builder.subresource.clear();
+    builder.single_type = true;
+    builder.continue_on_error = false;
+    builder.flatten = false;
+    builder.chunk = 0;
+    let mut found = builder.find().await?;
+    if f.ignore_not_found {
+        found.ignore_absent();
+    }
+    Error::collect(std::mem::take(&mut found.errors))?;
+    if found.infos.is_empty() {
+        return Ok(());
+    }
+    if format.is_none() && !f.sort_by.is_empty() && found.infos.len() == 1 {
+        let sorted = super::get_sort::sort_tables(&mut found.infos, f.sort_by.as_str());
+        sorted.map_err(|why| message!("unable to output the provided object: {why}"))?;
+    }
     let events = f.output_watch_events;
     let mut output = match format {
         None => Output::Table(
-            TablePrinter::new(super::get::options(ctx, info, false)),
+            TablePrinter::new(super::get::options(ctx, &found.infos[0], false)),
             TabWriter::table(),
         ),
         Some(format) => Output::Objects(Printer::of(format, "", ctx.shows_managed_fields())),
     };
-    if !f.watch_only {
+    for info in found.infos.iter().filter(|_| !f.watch_only) {
         show_first(&mut output, info, events.then_some("ADDED"))?;
     }
+    let info = match found.infos.as_slice() {
+        [one] => one,
+        several if found.one_file == Some(true) => bail!(
+            "watch is only supported on individual resources and resource collections - {} resources were found",
+            several.len()
+        ),
+        _ => bail!("you may only watch a single resource or type of resource at a time"),
+    };
     let by_name = found.by_name;
     watch(
         ctx,

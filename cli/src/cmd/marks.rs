@@ -82,10 +82,11 @@ pub async fn run(ctx: With<Flags>, marks: &'static Marks) -> Result<()> {
         false => Printer::new(&ctx, done.clone()),
     };
     let mut printer = make()?;
-    let found = find(&ctx, &resources).await?;
+    let mut found = find(&ctx, &resources).await?;
     let single = found.is_one();
-    let mut errors = found.errors;
+    let mut errors = found.failures();
     for mut info in found.infos {
+        errors.next_object();
         // Where it is said of each object what was done, each has a printer of its own: nothing divides their documents.
         if marks.done.is_none() {
             printer = make()?;
@@ -103,7 +104,7 @@ pub async fn run(ctx: With<Flags>, marks: &'static Marks) -> Result<()> {
         };
         errors.extend(shown.err());
     }
-    Error::collect(errors)
+    errors.told()
 }
 
 fn check(ctx: &With<Flags>, marks: &Marks, resources: &[String], changes: &Changes) -> Result<()> {

@@ -285,15 +285,17 @@ pub const GROUPS: &[(&str, &[&str])] = &[
         &["diff", "apply", "patch", "replace", "wait", "kustomize"],
     ),
     ("Settings Commands:", &["label", "annotate", "completion"]),
+    // Programs on the path are not listed, as kubectl lists none.
+    ("Subcommands provided by plugins:", &[]),
     (
         "Other Commands:",
         &[
             "api-resources",
             "api-versions",
             "config",
+            "kuberc",
             "plugin",
             "version",
-            "options",
         ],
     ),
 ];

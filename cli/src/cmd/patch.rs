@@ -100,12 +100,14 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     };
     let mut builder = Builder::new(&ctx)?;
     builder.subresource.clone_from(&f.subresource);
-    let found = builder.find().await?;
-    let mut printer = Printer::late(&ctx, "");
-    let mut errors = found.errors;
+    let mut found = builder.find().await?;
+    let mut errors = found.failures();
     let mut count = 0;
     for info in found.infos {
+        errors.next_object();
         count += 1;
+        // Each has a printer of its own: nothing divides their documents.
+        let mut printer = Printer::late(&ctx, "");
         let result = if local {
             here(&info, kind, &body)
         } else {
@@ -140,7 +142,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     if count == 0 && errors.is_empty() {
         bail!("no objects passed to patch");
     }
-    Error::collect(errors)
+    errors.told()
 }
 
 fn to_json(text: &str) -> Result<Vec<u8>> {

@@ -106,12 +106,13 @@ async fn run(ctx: With<Flags>) -> Result<()> {
 
 async fn in_place(
     ctx: &Ctx,
-    found: Found,
+    mut found: Found,
     write: &helper::Write,
     mut printer: Printer,
 ) -> Result<()> {
-    let mut errors = Vec::new();
+    let mut errors = found.failures();
     for mut info in found.infos {
+        errors.next_object();
         if ctx.saves_config() {
             save_read_config(&mut info.object);
         }
@@ -130,8 +131,7 @@ async fn in_place(
         }
         errors.extend(printer.print(&info.object).err());
     }
-    errors.extend(found.errors);
-    Error::collect(errors)
+    errors.told()
 }
 
 /// Sends the object; without a version it is put in the place of whatever is there now.

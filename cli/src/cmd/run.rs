@@ -273,6 +273,9 @@ async fn exposed(
     let f = ctx.flags();
     let mut object = generate::object(ctx, kind, name)?;
     let port = gonum::atoi(&f.port)?;
+    if !f.labels.is_empty() {
+        object["metadata"]["labels"] = pod.at("metadata").at("labels").clone();
+    }
     object["spec"] = json!({"ports": [{"port": port, "targetPort": port, "protocol": "TCP"}], "selector": pod.at("metadata").at("labels")});
     object["status"] = json!({"loadBalancer": {}});
     let object = made(ctx, kind, object).await?;

@@ -155,11 +155,9 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         bail!("at least one taint update is required");
     }
     let (add, remove) = parse(&specs).map_err(|e| ctx.usage(e))?;
-    if f.all && !ctx.selector().is_empty() {
-        bail!("setting 'all' parameter with a non empty selector is prohibited");
-    }
-    if !f.all && ctx.selector().is_empty() && resources.len() < 2 && !resources[0].contains('/') {
-        bail!("at least one resource name must be specified since 'all' parameter is not set");
+    let word = resources[0].to_lowercase();
+    if ctx.discovery()?.lookup(&word).await?.kind != "Node" {
+        bail!("invalid resource type {word}, only node types are supported");
     }
     let clash: Vec<String> = add
         .iter()
@@ -172,11 +170,12 @@ async fn run(ctx: With<Flags>) -> Result<()> {
             clash.join(", ")
         );
     }
-    let word = resources[0].split('/').next().unwrap_or("").to_string();
-    if !matches!(word.as_str(), "node" | "nodes" | "no") {
-        bail!("invalid resource type {word}, only node types are supported");
+    if f.all && !ctx.selector().is_empty() {
+        bail!("setting 'all' parameter with a non empty selector is prohibited");
     }
-    ctx.discovery()?.lookup("nodes").await?;
+    if !f.all && ctx.selector().is_empty() && resources.len() < 2 {
+        bail!("at least one resource name must be specified since 'all' parameter is not set");
+    }
     // With a selector only the type counts.
     let resources = match ctx.selector() {
         "" => resources,
@@ -184,10 +183,11 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     };
     let mut builder = Builder::new(&ctx)?.args(&resources);
     builder.latest = true;
-    let found = builder.find().await?;
+    let mut found = builder.find().await?;
     let mut printer = Printer::late(&ctx, "").ordered(Order::Typed);
-    let mut errors = found.errors;
+    let mut errors = found.failures();
     for info in found.infos {
+        errors.next_object();
         let mut after = info.clone();
         let what = match apply(&mut after.object, &add, &remove, f.overwrite) {
             Ok(w) => w,
@@ -210,7 +210,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
             Err(e) => errors.push(e),
         }
     }
-    Error::collect(errors)
+    errors.told()
 }
 
 /// Changes the node's taints; says what was done.

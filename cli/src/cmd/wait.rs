@@ -242,15 +242,13 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         there(&ctx, end).await?;
     }
     let deleting = conditions.iter().any(|c| matches!(c, Condition::Delete));
-    let found = builder(&ctx)?.find().await?;
-    let mut errors = found.errors;
-    if deleting {
-        errors.retain(|e| !e.is_not_found());
-    }
+    let mut found = builder(&ctx)?.find().await?;
+    let mut errors = found.failures();
     if found.infos.is_empty() && errors.is_empty() && !deleting {
         bail!("no matching resources found");
     }
     for info in &found.infos {
+        errors.next_object();
         if let Err(e) = one(
             &ctx,
             info,
@@ -263,12 +261,17 @@ async fn run(ctx: With<Flags>) -> Result<()> {
             errors.push(e);
         }
     }
-    Error::collect(errors)
+    match errors.told() {
+        Err(why) if deleting => why.unless_absent().map_or(Ok(()), Err),
+        told => told,
+    }
 }
 
 fn builder(ctx: &Ctx) -> Result<Builder> {
     let mut builder = Builder::new(ctx)?;
     builder.latest = true;
+    builder.allow_empty_selector = ctx.all();
+    builder.all = false;
     Ok(builder)
 }
 
@@ -276,9 +279,10 @@ fn builder(ctx: &Ctx) -> Result<Builder> {
 async fn created(ctx: &Ctx, end: Instant) -> Result<()> {
     loop {
         let mut found = builder(ctx)?.find().await?;
-        match found.failure().pop() {
-            Some(e) if !e.is_not_found() => return Err(e),
-            None if !found.infos.is_empty() => return Ok(()),
+        match found.failures().told() {
+            // of several, and of those in files, none is waited for that is not there
+            Err(why) if !why.is_not_found() || found.one_file.is_some() => return Err(why),
+            Ok(()) if !found.infos.is_empty() => return Ok(()),
             _ => {}
         }
         if Instant::now() >= end {
@@ -408,6 +412,11 @@ async fn one(
             }
             Ok(false)
         };
+        if step.iter().any(|c| matches!(c, Condition::Delete))
+            && end.is_some_and(|end| end <= Instant::now())
+        {
+            bail!("client rate limiter Wait returned an error: context deadline exceeded");
+        }
         // What is to be there has been waited for before it was found.
         let met = if step.iter().any(|c| matches!(c, Condition::Create)) {
             true

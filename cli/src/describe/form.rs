@@ -8,7 +8,7 @@ use super::text::{annotations, controller, labels_selector, multiline, pairs, sc
 use super::{Out, date, quantity};
 use crate::error::quote;
 use crate::print::age::since;
-use crate::print::columns::go_value;
+use crate::print::go;
 use crate::typed::Read;
 use serde_json::Value;
 
@@ -86,7 +86,7 @@ const FORMS: &[(&str, fn(&Value) -> String)] = &[
         }
         .into()
     }),
-    ("go", go_value),
+    ("go", go::plain),
     ("labels", labels_selector),
     ("list", |v| joined(v, ", ")),
     ("quantity", |v| quantity::canonical(&scalar(v))),

@@ -4,7 +4,7 @@
 
 use super::Out;
 use super::form::{self, ANNOTATIONS, LABELS, NAME, NAMESPACE};
-use crate::print::columns::go_value;
+use crate::print::go;
 use serde_json::{Map, Value};
 
 const SKIPPED: &[&str] = &[
@@ -39,11 +39,11 @@ fn content(out: &mut Out, level: usize, map: &Map<String, Value>, prefix: &str) 
                 for item in items {
                     match item {
                         Value::Object(inner) => content(out, level + 1, inner, &path),
-                        v => out.put(level + 1, format!("{}\n", go_value(v))),
+                        v => out.put(level + 1, format!("{}\n", go::plain(v))),
                     }
                 }
             }
-            v => out.put(level, format!("{}:\t{}\n", label(field), go_value(v))),
+            v => out.put(level, format!("{}:\t{}\n", label(field), go::plain(v))),
         }
     }
 }

@@ -79,11 +79,14 @@ impl Resource {
             crate::client::segment(name)
         )
     }
+    /// Names are the same in capitals; short names are not.
     fn is_called(&self, word: &str) -> bool {
-        self.plural == word
-            || self.singular == word
-            || self.kind.to_lowercase() == word
+        self.is_named(word)
+            || self.kind.eq_ignore_ascii_case(word)
             || self.short_names.iter().any(|s| s == word)
+    }
+    fn is_named(&self, word: &str) -> bool {
+        self.plural.eq_ignore_ascii_case(word) || self.singular.eq_ignore_ascii_case(word)
     }
 }
 
@@ -131,7 +134,7 @@ impl Served {
             .resources
             .iter()
             .filter(fits)
-            .find(|r| r.plural == word || r.singular == word);
+            .find(|r| r.is_named(word));
         let first = exact.or_else(|| {
             self.resources
                 .iter()
@@ -156,7 +159,6 @@ impl Served {
 
     /// `resource`, `resource.group` or `resource.version.group`.
     pub fn lookup(&self, word: &str) -> Option<&Resource> {
-        let word = word.to_lowercase();
         let mut parts = word.splitn(3, '.');
         let (name, second, third) = (parts.next().unwrap_or(""), parts.next(), parts.next());
         if name.is_empty() {
@@ -175,16 +177,14 @@ impl Served {
 
     /// Other resources that a short name could mean: those behind the one that it does mean.
     pub fn also_called(&self, word: &str) -> Vec<String> {
-        let word = word.to_lowercase();
-        let is_name = |r: &Resource| r.plural == word || r.singular == word;
-        if self.resources.iter().any(is_name) {
+        if self.resources.iter().any(|r| r.is_named(word)) {
             return Vec::new();
         }
         let mut called: Vec<String> = Vec::new();
         for r in self
             .resources
             .iter()
-            .filter(|r| r.short_names.contains(&word))
+            .filter(|r| r.short_names.iter().any(|s| s == word))
         {
             let name = r.group_resource();
             if !called.contains(&name) {
@@ -263,6 +263,8 @@ pub mod tests {
         for (word, want) in [
             ("po", Some("v1 pods")),
             ("Pod", Some("v1 pods")),
+            ("PODS", Some("v1 pods")),
+            ("PO", None),
             ("pods.v1.", Some("v1 pods")),
             ("deploy", Some("apps/v1 deployments")),
             ("deployments.apps", Some("apps/v1 deployments")),

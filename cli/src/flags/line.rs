@@ -72,6 +72,11 @@ impl Line {
     pub fn asks_for_help(&self) -> bool {
         self.matches.get_flag("help")
     }
+    /// Whether a flag of that name stood on the command line, if only with nothing.
+    pub fn names(&self, flag: &str) -> bool {
+        self.matches.ids().any(|id| id == flag)
+            && self.matches.value_source(flag) == Some(ValueSource::CommandLine)
+    }
     /// Whether the flag stood on the command line.
     pub fn given(&self, arg: &Arg) -> bool {
         self.matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine)
@@ -90,6 +95,10 @@ fn joined(words: &[String], command: &Command) -> (Vec<String>, Option<usize>) {
             out.extend(rest.by_ref().cloned());
         } else if is_flag(word) {
             let flag = match (word.starts_with("--"), word.split_once('=')) {
+                // behind a letter, a `=` with nothing after it is the value
+                (false, _) if matches!(end_of_letters(command, word), End::Value("=")) => {
+                    format!("{word}=")
+                }
                 (false, _) => word.clone(),
                 (true, None) => word.replace('_', "-"),
                 (true, Some((name, value))) => format!("{}={value}", name.replace('_', "-")),
@@ -137,7 +146,13 @@ pub fn read(words: &[String], command: Command) -> Result<Line, Problem> {
 }
 
 /// Flags that still work and are told of as old when they are used.
-const OLD: &[(&str, &str)] = &[("record", "--record will be removed in the future")];
+const OLD: &[(&str, &str)] = &[
+    ("record", "--record will be removed in the future"),
+    (
+        "cpu-percent",
+        "Use --cpu with percentage or resource quantity format (e.g., '70%' for utilization or '500m' for milliCPU).",
+    ),
+];
 
 /// What is said of old flags on a line.
 pub fn old_flags(line: &Line, command: &Command) -> Vec<String> {

@@ -61,7 +61,8 @@ fn values_are_found_wherever_they_stand() {
         (vec!["a=b".into(), "c=d".into()], vec!["-".into()])
     );
     let (f, line) = read("--output=a --output=b -o= --").unwrap();
-    assert_eq!((f.output.as_str(), line.dash), ("", Some(0)));
+    // behind a letter, a `=` alone is the value
+    assert_eq!((f.output.as_str(), line.dash), ("=", Some(0)));
 }
 
 #[test]

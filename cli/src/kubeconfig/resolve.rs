@@ -162,7 +162,10 @@ impl Config {
         let cluster = self.get("clusters", &cluster_name);
         let user = self.get("users", &user_name);
         let mut missing = Vec::new();
-        if !user_name.is_empty() && user.is_none() {
+        // Who says by flags who they are needs no user of the context.
+        let is_known =
+            over.token.is_some() || over.username.is_some() || over.client_certificate.is_some();
+        if !user_name.is_empty() && user.is_none() && (over.user.is_some() || !is_known) {
             missing.push(if over.user.is_some() {
                 format!("auth info {} does not exist", quote(&user_name))
             } else {
@@ -448,6 +451,17 @@ mod tests {
             }),
             "error: auth info \"nosuch\" does not exist"
         );
+        let mut config = config();
+        config.list_mut("users").clear();
+        let by_token = Overrides {
+            token: Some("t".into()),
+            ..Overrides::default()
+        };
+        assert_eq!(
+            config.resolve(&by_token).unwrap().credentials.token,
+            Some("t".into())
+        );
+        assert!(config.resolve(&Overrides::default()).is_err());
         assert_eq!(
             e(Overrides {
                 context: Some("broken".into()),

@@ -2,10 +2,10 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/config` and `pkg/kuberc/marshal.go`.
 
 use crate::error::{Problem, quote};
+use crate::resource::documents::parts;
 use crate::typed::Read;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use skiff_api::machinery::yaml;
 use std::path::Path;
 
 pub const VERSION: &str = "kubectl.config.k8s.io/v1beta1";
@@ -186,12 +186,21 @@ pub fn read(
             _ => ReadError::Other(text.into()),
         }
     })?;
-    let documents = yaml::read_lax(&text).map_err(ReadError::Other)?;
-    let documents = documents.into_iter().map(|document| document.value);
-    let documents: Vec<Value> = documents.filter(|value| !value.is_null()).collect();
-    let is_empty = documents.is_empty();
-    for (at, document) in documents.into_iter().enumerate() {
-        let place = format!("entry {} in {}", at + 1, path.display());
+    let mut entries = 0;
+    for part in parts(&text) {
+        let document = part.map_err(ReadError::Other)?.read();
+        if matches!(&document, Ok(document) if document.value.is_null()) {
+            continue;
+        }
+        entries += 1;
+        let place = format!("entry {entries} in {}", path.display());
+        let document = match document {
+            Ok(document) => document.value,
+            Err(why) => {
+                details(&format!("kuberc: strict decoding error for {place}: {why}"));
+                continue;
+            }
+        };
         let version = document.text("apiVersion").to_string();
         if document.text("kind") != KIND || (version != VERSION && version != OLDER_VERSION) {
             let kind = document.text("kind");
@@ -208,7 +217,7 @@ pub fn read(
             Err(why) => details(&format!("kuberc: strict decoding error for {place}: {why}")),
         }
     }
-    if is_empty {
+    if entries == 0 {
         details(&format!(
             "kuberc: no preferences found in {}",
             path.display()
@@ -258,11 +267,12 @@ mod tests {
             odd.as_deref(),
             Some("strict decoding error: unknown field \"unknown\"")
         );
+        let (c, _) = of(&format!("a: [\n---\n{newer}")).unwrap().unwrap();
+        assert_eq!(a, c);
         assert_eq!(of("# nothing\n").unwrap(), None);
-        assert!(
-            of("a: b")
-                .unwrap_err()
-                .starts_with("no valid preferences found in ")
-        );
+        for wrong in ["a: b", "a: [\n"] {
+            let told = of(wrong).unwrap_err();
+            assert!(told.starts_with("no valid preferences found in "), "{told}");
+        }
     }
 }

@@ -2,11 +2,11 @@
 //! Invariant: headers are printed once; a field that is not there shows as `<none>`.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/get/customcolumn.go`.
 
-use super::tabwriter::TabWriter;
+use super::{go, tabwriter::TabWriter};
 use crate::error::{Error, Result};
 use crate::typed::Read;
 use serde_json::Value;
-use skiff_api::machinery::jsonpath::{JsonPath, relaxed, text};
+use skiff_api::machinery::jsonpath::{JsonPath, relaxed};
 
 /// A column, as it was written and as it is read.
 struct Column {
@@ -84,11 +84,11 @@ impl CustomColumns {
         Self::new(headers.into_iter().zip(specs).collect(), no_headers)
     }
 
-    /// The rows of an object or of a list's items.
+    /// The rows of an object or of a list's items, up to the first that cannot be made.
     ///
     /// # Errors
-    /// An expression that does not fit the object.
-    pub fn render(&mut self, object: &Value) -> Result<String> {
+    /// Beside the rows: an expression that does not fit an object.
+    pub fn render(&mut self, object: &Value) -> (String, Result<()>) {
         if std::mem::take(&mut self.headers) {
             let line: Vec<&str> = self.columns.iter().map(|c| c.header.as_str()).collect();
             self.writer.push(&(line.join("\t") + "\n"));
@@ -102,52 +102,40 @@ impl CustomColumns {
         } else {
             std::slice::from_ref(object)
         };
-        let mut empty: Vec<&Column> = self.columns.iter().collect();
+        let mut filled = vec![false; self.columns.len()];
         for item in items {
-            let mut cells = Vec::new();
-            for column in &self.columns {
-                let found: Vec<_> = column
-                    .path
-                    .find(item)
-                    .map_err(Error::msg)?
-                    .into_iter()
-                    .flatten()
-                    .collect();
-                if !found.is_empty() {
-                    empty.retain(|known| !std::ptr::eq(*known, column));
-                }
-                cells.push(if found.is_empty() {
-                    "<none>".to_string()
-                } else {
-                    found
-                        .iter()
-                        .map(|v| go_value(v))
-                        .collect::<Vec<_>>()
-                        .join(",")
-                });
+            match self.row(item, &mut filled) {
+                Ok(row) => self.writer.push(&row),
+                Err(why) => return (self.writer.flush(), Err(why)),
             }
-            self.writer.push(&(cells.join("\t") + "\n"));
         }
-        for (column, item) in empty.into_iter().zip(items.iter().cycle()) {
+        let empty = self
+            .columns
+            .iter()
+            .zip(filled)
+            .filter(|(_, filled)| !filled);
+        for ((column, _), item) in empty.zip(items.iter().cycle()) {
             crate::teach::tell_of_field(&column.expression, item);
         }
-        Ok(self.writer.flush())
+        (self.writer.flush(), Ok(()))
     }
-}
 
-/// A value as Go's `fmt.Sprint` prints it.
-pub fn go_value(value: &Value) -> String {
-    match value {
-        Value::Null => "<nil>".into(),
-        Value::Array(l) => format!("[{}]", l.iter().map(go_value).collect::<Vec<_>>().join(" ")),
-        Value::Object(m) => format!(
-            "map[{}]",
-            m.iter()
-                .map(|(k, v)| format!("{k}:{}", go_value(v)))
-                .collect::<Vec<_>>()
-                .join(" ")
-        ),
-        v => text(v),
+    /// One row; notes which columns have something in it.
+    fn row(&self, item: &Value, filled: &mut [bool]) -> Result<String> {
+        let mut cells = Vec::new();
+        for (column, filled) in self.columns.iter().zip(filled) {
+            let lists = column.path.find(item).map_err(Error::msg)?;
+            let mut cell = Vec::new();
+            // the first part of an expression that finds nothing says so, whatever the others find
+            if lists.first().is_none_or(Vec::is_empty) {
+                cell.push("<none>".to_string());
+            }
+            let found = lists.iter().flatten();
+            cell.extend(found.map(|value| go::plain(value)));
+            *filled |= lists.iter().any(|list| !list.is_empty());
+            cells.push(cell.join(","));
+        }
+        Ok(cells.join("\t") + "\n")
     }
 }
 
@@ -157,17 +145,24 @@ mod tests {
     use serde_json::json;
 
     #[test]
+    fn what_was_made_before_a_failure_is_shown() {
+        let mut c = CustomColumns::parse("NAME:.name,X:.x[0]", false).unwrap();
+        let list = json!({"kind": "List", "items": [{"name": "a", "x": [1]}, {"name": "b", "x": []}, {"name": "c", "x": [2]}]});
+        let (shown, told) = c.render(&list);
+        assert_eq!(shown, "NAME   X\na      1\n");
+        assert!(told.is_err());
+    }
+
+    #[test]
     fn columns_are_filled() {
         let mut c =
             CustomColumns::parse("NAME:.metadata.name,X:.x[*],NONE:.nosuch", false).unwrap();
         assert_eq!(
-            c.render(&json!({"metadata": {"name": "a"}, "x": [1, 2]}))
-                .unwrap(),
+            c.render(&json!({"metadata": {"name": "a"}, "x": [1, 2]})).0,
             "NAME   X     NONE\na      1,2   <none>\n"
         );
         assert_eq!(
-            c.render(&json!({"metadata": {"name": "b"}, "x": []}))
-                .unwrap(),
+            c.render(&json!({"metadata": {"name": "b"}, "x": []})).0,
             "b      <none>   <none>\n"
         );
         assert_eq!(
@@ -177,6 +172,5 @@ mod tests {
                 .to_string(),
             "unexpected custom-columns spec: bad, expected <header>:<json-path-expr>"
         );
-        assert_eq!(go_value(&json!({"a": [1, null]})), "map[a:[1 <nil>]]");
     }
 }

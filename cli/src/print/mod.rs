@@ -267,8 +267,38 @@ impl Printer {
     /// # Errors
     /// A template that does not fit the object.
     pub fn print(&mut self, object: &Value) -> Result<()> {
+        if let (Format::Columns(columns), None) = (&mut self.format, &self.fault) {
+            let (rows, told) = columns.render(object);
+            put(&rows)?;
+            return told;
+        }
         let text = self.render(object)?;
         put(&text)
+    }
+
+    /// Shows what became of an object, as `get --watch --output-watch-events` does.
+    ///
+    /// # Errors
+    /// As `print`.
+    pub fn print_event(&mut self, kind: &str, object: &Value) -> Result<()> {
+        let style = |indent| json::Style {
+            indent,
+            order: self.order,
+        };
+        match self.format {
+            Format::Name => self.print(object),
+            // on one line, with the fields in the order of Go's struct
+            Format::Json => put(&format!(
+                "{{\"type\":{},\"object\":{}}}\n",
+                json::string(kind, true),
+                json::write(object, style(0))
+            )),
+            Format::Kyaml => {
+                self.order(Order::Event);
+                self.print(&serde_json::json!({"type": kind, "object": object}))
+            }
+            _ => self.print(&serde_json::json!({"type": kind, "object": object})),
+        }
     }
 
     /// The text that `print` would write.
@@ -320,7 +350,10 @@ impl Printer {
                 lists.collect()
             }
             Format::GoTemplate(t) => t.render(object, self.order)?,
-            Format::Columns(c) => c.render(object)?,
+            Format::Columns(c) => {
+                let (rows, told) = c.render(object);
+                told.map(|()| rows)?
+            }
         })
     }
 

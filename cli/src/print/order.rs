@@ -14,6 +14,8 @@ pub enum Order {
     Keys(&'static [&'static str]),
     /// Of a list of objects the order of Go's `List`; all below is sorted.
     List,
+    /// Of an event of a watch: its type first; all below is sorted.
+    Event,
     /// Of built-in kinds the order of their structs; of others sorted.
     Typed,
 }
@@ -68,7 +70,8 @@ impl Place {
                 .iter()
                 .position(|k| *k == name)
                 .unwrap_or(4),
-            Order::List => 0,
+            Order::Event if self.root => usize::from(name != "type"),
+            Order::List | Order::Event => 0,
             Order::Keys(keys) => keys.iter().position(|k| *k == name).unwrap_or(keys.len()),
             // Lists of objects of any kind have no type of their own.
             Order::Typed if in_type.is_none() && self.root => ["kind", "apiVersion"]
@@ -91,7 +94,7 @@ impl Place {
                 (
                     name,
                     value,
-                    if matches!(self.order, Order::List) {
+                    if matches!(self.order, Order::List | Order::Event) {
                         Place::root(Order::Sorted)
                     } else if items(name) {
                         Place::root(self.order)

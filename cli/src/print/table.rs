@@ -2,7 +2,7 @@
 //! Invariant: headers stand once above the rows that they belong to; hidden columns show only with `-o wide`.
 //! Behaviour follows `staging/src/k8s.io/cli-runtime/pkg/printers/tableprinter.go`.
 
-use super::columns::go_value;
+use super::go;
 use crate::typed::Read;
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -142,7 +142,7 @@ fn cell(value: &Value) -> Cow<'_, str> {
         Value::Null => return Cow::Borrowed(""),
         Value::String(s) if !s.contains(ODD) => return Cow::Borrowed(s),
         Value::String(s) => Cow::Borrowed(s.as_str()),
-        v => Cow::Owned(go_value(v)),
+        v => Cow::Owned(go::plain(v)),
     };
     let end = text.find(['\n', '\r', '\x0c']);
     let line = escape_terminal(&text[..end.unwrap_or(text.len())]).replace('\t', " ");

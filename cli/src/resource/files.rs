@@ -8,12 +8,13 @@ use crate::flags::Group;
 use crate::kuberc::Policy;
 use crate::typed::Read;
 use serde_json::Value;
-use skiff_api::machinery::gojson;
 use skiff_api::machinery::read::go_kind;
 use std::collections::HashMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+
+pub use super::documents::documents;
 
 /// One document of a file.
 #[derive(Clone, Debug)]
@@ -105,11 +106,11 @@ fn no_such_path(name: &str) -> Error {
     Error::msg(format!("the path {} does not exist", quote(name)))
 }
 
-/// Reads all documents that `-f` names.
+/// Reads all documents that `-f` names, file by file.
 ///
 /// # Errors
 /// Paths that are not there, files that cannot be read.
-pub async fn read_all(names: &[String], recursive: bool) -> Result<Vec<Result<Manifest>>> {
+pub async fn read_all(names: &[String], recursive: bool) -> Result<Vec<Vec<Result<Manifest>>>> {
     let mut out = Vec::new();
     let mut stdin_used = false;
     for name in names {
@@ -123,16 +124,16 @@ pub async fn read_all(names: &[String], recursive: bool) -> Result<Vec<Result<Ma
             std::io::stdin()
                 .read_to_end(&mut bytes)
                 .map_err(|e| Error::msg(format!("error reading STDIN: {e}")))?;
-            out.extend(documents("STDIN", &decoded(&bytes)));
+            out.push(documents("STDIN", &decoded(&bytes)));
         } else if name.starts_with("http://") || name.starts_with("https://") {
-            out.extend(documents(name, &fetch(name).await?));
+            out.push(documents(name, &fetch(name).await?));
         } else {
             for path in expand(name, recursive)? {
                 let shown = path.display().to_string();
                 let bytes = std::fs::read(&path).map_err(|e| {
                     Error::msg(format!("open {shown}: {}", crate::error::go_io(&e)))
                 })?;
-                out.extend(documents(&shown, &decoded(&bytes)));
+                out.push(documents(&shown, &decoded(&bytes)));
             }
         }
     }
@@ -292,60 +293,6 @@ fn decoded(bytes: &[u8]) -> String {
         [0xfe, 0xff, ..] => wide(true),
         _ => String::from_utf8_lossy(bytes).into_owned(),
     }
-}
-
-/// The documents of one text; those that hold nothing are passed over.
-pub fn documents(source: &str, text: &str) -> Vec<Result<Manifest>> {
-    let fail = |e: String| Error::msg(format!("error parsing {source}: {e}"));
-    if text.trim_start().starts_with('{')
-        && let Some(list) = json_documents(text)
-    {
-        let manifest = |object| {
-            Ok(Manifest {
-                source: source.into(),
-                object,
-                lines: Rc::default(),
-            })
-        };
-        return list.into_iter().map(manifest).collect();
-    }
-    match crate::yaml::read_lax(text) {
-        Ok(list) => {
-            let real = list.into_iter().filter(|d| !d.value.is_null());
-            real.map(|d| {
-                Ok(Manifest {
-                    source: source.into(),
-                    object: d.value,
-                    lines: Rc::new(d.lines),
-                })
-            })
-            .collect()
-        }
-        // What begins as JSON is told of as JSON.
-        Err(_) if text.trim_start().starts_with('{') => vec![Err(fail(json_fault(text)))],
-        Err(e) => vec![Err(fail(format!("error converting YAML to JSON: {e}")))],
-    }
-}
-
-/// What Go's decoder says of text that is no JSON.
-fn json_fault(text: &str) -> String {
-    match gojson::syntax_error_at(text.as_bytes()) {
-        Some((offset, why)) => format!("json: offset {offset}: {why}"),
-        None => "unexpected EOF".into(),
-    }
-}
-
-/// Several JSON texts one after the other; nothing if it is no JSON but may be YAML.
-fn json_documents(text: &str) -> Option<Vec<Value>> {
-    let mut out = Vec::new();
-    for value in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
-        out.push(value.ok()?);
-    }
-    // The reader that knows lines is wanted for manifests that people write; JSON of one line has none to tell.
-    if text.trim_end().lines().count() > 1 && out.len() == 1 {
-        return None;
-    }
-    Some(out)
 }
 
 /// That a document is an object.

@@ -3,12 +3,15 @@
 //! Behaviour follows `staging/src/k8s.io/cli-runtime/pkg/resource` (builder, visitor, helper).
 
 pub mod builder;
+pub mod documents;
+mod failures;
 pub mod files;
 pub mod helper;
 pub mod rows;
 pub mod typo;
 
 pub use builder::{Builder, Found};
+pub use failures::Failures;
 pub use files::{Manifest, Validation};
 
 use crate::discovery::Resource;

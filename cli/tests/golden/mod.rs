@@ -25,7 +25,7 @@ use skiff_server::{Config, Data};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_skiff");
 const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../testdata/cli");
 /// Folders that are no verb's.
-const BESIDE: &[&str] = &["files", "root"];
+const BESIDE: &[&str] = &["files", "root", "options"];
 /// Verbs that have nothing to show without containers or a terminal.
 const NEEDS_MORE: &[&str] = &["proxy"];
 

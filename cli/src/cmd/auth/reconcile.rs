@@ -50,9 +50,10 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let mut builder = Builder::new(&ctx)?;
     // What is no role is passed over, whether the server has it or not.
     builder.local = true;
-    let found = builder.find().await?;
-    let mut errors = found.errors;
+    let mut found = builder.find().await?;
+    let mut errors = found.failures();
     for mut info in found.infos {
+        errors.next_object();
         let field = match info.resource.kind.as_str() {
             _ if info.resource.group != "rbac.authorization.k8s.io" => continue,
             "Role" | "ClusterRole" => "rules",
@@ -72,7 +73,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
             Err(e) => errors.push(e),
         }
     }
-    Error::collect(errors)
+    errors.told()
 }
 
 /// Puts an object where it belongs: what has no namespace is in the one in use, unless it can have none.

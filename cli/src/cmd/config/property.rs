@@ -88,10 +88,11 @@ const FIELDS: &[(&str, &str, Holds)] = &[
     ("users", "password", Holds::Text),
 ];
 
-/// A path: `current-context`, `preferences.colors`, or a list, an entry's name, and perhaps a field.
+/// A path: `current-context`, `preferences.colors`, a list, or an entry of one, that entry's name, and perhaps a field.
 enum Path {
     Current,
     Colors,
+    List(&'static str),
     Entry {
         list: &'static str,
         name: String,
@@ -123,9 +124,7 @@ fn parse(text: &str) -> Result<Path> {
             name: rest[..rest.len() - f.len() - 1].into(),
             field: Some((f, *holds)),
         }),
-        None if rest.is_empty() => Err(message!(
-            "unable to parse one or more field values of {text}"
-        )),
+        None if rest.is_empty() => Ok(Path::List(list)),
         None => Ok(Path::Entry {
             list,
             name: rest.into(),
@@ -143,6 +142,7 @@ async fn set(ctx: With<Flags>) -> Result<()> {
     match parse(name)? {
         Path::Current => config.current_context = value.clone(),
         Path::Colors => config.preferences["colors"] = json!(boolean(value)?),
+        Path::List(_) => bail!("unable to parse one or more field values of {name}"),
         Path::Entry { field: None, .. } => {
             return Err(Error::msg(
                 "can't set a map to a value: ".to_string() + name,
@@ -206,6 +206,7 @@ async fn unset(ctx: With<()>) -> Result<()> {
                 .as_object_mut()
                 .map(|preferences| preferences.remove("colors"));
         }
+        Path::List(list) => config.list_mut(list).clear(),
         Path::Entry {
             list,
             name,

@@ -8,14 +8,23 @@ use std::path::Path;
 /// Keys with their values, in the order given.
 pub type Data = Vec<(String, Vec<u8>)>;
 
-fn valid_key(key: &str) -> bool {
-    !key.is_empty()
-        && key.len() <= 253
-        && key != "."
-        && !key.starts_with("..")
-        && key
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+/// Why a key is none that the server would take; nothing if it is.
+fn wrong_key(key: &str) -> Vec<String> {
+    const LONGEST: usize = 253;
+    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    let mut wrong = Vec::new();
+    if key.len() > LONGEST {
+        wrong.push(format!("must be no more than {LONGEST} characters"));
+    }
+    if key.is_empty() || !key.bytes().all(fits) {
+        wrong.push("a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')".into());
+    }
+    match key {
+        "." | ".." => wrong.push(format!("must not be '{key}'")),
+        _ if key.starts_with("..") => wrong.push("must not start with '..'".into()),
+        _ => {}
+    }
+    wrong
 }
 
 /// Collects everything that the flags name.
@@ -34,11 +43,18 @@ pub fn collect(
     }
     let mut data = Data::new();
     let mut add = |key: String, value: Vec<u8>| {
-        if !valid_key(&key) {
-            bail!(
-                "{} is not a valid key name for a {what}: a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')",
-                quote(&key)
-            );
+        let wrong = wrong_key(&key);
+        let shown = quote(&key);
+        match what {
+            _ if wrong.is_empty() => {}
+            "ConfigMap" => bail!(
+                "{shown} is not a valid key name for a {what}: {}",
+                wrong.join(",")
+            ),
+            _ => bail!(
+                "{shown} is not valid key name for a {what} {}",
+                wrong.join(";")
+            ),
         }
         if data.iter().any(|(k, _)| *k == key) {
             return Err(Error::msg(match what {
@@ -183,6 +199,25 @@ pub fn name_hash(canonical: &serde_json::Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_that_are_none_are_told_of() {
+        for (literal, what, why) in [
+            (
+                "..=x",
+                "ConfigMap",
+                "\"..\" is not a valid key name for a ConfigMap: must not be '..'",
+            ),
+            (
+                "..a=x",
+                "Secret",
+                "\"..a\" is not valid key name for a Secret must not start with '..'",
+            ),
+        ] {
+            let told = collect(&[], &[literal.into()], &[], what, "c").unwrap_err();
+            assert_eq!(told.to_string(), why);
+        }
+    }
 
     #[test]
     fn literals_and_files() {

@@ -8,7 +8,6 @@ use crate::context::With;
 use crate::error::{Result, bail};
 use crate::flags::{Csv, Listed};
 use crate::generate;
-use crate::typed::Read;
 use serde_json::{Value, json};
 
 pub static COMMAND: Command = Command {
@@ -45,22 +44,14 @@ struct Flags {
     replicas: i64,
 }
 
-/// A container's name, from its image: the last part of its path, made a valid name.
+/// A container's name, from its image: the last part of its path; one with `_` or `.` gets others for them and a random end.
 fn container_name(image: &str) -> String {
     let last = image.rsplit('/').next().unwrap_or(image);
     let base = last.split([':', '@']).next().unwrap_or(last);
-    let name: String = base
-        .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() {
-                c.to_ascii_lowercase()
-            } else {
-                '-'
-            }
-        })
-        .collect();
-    let name = name.trim_matches('-');
-    name[..name.len().min(63)].to_string()
+    match base.contains(['_', '.']) {
+        true => format!("{}-{}", base.replace(['_', '.'], "-"), generate::suffix(5)),
+        false => base.to_string(),
+    }
 }
 
 async fn run(ctx: With<Flags>) -> Result<()> {
@@ -72,11 +63,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     }
     let mut containers: Vec<Value> = Vec::new();
     for image in &images {
-        let mut unique = container_name(image);
-        if containers.iter().any(|c| c.text("name") == unique) {
-            unique = format!("{unique}-{}", generate::suffix(5));
-        }
-        let mut c = json!({"name": unique, "image": image, "resources": {}});
+        let mut c = json!({"name": container_name(image), "image": image, "resources": {}});
         if !command.is_empty() {
             c["command"] = json!(command);
         }
@@ -104,10 +91,13 @@ mod tests {
     fn containers_are_called_after_their_images() {
         for (image, want) in [
             ("nginx", "nginx"),
-            ("a.b/c/Nginx_x:1.2", "nginx-x"),
+            ("a.b/c/Nginx:1.2", "Nginx"),
+            ("a b", "a b"),
             ("r:5000/x@sha256:1", "x"),
         ] {
             assert_eq!(container_name(image), want);
         }
+        let name = container_name("a/x_y.z:1");
+        assert!(name.starts_with("x-y-z-") && name.len() == 11, "{name}");
     }
 }

@@ -18,7 +18,7 @@ pub use rbac::{URL_VERBS, VERBS};
 
 use crate::command::{Command, verb};
 use crate::context::{Ctx, DryRun, With};
-use crate::error::{Error, Result, bail};
+use crate::error::{Result, bail};
 use crate::generate::{MANAGER, RECORD, SAVE_CONFIG, record, save_read_config};
 use crate::print::{self, Printer};
 use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, SELECTOR, Validation, helper};
@@ -133,10 +133,11 @@ pub async fn create_files(ctx: &Ctx) -> Result<()> {
     let mut builder = Builder::new(ctx)?;
     builder.validation = Validation::of(ctx)?.unwrap_or(Validation::Strict);
     let mut printer = Printer::new(ctx, format!("created{}", dry_run.suffix()))?;
-    let found = builder.find().await?;
-    let mut errors = found.errors;
+    let mut found = builder.find().await?;
+    let mut errors = found.failures();
     let mut count = 0;
     for mut info in found.infos {
+        errors.next_object();
         if ctx.saves_config() {
             save_read_config(&mut info.object);
         }
@@ -163,5 +164,5 @@ pub async fn create_files(ctx: &Ctx) -> Result<()> {
     if count == 0 && errors.is_empty() {
         bail!("no objects passed to create");
     }
-    Error::collect(errors)
+    errors.told()
 }

@@ -98,6 +98,29 @@ pub static CLUSTERROLEBINDING: Command = Command {
     ..GENERATOR
 };
 
+const RBAC: &str = "rbac.authorization.k8s.io";
+/// Verbs that only these resources know, by group and name.
+const SPECIAL: &[(&str, &[(&str, &str)])] = &[
+    (
+        "use",
+        &[
+            ("policy", "podsecuritypolicies"),
+            ("extensions", "podsecuritypolicies"),
+        ],
+    ),
+    ("bind", &[(RBAC, "roles"), (RBAC, "clusterroles")]),
+    ("escalate", &[(RBAC, "roles"), (RBAC, "clusterroles")]),
+    (
+        "impersonate",
+        &[
+            ("", "users"),
+            ("", "serviceaccounts"),
+            ("", "groups"),
+            ("authentication.k8s.io", "userextras"),
+        ],
+    ),
+];
+
 /// What a rule is made of.
 #[derive(clap::Args)]
 #[group(skip)]
@@ -215,19 +238,24 @@ async fn resource_rules(ctx: &Ctx, verbs: &[String], given: &Rules) -> Result<Ve
         let (mut plural, group) = if word == "*" {
             ("*".to_string(), group.unwrap_or("").to_string())
         } else {
-            let found = ctx
-                .discovery()?
-                .lookup(resource)
-                .await
-                .map_err(|why| match why {
-                    Error::NoResource { .. } => Error::NoResource {
+            let group = group.unwrap_or_default();
+            let found = ctx.discovery()?.lookup(resource).await;
+            let (plural, of_group) = match &found {
+                Ok(found) => (found.plural.clone(), found.group.clone()),
+                Err(_) => (word.to_string(), group.to_string()),
+            };
+            let is_special = special(verbs, &plural, &of_group)?;
+            match found {
+                Err(Error::NoResource { .. }) if !is_special => {
+                    return Err(Error::NoResource {
                         resource: word.into(),
-                        group: group.unwrap_or_default().into(),
+                        group: group.into(),
                         version: String::new(),
-                    },
-                    other => other,
-                })?;
-            (found.plural, found.group)
+                    });
+                }
+                Err(why) if !is_special => return Err(why),
+                _ => (plural, of_group),
+            }
         };
         if let Some(s) = sub {
             plural = format!("{plural}/{s}");
@@ -250,6 +278,21 @@ async fn resource_rules(ctx: &Ctx, verbs: &[String], given: &Rules) -> Result<Ve
             rule
         })
         .collect())
+}
+
+/// Whether a verb is among these that few resources know, and this is one of them: nobody need serve it.
+fn special(verbs: &[String], plural: &str, group: &str) -> Result<bool> {
+    let mut known = false;
+    for verb in verbs {
+        let Some((_, resources)) = SPECIAL.iter().find(|(special, _)| special == verb) else {
+            continue;
+        };
+        if !resources.contains(&(group, plural)) {
+            bail!("can not perform '{verb}' on '{plural}' in group '{group}'");
+        }
+        known = true;
+    }
+    Ok(known)
 }
 
 fn warn_of_odd_verbs(verbs: &[String]) {

@@ -246,11 +246,13 @@ async fn docker(ctx: With<DockerRegistry>) -> Result<()> {
             crate::print::json::write(&json!({"auths": {server: entry}}), style).into_bytes(),
         )]
     } else {
-        let mut data = config_data::collect(&f.from_file.list(), &[], &[], "Secret", &name)?;
-        if let [(key, _)] = data.as_mut_slice() {
-            *key = ".dockerconfigjson".into();
-        }
-        data
+        // A file whose key is not named is the one that such a secret has.
+        let keyed = |file: &String| match file.contains('=') {
+            true => file.clone(),
+            false => format!(".dockerconfigjson={file}"),
+        };
+        let files: Vec<String> = f.from_file.list().iter().map(keyed).collect();
+        config_data::collect(&files, &[], &[], "Secret", &name)?
     };
     finish(
         &ctx,

@@ -8,7 +8,7 @@ mod session;
 use crate::command::{Command, verb};
 use crate::complete::Words;
 use crate::context::{Ctx, With};
-use crate::error::{Error, Result, bail};
+use crate::error::{Result, bail};
 use crate::flags::{Group, group};
 use crate::generate::{LAST_APPLIED, MANAGER, SAVE_CONFIG};
 use crate::print;
@@ -92,13 +92,14 @@ async fn run(ctx: With<Flags>) -> Result<()> {
 pub async fn before_create(ctx: &Ctx) -> Result<()> {
     let mut builder = Builder::new(ctx)?;
     builder.selector = None;
-    let found = builder.find().await?;
-    let mut errors = found.errors;
+    let mut found = builder.find().await?;
+    let mut errors = found.failures();
     for info in found.infos {
+        errors.next_object();
         let edited = Session::new(ctx, Mode::BeforeCreate)?.edit(&[info]).await;
         errors.extend(edited.err());
     }
-    Error::collect(errors)
+    errors.told()
 }
 
 /// `apply edit-last-applied`: edits the annotation of apply.

@@ -35,10 +35,12 @@ impl Explainer<'_> {
             };
             out += &format!("{what} {last} <{}>\n\n", self.classic_type(at));
         }
-        out += &format!(
-            "DESCRIPTION:\n{}",
-            wrapped(&self.description_parts(at).join("\n\n"))
-        );
+        let parts = self.description_parts(at);
+        let text = match parts.is_empty() {
+            true => "<empty>".into(),
+            false => parts.join("\n\n"),
+        };
+        out += &format!("DESCRIPTION:\n{}", wrapped(&text));
         let mut fields = String::new();
         if recursive {
             self.classic_tree(at, 3, &mut Vec::new(), &mut fields);
@@ -76,11 +78,10 @@ impl Explainer<'_> {
                 true => " -required-",
                 false => "",
             };
-            let text = field.text_ptr("description").unwrap_or("<no description>");
             *out += &format!(
                 "   {name}\t<{}>{required}\n{}\n",
                 self.classic_type(field),
-                wrapped(text)
+                wrapped(field.text("description"))
             );
         }
     }

@@ -74,13 +74,14 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     if wanted < 0 {
         bail!("revision must be a positive integer: {wanted}");
     }
-    let found = find(&ctx).await?;
-    let mut errors = found.errors;
+    let mut found = find(&ctx).await?;
+    let mut errors = found.failures();
     let mut printer = match ctx.output() {
         "" => None,
         _ => Some(Printer::new(&ctx, "")?.ordered(Order::Typed)),
     };
     for info in found.infos {
+        errors.next_object();
         let list = match revisions(&ctx, &info).await {
             Ok(l) => l,
             Err(e) => {
@@ -136,5 +137,5 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         Printer::late(&ctx, format!("{}\n{body}", head.trim_start_matches(' ')))
             .print(&info.object)?;
     }
-    Error::collect(errors)
+    errors.told()
 }

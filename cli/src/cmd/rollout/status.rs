@@ -224,8 +224,8 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     if f.revision < 0 {
         bail!("revision must be a positive integer: {}", f.revision);
     }
-    let found = find(&ctx).await?;
-    let mut errors = found.errors;
+    let mut found = find(&ctx).await?;
+    let mut errors = found.failures();
     if found.infos.is_empty() && errors.is_empty() {
         return ctx.tell_none(false);
     }
@@ -235,6 +235,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         f.timeout
     };
     for info in found.infos {
+        errors.next_object();
         let kind = info.resource.kind.clone();
         if !matches!(kind.as_str(), "Deployment" | "DaemonSet" | "StatefulSet") {
             errors.push(message!(
@@ -268,7 +269,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
             Err(e) => errors.push(e),
         }
     }
-    Error::collect(errors)
+    errors.told()
 }
 
 #[cfg(test)]

@@ -47,9 +47,10 @@ const KEPT: &[&str] = &[
 ];
 
 async fn run(ctx: With<Flags>) -> Result<()> {
-    let found = find(&ctx).await?;
-    let mut errors = found.errors;
+    let mut found = find(&ctx).await?;
+    let mut errors = found.failures();
     for info in found.infos {
+        errors.next_object();
         warn_if_applied(&ctx, &info);
         match one(&ctx, &info).await {
             Ok(what) => {
@@ -61,7 +62,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
             Err(e) => errors.push(e),
         }
     }
-    Error::collect(errors)
+    errors.told()
 }
 
 async fn one(ctx: &With<Flags>, info: &Info) -> Result<String> {

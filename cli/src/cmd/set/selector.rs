@@ -6,7 +6,7 @@ use super::{DEFAULT_MANAGER, RECORDING};
 use crate::cmd::modify;
 use crate::command::{Command, verb};
 use crate::context::{DryRun, With};
-use crate::error::{Error, Result, bail};
+use crate::error::{Result, bail};
 use crate::generate;
 use crate::print;
 use crate::resource::{Builder, DEEP, DRY_RUN, FOLDER_FLAGS, Info};
@@ -47,16 +47,16 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     builder.latest = !ctx.local();
     builder.allow_empty_selector = ctx.all();
     builder.all = false;
-    let found = builder.find().await?;
-    let mut errors = Vec::new();
+    let mut found = builder.find().await?;
+    let mut errors = found.failures();
     for info in found.infos {
+        errors.next_object();
         match one(&ctx, info, &wanted, local).await {
             Ok(object) => printer.print(&object)?,
             Err(e) => errors.push(e),
         }
     }
-    errors.extend(found.errors);
-    Error::collect(errors)
+    errors.told()
 }
 
 async fn one(ctx: &With<Flags>, mut info: Info, wanted: &Value, local: bool) -> Result<Value> {

@@ -7,8 +7,8 @@ use skiff_api::machinery::selector::Selector;
 use super::{Builder, Found};
 use crate::discovery::Resource;
 use crate::error::{Error, Result, message, quote};
-use crate::resource::Info;
 use crate::resource::files::{self, Validation};
+use crate::resource::{Info, is_list};
 use crate::typed::Read;
 
 impl Builder {
@@ -26,7 +26,7 @@ impl Builder {
         let manifests = if self.kustomize.is_empty() {
             files::read_all(&self.filenames, self.recursive).await?
         } else {
-            crate::kustomize::manifests(&self.kustomize).unwrap_or_else(|e| vec![Err(e)])
+            vec![crate::kustomize::manifests(&self.kustomize).unwrap_or_else(|e| vec![Err(e)])]
         };
         self.of_manifests(manifests).await
     }
@@ -36,10 +36,12 @@ impl Builder {
     /// # Errors
     /// None by itself: failures on single objects are in `Found`.
     pub async fn of_text(&self, source: &str, text: &str) -> Result<Found> {
-        self.of_manifests(files::documents(source, text)).await
+        self.of_manifests(vec![files::documents(source, text)])
+            .await
     }
 
-    async fn of_manifests(&self, manifests: Vec<Result<files::Manifest>>) -> Result<Found> {
+    /// Finds the objects of files, each with its documents.
+    async fn of_manifests(&self, files: Vec<Vec<Result<files::Manifest>>>) -> Result<Found> {
         let wanted = self
             .selector
             .as_deref()
@@ -54,77 +56,107 @@ impl Builder {
                 })
             });
         let wanted = wanted.transpose()?;
-        let mut sources: Vec<&str> = manifests
-            .iter()
-            .flatten()
-            .map(|m| m.source.as_str())
-            .collect();
-        sources.dedup();
+        let read = |file: &&Vec<Result<files::Manifest>>| file.iter().any(Result::is_ok);
         let mut found = Found {
-            single: manifests.len() == 1,
-            one_file: Some(sources.len() <= 1),
+            single: files.iter().map(Vec::len).sum::<usize>() == 1,
+            one_file: Some(files.iter().filter(read).count() <= 1),
             by_name: true,
+            by_sources: true,
             ..Found::default()
         };
-        for manifest in manifests {
-            if let Err(e) = self
-                .one_manifest(manifest, wanted.as_ref(), &mut found)
-                .await
-            {
-                found.errors.push(e);
-                if !self.continue_on_error {
-                    break;
+        for manifest in files.into_iter().flat_map(|file| self.checked(file)) {
+            match manifest {
+                Ok(manifest) => {
+                    self.one_manifest(manifest, wanted.as_ref(), &mut found)
+                        .await
                 }
+                Err(why) => found.fail(why),
+            }
+            if !self.continue_on_error && !found.errors.is_empty() {
+                break;
             }
         }
         found.single &= found.infos.len() == 1;
         Ok(found)
     }
 
+    /// The documents of a file up to the first that says not what it is.
+    fn checked(&self, file: Vec<Result<files::Manifest>>) -> Vec<Result<files::Manifest>> {
+        let mut out = Vec::new();
+        for manifest in file {
+            let manifest = manifest.and_then(|manifest| {
+                if self.validation != Validation::Ignore {
+                    files::validate(&manifest)?;
+                }
+                Ok(manifest)
+            });
+            let wrong = manifest.is_err();
+            out.push(manifest);
+            if wrong {
+                break;
+            }
+        }
+        out
+    }
+
     async fn one_manifest(
         &self,
-        manifest: Result<files::Manifest>,
+        manifest: files::Manifest,
         selector: Option<&Selector>,
         found: &mut Found,
-    ) -> Result<()> {
-        let manifest = manifest?;
-        if self.validation != Validation::Ignore {
-            files::validate(&manifest)?;
+    ) {
+        if let Err(why) = files::decodes(&manifest) {
+            return found.fail(why);
         }
-        files::decodes(&manifest)?;
-        let parts = if self.flatten {
-            files::flatten(manifest)
-        } else {
-            vec![manifest]
+        let is_list = self.flatten && is_list(&manifest.object);
+        let parts = match self.flatten {
+            true => files::flatten(manifest),
+            false => vec![manifest],
         };
+        let mut wrong = Vec::new();
         for part in parts {
-            let mut info = self.placed(part).await?;
-            let fits = |info: &Info| {
-                selector
-                    .is_none_or(|wanted| wanted.matches(info.object.at("metadata").at("labels")))
-            };
-            if self.labels_of_files && !fits(&info) {
-                continue;
-            }
-            if self.latest && info.resource.namespaced && info.namespace.is_empty() {
-                found.errors.push(unplaced(&info));
-                continue;
-            }
-            if self.latest {
-                info.object = match self.get(&info.resource, &info.namespace, &info.name).await {
-                    Ok(o) => o,
-                    Err(e) => {
-                        found.errors.push(e);
-                        continue;
-                    }
-                };
-            }
-            // What the server has of it counts where that is asked for.
-            if self.labels_of_files || fits(&info) {
-                found.infos.push(info);
+            match self.one_part(part, is_list, selector).await {
+                Ok(info) => found.infos.extend(info),
+                Err(why) => wrong.push(why),
             }
         }
-        Ok(())
+        // What is wrong with a list's items is told as one, and as a list even where it is one.
+        match is_list {
+            true if wrong.is_empty() => {}
+            true => found.fail(Error::Many(vec![Error::Many(wrong)])),
+            false => wrong.into_iter().for_each(|why| found.fail(why)),
+        }
+    }
+
+    /// The object where it belongs, as the server has it where that is asked for; nothing if its labels do not fit.
+    async fn one_part(
+        &self,
+        part: files::Manifest,
+        of_list: bool,
+        selector: Option<&Selector>,
+    ) -> Result<Option<Info>> {
+        if self.latest && is_list(&part.object) {
+            return Err(Error::msg(
+                "watch is only supported on individual resources and resource collections, but a list of resources is found",
+            ));
+        }
+        let mut info = self.placed(part, of_list).await?;
+        let fits = |info: &Info| {
+            selector.is_none_or(|wanted| wanted.matches(info.object.at("metadata").at("labels")))
+        };
+        if self.labels_of_files && !fits(&info) {
+            return Ok(None);
+        }
+        if self.latest && info.resource.namespaced && info.namespace.is_empty() {
+            return Err(unplaced(&info));
+        }
+        if self.latest {
+            info.object = self
+                .get(&info.resource, &info.namespace, &info.name)
+                .await?;
+        }
+        // What the server has of it counts where that is asked for.
+        Ok((self.labels_of_files || fits(&info)).then_some(info))
     }
 
     /// That nobody told of an object's kind: whoever validates asks for the schema first.
@@ -140,7 +172,7 @@ impl Builder {
     }
 
     /// Finds the resource of a manifest's object, and puts it into its namespace.
-    async fn placed(&self, m: files::Manifest) -> Result<Info> {
+    async fn placed(&self, m: files::Manifest, of_list: bool) -> Result<Info> {
         let text = |f: &str| m.object[f].as_str().unwrap_or("").to_string();
         let (api_version, kind) = (text("apiVersion"), text("kind"));
         for (field, value) in [("Kind", &kind), ("apiVersion", &api_version)] {
@@ -161,6 +193,7 @@ impl Builder {
             let asks = usize::from(self.validation == Validation::Ignore);
             let discovery = self.ctx.discovery()?;
             discovery.of_object(&api_version, &kind, asks).await.map_err(|e| match e {
+                Error::Message(why) if of_list => message!("unable to recognize {why}"),
                 Error::Message(why) => Error::msg(format!(
                     "resource mapping not found for name: {} namespace: {} from {}: {why}\nensure CRDs are installed first",
                     quote(&name),

@@ -5,8 +5,8 @@
 mod manifests;
 mod server;
 
-use super::Info;
 use super::files::{self, Validation};
+use super::{Failures, Info};
 use crate::client::JSON;
 use crate::context::Ctx;
 use crate::discovery::Resource;
@@ -15,6 +15,9 @@ pub use manifests::other_namespace;
 
 /// What is said where objects are named and no server is to be asked.
 pub const LOCAL: &str = "error: you must specify resources by --filename when --local is set.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'";
+
+/// What is said of several types where there may be but one.
+const ONE_TYPE: &str = "you may only specify a single resource type";
 
 /// What to look for. Made from a command line, then `find` is called.
 pub struct Builder {
@@ -68,6 +71,10 @@ pub struct Builder {
 pub struct Found {
     pub infos: Vec<Info>,
     pub errors: Vec<Error>,
+    /// How many objects had been found before each of the errors.
+    places: Vec<usize>,
+    /// Files or selectors were asked for: what failed there is told after what fails with the objects.
+    by_sources: bool,
     /// One object was named, not a set of them.
     pub single: bool,
     /// Of files: there is but one, whatever it holds.
@@ -99,7 +106,29 @@ impl Found {
         self
     }
 
-    /// What went wrong as one error, for verbs that go on with the rest and tell the failures of both together.
+    /// Something went wrong here.
+    fn fail(&mut self, error: Error) {
+        self.errors.push(error);
+        self.places.push(self.infos.len());
+    }
+
+    /// What went wrong, for verbs that go on with what was found and tell the failures of both together.
+    pub fn failures(&mut self) -> Failures {
+        let places = std::mem::take(&mut self.places).into_iter();
+        let errors = std::mem::take(&mut self.errors);
+        Failures::new(places.zip(errors).collect(), self.by_sources)
+    }
+
+    /// Leaves out the errors that say that an object is not there.
+    pub fn ignore_absent(&mut self) {
+        let errors = std::mem::take(&mut self.errors);
+        self.errors = errors
+            .into_iter()
+            .filter_map(Error::unless_absent)
+            .collect();
+    }
+
+    /// What went wrong as one error, for verbs that need all objects before they begin.
     pub fn failure(&mut self) -> Vec<Error> {
         match std::mem::take(&mut self.errors) {
             several if several.len() > 1 => vec![Error::Many(several)],
@@ -276,7 +305,7 @@ impl Builder {
             }
         }
         if self.single_type && out.len() > 1 {
-            return Err(Error::msg("you may only specify a single resource type"));
+            return Err(Error::msg(ONE_TYPE));
         }
         Ok(out)
     }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{Builder, Found};
+use super::{Builder, Found, ONE_TYPE};
 use crate::client::{Call, Pages, query};
 use crate::discovery::Resource;
 use crate::error::{Error, Result, message, quote};
@@ -38,10 +38,13 @@ impl Builder {
                 "subresource cannot be used when bulk resources are specified",
             ));
         }
-        let mut found = Found::default();
+        let mut found = Found {
+            by_sources: true,
+            ..Found::default()
+        };
         for resource in self.types(types).await? {
             if let Err(e) = self.list(&resource, &mut found).await {
-                found.errors.push(e);
+                found.fail(e);
                 if !self.continue_on_error {
                     break;
                 }
@@ -188,6 +191,9 @@ impl Builder {
             let (word, name) = a.split_once('/').unwrap_or((a, ""));
             wanted.push((self.resource(word).await?, name.to_string()));
         }
+        if self.single_type && wanted.iter().any(|(resource, _)| *resource != wanted[0].0) {
+            return Err(Error::msg(ONE_TYPE));
+        }
         self.read(wanted).await
     }
 
@@ -240,7 +246,7 @@ impl Builder {
                     lines: Rc::default(),
                 }),
                 Err(e) => {
-                    found.errors.push(e);
+                    found.fail(e);
                     if !self.continue_on_error {
                         break;
                     }

@@ -3,6 +3,7 @@
 //! Behaviour follows `staging/src/k8s.io/client-go/util/jsonpath/jsonpath.go`.
 
 use super::{Node, Part, Results};
+use crate::machinery::patch::go::GoValue;
 use crate::machinery::problem::{Problem, problem};
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -117,7 +118,7 @@ impl Evaluator {
             if !v.is_array() {
                 return Err(problem!(
                     "{} is not array or slice and cannot be filtered",
-                    super::text(&v)
+                    GoValue(&v)
                 ));
             }
             for item in children(v) {

@@ -57,6 +57,12 @@ pub fn libyaml(text: &str) -> Option<String> {
     None
 }
 
+/// What it says of lines that are indented by tabs, which other readers may let pass.
+pub fn of_tabs(text: &str) -> Option<String> {
+    let by_tab = |line: &str| line.trim_start_matches(' ').starts_with('\t');
+    text.lines().any(by_tab).then(|| libyaml(text)).flatten()
+}
+
 /// The name that the alias at a place, in bytes, refers to.
 fn alias(text: &str, at: usize) -> Option<&str> {
     let rest = text.get(at..)?.strip_prefix('*')?;
@@ -81,6 +87,16 @@ fn nesting(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tabs_begin_no_line() {
+        assert_eq!(
+            of_tabs("\ta: b").as_deref(),
+            Some("yaml: found character that cannot start any token")
+        );
+        assert_eq!(of_tabs("a: |\n  \tb\n"), None);
+        assert_eq!(of_tabs("a: b\tc\n"), None);
+    }
 
     #[test]
     fn what_would_take_long_is_not_asked() {

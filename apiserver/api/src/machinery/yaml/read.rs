@@ -95,6 +95,9 @@ pub fn read_first(text: &str) -> Result<(Value, Vec<String>), Problem> {
 }
 
 fn read_stream(text: &str, lax: bool) -> Result<Vec<Document>, Problem> {
+    if let Some(why) = fault::of_tabs(text) {
+        return Err(Problem(why));
+    }
     read_all(Reader::new(text), lax)
 }
 
