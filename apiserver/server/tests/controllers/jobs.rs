@@ -1,8 +1,13 @@
 //! Jobs whose pods fail.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::{kubelet::Act, plane::Plane};
+use crate::{
+    kubelet::{Act, RUN},
+    plane::Plane,
+};
 
 const JOBS: &str = "/apis/batch/v1/namespaces/default/jobs";
 
@@ -161,5 +166,49 @@ async fn a_pod_that_is_adopted_is_counted() {
             job.unwrap()["status"]["succeeded"] == 1
         })
         .await;
+    plane.end().await;
+}
+
+/// Pods that end soon after one another are counted together: what ended by itself is not deleted for another's failure.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failures_side_by_side_are_counted_together() {
+    let plane = Plane::start().await;
+    plane.node("one", json!({})).await;
+    let first = std::sync::OnceLock::new();
+    let _kubelets = plane.kubelets(move |pod| {
+        let since = match index(pod) {
+            0 => {
+                first.get_or_init(std::time::Instant::now);
+                return Act::End(1);
+            }
+            _ => first.get().map(std::time::Instant::elapsed),
+        };
+        if since.is_some_and(|since| since > Duration::from_millis(250)) {
+            Act::End(1)
+        } else {
+            RUN
+        }
+    });
+    plane
+        .create(JOBS, job("both", 2, 2, json!({"backoffLimit": 0})))
+        .await;
+    let (conditions, status) = over(&plane, "both").await;
+    assert_eq!(
+        conditions,
+        [
+            "FailureTarget BackoffLimitExceeded",
+            "Failed BackoffLimitExceeded"
+        ]
+    );
+    assert_eq!(status["failed"], 2, "{status}");
+    let told = plane.events("both").await;
+    assert!(
+        told.iter().any(|event| event.contains("SuccessfulCreate")),
+        "{told:?}"
+    );
+    assert!(
+        !told.iter().any(|event| event.contains("SuccessfulDelete")),
+        "{told:?}"
+    );
     plane.end().await;
 }
