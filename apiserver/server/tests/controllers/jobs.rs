@@ -212,3 +212,52 @@ async fn failures_side_by_side_are_counted_together() {
     );
     plane.end().await;
 }
+
+/// A Job that the history does not keep goes before anything is told of its end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_of_no_history_is_deleted_and_nothing_more_is_said() {
+    let plane = Plane::start().await;
+    plane.node("one", json!({})).await;
+    let _kubelets = plane.kubelets(|_| Act::End(1));
+    let template =
+        json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "x"}]}});
+    let spec = json!({"backoffLimit": 0, "template": template});
+    let crons = "/apis/batch/v1/namespaces/default/cronjobs";
+    let cron = json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "tick"},
+        "spec": {"schedule": "0 0 1 1 *", "suspend": true, "failedJobsHistoryLimit": 0, "jobTemplate": {"spec": spec}}});
+    let cron = plane.create(crons, cron).await;
+    let owner = json!([{"apiVersion": "batch/v1", "kind": "CronJob", "name": "tick", "uid": cron["metadata"]["uid"], "controller": true}]);
+    let meta = json!({"name": "tick-1", "ownerReferences": owner});
+    let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": {"suspend": true, "backoffLimit": 0, "template": template}});
+    let job = plane.create(JOBS, job).await;
+    let reference = json!({"apiVersion": "batch/v1", "kind": "Job", "namespace": "default", "name": "tick-1", "uid": job["metadata"]["uid"]});
+    plane
+        .api
+        .amend_status::<k8s_openapi::api::batch::v1::CronJob>(
+            &skiff_watching::key::Key::new("default", "tick"),
+            skiff_watching::api::PatchType::Merge,
+            &json!({"status": {"active": [reference]}}),
+        )
+        .await
+        .unwrap();
+    plane
+        .patch(
+            &format!("{JOBS}/tick-1"),
+            json!({"spec": {"suspend": false}}),
+        )
+        .await;
+    let deleted = plane.event("tick", "SuccessfulDelete").await;
+    assert_eq!(deleted, "SuccessfulDelete: Deleted job tick-1");
+    plane
+        .until("nothing is active", async || {
+            let cron = plane.get(&format!("{crons}/tick")).await.unwrap();
+            cron["status"]["active"].is_null()
+        })
+        .await;
+    let told = plane.events("tick").await;
+    assert!(
+        !told.iter().any(|event| event.contains("SawCompletedJob")),
+        "{told:?}"
+    );
+    plane.end().await;
+}
