@@ -539,7 +539,7 @@ mod tests {
         let shares = Shares::from([("a".into(), 0.5), ("b".into(), 0.5)]);
         let good = Arc::new(slice(&[("a", true, "a"), ("b", true, "b")]));
         let mut plan = Plan::default();
-        let counts = hint(&shares, &mut plan, &[good.clone()]).unwrap();
+        let counts = hint(&shares, &mut plan, std::slice::from_ref(&good)).unwrap();
         assert_eq!((counts["a"], counts["b"], plan.update.len()), (1, 1, 0));
         // too many for one zone
         let bad = Arc::new(slice(&[("a", true, "b"), ("b", true, "b")]));
@@ -572,7 +572,7 @@ mod tests {
         note(counts());
         let shares = |a: f64| Shares::from([("a".into(), a), ("b".into(), 1.0 - a)]);
         assert!(hinted.overloaded(&shares(0.5)).is_empty());
-        assert_eq!(hinted.overloaded(&shares(0.1)), [key.clone()]);
+        assert_eq!(hinted.overloaded(&shares(0.1)), std::slice::from_ref(&key));
         assert_eq!(hinted.overloaded(&Shares::new()), [key]);
     }
 }

@@ -132,11 +132,10 @@ impl Controller {
         let pod = change.object();
         let goes_on = !matches!(change, Change::Deleted(_)) && pods::is_active(pod);
         let others = || {
-            let job = controller_of(&pod.metadata)?;
-            let pods = self.pods.owned_by(&job.uid);
-            pods.iter().find(|pod| pods::is_active(pod)).map(drop)
+            let job = controller_of(&pod.metadata);
+            job.is_some_and(|job| self.pods.owned_by(&job.uid).iter().any(pods::is_active))
         };
-        if goes_on || others().is_some() {
+        if goes_on || others() {
             BATCH
         } else {
             Duration::ZERO

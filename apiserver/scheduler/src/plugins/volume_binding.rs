@@ -443,7 +443,7 @@ fn has_room(
     known: &Volumes,
 ) -> bool {
     let driver = known.drivers.get("", &class.provisioner);
-    if !driver.is_some_and(|driver| driver.spec.storage_capacity == Some(true)) {
+    if driver.is_none_or(|driver| driver.spec.storage_capacity != Some(true)) {
         return true;
     }
     let Ok(Some(wanted)) = request(claim) else {
