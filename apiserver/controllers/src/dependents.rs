@@ -60,11 +60,11 @@ pub fn owner_of<O: Cached>(owners: &Informer<O>, dependent: &ObjectMeta) -> Opti
 }
 
 /// Wakes all that select an object that nobody controls.
-pub fn wake_takers<O: Selecting>(owners: &Informer<O>, orphan: &ObjectMeta, queue: &Queue<Key>) {
+fn wake_takers<O: Selecting>(owners: &Informer<O>, orphan: &ObjectMeta, wake: &impl Fn(Key)) {
     for owner in owners.in_namespace(orphan.namespace()) {
         let takes = |s: Selector| !s.is_everything() && s.matches(&orphan.labels.as_ref());
         if owner.selector().is_ok_and(takes) {
-            queue.add(Key::of(owner.meta()));
+            wake(Key::of(owner.meta()));
         }
     }
 }
@@ -74,7 +74,7 @@ pub fn wake_takers<O: Selecting>(owners: &Informer<O>, orphan: &ObjectMeta, queu
 pub fn heard<O: Selecting, D: Kind>(
     owners: &Informer<O>,
     change: &Change<D>,
-    queue: &Queue<Key>,
+    wake: &impl Fn(Key),
 ) -> Option<Key> {
     let meta = change.object().meta();
     let old = match change {
@@ -83,16 +83,16 @@ pub fn heard<O: Selecting, D: Kind>(
     };
     let moved = old.filter(|old| controller_of(old) != controller_of(meta));
     if let Some(owner) = moved.and_then(|old| owner_of(owners, old)) {
-        queue.add(Key::of(owner.meta()));
+        wake(Key::of(owner.meta()));
     }
     if controller_of(meta).is_some() {
         let key = owner_of(owners, meta).map(|owner| Key::of(owner.meta()));
-        key.iter().for_each(|key| queue.add(key.clone()));
+        key.iter().for_each(|key| wake(key.clone()));
         return key;
     }
     let looks_alike = moved.is_none() && old.is_some_and(|old| old.labels == meta.labels);
     if !looks_alike && !meta.is_deleting() && !matches!(change, Change::Deleted(_)) {
-        wake_takers(owners, meta, queue);
+        wake_takers(owners, meta, wake);
     }
     None
 }
@@ -102,7 +102,7 @@ pub fn heard_of_pod<O: Selecting>(
     owners: &Informer<O>,
     expectations: &Expectations,
     change: &Change<Pod>,
-    queue: &Queue<Key>,
+    wake: &impl Fn(Key),
 ) -> Option<Key> {
     let pod = change.object();
     let owner = owner_of(owners, &pod.metadata).map(|owner| Key::of(owner.meta()));
@@ -113,7 +113,7 @@ pub fn heard_of_pod<O: Selecting>(
             expectations.creation_observed(&owner);
         }
     }
-    heard(owners, change, queue)
+    heard(owners, change, wake)
 }
 
 /// All that may be an owner's: what it controls, and what nobody does.

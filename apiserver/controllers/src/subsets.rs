@@ -1,11 +1,13 @@
 //! Subsets of endpoints in their canonical form: each address once for each set of ports.
 //!
 //! Invariant: an address that is ready for a port in one place and not ready in another is not ready. Follows pkg/api/v1/endpoints/util.go
-//! (RepackSubsets), but for the order, which there is that of hashes.
+//! (RepackSubsets); ports are in the order of their hashes, as there, and subsets in that of their ports.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{EndpointAddress, EndpointPort, EndpointSubset};
+
+use crate::hash::fnv128a;
 
 /// A port as it can be compared: name, number, protocol, application protocol.
 type Port = (Option<String>, i32, Option<String>, Option<String>);
@@ -84,7 +86,19 @@ impl Packer {
     }
 }
 
-fn subset(addresses: Addresses, ports: Vec<Port>) -> EndpointSubset {
+/// What upstream hashes: the port as Go shows it.
+fn shown((name, port, protocol, app_protocol): &Port) -> String {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let app_protocol = app_protocol.as_deref().unwrap_or("<nil>");
+    format!(
+        "(v1.EndpointPort){{Name:(string){} Port:(int32){port} Protocol:(v1.Protocol){} AppProtocol:(*string){app_protocol}}}",
+        text(name),
+        text(protocol),
+    )
+}
+
+fn subset(addresses: Addresses, mut ports: Vec<Port>) -> EndpointSubset {
+    ports.sort_by_cached_key(|port| fnv128a(shown(port).as_bytes()));
     let (ready, not_ready): (Vec<_>, Vec<_>) =
         addresses.into_values().partition(|(_, ready)| *ready);
     let list = |some: Vec<(EndpointAddress, bool)>| {
@@ -159,5 +173,44 @@ mod tests {
             packed(&[subset(&["a"], &[], &[80]), subset(&["b"], &[], &[])]),
             [text("b", "", &[]), text("a", "", &[80])]
         );
+    }
+
+    #[test]
+    fn ports_are_in_the_order_of_their_hashes() {
+        let port = |name: &str, number: i32, protocol: &str, app: Option<&str>| EndpointPort {
+            name: Some(name.into()),
+            port: number,
+            protocol: Some(protocol.into()),
+            app_protocol: app.map(Into::into),
+        };
+        let names = |ports: Vec<EndpointPort>| {
+            let mut packer = Packer::default();
+            packer.add_subset(&EndpointSubset {
+                addresses: Some(vec![EndpointAddress::default()]),
+                ports: Some(ports),
+                not_ready_addresses: None,
+            });
+            let mut packed = packer.packed();
+            assert_eq!(packed.len(), 1);
+            let ports = packed.remove(0).ports.unwrap().into_iter();
+            ports.filter_map(|port| port.name).collect::<Vec<_>>()
+        };
+        let few = vec![
+            port("a", 1, "TCP", None),
+            port("b", 2, "TCP", None),
+            port("c", 3, "TCP", None),
+            port("d", 4, "TCP", None),
+            port("e", 5, "TCP", None),
+            port("f", 5, "SCTP", None),
+        ];
+        assert_eq!(names(few), ["c", "d", "f", "b", "a", "e"]);
+        let usual = vec![
+            port("dns", 53, "UDP", None),
+            port("http", 80, "TCP", None),
+            port("https", 443, "TCP", None),
+            port("metrics", 9090, "TCP", Some("h2c")),
+            port("ssh", 22, "TCP", None),
+        ];
+        assert_eq!(names(usual), ["http", "https", "ssh", "dns", "metrics"]);
     }
 }

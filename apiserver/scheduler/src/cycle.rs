@@ -21,6 +21,7 @@ use crate::{
     broken::Broken,
     cache::Cache,
     choose::{self, Choice, Failure, Sampling},
+    early::Early,
     events::{Recorder, Standing},
     figures::{Attempt, Figures, Outcome},
     framework::{ClusterEvent, View},
@@ -71,6 +72,7 @@ pub(crate) struct Scheduler {
     pub owners: Owners,
     pub budgets: Store<PodDisruptionBudget>,
     pub pending: HashMap<Arc<str>, Pending>,
+    pub early: Early,
     /// What is being written of pods that were given no node: of each one after the other.
     pub reports: HashMap<Arc<str>, JoinHandle<()>>,
 }
@@ -97,6 +99,7 @@ impl Scheduler {
             owners: Owners::default(),
             budgets: Store::default(),
             pending: HashMap::new(),
+            early: Early::default(),
             reports: HashMap::new(),
         }
     }
@@ -112,7 +115,8 @@ impl Scheduler {
             .values()
             .map(|pending| pending.since + VOLUMES_DEADLINE)
             .min();
-        [self.queue.next_due(), late].into_iter().flatten().min()
+        let due = [self.queue.next_due(), self.early.next_due(), late];
+        due.into_iter().flatten().min()
     }
 
     pub fn wake(&mut self) {
@@ -124,7 +128,14 @@ impl Scheduler {
         let late: Vec<Arc<str>> = late.map(|(uid, _)| uid.clone()).collect();
         late.iter()
             .for_each(|uid| self.bound(uid, Err(Broken::VolumesLate)));
+        self.let_early_go(now);
         self.queue.wake(now);
+    }
+
+    /// Takes up pods that came before their claims.
+    pub fn let_early_go(&mut self, now: Instant) {
+        let free = self.early.let_go(&self.volumes, now);
+        free.into_iter().for_each(|pod| self.queue.put(pod));
     }
 
     pub fn figures(&self) -> &Figures {

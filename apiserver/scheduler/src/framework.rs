@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use k8s_openapi::api::{
     core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim},
-    storage::v1::StorageClass,
+    storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment},
 };
 use skiff_podspec::{
     affinity::UnreadableTerms,
@@ -133,6 +133,11 @@ pub enum ClusterEvent {
     Claim(Change<PersistentVolumeClaim>),
     Volume(Change<PersistentVolume>),
     Class(Change<StorageClass>),
+    /// What drivers a node has.
+    DriversOfNode(Change<CSINode>),
+    Attachment(Change<VolumeAttachment>),
+    Driver(Change<CSIDriver>),
+    Capacity(Change<CSIStorageCapacity>),
     /// A namespace's labels changed.
     Namespace,
 }
@@ -152,6 +157,26 @@ const CLASS: [&str; 3] = [
     "storage.k8s.io/StorageClassAdd",
     "storage.k8s.io/StorageClassUpdate",
     "storage.k8s.io/StorageClassDelete",
+];
+const DRIVERS_OF_NODE: [&str; 3] = [
+    "storage.k8s.io/CSINodeAdd",
+    "storage.k8s.io/CSINodeUpdate",
+    "storage.k8s.io/CSINodeDelete",
+];
+const ATTACHMENT: [&str; 3] = [
+    "storage.k8s.io/VolumeAttachmentAdd",
+    "storage.k8s.io/VolumeAttachmentUpdate",
+    "storage.k8s.io/VolumeAttachmentDelete",
+];
+const DRIVER: [&str; 3] = [
+    "storage.k8s.io/CSIDriverAdd",
+    "storage.k8s.io/CSIDriverUpdate",
+    "storage.k8s.io/CSIDriverDelete",
+];
+const CAPACITY: [&str; 3] = [
+    "storage.k8s.io/CSIStorageCapacityAdd",
+    "storage.k8s.io/CSIStorageCapacityUpdate",
+    "storage.k8s.io/CSIStorageCapacityDelete",
 ];
 
 impl ClusterEvent {
@@ -181,6 +206,10 @@ impl ClusterEvent {
             ClusterEvent::Claim(change) => change.label(CLAIM),
             ClusterEvent::Volume(change) => change.label(VOLUME),
             ClusterEvent::Class(change) => change.label(CLASS),
+            ClusterEvent::DriversOfNode(change) => change.label(DRIVERS_OF_NODE),
+            ClusterEvent::Attachment(change) => change.label(ATTACHMENT),
+            ClusterEvent::Driver(change) => change.label(DRIVER),
+            ClusterEvent::Capacity(change) => change.label(CAPACITY),
             ClusterEvent::Namespace => "NamespaceUpdate",
         }
     }

@@ -10,7 +10,7 @@ use k8s_openapi::api::{
         Namespace, Node, PersistentVolume, PersistentVolumeClaim, ReplicationController, Service,
     },
     policy::v1::PodDisruptionBudget,
-    storage::v1::StorageClass,
+    storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment},
 };
 use skiff_podspec::pod::Pod;
 use skiff_watching::informer::{Cached, Change, Informers};
@@ -33,6 +33,10 @@ pub enum Heard {
     Claim(Event<PersistentVolumeClaim>),
     Volume(Event<PersistentVolume>),
     Class(Event<StorageClass>),
+    DriversOfNode(Event<CSINode>),
+    Attachment(Event<VolumeAttachment>),
+    Driver(Event<CSIDriver>),
+    Capacity(Event<CSIStorageCapacity>),
     Namespace(Event<Namespace>),
     Service(Event<Service>),
     Controller(Event<ReplicationController>),

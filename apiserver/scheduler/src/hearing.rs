@@ -2,7 +2,7 @@
 //!
 //! Follows `pkg/scheduler/eventhandlers.go`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use k8s_openapi::api::core::v1::Node;
 use skiff_podspec::parts::{HasSpec, HasStatus};
@@ -39,6 +39,22 @@ impl Scheduler {
                 let change = self.volumes.classes.hear(event);
                 self.storage_changed(&ClusterEvent::Class(change));
             }
+            Heard::DriversOfNode(event) => {
+                let change = self.volumes.nodes.hear(event);
+                self.storage_changed(&ClusterEvent::DriversOfNode(change));
+            }
+            Heard::Attachment(event) => {
+                let change = self.volumes.attachments.hear(event);
+                self.storage_changed(&ClusterEvent::Attachment(change));
+            }
+            Heard::Driver(event) => {
+                let change = self.volumes.drivers.hear(event);
+                self.storage_changed(&ClusterEvent::Driver(change));
+            }
+            Heard::Capacity(event) => {
+                let change = self.volumes.capacities.hear(event);
+                self.storage_changed(&ClusterEvent::Capacity(change));
+            }
             Heard::Namespace(event) => {
                 self.namespaces.hear(event);
                 self.queue.changed(&ClusterEvent::Namespace);
@@ -56,6 +72,7 @@ impl Scheduler {
 
     fn storage_changed(&mut self, event: &ClusterEvent) {
         self.bind_those_with_volumes();
+        self.let_early_go(Instant::now());
         self.queue.changed(event);
     }
 
@@ -81,9 +98,14 @@ impl Scheduler {
             }
             None if own && !info.is_gated() && !info.is_deleting() => {
                 self.nominator.heard(&info);
-                self.queue.put(info);
+                let is_new = !self.queue.knows(&info.uid);
+                let now = Instant::now();
+                if !self.early.hold(&info, is_new, &self.volumes, now) {
+                    self.queue.put(info);
+                }
             }
             None => {
+                self.early.remove(&info.uid);
                 self.nominator.remove(&info.uid);
                 match own && !info.is_deleting() {
                     true => self.queue.gate(&info.uid),
@@ -94,6 +116,7 @@ impl Scheduler {
     }
 
     fn put_assigned(&mut self, node: &str, pod: Arc<PodInfo>) {
+        self.early.remove(&pod.uid);
         self.queue.remove(&pod.uid);
         self.nominator.remove(&pod.uid);
         let old = self
@@ -110,6 +133,7 @@ impl Scheduler {
 
     fn gone(&mut self, uid: &str) {
         self.forget(uid);
+        self.early.remove(uid);
         self.queue.remove(uid);
         self.nominator.remove(uid);
         self.reports.remove(uid);

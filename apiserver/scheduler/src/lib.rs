@@ -22,6 +22,7 @@ mod cache;
 mod choose;
 mod cycle;
 mod diagnosis;
+mod early;
 mod events;
 mod figures;
 mod framework;
@@ -59,6 +60,10 @@ pub async fn run(api: Api, informers: Informers, options: Options, stop: Cancell
         follow(&informers, &tell, Heard::Claim).boxed(),
         follow(&informers, &tell, Heard::Volume).boxed(),
         follow(&informers, &tell, Heard::Class).boxed(),
+        follow(&informers, &tell, Heard::DriversOfNode).boxed(),
+        follow(&informers, &tell, Heard::Attachment).boxed(),
+        follow(&informers, &tell, Heard::Driver).boxed(),
+        follow(&informers, &tell, Heard::Capacity).boxed(),
         follow(&informers, &tell, Heard::Namespace).boxed(),
         follow(&informers, &tell, Heard::Service).boxed(),
         follow(&informers, &tell, Heard::Controller).boxed(),

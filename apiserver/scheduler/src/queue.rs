@@ -132,6 +132,12 @@ impl Queue {
         }
     }
 
+    /// Whether the pod is here, to be tried or not.
+    pub fn knows(&self, uid: &str) -> bool {
+        let gated = self.gated.contains(uid);
+        gated || self.places.contains_key(uid) || self.waiting.contains_key(uid)
+    }
+
     /// A pod that is new or changed.
     pub fn put(&mut self, pod: Arc<PodInfo>) {
         let event = match self.gated.remove(&pod.uid) {

@@ -11,7 +11,7 @@ use std::{
 use k8s_openapi::{
     api::{
         core::v1::{PersistentVolume, PersistentVolumeClaim},
-        storage::v1::StorageClass,
+        storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment},
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
@@ -107,6 +107,12 @@ pub struct Volumes {
     pub claims: Store<PersistentVolumeClaim>,
     pub volumes: Store<PersistentVolume>,
     pub classes: Store<StorageClass>,
+    /// The drivers of nodes.
+    pub nodes: Store<CSINode>,
+    pub attachments: Store<VolumeAttachment>,
+    pub drivers: Store<CSIDriver>,
+    /// How much room drivers have, and where.
+    pub capacities: Store<CSIStorageCapacity>,
     /// The pod that a volume is promised to.
     promised: HashMap<String, Arc<str>>,
 }

@@ -131,8 +131,8 @@ macro_rules! kinds {
 kinds!(
     namespaced: Pod, pod::Pod, Service, Endpoints, ServiceAccount, ConfigMap, Secret, Event, ReplicationController, PersistentVolumeClaim, ResourceQuota,
         Deployment, ReplicaSet, StatefulSet, DaemonSet, ControllerRevision, Job, CronJob, PodDisruptionBudget, HorizontalPodAutoscaler, Lease,
-        EndpointSlice, NetworkPolicy, Ingress;
-    cluster: Node, Namespace, PersistentVolume, StorageClass, VolumeAttributesClass, VolumeAttachment, CertificateSigningRequest, ClusterRole, RuntimeClass, IPAddress, IngressClass,
+        EndpointSlice, NetworkPolicy, Ingress, CSIStorageCapacity;
+    cluster: Node, Namespace, PersistentVolume, StorageClass, VolumeAttributesClass, VolumeAttachment, CSIDriver, CSINode, CertificateSigningRequest, ClusterRole, RuntimeClass, IPAddress, IngressClass,
         ServiceCIDR, ValidatingAdmissionPolicy,
         TokenReview, SubjectAccessReview
 );

@@ -82,8 +82,9 @@ impl Reconcile<Key> for Controller {
         };
         let mut update = (*cron).clone();
         let jobs = self.jobs.owned_by(cron.metadata.uid());
-        let outcome = self.sync(key, &mut update, &jobs).await;
+        // what goes at once is not told of as completed
         self.clear_away(&mut update, &jobs).await;
+        let outcome = self.sync(key, &mut update, &jobs).await;
         if update.status != cron.status {
             let written = self.api.update_status(&update).await?;
             self.crons.note(key, &written.metadata);

@@ -73,7 +73,7 @@ pub fn start(context: &Context) -> Result<Work, Error> {
     );
     c.each(&c.sets);
     c.on(&c.pods, |c, change, queue| {
-        dependents::heard_of_pod(&c.sets, &c.expectations, change, queue);
+        dependents::heard_of_pod(&c.sets, &c.expectations, change, &|key| queue.add(key));
     });
     c.on(&c.nodes, |c, change, queue| {
         if matters(change) {
@@ -84,7 +84,7 @@ pub fn start(context: &Context) -> Result<Work, Error> {
         // somebody else changed, let go or deleted it; of a new one with an owner nothing is to be done
         if !matches!(change, Change::Added(revision) if controller_of(&revision.metadata).is_some())
         {
-            dependents::heard(&c.sets, change, queue);
+            dependents::heard(&c.sets, change, &|key| queue.add(key));
         }
     });
     Ok(c.workers())

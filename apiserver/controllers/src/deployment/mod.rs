@@ -45,7 +45,9 @@ pub fn start(context: &Context) -> Result<Work, Error> {
     );
     c.each(&c.deployments);
     c.on(&c.sets, |c, change, queue| {
-        drop(dependents::heard(&c.deployments, change, queue))
+        drop(dependents::heard(&c.deployments, change, &|key| {
+            queue.add(key)
+        }))
     });
     c.on(&c.pods, |c, change, queue| {
         if let Change::Deleted(pod) = change {

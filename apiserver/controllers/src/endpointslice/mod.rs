@@ -5,6 +5,7 @@
 
 mod plan;
 pub mod ports;
+mod topology;
 
 use std::{collections::HashMap, time::Duration};
 
@@ -14,7 +15,7 @@ use k8s_openapi::api::{
 };
 use skiff_podspec::pod::Pod;
 
-use self::plan::Plan;
+use self::{plan::Plan, topology::Hinted};
 use crate::{
     prelude::*,
     service_pods::{self, TRIGGER_TIME, TriggerTimes},
@@ -36,6 +37,7 @@ struct Controller {
     slices: Fresh<EndpointSlice>,
     times: TriggerTimes,
     own: Mutex<HashMap<Key, String>>,
+    hinted: Mutex<Hinted>,
 }
 
 /// `endpointslice-controller`.
@@ -51,11 +53,16 @@ pub fn start(context: &Context) -> Result<Work, Error> {
             slices: context.fresh(),
             times: TriggerTimes::default(),
             own: Mutex::default(),
+            hinted: Mutex::default(),
         },
     );
     c.each(&c.services);
     c.on(&c.pods, |c, change, queue| {
         service_pods::wake(change, &c.services, queue)
+    });
+    c.on(&c.nodes, |c, change, queue| {
+        let unbalanced = c.unbalanced_by(change).into_iter();
+        unbalanced.for_each(|service| queue.add(service));
     });
     c.on(&c.slices, |c, change, queue| {
         c.meddled_with(change)
@@ -77,6 +84,37 @@ pub fn is_managed_by(slice: &EndpointSlice, manager: &str) -> bool {
 }
 
 impl Controller {
+    /// The shares of all zones.
+    fn shares(&self) -> topology::Shares {
+        let nodes = self.nodes.list();
+        topology::shares(nodes.iter().map(|node| &**node))
+    }
+
+    /// The services whose hints no longer fit after a node has changed.
+    fn unbalanced_by(&self, change: &Change<Node>) -> Vec<Key> {
+        let matters = match change {
+            Change::Updated { old, new } => topology::matters(old, new),
+            Change::Added(_) | Change::Deleted(_) => true,
+        };
+        let hinted = self.hinted.lock();
+        if !matters || hinted.is_empty() {
+            return Vec::new();
+        }
+        hinted.overloaded(&self.shares())
+    }
+
+    /// Makes the hints of one family's slices by the shares of zones, or notes that there are none to make; gives what there is to tell of it.
+    fn hint(
+        &self,
+        key: &Key,
+        shares: Option<&topology::Shares>,
+        (family, part): (&str, &mut Plan),
+        staying: &[Arc<EndpointSlice>],
+    ) -> Option<topology::Told> {
+        let outcome = shares.map(|shares| topology::hint(shares, part, staying));
+        self.hinted.lock().note(key, family, outcome)
+    }
+
     /// The service of a slice of ours that someone else changed or deleted.
     fn meddled_with(&self, change: &Change<EndpointSlice>) -> Option<Key> {
         let slice = match change {
@@ -148,6 +186,7 @@ impl Reconcile<Key> for Controller {
         self.slices.catch_up(key).await;
         let Some(service) = self.services.get(key) else {
             self.times.forget(key);
+            self.hinted.lock().forget(key);
             return Ok(Next::DONE);
         };
         if !service_pods::has_selector(&service) {
@@ -161,12 +200,26 @@ impl Reconcile<Key> for Controller {
         };
         existing.retain(|slice| mine(slice) && slice.metadata.deletion_timestamp.is_none());
         let time = self.times.next(key, &service, &selected);
-        let (mut plan, missing) = plan::of_service(&service, &selected, &self.nodes, &existing);
+        let shares = topology::is_asked_for(&service).then(|| self.shares());
+        let mut told = Vec::new();
+        let (mut plan, missing) = plan::of_service(
+            &service,
+            &selected,
+            &self.nodes,
+            &existing,
+            |family, part, staying| {
+                told.extend(self.hint(key, shares.as_ref(), (family, part), &staying));
+            },
+        );
         for slice in plan.create.iter_mut().chain(&mut plan.update) {
             plan::annotate(slice, TRIGGER_TIME, time.map(|t| t.to_string()));
         }
         let next = Next::DONE.resting(selected.len());
         let outcome = self.carry_out(key, &service, plan).await;
+        for told in told {
+            self.recorder
+                .event(&*service, told.kind, told.reason, told.message);
+        }
         let outcome =
             outcome.and_then(|()| missing.map_or(Ok(()), |text| Err(Error::Failed(text))));
         if let Err(error) = outcome {

@@ -4,7 +4,7 @@
 //! trafficdist/trafficdist.go.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -22,7 +22,11 @@ use skiff_api::machinery::names::ip::{IPV4, IPV6, family_of_text};
 use skiff_podspec::parts::{HasSpec, Meta};
 use skiff_podspec::pod::Pod;
 
-use super::{MANAGED_BY, MANAGED_BY_LABEL, SERVICE_LABEL, ports::in_order};
+use super::{
+    MANAGED_BY, MANAGED_BY_LABEL, SERVICE_LABEL,
+    ports::in_order,
+    topology::{self, zone_of},
+};
 use crate::{
     informer::Informer,
     key::Key,
@@ -35,12 +39,6 @@ use crate::{
 
 /// How many endpoints a slice has at most.
 const MOST: usize = 100;
-const ZONE: &str = "topology.kubernetes.io/zone";
-/// The annotations for hints by proportion, the older one first.
-const TOPOLOGY_MODES: [&str; 2] = [
-    "service.kubernetes.io/topology-aware-hints",
-    "service.kubernetes.io/topology-mode",
-];
 
 /// What is to be written.
 #[derive(Default)]
@@ -48,6 +46,17 @@ pub struct Plan {
     pub create: Vec<EndpointSlice>,
     pub update: Vec<EndpointSlice>,
     pub delete: Vec<Arc<EndpointSlice>>,
+}
+
+impl Plan {
+    /// Those that are neither written nor deleted.
+    fn staying(&self, existing: &[Arc<EndpointSlice>]) -> Vec<Arc<EndpointSlice>> {
+        let updated = self.update.iter().map(|slice| &slice.metadata.name);
+        let deleted = self.delete.iter().map(|slice| &slice.metadata.name);
+        let gone: HashSet<_> = updated.chain(deleted).collect();
+        let stays = |slice: &&Arc<EndpointSlice>| !gone.contains(&slice.metadata.name);
+        existing.iter().filter(stays).cloned().collect()
+    }
 }
 
 /// No list rather than an empty one.
@@ -90,6 +99,13 @@ impl Endpoints {
 
     fn take(&mut self, like: &Endpoint) -> Option<Endpoint> {
         self.by_identity.remove(&identity(like))
+    }
+
+    /// Takes over the hints of one that is the same and stays as it is.
+    fn keep_hints(&mut self, of: &Endpoint) {
+        if let Some(endpoint) = self.by_identity.get_mut(&identity(of)) {
+            endpoint.hints.clone_from(&of.hints);
+        }
     }
 
     fn len(&self) -> usize {
@@ -140,12 +156,13 @@ fn families(service: &Service) -> Vec<&'static str> {
     }
 }
 
-/// The plan for one service, and what kept a pod out of it.
+/// The plan for one service, and what kept a pod out of it. `hint` is told of each family's part and of its slices that stay.
 pub fn of_service(
     service: &Service,
     selected: &[Arc<Pod>],
     nodes: &Informer<Node>,
     existing: &[Arc<EndpointSlice>],
+    mut hint: impl FnMut(&str, &mut Plan, Vec<Arc<EndpointSlice>>),
 ) -> (Plan, Option<String>) {
     let families = families(service);
     let mut plan = Plan::default();
@@ -164,7 +181,9 @@ pub fn of_service(
             .collect();
         let (desired, absent) = desired(service, selected, nodes, family);
         missing = missing.or(absent);
-        let part = of_family_plan(service, family, desired, &of_family);
+        let mut part = of_family_plan(service, family, desired, &of_family);
+        let staying = part.staying(&of_family);
+        hint(family, &mut part, staying);
         plan.create.extend(part.create);
         plan.update.extend(part.update);
         plan.delete.extend(part.delete);
@@ -202,15 +221,9 @@ fn desired(
     let mut desired = Desired::new();
     let mut missing = None;
     let mut zones = HashMap::<&str, Option<Option<String>>>::new();
-    let zone_of = |node: &str| {
-        nodes.get(&Key::cluster(node)).map(|n| {
-            n.metadata
-                .labels
-                .as_ref()
-                .and_then(|l| l.get(ZONE))
-                .filter(|z| !z.is_empty())
-                .cloned()
-        })
+    let known_zone = |node: &str| {
+        let node = nodes.get(&Key::cluster(node))?;
+        Some(zone_of(&node).map(str::to_owned))
     };
     for pod in selected.iter().filter(|pod| is_endpoint(pod, true)) {
         let ports = ports_of(service, pod);
@@ -218,7 +231,7 @@ fn desired(
             .entry(port_key(&ports))
             .or_insert_with(|| (ports, Endpoints::default()));
         let node = pods::node_name(pod);
-        let zone = zones.entry(node).or_insert_with(|| zone_of(node));
+        let zone = zones.entry(node).or_insert_with(|| known_zone(node));
         if zone.is_none() && !publishes_unready(service) {
             let (pod, namespace) = (pod.metadata.name(), service.metadata.namespace());
             missing = Some(format!(
@@ -275,11 +288,9 @@ fn endpoint_of(service: &Service, pod: &Pod, zone: Option<String>, family: &str)
     }
 }
 
-/// For whom an endpoint is meant, by the service's `trafficDistribution`. The annotation for hints by proportion, which are not made here, goes before that.
+/// For whom an endpoint is meant, by the service's `trafficDistribution`. The annotation for hints by proportion goes before that.
 fn hints(service: &Service, zone: Option<&str>, node: Option<&str>) -> Option<EndpointHints> {
-    let annotations = service.metadata.annotations.as_ref();
-    let mode = annotations.and_then(|a| TOPOLOGY_MODES.iter().find_map(|key| a.get(*key)));
-    if mode.is_some_and(|mode| mode == "Auto" || mode == "auto") {
+    if topology::is_asked_for(service) {
         return None;
     }
     let same_node = match service.spec().traffic_distribution.as_deref()? {
@@ -323,8 +334,14 @@ fn of_family_plan(
         }
     }
     let (labels, own) = labels_of(service);
-    for (key, (ports, endpoints)) in desired {
+    for (key, (ports, mut endpoints)) in desired {
         let slices = by_ports.remove(&key).unwrap_or_default();
+        if topology::is_asked_for(service) {
+            let known = slices
+                .iter()
+                .flat_map(|slice| slice.endpoints.iter().flatten());
+            known.for_each(|known| endpoints.keep_hints(known));
+        }
         let part = fit_into(&slices, endpoints, (&labels, &own), || {
             new_slice(service, family, ports.clone(), labels.clone())
         });

@@ -22,6 +22,7 @@ use self::{backoff::Backoff, released::Released};
 use crate::{
     dependents::{self, Selecting, candidates, owner_of},
     owners::{claim_all_held, controller_of},
+    pods,
     prelude::*,
 };
 
@@ -34,6 +35,10 @@ const RETRY: Retry = Retry {
     first: Duration::from_secs(1),
     longest: Duration::from_secs(60),
 };
+
+/// Changes of pods that come within this time are counted together while others of the same Job are under way, so that pods which end side by
+/// side are all counted as ended and none is deleted because another one came first.
+const BATCH: Duration = Duration::from_secs(1);
 
 struct Controller {
     api: Api,
@@ -116,7 +121,25 @@ impl Controller {
         if is_tracked(pod) && !gone && owner.is_none_or(|job| is_finished(&job)) {
             orphans.add(Key::of(&pod.metadata));
         }
-        dependents::heard_of_pod(&self.jobs, &self.expectations, change, queue);
+        let pause = self.pause(change);
+        dependents::heard_of_pod(&self.jobs, &self.expectations, change, &|key| {
+            queue.add_after(key, pause);
+        });
+    }
+
+    /// How long what comes after a change of a pod is waited for: not at all once nothing of the Job is under way.
+    fn pause(&self, change: &Change<Pod>) -> Duration {
+        let pod = change.object();
+        let goes_on = !matches!(change, Change::Deleted(_)) && pods::is_active(pod);
+        let others = || {
+            let job = controller_of(&pod.metadata);
+            job.is_some_and(|job| self.pods.owned_by(&job.uid).iter().any(pods::is_active))
+        };
+        if goes_on || others() {
+            BATCH
+        } else {
+            Duration::ZERO
+        }
     }
 
     /// Takes the finalizer off a pod; true when it was there to be taken.

@@ -3,7 +3,7 @@
 //! Invariant: one task owns what is known of the nodes' health; when all nodes are silent the fault is taken to be ours, and nobody is
 //! evicted. Follows pkg/controller/nodelifecycle/node_lifecycle_controller.go.
 
-mod health;
+pub mod health;
 mod taints;
 mod zones;
 

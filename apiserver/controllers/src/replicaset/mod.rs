@@ -60,7 +60,7 @@ fn make<K: Replicated>(context: &Context) -> Work {
     );
     c.each(&c.sets);
     c.on(&c.pods, |c, change, queue| {
-        dependents::heard_of_pod(&c.sets, &c.expectations, change, queue);
+        dependents::heard_of_pod(&c.sets, &c.expectations, change, &|key| queue.add(key));
     });
     c.workers()
 }

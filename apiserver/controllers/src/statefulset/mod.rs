@@ -51,7 +51,7 @@ pub fn start(context: &Context) -> Result<Work, Error> {
     );
     c.each(&c.sets);
     c.on(&c.pods, |c, change, queue| {
-        drop(dependents::heard(&c.sets, change, queue))
+        drop(dependents::heard(&c.sets, change, &|key| queue.add(key)))
     });
     Ok(c.workers())
 }

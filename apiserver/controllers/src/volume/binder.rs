@@ -96,8 +96,14 @@ fn why_not_deleted(volume: &PersistentVolume) -> String {
             folder.path
         ),
         _ => format!(
-            "error getting deleter volume plugin for volume {}: no volume plugin matched",
-            GoQuoted(&volume.metadata.name())
+            "error getting deleter volume plugin for volume {}: no {}volume plugin matched",
+            GoQuoted(&volume.metadata.name()),
+            // what it would take is known there, but not how it is deleted
+            if volume.spec().nfs.is_some() {
+                "deletable "
+            } else {
+                ""
+            }
         ),
     }
 }
@@ -378,6 +384,10 @@ mod tests {
             ),
             (folder("/tmp/x"), unmatched),
             (json!({"local": {"path": "/srv/x"}}), unmatched),
+            (
+                json!({"nfs": {"server": "s", "path": "/x"}}),
+                "error getting deleter volume plugin for volume \"v\": no deletable volume plugin matched",
+            ),
         ] {
             assert_eq!(why_not_deleted(&volume(source.clone())), why, "{source}");
         }

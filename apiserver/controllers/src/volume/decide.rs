@@ -1,7 +1,9 @@
 //! Which volume a claim gets.
 //!
-//! Invariant: pure; a volume that names the claim beats all others, else the smallest that is large enough. Follows
+//! Invariant: pure; a volume that names the claim beats all others, else the smallest that is large enough of those that can be used in the fewest ways. Follows
 //! pkg/controller/volume/persistentvolume/index.go and k8s.io/component-helpers/storage/volume/pv_helpers.go.
+
+use std::collections::HashSet;
 
 use k8s_openapi::{
     api::core::v1::{ObjectReference, PersistentVolume, PersistentVolumeClaim},
@@ -140,7 +142,8 @@ pub fn best(
 ) -> Result<Option<Arc<PersistentVolume>>, Error> {
     let wants = claim.spec().selector.as_ref();
     let selector = wants.map(|s| selector::of(Some(s))).transpose()?;
-    let (wanted, mut found) = (request(claim)?, None::<(Quantity, Arc<PersistentVolume>)>);
+    let wanted = request(claim)?;
+    let mut found = None::<((usize, Quantity), Arc<PersistentVolume>)>;
     for volume in volumes {
         let mode_fits =
             mode(volume.spec().volume_mode.as_ref()) == mode(claim.spec().volume_mode.as_ref());
@@ -165,10 +168,17 @@ pub fn best(
         let Some(size) = capacity(volume)? else {
             continue;
         };
+        let modes = volume
+            .spec()
+            .access_modes
+            .iter()
+            .flatten()
+            .collect::<HashSet<_>>();
+        let rank = (modes.len(), size);
         if found.as_ref().is_none_or(|(best, other)| {
-            (&size, &volume.metadata.name) < (best, &other.metadata.name)
+            (&rank, &volume.metadata.name) < (best, &other.metadata.name)
         }) {
-            found = Some((size, volume.clone()));
+            found = Some((rank, volume.clone()));
         }
     }
     Ok(found.map(|(_, volume)| volume))
@@ -251,6 +261,21 @@ mod tests {
             Some("other")
         );
         assert_eq!(pick(&claim("50Gi", ""), &all, false), None);
+        // what can be used in more ways is kept for who needs that
+        let mut versatile = volume("versatile", "1500Mi", "");
+        let ways = ["ReadWriteOnce", "ReadOnlyMany"].map(String::from);
+        versatile.spec.as_mut().unwrap().access_modes = Some(ways.into());
+        let with_versatile: Vec<_> = all.iter().cloned().chain([Arc::new(versatile)]).collect();
+        assert_eq!(
+            pick(&claim("1500Mi", ""), &with_versatile, false).as_deref(),
+            Some("fits")
+        );
+        let mut many = claim("1Gi", "");
+        many.spec.as_mut().unwrap().access_modes = Some(vec!["ReadOnlyMany".into()]);
+        assert_eq!(
+            pick(&many, &with_versatile, false).as_deref(),
+            Some("versatile")
+        );
         let with_named: Vec<_> = all.iter().cloned().chain([Arc::new(named)]).collect();
         assert_eq!(
             pick(&claim("1Gi", ""), &with_named, true).as_deref(),

@@ -12,6 +12,7 @@ pub mod node_name;
 pub mod node_ports;
 pub mod node_resources_fit;
 pub mod node_unschedulable;
+pub mod node_volume_limits;
 pub mod pod_topology_spread;
 pub mod taint_toleration;
 pub mod volume_binding;
@@ -46,6 +47,7 @@ pub const PLUGINS: &[&Plugin] = &[
     &node_ports::NodePorts,
     &node_resources_fit::NodeResourcesFit,
     &volume_restrictions::VolumeRestrictions,
+    &node_volume_limits::NodeVolumeLimits,
     &volume_binding::VolumeBinding,
     &volume_zone::VolumeZone,
     &pod_topology_spread::PodTopologySpread,

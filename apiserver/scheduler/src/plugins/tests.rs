@@ -27,7 +27,11 @@ pub struct World {
 }
 
 /// An object from a merge patch on its name.
-fn object<K: serde::de::DeserializeOwned>(name: &str, namespace: &str, changes: Value) -> Arc<K> {
+pub fn object<K: serde::de::DeserializeOwned>(
+    name: &str,
+    namespace: &str,
+    changes: Value,
+) -> Arc<K> {
     let mut object = json!({"metadata": {"name": name, "namespace": namespace}});
     skiff_api::machinery::patch::merge::apply(&mut object, changes, false).unwrap();
     Arc::new(serde_json::from_value(object).unwrap())

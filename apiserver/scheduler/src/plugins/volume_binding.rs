@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use k8s_openapi::api::{
     core::v1::{PersistentVolume, PersistentVolumeClaim, TopologySelectorTerm, Volume},
-    storage::v1::StorageClass,
+    storage::v1::{CSIStorageCapacity, StorageClass},
 };
 use serde_json::{Value, json};
 use skiff_api::machinery::quote::GoQuoted;
@@ -31,9 +31,11 @@ const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
 const COMPLETED: &str = "pv.kubernetes.io/bind-completed";
 const BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
 const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
+const MIGRATED: &str = "storage.alpha.kubernetes.io/migrated-plugins";
 const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
 
 const NO_VOLUME: &str = "node(s) didn't find available persistent volumes to bind";
+const NO_SPACE: &str = "node(s) did not have enough free storage";
 const OTHER_NODE: &str = "node(s) didn't match PersistentVolume's node affinity";
 const VOLUME_GONE: &str =
     "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)";
@@ -75,6 +77,19 @@ impl Plugin<State> for VolumeBinding {
             ClusterEvent::Volume(change) => change.new.is_some(),
             ClusterEvent::Class(change) => match (&change.old, &change.new) {
                 (Some(old), Some(new)) => old.allowed_topologies != new.allowed_topologies,
+                (_, new) => new.is_some(),
+            },
+            ClusterEvent::DriversOfNode(change) => match (&change.old, &change.new) {
+                (Some(old), Some(new)) => {
+                    old.metadata.annotation(MIGRATED) != new.metadata.annotation(MIGRATED)
+                }
+                (_, new) => new.is_some(),
+            },
+            ClusterEvent::Capacity(change) => match (&change.old, &change.new) {
+                (Some(old), Some(new)) => {
+                    let (old, new) = (most(old), most(new));
+                    new.is_some_and(|new| old.is_none_or(|old| new.value() > old.value()))
+                }
                 (_, new) => new.is_some(),
             },
             ClusterEvent::NodeAdded(_) => true,
@@ -255,11 +270,9 @@ pub fn plan(claims: &Claims, node: &NodeInfo, known: &Volumes) -> Result<Plan, R
         }
     }
     let plan = for_delayed(&claims.delayed, node, known);
-    if plan.is_none() {
-        reasons.insert(NO_VOLUME);
-    }
+    reasons.extend(plan.as_ref().err());
     match plan {
-        Some(plan) if reasons.is_empty() => Ok(plan),
+        Ok(plan) if reasons.is_empty() => Ok(plan),
         _ => Err(Rejection {
             reasons: reasons.into_iter().map(Into::into).collect(),
             unresolvable: true,
@@ -277,18 +290,19 @@ fn reaches(volume: &PersistentVolume, node: &NodeInfo) -> bool {
     affinity.is_none_or(|required| Terms::read(required).mean_labels_of(&node.node))
 }
 
+/// What it takes to give claims their volumes, or why they cannot have any.
 fn for_delayed(
     delayed: &[Arc<PersistentVolumeClaim>],
     node: &NodeInfo,
     known: &Volumes,
-) -> Option<Plan> {
+) -> Result<Plan, &'static str> {
     let mut plan = Plan::default();
     let mut claims: Vec<_> = delayed.iter().collect();
     claims.sort_by_key(|claim| request(claim).ok());
     for claim in claims {
         let selected = claim.metadata.annotation(SELECTED_NODE);
         if selected.is_some_and(|selected| selected != node.name) {
-            return None;
+            return Err(NO_VOLUME);
         }
         let taken: Vec<&str> = plan
             .bind
@@ -301,11 +315,13 @@ fn for_delayed(
             .flatten()
         {
             Some(volume) => plan.bind.push((volume, claim.clone())),
-            None if can_be_made(claim, node, known) => plan.provision.push(claim.clone()),
-            None => return None,
+            None => {
+                can_be_made(claim, node, known)?;
+                plan.provision.push(claim.clone());
+            }
         }
     }
-    Some(plan)
+    Ok(plan)
 }
 
 fn request(claim: &PersistentVolumeClaim) -> Result<Option<Quantity>, Unreadable> {
@@ -398,15 +414,58 @@ fn best(
     found.map(|(_, volume)| volume.clone())
 }
 
-/// Whether a provisioner may make a volume that the node reaches.
-fn can_be_made(claim: &PersistentVolumeClaim, node: &NodeInfo, known: &Volumes) -> bool {
-    let Some(class) = class(claim, known) else {
-        return false;
-    };
+/// Why no provisioner may make a volume that the node reaches.
+fn can_be_made(
+    claim: &PersistentVolumeClaim,
+    node: &NodeInfo,
+    known: &Volumes,
+) -> Result<(), &'static str> {
+    let class = class(claim, known).ok_or(NO_VOLUME)?;
     let provisioner = class.provisioner.as_str();
-    !provisioner.is_empty()
+    let allowed = !provisioner.is_empty()
         && provisioner != NO_PROVISIONER
-        && is_allowed(class.allowed_topologies.as_deref().unwrap_or(&[]), node)
+        && is_allowed(class.allowed_topologies.as_deref().unwrap_or(&[]), node);
+    if !allowed {
+        return Err(NO_VOLUME);
+    }
+    if has_room(claim, class, node, known) {
+        Ok(())
+    } else {
+        Err(NO_SPACE)
+    }
+}
+
+/// Whether the class's driver, if it tells how much room it has, has enough that the node reaches.
+fn has_room(
+    claim: &PersistentVolumeClaim,
+    class: &StorageClass,
+    node: &NodeInfo,
+    known: &Volumes,
+) -> bool {
+    let driver = known.drivers.get("", &class.provisioner);
+    if driver.is_none_or(|driver| driver.spec.storage_capacity != Some(true)) {
+        return true;
+    }
+    let Ok(Some(wanted)) = request(claim) else {
+        return true;
+    };
+    let reaches = |capacity: &CSIStorageCapacity| {
+        let selector = capacity.node_topology.as_ref();
+        let selector = selector.and_then(|s| skiff_podspec::selector::of(Some(s)).ok());
+        let labels = node.node.metadata.labels.clone().unwrap_or_default();
+        selector.is_some_and(|selector| selector.matches(&labels))
+    };
+    known.capacities.all().any(|capacity| {
+        Some(&capacity.storage_class_name) == class.metadata.name.as_ref()
+            && most(capacity).is_some_and(|most| most.value() >= wanted.value())
+            && reaches(capacity)
+    })
+}
+
+/// The largest volume for which there is room.
+fn most(capacity: &CSIStorageCapacity) -> Option<Quantity> {
+    let limit = capacity.maximum_volume_size.as_ref();
+    limit.or(capacity.capacity.as_ref())?.0.parse().ok()
 }
 
 fn is_allowed(terms: &[TopologySelectorTerm], node: &NodeInfo) -> bool {
@@ -568,5 +627,59 @@ mod tests {
         let patches = plan(&claims, node, &known).unwrap().patches("n");
         assert_eq!(patches[0].0, "/api/v1/persistentvolumes/fits");
         assert_eq!(patches[0].1["spec"]["claimRef"]["uid"], "cu");
+    }
+
+    #[test]
+    fn a_driver_that_tells_its_room_makes_volumes_where_it_has_some() {
+        let mut cache = Cache::default();
+        let node = json!({"metadata": {"name": "n", "labels": {"zone": "a"}}});
+        cache.put_node(Arc::new(serde_json::from_value(node).unwrap()));
+        let node = cache.nodes().next().unwrap();
+        let driver = |tells: bool| json!({"metadata": {"name": "example.com/disk"}, "spec": {"storageCapacity": tells}});
+        let room = |class: &str, zone: &str, capacity: &str, largest: Option<&str>| {
+            json!({"metadata": {"name": "r", "namespace": "ns"}, "storageClassName": class, "capacity": capacity, "maximumVolumeSize": largest,
+                "nodeTopology": {"matchLabels": {"zone": zone}}})
+        };
+        for (driver, room, expected) in [
+            (Some(driver(true)), Some(room("made", "a", "1Gi", None)), ""),
+            (
+                Some(driver(true)),
+                Some(room("made", "a", "1023Mi", None)),
+                NO_SPACE,
+            ),
+            (
+                Some(driver(true)),
+                Some(room("made", "a", "9Gi", Some("1Mi"))),
+                NO_SPACE,
+            ),
+            (
+                Some(driver(true)),
+                Some(room("made", "b", "9Gi", None)),
+                NO_SPACE,
+            ),
+            (
+                Some(driver(true)),
+                Some(room("other", "a", "9Gi", None)),
+                NO_SPACE,
+            ),
+            (Some(driver(true)), None, NO_SPACE),
+            (Some(driver(false)), None, ""),
+            (None, None, ""),
+        ] {
+            let mut known = known(&[claim("made", json!({}))], &[]);
+            let shown = format!("{driver:?} {room:?}");
+            if let Some(driver) = driver {
+                let driver = serde_json::from_value(driver).unwrap();
+                known.drivers.hear(Event::Apply(Arc::new(driver)));
+            }
+            if let Some(room) = room {
+                let room = serde_json::from_value(room).unwrap();
+                known.capacities.hear(Event::Apply(Arc::new(room)));
+            }
+            let claims = super::claims(&pod(), &known).unwrap();
+            let found = super::plan(&claims, node, &known).err();
+            let found = found.map_or_else(String::new, |found| found.reasons.join(", "));
+            assert_eq!(found, expected, "{shown}");
+        }
     }
 }

@@ -1,8 +1,13 @@
 //! Jobs whose pods fail.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::{kubelet::Act, plane::Plane};
+use crate::{
+    kubelet::{Act, RUN},
+    plane::Plane,
+};
 
 const JOBS: &str = "/apis/batch/v1/namespaces/default/jobs";
 
@@ -161,5 +166,98 @@ async fn a_pod_that_is_adopted_is_counted() {
             job.unwrap()["status"]["succeeded"] == 1
         })
         .await;
+    plane.end().await;
+}
+
+/// Pods that end soon after one another are counted together: what ended by itself is not deleted for another's failure.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failures_side_by_side_are_counted_together() {
+    let plane = Plane::start().await;
+    plane.node("one", json!({})).await;
+    let first = std::sync::OnceLock::new();
+    let _kubelets = plane.kubelets(move |pod| {
+        let since = match index(pod) {
+            0 => {
+                first.get_or_init(std::time::Instant::now);
+                return Act::End(1);
+            }
+            _ => first.get().map(std::time::Instant::elapsed),
+        };
+        if since.is_some_and(|since| since > Duration::from_millis(250)) {
+            Act::End(1)
+        } else {
+            RUN
+        }
+    });
+    plane
+        .create(JOBS, job("both", 2, 2, json!({"backoffLimit": 0})))
+        .await;
+    let (conditions, status) = over(&plane, "both").await;
+    assert_eq!(
+        conditions,
+        [
+            "FailureTarget BackoffLimitExceeded",
+            "Failed BackoffLimitExceeded"
+        ]
+    );
+    assert_eq!(status["failed"], 2, "{status}");
+    let told = plane.events("both").await;
+    assert!(
+        told.iter().any(|event| event.contains("SuccessfulCreate")),
+        "{told:?}"
+    );
+    assert!(
+        !told.iter().any(|event| event.contains("SuccessfulDelete")),
+        "{told:?}"
+    );
+    plane.end().await;
+}
+
+/// A Job that the history does not keep goes before anything is told of its end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_of_no_history_is_deleted_and_nothing_more_is_said() {
+    let plane = Plane::start().await;
+    plane.node("one", json!({})).await;
+    let _kubelets = plane.kubelets(|_| Act::End(1));
+    let template =
+        json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "x"}]}});
+    let spec = json!({"backoffLimit": 0, "template": template});
+    let crons = "/apis/batch/v1/namespaces/default/cronjobs";
+    let cron = json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "tick"},
+        "spec": {"schedule": "0 0 1 1 *", "suspend": true, "failedJobsHistoryLimit": 0, "jobTemplate": {"spec": spec}}});
+    let cron = plane.create(crons, cron).await;
+    let owner = json!([{"apiVersion": "batch/v1", "kind": "CronJob", "name": "tick", "uid": cron["metadata"]["uid"], "controller": true}]);
+    let meta = json!({"name": "tick-1", "ownerReferences": owner});
+    let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": {"suspend": true, "backoffLimit": 0, "template": template}});
+    let job = plane.create(JOBS, job).await;
+    let reference = json!({"apiVersion": "batch/v1", "kind": "Job", "namespace": "default", "name": "tick-1", "uid": job["metadata"]["uid"]});
+    plane
+        .api
+        .amend_status::<k8s_openapi::api::batch::v1::CronJob>(
+            &skiff_watching::key::Key::new("default", "tick"),
+            skiff_watching::api::PatchType::Merge,
+            &json!({"status": {"active": [reference]}}),
+        )
+        .await
+        .unwrap();
+    plane
+        .patch(
+            &format!("{JOBS}/tick-1"),
+            json!({"spec": {"suspend": false}}),
+        )
+        .await;
+    let deleted = plane.event("tick", "SuccessfulDelete").await;
+    assert_eq!(deleted, "SuccessfulDelete: Deleted job tick-1");
+    plane
+        .until("nothing is active", async || {
+            let cron = plane.get(&format!("{crons}/tick")).await.unwrap();
+            cron["status"]["active"].is_null()
+        })
+        .await;
+    let told = plane.events("tick").await;
+    assert!(
+        !told.iter().any(|event| event.contains("SawCompletedJob")),
+        "{told:?}"
+    );
     plane.end().await;
 }

@@ -174,6 +174,9 @@ cached!(
     ClusterRole,
     HorizontalPodAutoscaler,
     VolumeAttachment,
+    CSIDriver,
+    CSINode,
+    CSIStorageCapacity,
     Lease,
     ValidatingAdmissionPolicy,
 );
