@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     agent::{self, Parts},
-    image::{self, Credentials, Image, ImageStore, Store},
+    image::{self, Credentials, Image, ImageStore, Loaded, Store},
     ingress::{self, IngressConfig},
     network::{
         self, PodNetwork, PodNetworks,
@@ -452,7 +452,7 @@ impl ImageStore for Outside {
             })
         })
     }
-    async fn load(&self, archive: &std::path::Path) -> Result<Vec<Image>, image::Error> {
+    async fn load(&self, archive: &std::path::Path) -> Result<Vec<Loaded>, image::Error> {
         self.inner.load(archive).await
     }
     async fn list(&self) -> Result<Vec<Image>, image::Error> {

@@ -11,6 +11,7 @@ pub mod pod;
 pub mod ports;
 pub mod qos;
 pub mod resources;
+pub mod runtime;
 pub mod selector;
 pub mod shared;
 pub mod tolerations;

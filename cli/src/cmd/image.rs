@@ -2,7 +2,7 @@
 //! Invariant: containers that run from an image go on when it is removed.
 //! The list is one table of three columns, which the widths of `format!` align; a library for tables would make it longer.
 
-use skiff_nodeagent::image::{ImageStore, Store};
+use skiff_nodeagent::image::{ImageStore, Loaded, Store};
 
 use super::up::DataDir;
 use crate::{
@@ -61,12 +61,18 @@ fn load(data: DataDir, line: Line) -> i32 {
         let files = line.args;
         anyhow::ensure!(!files.is_empty(), "name at least one archive");
         for file in files {
-            for image in store.load(std::path::Path::new(&file)).await? {
-                println!("{}", image.tags.first().unwrap_or(&image.id));
+            for loaded in store.load(std::path::Path::new(&file)).await? {
+                lines_of(&loaded).for_each(|line| println!("{line}"));
             }
         }
         Ok(())
     })
+}
+
+/// The names that the archive gives the image, or its id when it gives none.
+fn lines_of(loaded: &Loaded) -> impl Iterator<Item = &String> {
+    let id = loaded.names.is_empty().then_some(&loaded.image.id);
+    loaded.names.iter().chain(id)
 }
 
 fn list(data: DataDir, _: Line) -> i32 {
@@ -102,4 +108,30 @@ fn remove(data: DataDir, line: Line) -> i32 {
         }
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use skiff_nodeagent::image::Image;
+
+    use super::*;
+
+    #[test]
+    fn what_is_loaded_is_named_as_its_archive_names_it() {
+        let lines = |names: &[&str]| {
+            let loaded = Loaded {
+                image: Image {
+                    id: "sha256:abc".to_owned(),
+                    tags: vec!["docker.io/library/older:1".to_owned()],
+                    digests: Vec::new(),
+                    size: 1,
+                    user: String::new(),
+                },
+                names: names.iter().map(ToString::to_string).collect(),
+            };
+            lines_of(&loaded).cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(lines(&["a:1", "b:2"]), ["a:1", "b:2"]);
+        assert_eq!(lines(&[]), ["sha256:abc"]);
+    }
 }

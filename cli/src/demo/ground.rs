@@ -17,6 +17,7 @@ use nix::{
 };
 use serde_json::Value;
 use skiff_nodeagent::network::cluster::set_cable;
+use skiff_podspec::runtime::has_containers;
 use skiff_watching::{api::Api, client::Client};
 use tokio::process::Child;
 
@@ -236,7 +237,7 @@ fn node_of(node: &Value) -> Option<NodeOf> {
         name: node.at("metadata").text("name").to_owned(),
         ip: internal.text("address").parse().ok()?,
     };
-    Some(node).filter(|_| ready && !runtime.starts_with("skiff-simulated"))
+    Some(node).filter(|_| ready && has_containers(runtime))
 }
 
 async fn start(count: usize, keep: bool, words: &Words) -> anyhow::Result<Ground> {

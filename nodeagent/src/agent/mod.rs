@@ -76,15 +76,12 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> Resul
         node.api_port.store(server.port(), Ordering::Relaxed);
         tasks.spawn(boxed(server.serve()));
     }
-    let registered = tokio::select! {
-        registered = register_until_done(&node) => registered,
+    tokio::select! {
+        () = register_until_done(&node) => {}
         () = node.stop.cancelled() => return Ok(()),
-    };
+    }
     register::event(&node, "Starting", "Starting kubelet.".to_owned());
-    tasks.spawn(boxed(lease::keep(
-        node.clone(),
-        registered.metadata.uid.unwrap_or_default(),
-    )));
+    tasks.spawn(boxed(lease::keep(node.clone())));
     tasks.spawn(boxed(register::keep_status(node.clone())));
     tasks.spawn(boxed(resize::grant::keep(node.clone())));
     if !node.config.simulated {
@@ -156,14 +153,11 @@ fn context(config: Config, parts: Parts, stop: CancellationToken) -> Context {
 }
 
 /// Tries until the node is registered.
-async fn register_until_done(node: &Context) -> Node {
+async fn register_until_done(node: &Context) {
     let mut pause = Duration::from_millis(100);
     loop {
         match register::register(node).await {
-            Ok(registered) => {
-                node.nodes.put(registered.clone());
-                return registered;
-            }
+            Ok(registered) => return node.nodes.put(registered),
             Err(error) => {
                 tracing::warn!(%error, node = node.config.node_name, "node not registered; trying again")
             }

@@ -4,7 +4,7 @@
 //! Follows `pkg/kubelet/util/manager/watch_based_manager.go`.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -20,7 +20,7 @@ use skiff_watching::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     ConfigMap,
     Secret,
@@ -53,6 +53,9 @@ enum Object {
     ConfigMap(Arc<ConfigMap>),
     Secret(Arc<Secret>),
 }
+
+/// The `resourceVersion` of an object; `None` when a watch has not delivered it, or not yet.
+pub type Version = Option<String>;
 
 /// `None` as long as the watch has nothing to tell, or when the object is missing: then it is asked for anew.
 type Latest = Arc<Mutex<Option<Object>>>;
@@ -106,6 +109,15 @@ impl Objects {
             .clone()
     }
 
+    /// Which versions of objects the watches have delivered last, in the order of `wanted`.
+    pub fn versions(&self, namespace: &str, wanted: &BTreeSet<(Kind, String)>) -> Vec<Version> {
+        let version = |(kind, name): &(Kind, String)| match self.latest(*kind, namespace, name)? {
+            Object::ConfigMap(object) => object.metadata.resource_version.clone(),
+            Object::Secret(object) => object.metadata.resource_version.clone(),
+        };
+        wanted.iter().map(version).collect()
+    }
+
     /// The services whose addresses pods of `namespace` get in their environment.
     pub async fn services(&self, namespace: &str, all: bool) -> Result<Vec<Service>, Error> {
         let mut services = if all {
@@ -127,7 +139,7 @@ impl Objects {
         &self,
         uid: &str,
         namespace: &str,
-        wanted: &HashSet<(Kind, String)>,
+        wanted: &BTreeSet<(Kind, String)>,
         wake: &Arc<Notify>,
     ) {
         let mut watched = self.watched.lock();

@@ -8,7 +8,7 @@ use std::{fs, io, path::Path};
 use serde::de::DeserializeOwned;
 
 use super::{
-    Error, Image, layer,
+    Error, Loaded, layer,
     manifest::{ConfigDocument, Descriptor, Index, Manifest, SavedImage, pick_platform},
     reference::Reference,
     store::{Arrived, Content, failed},
@@ -22,7 +22,7 @@ const NAME_ANNOTATIONS: [&str; 2] = [
 ];
 
 /// Loads all images of `archive` for this machine's platform.
-pub(super) fn load(store: &Content, archive: &Path) -> Result<Vec<Image>, Error> {
+pub(super) fn load(store: &Content, archive: &Path) -> Result<Vec<Loaded>, Error> {
     let scratch = store.scratch();
     let answer = extract(archive, &scratch).map_err(|err| failed(format!("read {}", archive.display()), err)).and_then(|()| {
         if scratch.join("manifest.json").exists() {
@@ -46,7 +46,7 @@ fn extract(archive: &Path, into: &Path) -> io::Result<()> {
     tar.unpack(into)
 }
 
-fn load_saved(store: &Content, folder: &Path) -> Result<Vec<Image>, Error> {
+fn load_saved(store: &Content, folder: &Path) -> Result<Vec<Loaded>, Error> {
     let images: Vec<SavedImage> = read_json(folder, "manifest.json")?;
     let load_one = |saved: SavedImage| {
         let config = read(folder, &saved.config)?;
@@ -57,16 +57,19 @@ fn load_saved(store: &Content, folder: &Path) -> Result<Vec<Image>, Error> {
             .iter()
             .map(|tag| Ok(Reference::parse(tag)?.to_string()))
             .collect::<Result<_, Error>>()?;
-        store.commit(Arrived {
-            config,
-            tags,
-            digests: vec![],
-        })
+        commit(
+            store,
+            Arrived {
+                config,
+                tags,
+                digests: vec![],
+            },
+        )
     };
     images.into_iter().map(load_one).collect()
 }
 
-fn load_layout(store: &Content, folder: &Path) -> Result<Vec<Image>, Error> {
+fn load_layout(store: &Content, folder: &Path) -> Result<Vec<Loaded>, Error> {
     let index: Index = read_json(folder, "index.json")?;
     let mut images = Vec::new();
     for descriptor in &index.manifests {
@@ -92,9 +95,15 @@ fn load_layout(store: &Content, folder: &Path) -> Result<Vec<Image>, Error> {
             .map(|layer| blob_path(&layer.digest))
             .collect();
         add_layers(store, folder, &layers, &document)?;
-        images.push(store.commit(arrived)?);
+        images.push(commit(store, arrived)?);
     }
     Ok(images)
+}
+
+fn commit(store: &Content, arrived: Arrived) -> Result<Loaded, Error> {
+    let names = arrived.tags.clone();
+    let image = store.commit(arrived)?;
+    Ok(Loaded { image, names })
 }
 
 fn manifest_of(folder: &Path, descriptor: &Descriptor) -> Result<Manifest, Error> {

@@ -43,6 +43,14 @@ pub struct Image {
     pub user: String,
 }
 
+/// One image of an archive.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub image: Image,
+    /// The full references that the archive gives it, whatever else it is known by here.
+    pub names: Vec<String>,
+}
+
 #[derive(thiserror::Error, Debug)]
 pub enum Error {
     /// `InvalidImageName`.
@@ -67,7 +75,7 @@ pub trait ImageStore: Send + Sync + 'static {
     /// Pulls; tries each of `credentials` and then anonymously. Registries on loopback are spoken to in plain HTTP.
     async fn pull(&self, reference: &str, credentials: &[Credentials]) -> Result<Image, Error>;
     /// Reads an OCI layout or docker-save archive (tar, optionally gzip or zstd); answers what it loaded.
-    async fn load(&self, archive: &std::path::Path) -> Result<Vec<Image>, Error>;
+    async fn load(&self, archive: &std::path::Path) -> Result<Vec<Loaded>, Error>;
     async fn list(&self) -> Result<Vec<Image>, Error>;
     async fn remove(&self, reference: &str) -> Result<(), Error>;
 }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
-use super::{Credentials, Error, Image, ImageStore};
+use super::{Credentials, Error, Image, ImageStore, Loaded};
 
 /// Knows all images.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,7 +26,7 @@ impl ImageStore for SimulatedImages {
             .await?
             .ok_or_else(|| Error::NotFound(reference.into()))
     }
-    async fn load(&self, archive: &std::path::Path) -> Result<Vec<Image>, Error> {
+    async fn load(&self, archive: &std::path::Path) -> Result<Vec<Loaded>, Error> {
         Err(Error::Failed {
             what: format!("load {}", archive.display()),
             reason: "the node is simulated and stores no images".into(),

@@ -1,11 +1,15 @@
 //! The node's heartbeat: a Lease in `kube-node-lease`, renewed four times in the time for which it holds.
 //!
-//! Follows `staging/src/k8s.io/component-helpers/apimachinery/lease/controller.go`.
+//! Invariant: a node that is no more gets no new Lease.
+//! Follows `staging/src/k8s.io/component-helpers/apimachinery/lease/controller.go` and `pkg/kubelet/util/nodelease.go`.
 
 use std::sync::Arc;
 
 use k8s_openapi::{
-    api::coordination::v1::{Lease, LeaseSpec},
+    api::{
+        coordination::v1::{Lease, LeaseSpec},
+        core::v1::Node,
+    },
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference},
 };
 use skiff_watching::{
@@ -25,10 +29,10 @@ pub fn seconds(config: &Config) -> i32 {
     i32::try_from(holds).unwrap_or(i32::MAX)
 }
 
-/// Renews until the agent stops. `node_uid`: of the Node object, which owns the Lease.
-pub async fn keep(node: Arc<Context>, node_uid: String) {
+/// Renews until the agent stops.
+pub async fn keep(node: Arc<Context>) {
     loop {
-        if let Err(error) = renew(&node, &node_uid).await {
+        if let Err(error) = renew(&node).await {
             tracing::warn!(%error, node = node.config.node_name, "lease not renewed");
         }
         tokio::select! {
@@ -38,7 +42,7 @@ pub async fn keep(node: Arc<Context>, node_uid: String) {
     }
 }
 
-async fn renew(node: &Context, node_uid: &str) -> Result<(), Error> {
+async fn renew(node: &Context) -> Result<(), Error> {
     let name = &node.config.node_name;
     let now = MicroTime(time::now());
     let seconds = seconds(&node.config);
@@ -51,11 +55,12 @@ async fn renew(node: &Context, node_uid: &str) -> Result<(), Error> {
         Err(error) if error.is_not_found() => {}
         answer => return answer.map(drop),
     }
+    let owner: Node = node.api.get("", name).await?;
     let owner = OwnerReference {
         api_version: "v1".to_owned(),
         kind: "Node".to_owned(),
         name: name.clone(),
-        uid: node_uid.to_owned(),
+        uid: owner.metadata.uid.unwrap_or_default(),
         ..Default::default()
     };
     let lease = Lease {

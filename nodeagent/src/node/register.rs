@@ -1,6 +1,7 @@
 //! Registering the node, and keeping its status true.
 //!
-//! Invariant: labels that others put on the node stay; only the node's own defaults are brought up to date.
+//! Invariant: labels that others put on the node stay; only the node's own defaults are brought up to date. It registers once: a node that somebody
+//! deletes stays away until its agent starts anew.
 //! Follows `pkg/kubelet/kubelet_node_status.go`.
 
 use std::{
@@ -135,14 +136,9 @@ pub fn event(node: &Context, reason: &str, message: String) {
 
 async fn write(node: &Context, current: &NodeStatus, fresh: &NodeStatus) -> Result<Node, Error> {
     let path = item::<Node>("", &node.config.node_name) + "/status";
-    match node
-        .api
+    node.api
         .patch_object(&path, PatchType::Strategic, &status::patch(current, fresh))
         .await
-    {
-        Err(error) if error.is_not_found() => register(node).await,
-        answer => answer,
-    }
 }
 
 async fn compute(node: &Context, old: &NodeStatus) -> NodeStatus {

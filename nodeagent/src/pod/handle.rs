@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     admission::Rejection, allocation::Granted, backoff::Backoff, containers::Waiting, names::uid,
-    resize, startup::Startup, view::PodView,
+    resize, startup::Startup, view::PodView, volumes,
 };
 use crate::{agent::context::Context, disk, outcome::IfThere, probe::state::Results, volume};
 
@@ -32,6 +32,8 @@ pub struct Handle {
     /// Sent whenever a probe's result changed or a postStart hook came back.
     pub moved: watch::Sender<()>,
     pub state: Mutex<State>,
+    /// The status was computed anew.
+    pub computed: Notify,
     /// How long it takes until the pod runs.
     pub startup: Startup,
 }
@@ -60,6 +62,7 @@ pub struct State {
     pub in_post_start: Vec<String>,
     pub backoff: Backoff,
     pub volumes: volume::All,
+    pub unmounted: volumes::Failures,
     /// A verdict on the pod as a whole.
     pub failed: Option<Verdict>,
     /// What is told of a resize of the running pod.
@@ -147,6 +150,7 @@ impl Handle {
             done: CancellationToken::new(),
             moved: watch::Sender::new(()),
             state: Mutex::new(state),
+            computed: Notify::new(),
             startup,
         }
     }

@@ -38,4 +38,5 @@ pub mod sync;
 pub mod told;
 pub mod upkeep;
 pub mod view;
+pub mod volumes;
 pub mod worker;

@@ -16,10 +16,9 @@ use super::{
         plan::{self, Steps},
     },
     restart_all, sandbox, start,
-    upkeep::{
-        NotMounted, Own, Probes, collect_garbage, open_host_ports, run_probes, set_up_volumes,
-    },
+    upkeep::{Own, Probes, collect_garbage, open_host_ports, run_probes},
     view::{PodView, Sandbox},
+    volumes,
 };
 use crate::{
     agent::context::Context,
@@ -38,8 +37,6 @@ enum Error {
     Network(#[from] network::Error),
     #[error(transparent)]
     Sandbox(#[from] sandbox::Error),
-    #[error(transparent)]
-    Volume(#[from] NotMounted),
 }
 
 /// What is to happen after a look.
@@ -128,10 +125,9 @@ pub async fn look(node: &Arc<Context>, handle: &Arc<Handle>, own: &Own) -> Next 
     load::follow(node, &pod, &view).await;
     run_probes(node, handle, &pod, &view, probes);
     open_host_ports(node, handle, &pod, own).await;
-    if let Err(error) = set_up_volumes(node, handle, &pod).await {
-        node.events
-            .warn(names::reference(&pod), "FailedMount", error.to_string());
-        return Next::Wait(Duration::from_secs(2));
+    if let Err(volumes::Incomplete { again }) = volumes::set_up(node, handle, &pod).await {
+        let wait = node.resync().min(time::until(again));
+        return Next::Wait(wait.min(deadline(&pod, handle).unwrap_or(wait)));
     }
     let actions = {
         let state = handle.state.lock();
@@ -321,8 +317,10 @@ async fn make_sandbox(
         handle.state.lock().ips = ips;
     }
     observe(node, handle).await?;
-    // Files that tell of the pod's address could not be right before it had one.
-    set_up_volumes(node, handle, pod).await?;
+    // Files that tell of the pod's address could not be right before it had one. All volumes are there already: none can be missing now.
+    if let Err(volumes::Incomplete { again }) = volumes::set_up(node, handle, pod).await {
+        tracing::debug!(%again, pod = names::name(pod), "a volume is missing that was there");
+    }
     Ok(id)
 }
 

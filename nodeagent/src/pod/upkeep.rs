@@ -1,4 +1,4 @@
-//! What has to be looked after while a pod runs: probes, volumes, ports of the node, and what dead containers leave.
+//! What has to be looked after while a pod runs: probes, ports of the node, and what dead containers leave (`volumes.rs` has its volumes).
 //!
 //! Invariant: each of these can be repeated at any time, and does nothing when there is nothing to do.
 
@@ -8,7 +8,6 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::{Container, Pod};
-use skiff_api::machinery::quote::GoQuoted;
 use skiff_podspec::containers::staying;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -16,7 +15,7 @@ use super::{
     containers::container_id,
     handle::Handle,
     host_ports,
-    names::{self, spec, uid},
+    names::{self, spec},
     view::PodView,
 };
 use crate::{
@@ -26,7 +25,6 @@ use crate::{
         task::{self, Task},
     },
     runtime::{self, ContainerPhase},
-    volume,
 };
 
 /// The probes that run, by container id.
@@ -115,59 +113,6 @@ pub async fn open_host_ports(node: &Context, handle: &Handle, pod: &Pod, own: &O
         node.events
             .warn(names::reference(pod), "HostPortConflict", error.to_string());
     }
-}
-
-/// A volume is not there, as the event `FailedMount` says it.
-#[derive(thiserror::Error, Debug)]
-#[error("MountVolume.SetUp failed for volume {volume} : {source}", volume = GoQuoted(.volume))]
-pub struct NotMounted {
-    volume: String,
-    source: volume::Error,
-}
-
-/// Sets all volumes up, or up to date.
-pub async fn set_up_volumes(node: &Context, handle: &Handle, pod: &Pod) -> Result<(), NotMounted> {
-    if node.config.simulated {
-        return Ok(());
-    }
-    node.objects.watch(
-        uid(pod),
-        names::namespace(pod),
-        &volume::references(pod),
-        &handle.wake,
-    );
-    let pod_ips = handle.state.lock().ips.clone();
-    for wanted in spec(pod).volumes.iter().flatten() {
-        let present = handle.state.lock().volumes.contains_key(&wanted.name);
-        if present && !volume::changes(wanted) {
-            continue;
-        }
-        let request = volume::Request {
-            node,
-            pod,
-            name: &wanted.name,
-            pod_ips: &pod_ips,
-        };
-        match volume::set_up(&request, wanted).await {
-            Ok(mounted) => {
-                _ = handle
-                    .state
-                    .lock()
-                    .volumes
-                    .insert(wanted.name.clone(), mounted)
-            }
-            Err(error) if present => {
-                tracing::debug!(%error, volume = wanted.name, "volume not brought up to date")
-            }
-            Err(source) => {
-                return Err(NotMounted {
-                    volume: wanted.name.clone(),
-                    source,
-                });
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Of each container the present one and the one before it are kept, and of the sandboxes the present one.

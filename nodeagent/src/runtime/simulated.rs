@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use ipnet::IpNet;
 use parking_lot::Mutex;
 use skiff_api::machinery::gonum;
+use skiff_podspec::runtime::SIMULATED;
 use tokio::sync::{broadcast, watch};
 
 mod addresses;
@@ -213,7 +214,7 @@ fn simulated(what: &str) -> Error {
 #[async_trait]
 impl Runtime for SimulatedRuntime {
     fn version(&self) -> String {
-        format!("skiff-simulated://{}", env!("CARGO_PKG_VERSION"))
+        format!("{SIMULATED}://{}", env!("CARGO_PKG_VERSION"))
     }
 
     async fn run_sandbox(&self, spec: SandboxSpec) -> Result<String, Error> {

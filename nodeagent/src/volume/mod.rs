@@ -14,7 +14,7 @@
 //! Taking down is nobody's own: [`tear_down`] unmounts whatever is mounted below the pod's folder, and removes that.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
     os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
@@ -273,13 +273,13 @@ fn kind_of(volume: &Volume) -> &'static str {
         .unwrap_or("unknown")
 }
 
-/// The objects that the pod's volumes are made of, to be watched while it runs.
-pub fn references(pod: &Pod) -> HashSet<(Kind, String)> {
-    let mut all = HashSet::new();
+/// The objects that these volumes are made of, to be watched while their pod runs.
+pub fn references<'a>(volumes: impl IntoIterator<Item = &'a Volume>) -> BTreeSet<(Kind, String)> {
+    let mut all = BTreeSet::new();
     let mut refer = |kind: Kind, name: Option<&String>| {
         all.extend(name.map(|name| (kind, name.clone())));
     };
-    for volume in spec(pod).volumes.iter().flatten() {
+    for volume in volumes {
         refer(
             Kind::ConfigMap,
             volume.config_map.as_ref().map(|source| &source.name),

@@ -171,6 +171,38 @@ async fn the_node_registers_and_beats() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_node_stays_away_until_its_agent_starts_anew() {
+    let mut node = Node::start();
+    let (object, lease) = (
+        "/api/v1/nodes/node",
+        "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/node",
+    );
+    let owner = eventually("lease", || node.api.get(lease)).await;
+    let uid = node.api.get(object).unwrap()["metadata"]["uid"].clone();
+    assert_eq!(owner["metadata"]["ownerReferences"][0]["uid"], uid);
+    let refused = |path: &str| {
+        let refusals = node.api.refusals.lock();
+        refusals.iter().filter(|refused| *refused == path).count()
+    };
+    node.api.remove(object);
+    node.api.remove(lease);
+    // It tries to go on, more than once, and in vain.
+    eventually("refusals", || {
+        (refused("/api/v1/nodes/node/status") >= 2 && refused(lease) >= 2).then_some(())
+    })
+    .await;
+    assert_eq!((node.api.get(object), node.api.get(lease)), (None, None));
+    node.stop.cancel();
+    (&mut node.task).await.unwrap();
+    node.stop = CancellationToken::new();
+    let runtime = node.runtime.clone();
+    node.task = agent(&node.api, runtime, node.dir.path(), &node.stop, |_| {});
+    eventually("the node again", || node.api.get(object)).await;
+    eventually("its lease", || node.api.get(lease)).await;
+    node.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pod_runs_and_is_deleted() {
     let node = Node::start();
     node.api.create_pod("node", "p", container(json!(["run"])));
@@ -514,6 +546,53 @@ async fn volumes_are_made_and_follow_their_sources() {
         (!dir.exists()).then_some(())
     })
     .await;
+    node.end().await;
+}
+
+/// Failed attempts become rarer, each volume's for itself; what a volume lacks ends its wait by appearing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_is_not_to_be_had_is_tried_ever_more_seldom() {
+    let node = Node::start();
+    let spec = json!({
+        "volumes": [
+            {"name": "first", "configMap": {"name": "first"}}, {"name": "second", "configMap": {"name": "second"}},
+            {"name": "file", "hostPath": {"path": node.dir.path().join("file"), "type": "File"}}],
+        "containers": [{"name": "c", "image": "here:1"}]});
+    let began = tokio::time::Instant::now();
+    node.api.create_pod("node", "p", spec);
+    let told = |volume: &str| -> u64 {
+        let events = node.api.list("/api/v1/namespaces/default/events/");
+        let of_volume = |event: &&Value| {
+            let message = event["message"].as_str().unwrap();
+            message.contains(&format!("for volume \"{volume}\""))
+        };
+        let counts = events.iter().filter(of_volume);
+        counts.map(|event| event["count"].as_u64().unwrap()).sum()
+    };
+    for volume in ["first", "second", "file"] {
+        eventually(&format!("failures of {volume}"), || {
+            (told(volume) >= 4).then_some(())
+        })
+        .await;
+    }
+    // 0.5, 1 and 2 seconds; the next attempt is 4 seconds later.
+    assert!(began.elapsed() >= Duration::from_millis(3500));
+    std::fs::write(node.dir.path().join("file"), "").unwrap();
+    let appeared = tokio::time::Instant::now();
+    for name in ["first", "second"] {
+        node.api.put(&format!("/api/v1/namespaces/default/configmaps/{name}"), json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "default"}, "data": {}}));
+    }
+    let pod = node.api.pod("p").unwrap();
+    let uid = pod["metadata"]["uid"].as_str().unwrap();
+    let volumes = node.dir.path().join("pods").join(uid).join("volumes");
+    eventually("the ConfigMaps are mounted", || {
+        let made =
+            ["first", "second"].map(|name| volumes.join("kubernetes.io~configmap").join(name));
+        made.iter().all(|place| place.exists()).then_some(())
+    })
+    .await;
+    assert!(appeared.elapsed() < Duration::from_secs(3));
+    node.pod("p", "ready", ready).await;
     node.end().await;
 }
 

@@ -86,6 +86,16 @@ pub async fn archives() {
         .replacen("\"sha256:", "\"sha256:0", 1);
     fs::write(&junk, lies).unwrap();
     assert!(world.images.load(&junk).await.is_err());
+    for names in [&["one:v1"][..], &["two:v1", "three:v1"]] {
+        let same = saved_image(names, &[Layer::default().bytes()], serde_json::json!({}));
+        fs::write(&junk, same).unwrap();
+        let loaded = world.images.load(&junk).await.unwrap();
+        let full = names.iter().map(|name| format!("docker.io/library/{name}"));
+        assert_eq!(loaded[0].names, full.collect::<Vec<_>>());
+    }
+    let same = world.images.find("two:v1").await.unwrap().unwrap();
+    assert_eq!(same.tags.len(), 3, "{same:?}");
+    world.images.remove(&same.id).await.unwrap();
     if have(&["skopeo"]) {
         fs::write(world.path("saved.tar"), busybox_archive()).unwrap();
         let layout = format!(
@@ -99,16 +109,15 @@ pub async fn archives() {
         ]);
         let loaded = world.images.load(&world.path("layout.tar")).await.unwrap();
         assert_eq!(loaded.len(), 1);
+        assert_eq!(loaded[0].names, ["docker.io/library/other:v2"]);
         assert!(
-            loaded[0]
-                .tags
-                .contains(&"docker.io/library/other:v2".to_owned()),
+            loaded[0].image.tags.contains(&loaded[0].names[0]),
             "{:?}",
             loaded[0]
         );
         assert_eq!(
             world.images.find("other:v2").await.unwrap().unwrap().id,
-            loaded[0].id
+            loaded[0].image.id
         );
         world.images.remove("other:v2").await.unwrap();
         assert!(world.images.find("other:v2").await.unwrap().is_none());
@@ -153,7 +162,8 @@ pub async fn many_layers() {
         .load(&world.path("many.tar"))
         .await
         .unwrap()
-        .remove(0);
+        .remove(0)
+        .image;
     let pod = world.pod().await;
     let (_, log) = world
         .run(

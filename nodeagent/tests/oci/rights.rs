@@ -194,6 +194,75 @@ pub async fn read_only_and_masked() {
     world.finish().await;
 }
 
+/// Tries to make a folder in each cgroup hierarchy and above them, and to lift a limit; then lists what is mounted there.
+const LIFTS_LIMITS: &str = "for place in /sys /sys/fs/cgroup /sys/fs/cgroup/*/; do mkdir $place/mine 2>&1; done
+for limit in /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/memory.max; do test ! -e $limit || (echo -1 > $limit) 2>&1; done
+grep ' /sys' /proc/mounts";
+
+/// One container in a process namespace of its own, one in that of its pod.
+pub async fn nobody_lifts_the_own_limits() {
+    let world = World::new().await;
+    let shared = world
+        .sandbox_spec()
+        .with(|s| s.share_process_namespace = true);
+    for pod in [world.pod().await, world.sandbox(shared).await] {
+        let (_, log) = run(&world, &pod, Security::default(), LIFTS_LIMITS).await;
+        let (mounts, attempts): (Vec<&str>, Vec<&str>) = log
+            .lines()
+            .filter(|line| !line.contains(" /sys/firmware ") && !line.contains(" /sys/devices/"))
+            .partition(|line| line.ends_with(" 0 0"));
+        assert!(mounts.len() >= 2 && attempts.len() >= 3, "{log}");
+        for line in attempts {
+            assert!(
+                line.ends_with(": Read-only file system"),
+                "{line:?} in {log}"
+            );
+        }
+        for line in mounts {
+            assert!(
+                line.contains(" ro,nosuid,nodev,noexec,relatime"),
+                "{line:?} in {log}"
+            );
+        }
+    }
+    world.finish().await;
+}
+
+pub async fn the_privileged_manage_cgroups() {
+    let world = World::new().await;
+    let pod = world.pod().await;
+    let privileged = Security::default().with(|s| s.privileged = true);
+    let script = "for place in /sys/fs/cgroup /sys/fs/cgroup/memory; do test ! -e $place/cgroup.procs || (mkdir $place/mine && rmdir $place/mine && echo made); done; grep -c ' /sys.* ro,' /proc/mounts";
+    let (_, log) = run(&world, &pod, privileged, script).await;
+    assert_eq!(log, "stdout F made\nstdout F 0\n");
+    world.finish().await;
+}
+
+pub async fn a_working_directory_that_is_missing_is_roots() {
+    let world = World::new().await;
+    let pod = world.pod().await;
+    let security = Security::default().with(|s| s.run_as_user = Some(1000));
+    let spec = world.script("pwd; ls -lnd /made /made/here").with(|c| {
+        c.security = security;
+        c.working_dir = Some("/made/here".into());
+    });
+    let (code, log) = world.run(&pod, spec).await;
+    let mut lines = log.lines();
+    assert_eq!((code, lines.next()), (0, Some("stdout F /made/here")));
+    let folders: Vec<Vec<&str>> = lines
+        .map(|line| line.split_whitespace().skip(2).take(4).collect())
+        .collect();
+    assert_eq!(folders.len(), 2, "{log}");
+    for folder in folders {
+        assert_eq!(
+            (folder[0], folder[2], folder[3]),
+            ("drwxr-xr-x", "0", "0"),
+            "{log}"
+        );
+    }
+    world.finish().await;
+}
+
 pub async fn devices_are_guarded() {
     let world = World::new().await;
     let pod = world.pod().await;

@@ -209,7 +209,10 @@ pub async fn images_as_volumes() {
         ),
     )
     .unwrap();
-    let data = world.images.load(&archive).await.unwrap()[0].id.clone();
+    let data = world.images.load(&archive).await.unwrap()[0]
+        .image
+        .id
+        .clone();
     let volume = |image: &str, sub_path: &str, place: &str| Mount {
         image: Some(ImageMount {
             image_id: image.into(),

@@ -23,10 +23,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 pub const IMAGE: &str = "localhost/busybox:test";
 pub const BUSYBOX: &str = "/bin/busybox";
-const APPLETS: [&str; 24] = [
+const APPLETS: [&str; 25] = [
     "sh", "cat", "echo", "sleep", "ls", "id", "grep", "head", "stty", "mount", "mknod", "touch",
-    "ps", "kill", "true", "false", "test", "dd", "tail", "hostname", "mkdir", "unshare", "pwd",
-    "env",
+    "ps", "kill", "true", "false", "test", "dd", "tail", "hostname", "mkdir", "rmdir", "unshare",
+    "pwd", "env",
 ];
 
 pub struct World {
@@ -57,7 +57,7 @@ impl World {
         fs::remove_file(archive).expect("the archive is there");
         let runtime = open(folder.path(), &cgroup, &images);
         Self {
-            image_id: loaded[0].id.clone(),
+            image_id: loaded[0].image.id.clone(),
             folder,
             runtime,
             images,

@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use skiff_nodeagent::{
     disk::Held,
-    image::{self, Credentials, Image, ImageStore},
+    image::{self, Credentials, Image, ImageStore, Loaded},
     runtime::{
         self, ContainerPhase, ContainerSpec, ContainerState, Depth, ExecSpec, Groups, Limits,
         Measured, OfPod, Runtime, RuntimeEvent, SandboxSpec, SandboxState, Streams, Usage,
@@ -38,6 +38,8 @@ pub struct Store {
     objects: Mutex<BTreeMap<String, Value>>,
     revision: AtomicU64,
     changes: broadcast::Sender<(String, Value)>,
+    /// Paths of patches to what is not there.
+    pub refusals: Mutex<Vec<String>>,
 }
 
 pub type Api = Arc<Store>;
@@ -47,6 +49,7 @@ pub fn api() -> Api {
         objects: Mutex::default(),
         revision: AtomicU64::new(1),
         changes: broadcast::channel(4096).0,
+        refusals: Mutex::default(),
     })
 }
 
@@ -241,6 +244,7 @@ async fn handle(State(store): State<Api>, request: Request) -> Response {
         (Method::PATCH, [kind, name, ..]) => {
             let place = path.trim_end_matches("/status").to_owned();
             if store.get(&place).is_none() {
+                store.refusals.lock().push(path.clone());
                 return not_found(kind, name);
             }
             let patch = value();
@@ -745,7 +749,7 @@ impl ImageStore for FakeImages {
         Ok(image(reference))
     }
 
-    async fn load(&self, _: &Path) -> Result<Vec<Image>, image::Error> {
+    async fn load(&self, _: &Path) -> Result<Vec<Loaded>, image::Error> {
         Ok(Vec::new())
     }
 

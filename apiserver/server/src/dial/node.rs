@@ -4,6 +4,7 @@
 
 use serde_json::Value;
 use skiff_api::machinery::{read::Read, status::Status};
+use skiff_podspec::runtime::has_containers;
 
 /// The types of addresses in the order of preference that kubeadm sets.
 const PREFERRED: [&str; 3] = ["InternalIP", "ExternalIP", "Hostname"];
@@ -12,7 +13,7 @@ const PORT: u16 = 10250;
 /// Host and port of a node.
 ///
 /// # Errors
-/// It tells no address, or one that would lead elsewhere.
+/// It tells no address, or one that would lead elsewhere; or it is simulated: whoever has its address is somebody else.
 pub fn address(node: &Value) -> Result<(String, u16), Status> {
     let addresses = node.at("status").list("addresses");
     let of = |kind: &str| {
@@ -44,6 +45,13 @@ pub fn address(node: &Value) -> Result<(String, u16), Status> {
         .at("Port")
         .as_u64()
         .filter(|port| *port > 0);
+    let info = node.at("status").at("nodeInfo");
+    if port.is_none() && !has_containers(info.text("containerRuntimeVersion")) {
+        let name = node.at("metadata").text("name");
+        return Err(Status::bad_request(format!(
+            "node {name} is simulated: its pods have no containers, and there is nothing to connect to"
+        )));
+    }
     let port = port
         .map_or(Ok(PORT), u16::try_from)
         .map_err(|_| Status::bad_request("address not allowed"))?;
@@ -95,6 +103,17 @@ mod tests {
         assert_eq!(
             address(&node(json!([ip]), json!(70000))).unwrap_err().code,
             400
+        );
+        let mut pretended = node(json!([ip]), json!(0));
+        pretended["metadata"]["name"] = "sim-1".into();
+        pretended["status"]["nodeInfo"]["containerRuntimeVersion"] = "skiff-simulated://1".into();
+        let refused = address(&pretended).unwrap_err();
+        assert_eq!(
+            (refused.code, refused.message.as_str()),
+            (
+                400,
+                "node sim-1 is simulated: its pods have no containers, and there is nothing to connect to"
+            )
         );
     }
 }

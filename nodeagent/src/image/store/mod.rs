@@ -20,8 +20,8 @@ use nix::fcntl::{Flock, FlockArg};
 use parking_lot::Mutex;
 
 use super::{
-    Credentials, Error, Image, ImageStore, archive, builtin::Builtin, manifest::ImageConfig, pull,
-    reference::Reference,
+    Credentials, Error, Image, ImageStore, Loaded, archive, builtin::Builtin,
+    manifest::ImageConfig, pull, reference::Reference,
 };
 use index::Cached;
 pub(super) use layers::Arrived;
@@ -168,7 +168,7 @@ impl ImageStore for Store {
         answer
     }
 
-    async fn load(&self, archive: &Path) -> Result<Vec<Image>, Error> {
+    async fn load(&self, archive: &Path) -> Result<Vec<Loaded>, Error> {
         let archive = archive.to_owned();
         self.blocking(move |content| {
             let _arrival = ArrivalGuard::new(content)?;

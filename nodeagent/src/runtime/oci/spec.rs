@@ -6,8 +6,9 @@
 
 use std::{
     collections::BTreeSet,
+    io,
     os::unix::fs::{FileTypeExt, MetadataExt},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use oci_spec::runtime::Spec;
@@ -242,7 +243,7 @@ fn mounts(inputs: &Inputs<'_>) -> Result<Vec<Value>, Error> {
         mount("/dev/mqueue", "mqueue", "mqueue", &plain),
         mount("/sys", "sysfs", "sysfs", &and(&[system])),
     ];
-    list.extend(cgroups(inputs, &and(&["relatime", system]), system));
+    list.extend(cgroups(inputs, &and(&["relatime", system]))?);
     if !hidden("/dev/shm") {
         list.push(json!({ "destination": "/dev/shm", "type": "bind", "source": inputs.shm, "options": ["rbind", "rw", "nosuid", "noexec", "nodev"] }));
     }
@@ -255,24 +256,37 @@ fn mounts(inputs: &Inputs<'_>) -> Result<Vec<Value>, Error> {
     Ok(list)
 }
 
-/// What is seen of cgroups: the container's own.
-fn cgroups(inputs: &Inputs<'_>, options: &[&str], system: &str) -> Vec<Value> {
+/// What is seen of cgroups: the container's own, which only a privileged one may change.
+///
+/// Version 1's hierarchies are bound one by one: libcontainer would mount them writable whatever is asked for, and in a pid namespace that is not its
+/// own it takes a process's number there for one of the machine's.
+fn cgroups(inputs: &Inputs<'_>, options: &[&str]) -> Result<Vec<Value>, Error> {
     const PLACE: &str = "/sys/fs/cgroup";
-    let (Cgroups::V1(hierarchies), Some(_)) = (inputs.cgroups, inputs.shared_pid) else {
-        return vec![mount(PLACE, "cgroup", "cgroup", options)];
+    let Cgroups::V1(hierarchies) = inputs.cgroups else {
+        return Ok(vec![mount(PLACE, "cgroup", "cgroup", options)]);
     };
-    // In a pid namespace that is not its own, libcontainer takes a process's number there for one of the machine's.
-    let mut list = vec![mount(
-        PLACE,
-        "tmpfs",
-        "tmpfs",
-        &["nosuid", "noexec", "nodev", "mode=755"],
-    )];
+    let bound = [&["bind", "rprivate"], options].concat();
+    let (above, places) = if inputs.spec.security.privileged {
+        let above = [options, &["mode=755"]].concat();
+        let places = hierarchies.iter().cloned().collect();
+        (mount(PLACE, "tmpfs", "tmpfs", &above), places)
+    } else {
+        // What is read-only takes no folders to mount on: the machine's own has them, and shows of itself nothing but their names.
+        let places =
+            real_places(hierarchies).map_err(|err| failed("generate the container's spec", err))?;
+        (mount(PLACE, "bind", PLACE, &bound), places)
+    };
     let group = inputs.cgroup.trim_start_matches('/');
-    list.extend(hierarchies.iter().map(|hierarchy| {
-        json!({ "destination": hierarchy, "type": "bind", "source": hierarchy.join(group), "options": ["bind", "rprivate", "nosuid", "noexec", "nodev", system] })
-    }));
-    list
+    let hierarchy = |place: PathBuf| json!({ "destination": place, "type": "bind", "source": place.join(group), "options": bound });
+    Ok([above]
+        .into_iter()
+        .chain(places.into_iter().map(hierarchy))
+        .collect())
+}
+
+/// Where hierarchies are mounted that may be known by several names (`cpu` is a link to `cpu,cpuacct`).
+fn real_places(hierarchies: &[PathBuf]) -> io::Result<BTreeSet<PathBuf>> {
+    hierarchies.iter().map(std::fs::canonicalize).collect()
 }
 
 fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Value {

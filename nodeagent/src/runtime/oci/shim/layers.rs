@@ -60,7 +60,7 @@ fn mount_rootfs(dir: &ContainerDir, record: &ContainerRecord) -> io::Result<()> 
         &dir.rootfs(),
         MsFlags::empty(),
     )?;
-    make_folder_inside(&dir.rootfs(), Path::new(&record.working_dir), record.uid)
+    make_folder_inside(&dir.rootfs(), Path::new(&record.working_dir))
         .during(format_args!("mkdir {}", record.working_dir))
 }
 
@@ -142,8 +142,8 @@ fn open_inside(root: &Path, sub_path: &str) -> io::Result<OwnedFd> {
     openat2(&root, path, how).during(format_args!("open {path:?} in the image"))
 }
 
-/// The working directory is made when the image lacks it, as runc does; never through a link that leads out.
-fn make_folder_inside(root: &Path, path: &Path, uid: u32) -> io::Result<()> {
+/// The working directory is made when the image lacks it, root's whoever runs in it, as runc does; never through a link that leads out.
+fn make_folder_inside(root: &Path, path: &Path) -> io::Result<()> {
     let root = fs::File::open(root)?;
     let mut made = PathBuf::new();
     for component in path
@@ -169,13 +169,7 @@ fn make_folder_inside(root: &Path, path: &Path, uid: u32) -> io::Result<()> {
             name,
             nix::sys::stat::Mode::from_bits_truncate(0o755),
         ) {
-            Ok(()) => nix::unistd::fchownat(
-                &folder,
-                name,
-                Some(uid.into()),
-                None,
-                nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW,
-            )?,
+            Ok(()) => {}
             Err(nix::errno::Errno::EEXIST) => {}
             Err(errno) => return Err(errno.into()),
         }
