@@ -20,6 +20,7 @@ use crate::{
         networks::{self, Networks},
         nodes, objects,
         story::Story,
+        volumes,
     },
     command::{Command, raw},
     flags::{self, Line},
@@ -297,7 +298,7 @@ async fn up(flags: Flags) -> anyhow::Result<()> {
     };
     // pods and nodes reach it by the last of these
     plan.server.advertise_listener = plan.server.listen.len() - 1;
-    let plane = control_plane::start(plan).await?;
+    let mut plane = control_plane::start(plan).await?;
     story.step(format!(
         "API server, controllers, scheduler on {}",
         plane.url()
@@ -312,6 +313,10 @@ async fn up(flags: Flags) -> anyhow::Result<()> {
             return Err(error);
         }
     };
+    let provisioner = Api::new(plane.server.client(volumes::user()), "skiff");
+    plane.beside(|informers, stop| {
+        volumes::provide(provisioner, informers, wish.folders.volumes(), stop)
+    });
     let outcome = live(&wish, &plane, &mut story, &kubeconfig, node_ip, &stop).await;
     println!("\nStopping");
     nodes.end().await;
@@ -342,6 +347,7 @@ async fn start_nodes(
     tokio::try_join!(
         objects::dns_service(&api, &dns),
         objects::policy_reader(&api),
+        volumes::prepare(&api),
         ingress
     )?;
     let Some(network) = network else {
