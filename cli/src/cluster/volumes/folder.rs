@@ -58,10 +58,12 @@ pub fn make(root: &Path, path: &Path) -> anyhow::Result<()> {
 /// Deletes a folder with all that is in it; one that is gone is deleted.
 pub fn remove(_: &Path, path: &Path) -> anyhow::Result<()> {
     let shown = path.display();
-    match fs::symlink_metadata(path) {
+    let found = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        found if !found?.is_dir() => bail!("{shown} is not a directory"),
-        _ => {}
+        found => found.with_context(|| format!("cannot look at {shown}"))?,
+    };
+    if !found.is_dir() {
+        bail!("{shown} is not a directory");
     }
     let table = fs::read_to_string("/proc/self/mountinfo").context("cannot read the mounts")?;
     if let Some(mount) = mounted_below(&table, path) {
