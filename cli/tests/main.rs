@@ -26,3 +26,4 @@ mod registry;
 mod shells;
 mod shop;
 mod terminal;
+mod volumes;

@@ -49,7 +49,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::heard::{Heard, follow};
-pub use crate::{figures::Figures, options::Options};
+pub use crate::{figures::Figures, options::Options, plugins::volume_binding::is_allowed};
 
 /// Runs until `stop`: reads from `informers`, which may be shared, writes through `api`.
 pub async fn run(api: Api, informers: Informers, options: Options, stop: CancellationToken) {

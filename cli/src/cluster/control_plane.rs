@@ -50,6 +50,7 @@ impl Plan {
 /// A control plane that runs.
 pub struct ControlPlane {
     pub server: Running,
+    informers: Informers,
     tasks: JoinSet<()>,
     stop: CancellationToken,
 }
@@ -146,27 +147,33 @@ pub async fn start(mut plan: Plan) -> anyhow::Result<ControlPlane> {
         }
     };
     if scheduler_wanted {
+        let informers = informers.clone();
         let api = Api::new(
             server.client(component("system:kube-scheduler")),
             "kube-scheduler",
         );
         let options = skiff_scheduler::Options::default();
         server.app.metrics.tell_of(options.figures.clone());
-        tasks.spawn(skiff_scheduler::run(
-            api,
-            informers.clone(),
-            options,
-            stop.clone(),
-        ));
+        tasks.spawn(skiff_scheduler::run(api, informers, options, stop.clone()));
     }
     Ok(ControlPlane {
         server,
+        informers,
         tasks,
         stop,
     })
 }
 
 impl ControlPlane {
+    /// Runs something else beside controllers and scheduler, with their caches, until they end.
+    pub fn beside<W>(&mut self, work: impl FnOnce(Informers, CancellationToken) -> W)
+    where
+        W: Future<Output = ()> + Send + 'static,
+    {
+        let work = work(self.informers.clone(), self.stop.clone());
+        self.tasks.spawn(work);
+    }
+
     /// Ends controllers and scheduler first, then the server.
     pub async fn end(mut self) {
         self.stop.cancel();

@@ -75,6 +75,10 @@ impl Folders {
     pub fn node(&self, name: &str) -> PathBuf {
         self.data.join("nodes").join(name)
     }
+    /// Where the volumes are that claims got.
+    pub fn volumes(&self) -> PathBuf {
+        self.data.join("volumes")
+    }
     pub fn run(&self) -> PathBuf {
         Path::new("/run/skiff").join(&self.instance)
     }

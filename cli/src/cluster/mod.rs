@@ -18,6 +18,7 @@ pub mod objects;
 pub mod remote;
 pub mod shop;
 pub mod story;
+pub mod volumes;
 
 use std::future::Future;
 

@@ -22,6 +22,7 @@ use crate::{
         networks::{self, Networks},
         nodes, objects,
         story::Story,
+        volumes,
     },
     command::{Command, raw},
     flags::{self, Line},
@@ -315,7 +316,7 @@ async fn run_cluster(flags: &Flags, wish: &Wish, stop: &CancellationToken) -> an
     };
     // pods and nodes reach it by the last of these
     plan.server.advertise_listener = plan.server.listen.len() - 1;
-    let plane = control_plane::start(plan).await?;
+    let mut plane = control_plane::start(plan).await?;
     story.step(format!(
         "API server, controllers, scheduler on {}",
         plane.url()
@@ -337,6 +338,10 @@ async fn run_cluster(flags: &Flags, wish: &Wish, stop: &CancellationToken) -> an
             return Err(error);
         }
     };
+    let provisioner = Api::new(plane.server.client(volumes::user()), "skiff");
+    plane.beside(|informers, stop| {
+        volumes::provide(provisioner, informers, wish.folders.volumes(), stop)
+    });
     let known = Known {
         kubeconfig,
         context,
@@ -372,6 +377,7 @@ async fn start_nodes(
     tokio::try_join!(
         objects::dns_service(&api, &dns),
         objects::policy_reader(&api),
+        volumes::prepare(&api),
         ingress
     )?;
     let Some(network) = network else {

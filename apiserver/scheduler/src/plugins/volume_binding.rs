@@ -424,7 +424,9 @@ fn can_be_made(
     let provisioner = class.provisioner.as_str();
     let allowed = !provisioner.is_empty()
         && provisioner != NO_PROVISIONER
-        && is_allowed(class.allowed_topologies.as_deref().unwrap_or(&[]), node);
+        && is_allowed(class.allowed_topologies.as_deref().unwrap_or(&[]), |key| {
+            node.label(key)
+        });
     if !allowed {
         return Err(NO_VOLUME);
     }
@@ -468,8 +470,11 @@ fn most(capacity: &CSIStorageCapacity) -> Option<Quantity> {
     limit.or(capacity.capacity.as_ref())?.0.parse().ok()
 }
 
-fn is_allowed(terms: &[TopologySelectorTerm], node: &NodeInfo) -> bool {
-    let label = |key: &str| node.label(key);
+/// Whether a class lets its volumes be made on a node with these labels.
+pub fn is_allowed<'n>(
+    terms: &[TopologySelectorTerm],
+    label: impl Fn(&str) -> Option<&'n str>,
+) -> bool {
     let holds = |term: &TopologySelectorTerm| {
         let wanted = term.match_label_expressions.as_deref().unwrap_or(&[]);
         wanted.iter().all(|wanted| {

@@ -2,6 +2,8 @@
 //! Invariant: a finding is in the object's own words; hopeless is only what does not end without somebody's doing.
 //! Behaviour follows nothing upstream: kubectl does not do this.
 
+use super::facts::Facts;
+use super::{leads, pod};
 use crate::typed::Read;
 use serde_json::Value;
 
@@ -50,7 +52,7 @@ impl Finding {
         self.says_what(other) || (!self.next.is_empty() && self.next == other.next)
     }
 
-    fn with_log(self, pod: &Value, container: &str, previous: bool) -> Finding {
+    pub fn with_log(self, pod: &Value, container: &str, previous: bool) -> Finding {
         let text = |field: &str| pod.at("metadata").text(field).to_string();
         Finding {
             log: Some(Log {
@@ -64,13 +66,14 @@ impl Finding {
     }
 }
 
-fn name(object: &Value) -> String {
+/// `kind/name`.
+pub fn name(object: &Value) -> String {
     let kind = object.text("kind").to_lowercase();
     format!("{kind}/{}", object.at("metadata").text("name"))
 }
 
 /// A reason with its message, as far as there are any.
-fn because(state: &Value) -> String {
+pub fn because(state: &Value) -> String {
     match (state.text("reason"), state.text("message").trim()) {
         (reason, "") => reason.into(),
         ("", message) => message.into(),
@@ -78,10 +81,37 @@ fn because(state: &Value) -> String {
     }
 }
 
-/// What is the matter with an object and its pods.
-pub fn of(object: &Value, pods: &[Value]) -> Vec<Finding> {
-    let mut found = match object.text("kind") {
-        "Pod" => of_pod(object),
+/// What is the matter with an object and its pods, with what is known of what they hang on.
+pub fn of(object: &Value, pods: &[Value], facts: &Facts) -> Vec<Finding> {
+    let mut found = Vec::from_iter(held(object));
+    found.extend(of_status(object, pods, facts));
+    for pod in pods {
+        found.extend(held(pod));
+        found.extend(pod::of(pod, facts));
+    }
+    found
+}
+
+/// One that is on its way out, and waits for those who are to finish with it.
+fn held(object: &Value) -> Option<Finding> {
+    let meta = object.at("metadata");
+    let (since, holders) = (meta.text("deletionTimestamp"), meta.list("finalizers"));
+    if since.is_empty() || holders.is_empty() {
+        return None;
+    }
+    let holders: Vec<&str> = meta.texts("finalizers").collect();
+    let what = format!(
+        "{} is being deleted since {since} and is held by its finalizers: {}",
+        name(object),
+        holders.join(", ")
+    );
+    let next = format!("skiff describe {}", name(object));
+    Some(Finding::new(what, next, false))
+}
+
+fn of_status(object: &Value, pods: &[Value], facts: &Facts) -> Vec<Finding> {
+    match object.text("kind") {
+        "Pod" => pod::of(object, facts),
         "Job" => of_conditions(
             object,
             &[("Failed", "True", true), ("Suspended", "True", false)],
@@ -96,8 +126,9 @@ pub fn of(object: &Value, pods: &[Value]) -> Vec<Finding> {
         "ReplicaSet" | "ReplicationController" => {
             of_conditions(object, &[("ReplicaFailure", "True", true)])
         }
-        "Service" => of_service(object, pods),
-        "PersistentVolumeClaim" => of_claim(object),
+        "Service" => leads::of_service(object, pods),
+        "Ingress" => leads::of_ingress(object, facts),
+        "PersistentVolumeClaim" => leads::of_claim(object, facts),
         "HorizontalPodAutoscaler" => of_conditions(
             object,
             &[
@@ -118,55 +149,27 @@ pub fn of(object: &Value, pods: &[Value]) -> Vec<Finding> {
             object,
             &[("Ready", "False", false), ("Available", "False", false)],
         ),
-    };
-    for pod in pods {
-        found.extend(of_pod(pod));
     }
-    found
 }
 
-/// A service leads nowhere without pods.
-fn of_service(service: &Value, pods: &[Value]) -> Vec<Finding> {
-    let selector = service.at("spec").at("selector").as_object();
-    let Some(selector) = selector.filter(|_| pods.is_empty()) else {
-        return Vec::new();
-    };
-    let labels = selector.iter().map(|(key, value)| {
-        let value = value.as_str().unwrap_or_default();
-        format!("{key}={value}")
-    });
-    let labels: Vec<String> = labels.collect();
-    let namespace = service.at("metadata").text("namespace");
-    let what = format!(
-        "{}: no pod has its labels: {}",
-        name(service),
-        labels.join(",")
-    );
-    let next = format!("skiff get pods --show-labels -n {namespace}");
-    vec![Finding::new(what, next, false)]
-}
-
-fn of_claim(claim: &Value) -> Vec<Finding> {
-    let phase = claim.at("status").text("phase");
-    let what = match phase {
-        "Pending" => format!("{} has no volume yet", name(claim)),
-        "Lost" => format!(
-            "{} has lost its volume {}",
-            name(claim),
-            claim.at("spec").text("volumeName")
-        ),
-        _ => return Vec::new(),
-    };
-    let next = format!("skiff describe {}", name(claim));
-    vec![Finding::new(what, next, phase == "Lost")]
-}
-
-/// The command that shows more of what a message tells of; empty for none.
+/// The command that shows more of what a message tells of, or makes what it misses; empty for none.
 pub fn mend(message: &str, namespace: &str) -> String {
+    for (kind, make) in [("configmap", "configmap"), ("secret", "secret generic")] {
+        if let Some(missing) = missing(message, kind) {
+            return format!("skiff create {make} {missing} -n {namespace}");
+        }
+    }
     match message.contains("exceeded quota") {
         true => format!("skiff describe quota -n {namespace}"),
         false => String::new(),
     }
+}
+
+/// The object of a kind that a message says is not found.
+fn missing<'m>(message: &'m str, kind: &str) -> Option<&'m str> {
+    let (_, rest) = message.split_once(&format!("{kind} \""))?;
+    let (name, rest) = rest.split_once('"')?;
+    rest.starts_with(" not found").then_some(name)
 }
 
 fn of_conditions(object: &Value, wrong: &[(&str, &str, bool)]) -> Vec<Finding> {
@@ -183,97 +186,6 @@ fn of_conditions(object: &Value, wrong: &[(&str, &str, bool)]) -> Vec<Finding> {
     found.collect()
 }
 
-/// Reasons for which a container waits, and whether it does so until somebody does something.
-const WAITS: &[(&str, bool)] = &[
-    ("ErrImagePull", true),
-    ("ImagePullBackOff", true),
-    ("InvalidImageName", true),
-    ("ErrImageNeverPull", true),
-    ("CrashLoopBackOff", true),
-    ("CreateContainerConfigError", false),
-    ("CreateContainerError", false),
-    ("RunContainerError", false),
-];
-
-fn of_pod(pod: &Value) -> Vec<Finding> {
-    let (shown, status) = (name(pod), pod.at("status"));
-    let failed = status.text("phase") == "Failed";
-    let mut found = Vec::new();
-    let scheduled = status.list("conditions").iter();
-    let mut scheduled = scheduled.filter(|c| c.text("type") == "PodScheduled");
-    if let Some(c) = scheduled.find(|c| c.text("status") == "False") {
-        let what = format!("{shown} has no node: {}", because(c));
-        found.push(Finding::new(what, "skiff describe nodes".into(), false));
-    }
-    for list in ["initContainerStatuses", "containerStatuses"] {
-        for container in status.list(list) {
-            found.extend(of_container(pod, &shown, container));
-        }
-    }
-    // nobody starts them again
-    found.iter_mut().for_each(|found| found.hopeless |= failed);
-    let why = because(status);
-    if failed && (found.is_empty() || !why.is_empty()) {
-        let why = match why.as_str() {
-            "" => String::new(),
-            why => format!(": {why}"),
-        };
-        let next = format!("skiff logs {shown}");
-        found.insert(0, Finding::new(format!("{shown} failed{why}"), next, true));
-    }
-    found
-}
-
-fn of_container(object: &Value, pod: &str, status: &Value) -> Option<Finding> {
-    let (container, image) = (status.text("name"), status.text("image"));
-    let shown = format!("{pod}: container {container}");
-    let waiting = status.at("state").at("waiting");
-    let reason = waiting.text("reason");
-    if let Some((_, hopeless)) = WAITS.iter().find(|(known, _)| *known == reason) {
-        let ended = status.at("lastState").at("terminated");
-        let (detail, next) = match reason {
-            "CrashLoopBackOff" => (
-                format!(
-                    "ended with {} ({}), {} times so far",
-                    ended.int("exitCode"),
-                    ended.text("reason"),
-                    status.int("restartCount")
-                ),
-                format!("skiff logs {pod} -c {container} --previous"),
-            ),
-            _ if reason.contains("Image") => (
-                format!("image {image}: {}", waiting.text("message")),
-                format!("skiff describe {pod}"),
-            ),
-            _ => (
-                waiting.text("message").into(),
-                format!("skiff describe {pod}"),
-            ),
-        };
-        let found = Finding::new(format!("{shown}: {reason}: {detail}"), next, *hopeless);
-        return Some(match reason {
-            "CrashLoopBackOff" => found.with_log(object, container, true),
-            _ => found,
-        });
-    }
-    let ended = status.at("state").at("terminated");
-    if ended.int("exitCode") != 0 {
-        let what = format!(
-            "{shown} ended with {} ({})",
-            ended.int("exitCode"),
-            ended.text("reason")
-        );
-        let next = format!("skiff logs {pod} -c {container}");
-        return Some(Finding::new(what, next, false).with_log(object, container, false));
-    }
-    let runs = status.at("state").some("running").is_some();
-    if runs && !status.flag("ready") {
-        let what = format!("{shown} runs and is not ready: its readiness probe has not succeeded");
-        return Some(Finding::new(what, format!("skiff describe {pod}"), false));
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -281,6 +193,7 @@ mod tests {
 
     #[test]
     fn what_is_the_matter() {
+        let none = Facts::default();
         let waiting = |reason: &str| json!({"kind": "Pod", "metadata": {"name": "p"}, "status": {"phase": "Pending", "containerStatuses": [{"name": "c", "image": "i:1", "restartCount": 3, "state": {"waiting": {"reason": reason, "message": "m"}}, "lastState": {"terminated": {"exitCode": 2, "reason": "Error"}}}]}});
         for (reason, what, hopeless) in [
             (
@@ -299,7 +212,7 @@ mod tests {
                 false,
             ),
         ] {
-            let found = of(&waiting(reason), &[]);
+            let found = of(&waiting(reason), &[], &none);
             assert_eq!(
                 (found[0].what.as_str(), found[0].hopeless),
                 (what, hopeless)
@@ -311,23 +224,23 @@ mod tests {
             let crashes = reason == "CrashLoopBackOff";
             assert_eq!(log, crashes.then_some(("p", true)));
         }
-        assert!(of(&waiting("ContainerCreating"), &[]).is_empty());
+        assert!(of(&waiting("ContainerCreating"), &[], &none).is_empty());
         let job = json!({"kind": "Job", "metadata": {"name": "j"}, "status": {"conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "too often"}]}});
-        let found = of(&job, &[]);
+        let found = of(&job, &[], &none);
         assert_eq!(
             found[0].what,
             "job/j: Failed: BackoffLimitExceeded: too often"
         );
         assert!(found[0].hopeless);
         let failed = json!({"kind": "Pod", "metadata": {"name": "p", "namespace": "n"}, "status": {"phase": "Failed", "containerStatuses": [{"name": "c", "state": {"terminated": {"exitCode": 3, "reason": "Error"}}}]}});
-        let found = of(&failed, &[]);
+        let found = of(&failed, &[], &none);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].what, "pod/p: container c ended with 3 (Error)");
         assert!(found[0].hopeless && found[0].log.is_some());
         let evicted = json!({"kind": "Pod", "metadata": {"name": "p"}, "status": {"phase": "Failed", "reason": "Evicted"}});
-        assert_eq!(of(&evicted, &[])[0].what, "pod/p failed: Evicted");
+        assert_eq!(of(&evicted, &[], &none)[0].what, "pod/p failed: Evicted");
         let service = json!({"kind": "Service", "metadata": {"name": "s", "namespace": "n"}, "spec": {"selector": {"app": "a", "tier": "b"}}});
-        let found = of(&service, &[]);
+        let found = of(&service, &[], &none);
         assert_eq!(
             found[0].what,
             "service/s: no pod has its labels: app=a,tier=b"
@@ -335,18 +248,60 @@ mod tests {
         assert!(
             of(
                 &service,
-                &[json!({"kind": "Pod", "metadata": {"name": "p"}})]
+                &[json!({"kind": "Pod", "metadata": {"name": "p"}})],
+                &none
             )
             .is_empty()
         );
         let claim = |phase: &str| json!({"kind": "PersistentVolumeClaim", "metadata": {"name": "c"}, "spec": {"volumeName": "v"}, "status": {"phase": phase}});
-        let said = |phase: &str| of(&claim(phase), &[]).pop().map(|found| found.what);
+        let said = |phase: &str| of(&claim(phase), &[], &none).pop().map(|found| found.what);
         assert_eq!(said("Bound"), None);
         let pending = said("Pending").unwrap();
         assert_eq!(pending, "persistentvolumeclaim/c has no volume yet");
         let lost = said("Lost").unwrap();
         assert_eq!(lost, "persistentvolumeclaim/c has lost its volume v");
         let full = json!({"kind": "Deployment", "metadata": {"name": "d", "namespace": "n"}, "status": {"conditions": [{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "pods \"d\" is forbidden: exceeded quota: q"}]}});
-        assert_eq!(of(&full, &[])[0].next, "skiff describe quota -n n");
+        assert_eq!(of(&full, &[], &none)[0].next, "skiff describe quota -n n");
+    }
+    #[test]
+    fn held_by_finalizers() {
+        let of = |meta: Value| {
+            of(
+                &json!({"kind": "Widget", "metadata": meta}),
+                &[],
+                &Facts::default(),
+            )
+        };
+        let at = "2026-01-02T03:04:05Z";
+        let found = of(json!({"name": "w", "deletionTimestamp": at, "finalizers": ["a/b", "c/d"]}));
+        assert_eq!(
+            found[0].what,
+            "widget/w is being deleted since 2026-01-02T03:04:05Z and is held by its finalizers: a/b, c/d"
+        );
+        assert_eq!(found[0].next, "skiff describe widget/w");
+        assert_eq!(of(json!({"name": "w", "finalizers": ["a/b"]})), []);
+        assert_eq!(of(json!({"name": "w", "deletionTimestamp": at})), []);
+    }
+
+    #[test]
+    fn what_mends() {
+        for (message, wanted) in [
+            (
+                "MountVolume.SetUp failed for volume \"v\" : configmap \"c\" not found",
+                "skiff create configmap c -n n",
+            ),
+            (
+                "secret \"s\" not found",
+                "skiff create secret generic s -n n",
+            ),
+            ("configmap \"c\" is forbidden", ""),
+            (
+                "pods \"d\" is forbidden: exceeded quota: q",
+                "skiff describe quota -n n",
+            ),
+            ("other", ""),
+        ] {
+            assert_eq!(mend(message, "n"), wanted, "{message}");
+        }
     }
 }

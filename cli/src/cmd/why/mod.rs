@@ -2,10 +2,14 @@
 //! Invariant: it only reads; what it tells, the server told.
 //! Behaviour follows nothing upstream: kubectl does not do this.
 
+mod facts;
 mod family;
 mod finding;
+mod leads;
+mod pod;
 mod warning;
 
+use facts::Facts;
 use finding::Log;
 use warning::Warning;
 
@@ -92,33 +96,40 @@ async fn last_lines(ctx: &Ctx, log: &Log) -> Vec<String> {
 /// What is the matter with an object, and the last warnings about it and its pods.
 async fn look(ctx: &Ctx, info: &Info) -> Result<(Vec<Finding>, Vec<Warning>)> {
     let pods = pods(ctx, info, &info.object).await?;
-    let mut findings = finding::of(&info.object, &pods);
+    let events = warnings(ctx, info).await?;
     let related = family::of(ctx, info).await?;
-    for finding in related.iter().flat_map(|object| finding::of(object, &[])) {
-        if !findings.iter().any(|known| known.says_what(&finding)) {
-            findings.push(finding);
-        }
-    }
     let uids: Vec<&str> = std::iter::once(&info.object)
         .chain(&pods)
         .chain(&related)
         .map(|object| object.at("metadata").text("uid"))
         .collect();
-    let path = format!("/api/v1/namespaces/{}/events", segment(&info.namespace));
-    let path = match info.namespace.as_str() {
-        "" => "/api/v1/events".into(),
-        _ => path,
-    };
-    let field = query(&[("fieldSelector", "type=Warning")]);
-    let list = ctx
-        .client()?
-        .json(&Call::get(format!("{path}{field}")))
-        .await?;
-    let mut warnings = warning::of(list.list("items"), &uids);
+    let mut warnings = warning::of(&events, &uids);
+    let facts = Facts::of(ctx, &info.namespace, &info.object, &pods, events).await?;
+    let mut findings = finding::of(&info.object, &pods, &facts);
+    for finding in related
+        .iter()
+        .flat_map(|object| finding::of(object, &[], &facts))
+    {
+        if !findings.iter().any(|known| known.says_what(&finding)) {
+            findings.push(finding);
+        }
+    }
+    let itself = |is_pod: bool| Some(&info.object).filter(|_| is_pod);
+    let is_pod = info.resource.kind == "Pod";
+    let owners: Vec<&Value> = itself(!is_pod).into_iter().chain(&related).collect();
+    let its_pods: Vec<&Value> = itself(is_pod).into_iter().chain(&pods).collect();
+    let mended = warning::mended(&owners, &its_pods);
+    warnings.retain(|warning| !warning.is_mended(&mended));
+    set_apart(&mut findings, &mut warnings);
+    Ok((findings, warnings))
+}
+
+/// What a finding tells is not told again as a warning; warnings that say what is the matter become findings.
+fn set_apart(findings: &mut Vec<Finding>, warnings: &mut Vec<Warning>) {
     let untold = |findings: &[Finding], warning: &Warning| {
         !findings.iter().any(|finding| warning.is_told(finding))
     };
-    warnings.retain(|warning| untold(&findings, warning));
+    warnings.retain(|warning| untold(findings, warning));
     let more: Vec<Finding> = warnings.iter().filter_map(Warning::finding).collect();
     for finding in more {
         if !findings.iter().any(|known| known.mends_what(&finding)) {
@@ -128,9 +139,20 @@ async fn look(ctx: &Ctx, info: &Info) -> Result<(Vec<Finding>, Vec<Warning>)> {
     warnings.retain(|warning| {
         let found = warning.finding();
         let mended = found.is_some_and(|found| findings.iter().any(|f| f.mends_what(&found)));
-        !mended && untold(&findings, warning)
+        !mended && untold(findings, warning)
     });
-    Ok((findings, warnings))
+}
+
+/// The warnings of an object's namespace, or of all.
+async fn warnings(ctx: &Ctx, info: &Info) -> Result<Vec<Value>> {
+    let path = match info.namespace.as_str() {
+        "" => "/api/v1/events".into(),
+        namespace => format!("/api/v1/namespaces/{}/events", segment(namespace)),
+    };
+    let field = query(&[("fieldSelector", "type=Warning")]);
+    let call = Call::get(format!("{path}{field}"));
+    let list = ctx.client()?.json(&call).await?;
+    Ok(list.list("items").to_vec())
 }
 
 /// The pods that an object made or leads to, by its selector; none for a pod itself and for kinds that have none.
@@ -165,7 +187,7 @@ async fn pods(ctx: &Ctx, info: &Info, object: &Value) -> Result<Vec<Value>> {
 /// What cannot be read.
 pub async fn hopeless(ctx: &Ctx, info: &Info, object: &Value) -> Result<Option<Finding>> {
     let pods = pods(ctx, info, object).await?;
-    let mut found = finding::of(object, &pods).into_iter();
+    let mut found = finding::of(object, &pods, &Facts::default()).into_iter();
     Ok(found.find(|finding| finding.hopeless))
 }
 

@@ -2,16 +2,20 @@
 //! Invariant: what a finding tells is not told again.
 //! Behaviour follows nothing upstream: kubectl does not do this.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use serde_json::Value;
 
-use super::finding::{Finding, mend};
+use super::{
+    finding::{Finding, mend},
+    pod,
+};
 use crate::typed::Read;
 
 /// Events of one reason about one object.
 #[derive(Debug, PartialEq)]
 pub struct Warning {
+    uid: String,
     about: String,
     namespace: String,
     reason: String,
@@ -31,7 +35,7 @@ impl fmt::Display for Warning {
 }
 
 /// When an event was seen last, as it is written.
-fn last(event: &Value) -> &str {
+pub fn last(event: &Value) -> &str {
     let times = [
         event.at("series").text("lastObservedTime"),
         event.text("lastTimestamp"),
@@ -51,6 +55,7 @@ pub fn of(events: &[Value], uids: &[&str]) -> Vec<Warning> {
         }
         let times = event.at("series").int("count").max(event.int("count"));
         let new = Warning {
+            uid: about.text("uid").into(),
             about: format!(
                 "{}/{}",
                 about.text("kind").to_lowercase(),
@@ -81,7 +86,15 @@ impl Warning {
     /// Whether a finding says this.
     pub fn is_told(&self, by: &Finding) -> bool {
         let mine = by.what.strip_prefix(&*self.about);
-        mine.is_some_and(|what| what.contains(&*self.reason) || what.contains(&*self.message))
+        // as the node's agent writes what a runtime says
+        let message = self.message.strip_prefix("Error: ");
+        let message = message.unwrap_or(&self.message);
+        mine.is_some_and(|what| what.contains(&*self.reason) || what.contains(message))
+    }
+
+    /// Whether all is well with what it is about since then, or longer.
+    pub fn is_mended(&self, mended: &BTreeMap<String, String>) -> bool {
+        mended.get(&self.uid).is_some_and(|at| self.last <= *at)
     }
 
     /// That something could not be made is a finding, where no condition tells of it.
@@ -91,6 +104,25 @@ impl Warning {
             Finding::new(self.to_string(), next, false)
         })
     }
+}
+
+/// Since when all is well with pods, and with those whose pods these are all.
+pub fn mended(owners: &[&Value], pods: &[&Value]) -> BTreeMap<String, String> {
+    let uid = |object: &Value| object.at("metadata").text("uid").to_owned();
+    let since: Vec<_> = pods.iter().map(|pod| pod::is_well_since(pod)).collect();
+    let of_pods = pods.iter().zip(&since);
+    let of_pods = of_pods.filter_map(|(pod, at)| Some((uid(pod), (*at)?.to_owned())));
+    let mut mended: BTreeMap<_, _> = of_pods.collect();
+    let all: Option<Vec<&str>> = since.iter().copied().collect();
+    if let Some(last) = all.and_then(|all| all.into_iter().max()) {
+        let have_all = |owner: &&&Value| {
+            let wanted = owner.at("spec").int_ptr("replicas");
+            wanted.is_none_or(|wanted| i64::try_from(pods.len()).is_ok_and(|has| has >= wanted))
+        };
+        let of_owners = owners.iter().filter(have_all);
+        mended.extend(of_owners.map(|owner| (uid(owner), last.to_owned())));
+    }
+    mended
 }
 
 #[cfg(test)]
@@ -138,11 +170,44 @@ mod tests {
         assert!(found[0].is_told(&finding));
         assert!(!found[1].is_told(&finding));
         assert_eq!(found[1].finding(), None);
+        let failed = of(&[event("1", "Failed", "Error: m", 1, "")], &["1"]);
+        let by = |what: &str| failed[0].is_told(&Finding::new(what.into(), String::new(), false));
+        assert!(by("job/j: container c: StartError: m") && !by("job/j: container c: n"));
         let other = Finding::new("job/jj: FailedCreate: x".into(), String::new(), false);
         assert!(!found[0].is_told(&Finding::new(
             other.what.replace("job/jj", "pod/j"),
             String::new(),
             false
         )));
+    }
+    #[test]
+    fn what_is_older_than_what_mended_it() {
+        let pod = |uid: &str, ready: &str, at: &str| json!({"metadata": {"uid": uid}, "status": {"conditions": [{"type": "Ready", "status": ready, "lastTransitionTime": at}]}});
+        let owner =
+            |replicas: u8| json!({"metadata": {"uid": "o"}, "spec": {"replicas": replicas}});
+        let (one, two) = (
+            pod("1", "True", "2026-01-01T00:00:02Z"),
+            pod("2", "True", "2026-01-01T00:00:04Z"),
+        );
+        let not = pod("3", "False", "2026-01-01T00:00:09Z");
+        for (about, at, replicas, pods, wanted) in [
+            ("1", "2026-01-01T00:00:01Z", 2, vec![&one, &two], true),
+            ("1", "2026-01-01T00:00:03Z", 2, vec![&one, &two], false),
+            ("o", "2026-01-01T00:00:03Z", 2, vec![&one, &two], true),
+            ("o", "2026-01-01T00:00:05Z", 2, vec![&one, &two], false),
+            // one is missing still
+            ("o", "2026-01-01T00:00:03Z", 3, vec![&one, &two], false),
+            ("o", "2026-01-01T00:00:01Z", 2, vec![&one, &not], false),
+            ("3", "2026-01-01T00:00:01Z", 2, vec![&one, &not], false),
+            ("o", "2026-01-01T00:00:01Z", 0, vec![], false),
+        ] {
+            let warnings = of(&[event(about, "R", "m", 1, at)], &[about]);
+            let mended = mended(&[&owner(replicas)], &pods);
+            assert_eq!(
+                warnings[0].is_mended(&mended),
+                wanted,
+                "{about} {at} {replicas}"
+            );
+        }
     }
 }
