@@ -1,8 +1,17 @@
 //! Jobs whose pods fail.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
+use futures::future::BoxFuture;
 use serde_json::{Value, json};
+use skiff_api::machinery::clock::system;
+use skiff_watching::clock::Now as _;
 
 use crate::{
     kubelet::{Act, RUN},
@@ -169,21 +178,39 @@ async fn a_pod_that_is_adopted_is_counted() {
     plane.end().await;
 }
 
+/// A clock that stands still until it is let go; then two seconds have passed, and it goes on.
+#[derive(Clone)]
+struct Held(jiff::Timestamp, Arc<OnceLock<Instant>>);
+
+impl skiff_watching::clock::Now for Held {
+    fn now(&self) -> jiff::Timestamp {
+        let passed = self.1.get().map(|at| at.elapsed() + Duration::from_secs(2));
+        skiff_watching::clock::after(self.0, passed.unwrap_or_default())
+    }
+}
+
+impl skiff_watching::clock::TimeSource for Held {
+    fn sleep_until(&self, deadline: jiff::Timestamp) -> BoxFuture<'static, ()> {
+        let clock = self.clone();
+        Box::pin(async move {
+            while clock.now() < deadline {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+    }
+}
+
 /// Pods that end soon after one another are counted together: what ended by itself is not deleted for another's failure.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn failures_side_by_side_are_counted_together() {
-    let plane = Plane::start().await;
+    let held = Held(system().now(), Arc::default());
+    let clock = skiff_watching::clock::Clock::from_source(held.clone());
+    let plane = Plane::with(|options| options.clock = clock).await;
     plane.node("one", json!({})).await;
-    let first = std::sync::OnceLock::new();
+    let second = Arc::new(AtomicBool::new(false));
+    let may_fail = second.clone();
     let _kubelets = plane.kubelets(move |pod| {
-        let since = match index(pod) {
-            0 => {
-                first.get_or_init(std::time::Instant::now);
-                return Act::End(1);
-            }
-            _ => first.get().map(std::time::Instant::elapsed),
-        };
-        if since.is_some_and(|since| since > Duration::from_millis(250)) {
+        if index(pod) == 0 || may_fail.load(Ordering::Relaxed) {
             Act::End(1)
         } else {
             RUN
@@ -192,6 +219,19 @@ async fn failures_side_by_side_are_counted_together() {
     plane
         .create(JOBS, job("both", 2, 2, json!({"backoffLimit": 0})))
         .await;
+    let failed = async || {
+        let pods = plane.list("/api/v1/namespaces/default/pods").await;
+        let failed = |pod: &&Value| pod["status"]["phase"] == "Failed";
+        pods.iter().filter(failed).count()
+    };
+    plane
+        .until("the first has failed", async || failed().await == 1)
+        .await;
+    second.store(true, Ordering::Relaxed);
+    plane
+        .until("the second has failed", async || failed().await == 2)
+        .await;
+    held.1.get_or_init(Instant::now);
     let (conditions, status) = over(&plane, "both").await;
     assert_eq!(
         conditions,
@@ -201,11 +241,8 @@ async fn failures_side_by_side_are_counted_together() {
         ]
     );
     assert_eq!(status["failed"], 2, "{status}");
+    plane.event("both", "BackoffLimitExceeded").await;
     let told = plane.events("both").await;
-    assert!(
-        told.iter().any(|event| event.contains("SuccessfulCreate")),
-        "{told:?}"
-    );
     assert!(
         !told.iter().any(|event| event.contains("SuccessfulDelete")),
         "{told:?}"
