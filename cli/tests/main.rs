@@ -16,6 +16,7 @@ mod families;
 mod gateways;
 mod golden;
 mod ingress;
+mod left;
 mod memory;
 mod mistakes;
 mod nodes;

@@ -287,19 +287,20 @@ impl Cluster {
 
     /// Ends it as Ctrl-C does; the folder stays.
     pub fn interrupt(&mut self) {
+        self.signal(nix::sys::signal::Signal::SIGINT);
+    }
+
+    /// Ends it by a signal; the folder stays.
+    pub fn signal(&mut self, signal: nix::sys::signal::Signal) {
         let mut child = self.child.take().unwrap();
         let begun = Instant::now();
-        nix::sys::signal::kill(
-            nix::unistd::Pid::from_raw(child.id() as i32),
-            nix::sys::signal::Signal::SIGINT,
-        )
-        .unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), signal).unwrap();
         wait(
             Duration::from_secs(5),
             "the end of the cluster",
             || match child.try_wait().unwrap() {
                 Some(_) => Ok(()),
-                None => Err(format!("it runs {:?} after Ctrl-C", begun.elapsed())),
+                None => Err(format!("it runs {:?} after {signal}", begun.elapsed())),
             },
         );
     }
