@@ -6,6 +6,7 @@
 mod plan;
 pub mod ports;
 mod topology;
+mod zones;
 
 use std::{collections::HashMap, time::Duration};
 
@@ -200,7 +201,7 @@ impl Reconcile<Key> for Controller {
         };
         existing.retain(|slice| mine(slice) && slice.metadata.deletion_timestamp.is_none());
         let time = self.times.next(key, &service, &selected);
-        let shares = topology::is_asked_for(&service).then(|| self.shares());
+        let shares = zones::asks_for_hints(&service).then(|| self.shares());
         let mut told = Vec::new();
         let (mut plan, missing) = plan::of_service(
             &service,

@@ -25,7 +25,7 @@ use skiff_podspec::pod::Pod;
 use super::{
     MANAGED_BY, MANAGED_BY_LABEL, SERVICE_LABEL,
     ports::in_order,
-    topology::{self, zone_of},
+    zones::{asks_for_hints, zone_of},
 };
 use crate::{
     informer::Informer,
@@ -290,7 +290,7 @@ fn endpoint_of(service: &Service, pod: &Pod, zone: Option<String>, family: &str)
 
 /// For whom an endpoint is meant, by the service's `trafficDistribution`. The annotation for hints by proportion goes before that.
 fn hints(service: &Service, zone: Option<&str>, node: Option<&str>) -> Option<EndpointHints> {
-    if topology::is_asked_for(service) {
+    if asks_for_hints(service) {
         return None;
     }
     let same_node = match service.spec().traffic_distribution.as_deref()? {
@@ -336,7 +336,7 @@ fn of_family_plan(
     let (labels, own) = labels_of(service);
     for (key, (ports, mut endpoints)) in desired {
         let slices = by_ports.remove(&key).unwrap_or_default();
-        if topology::is_asked_for(service) {
+        if asks_for_hints(service) {
             let known = slices
                 .iter()
                 .flat_map(|slice| slice.endpoints.iter().flatten());

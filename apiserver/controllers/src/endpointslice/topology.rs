@@ -10,21 +10,14 @@ use std::{
 };
 
 use k8s_openapi::api::{
-    core::v1::{Node, Service},
+    core::v1::Node,
     discovery::v1::{Endpoint, EndpointHints, EndpointSlice, ForZone},
 };
 use skiff_api::machinery::quantity::Quantity;
 
-use super::plan::Plan;
+use super::{plan::Plan, zones::zone_of};
 use crate::{events::EventType, key::Key, node_lifecycle::health::ready_status};
 
-/// The label that names a node's zone.
-pub const ZONE: &str = "topology.kubernetes.io/zone";
-/// The annotations that ask for it, the older one first.
-const MODES: [&str; 2] = [
-    "service.kubernetes.io/topology-aware-hints",
-    "service.kubernetes.io/topology-mode",
-];
 /// Nodes with one of these count for nothing.
 const EXCLUDED: [&str; 2] = [
     "node-role.kubernetes.io/control-plane",
@@ -46,19 +39,6 @@ pub struct Told {
     pub kind: EventType,
     pub reason: &'static str,
     pub message: String,
-}
-
-/// Whether the service asks for hints by proportion.
-pub fn is_asked_for(service: &Service) -> bool {
-    let annotations = service.metadata.annotations.as_ref();
-    let mode = annotations.and_then(|a| MODES.iter().find_map(|key| a.get(*key)));
-    mode.is_some_and(|mode| mode == "Auto" || mode == "auto")
-}
-
-/// A node's zone, if it has one.
-pub fn zone_of(node: &Node) -> Option<&str> {
-    let zone = node.metadata.labels.as_ref()?.get(ZONE)?;
-    (!zone.is_empty()).then_some(zone)
 }
 
 /// Whether a change of a node may change [`shares`].
@@ -386,7 +366,7 @@ mod tests {
     use super::*;
 
     fn node(zone: &str, cpu: &str, changes: Value) -> Node {
-        let mut node = json!({"metadata": {"labels": {ZONE: zone}}, "status": {"allocatable": {"cpu": cpu}, "conditions": [{"type": "Ready", "status": "True"}]}});
+        let mut node = json!({"metadata": {"labels": {"topology.kubernetes.io/zone": zone}}, "status": {"allocatable": {"cpu": cpu}, "conditions": [{"type": "Ready", "status": "True"}]}});
         skiff_api::machinery::patch::merge::apply(&mut node, changes, false).unwrap();
         from_value(node).unwrap()
     }

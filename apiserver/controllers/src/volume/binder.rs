@@ -64,7 +64,9 @@ pub fn start(context: &Context) -> Result<Work, Error> {
     });
     c.on(&c.classes, |c, change, queue| {
         let class = change.object().metadata.name();
-        let of_class = |claim: &Arc<PersistentVolumeClaim>| decide::class_of_claim(claim) == class;
+        let of_class = |claim: &Arc<PersistentVolumeClaim>| {
+            decide::class_of_claim(claim) == class || !decide::says_class(claim)
+        };
         wake(queue, c.claims.list().into_iter().filter(of_class));
     });
     Ok(c.some_workers(1))
@@ -256,6 +258,7 @@ impl Binder {
             class: self
                 .classes
                 .get(&Key::cluster(decide::class_of_claim(claim))),
+            default: &|| decide::default_class(&self.classes.list()),
             users: &users,
         };
         fate::of_claim(claim, &known)
@@ -269,6 +272,7 @@ impl Binder {
         match self.fate(&claim)? {
             Fate::Leave => Ok(()),
             Fate::Bind(volume) => self.bind((*volume).clone(), claim).await,
+            Fate::Classify(class) => self.classify(claim, class).await,
             Fate::Provision(class) => self.provision(claim, &class).await,
             Fate::Wait(told) => {
                 told.into_iter().for_each(|told| tell(&claim, told));
@@ -283,6 +287,12 @@ impl Binder {
                 Ok(())
             }
         }
+    }
+
+    /// Makes the claim one of a class; what follows from that comes with the claim's change.
+    async fn classify(&self, mut claim: PersistentVolumeClaim, class: String) -> Result<(), Error> {
+        claim.spec.get_or_insert_default().storage_class_name = Some(class);
+        self.put_claim(&claim).await.map(drop)
     }
 
     /// Leaves the claim to the provisioner that its class names.

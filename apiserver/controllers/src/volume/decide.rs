@@ -3,10 +3,13 @@
 //! Invariant: pure; a volume that names the claim beats all others, else the smallest that is large enough of those that can be used in the fewest ways. Follows
 //! pkg/controller/volume/persistentvolume/index.go and k8s.io/component-helpers/storage/volume/pv_helpers.go.
 
-use std::collections::HashSet;
+use std::{cmp::Reverse, collections::HashSet};
 
 use k8s_openapi::{
-    api::core::v1::{ObjectReference, PersistentVolume, PersistentVolumeClaim},
+    api::{
+        core::v1::{ObjectReference, PersistentVolume, PersistentVolumeClaim},
+        storage::v1::StorageClass,
+    },
     apimachinery::pkg::api::resource::Quantity as ApiQuantity,
 };
 use skiff_api::machinery::quantity::Quantity;
@@ -16,6 +19,10 @@ use skiff_podspec::parts::{HasSpec, HasStatus};
 use crate::prelude::*;
 
 const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
+const DEFAULT_MARKS: [&str; 2] = [
+    "storageclass.kubernetes.io/is-default-class",
+    "storageclass.beta.kubernetes.io/is-default-class",
+];
 
 /// The claim's storage class; empty when it has none.
 pub fn class_of_claim(claim: &PersistentVolumeClaim) -> &str {
@@ -25,6 +32,29 @@ pub fn class_of_claim(claim: &PersistentVolumeClaim) -> &str {
         .annotation(CLASS_ANNOTATION)
         .or(named)
         .unwrap_or("")
+}
+
+/// Whether the claim says anything of a class, be it that it wants none.
+pub fn says_class(claim: &PersistentVolumeClaim) -> bool {
+    claim.spec().storage_class_name.is_some()
+        || claim.metadata.annotation(CLASS_ANNOTATION).is_some()
+}
+
+/// Of the classes that are marked as default the newest; of those that are as new, the first by name. Follows pkg/volume/util/storageclass.go.
+pub fn default_class(classes: &[Arc<StorageClass>]) -> Option<String> {
+    let is_default = |class: &&Arc<StorageClass>| {
+        let mut marks = DEFAULT_MARKS.iter();
+        marks.any(|mark| class.metadata.annotation(mark) == Some("true"))
+    };
+    let newest_first = |class: &&Arc<StorageClass>| {
+        let made = class.metadata.creation_timestamp.as_ref();
+        (
+            Reverse(made.map(|made| made.0)),
+            class.metadata.name().to_owned(),
+        )
+    };
+    let class = classes.iter().filter(is_default).min_by_key(newest_first)?;
+    Some(class.metadata.name().to_owned())
 }
 
 fn class_of(volume: &PersistentVolume) -> &str {

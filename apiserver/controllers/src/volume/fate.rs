@@ -71,6 +71,8 @@ pub enum Fate {
     Bind(Arc<PersistentVolume>),
     /// Its volume is lost for good.
     Lose(Told),
+    /// It said nothing of a class when there was no default one: now there is, and it is of that.
+    Classify(String),
     /// The provisioner of its class is to make a volume.
     Provision(Arc<StorageClass>),
 }
@@ -81,6 +83,8 @@ pub struct Known<'a> {
     pub named: Option<Arc<PersistentVolume>>,
     pub volumes: &'a dyn Fn() -> Vec<Arc<PersistentVolume>>,
     pub class: Option<Arc<StorageClass>>,
+    /// The default class of those that say nothing of one.
+    pub default: &'a dyn Fn() -> Option<String>,
     /// The names of pods that use the claim.
     pub users: &'a dyn Fn() -> Vec<String>,
 }
@@ -163,6 +167,11 @@ fn searching(claim: &PersistentVolumeClaim, known: &Known) -> Result<Fate, Error
     let delayed = waits && claim.metadata.annotation(SELECTED_NODE).is_none();
     if let Some(volume) = decide::best(&(known.volumes)(), claim, delayed)? {
         return Ok(Fate::Bind(volume));
+    }
+    if !decide::says_class(claim)
+        && let Some(class) = (known.default)()
+    {
+        return Ok(Fate::Classify(class));
     }
     if delayed {
         return Ok(Fate::Wait(Some(what_is_waited_for((known.users)()))));
@@ -288,6 +297,8 @@ mod tests {
             not to be made        | {"spec": {"storageClassName": "x"}}               |        | {"provisioner": "kubernetes.io/no-provisioner"} | Warning ProvisioningFailed
             once built in         | {"spec": {"storageClassName": "x"}}               |        | {"provisioner": "kubernetes.io/gce-pd"} | provision
             waits for a pod       | {"spec": {"storageClassName": "x"}}               |        | LATE   | Normal WaitForPodScheduled
+            none, and no default  | {"spec": {"storageClassName": ""}}                |        | {"metadata": {"annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}} | Normal FailedBinding
+            none when it was made | {}                                                |        | {"metadata": {"annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}} | of x
             has its node          | {"metadata": {"annotations": {"volume.kubernetes.io/selected-node": "n"}}, "spec": {"storageClassName": "x"}} | | LATE | provision
         "#;
         let table = table
@@ -301,14 +312,19 @@ mod tests {
                 .into_iter()
                 .collect();
             let claim = claim(changes);
+            let class: Option<Arc<StorageClass>> = (!class.is_empty())
+                .then(|| patched(json!({"metadata": {"name": "x"}, "provisioner": ""}), class));
+            let named_class = class
+                .clone()
+                .filter(|_| !decide::class_of_claim(&claim).is_empty());
             let known = Known {
                 named: volumes
                     .first()
                     .filter(|_| claim.spec().volume_name.is_some())
                     .cloned(),
                 volumes: &|| volumes.clone(),
-                class: (!class.is_empty())
-                    .then(|| patched(json!({"metadata": {"name": "x"}, "provisioner": ""}), class)),
+                class: named_class,
+                default: &|| decide::default_class(&Vec::from_iter(class.clone())),
                 users: &|| vec!["p".to_string()],
             };
             let found = match of_claim(&claim, &known) {
@@ -317,6 +333,7 @@ mod tests {
                 Ok(Fate::Wait(Some(told))) => format!("{:?} {}", told.kind, told.reason),
                 Ok(Fate::Bind(volume)) => format!("bind {}", volume.metadata.name()),
                 Ok(Fate::Lose(told)) => format!("lose {}", told.reason),
+                Ok(Fate::Classify(class)) => format!("of {class}"),
                 Ok(Fate::Provision(_)) => "provision".into(),
                 Err(_) => "failed".into(),
             };

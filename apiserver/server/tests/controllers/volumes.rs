@@ -64,6 +64,41 @@ async fn what_is_in_use_is_kept_until_it_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_gets_the_default_class_that_comes_after_it() {
+    let plane = Plane::start().await;
+    let spec =
+        json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+    let claim = |name: &str, class: Value| {
+        let mut spec = spec.clone();
+        spec["storageClassName"] = class;
+        json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec})
+    };
+    plane.create(CLAIMS, claim("any", Value::Null)).await;
+    plane.create(CLAIMS, claim("none", json!(""))).await;
+    assert_eq!(
+        plane.event("any", "FailedBinding").await,
+        "FailedBinding: no persistent volumes available for this claim and no storage class is set"
+    );
+    let mark = json!({"storageclass.kubernetes.io/is-default-class": "true"});
+    let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "usual", "annotations": mark}, "provisioner": "a/b"});
+    plane
+        .create(&format!("{STORAGE}/storageclasses"), class)
+        .await;
+    let class_of = async |name: &str| {
+        let claim = plane.get(&format!("{CLAIMS}/{name}")).await.unwrap();
+        claim["spec"]["storageClassName"].clone()
+    };
+    plane
+        .until("the claim has the class", async || {
+            class_of("any").await == "usual"
+        })
+        .await;
+    plane.event("any", "ExternalProvisioning").await;
+    assert_eq!(class_of("none").await, "");
+    plane.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_class_of_attributes_stays_while_a_claim_names_it() {
     let plane = Plane::start().await;
     let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "VolumeAttributesClass", "metadata": {"name": "fast"}, "driverName": "d", "parameters": {"a": "b"}});

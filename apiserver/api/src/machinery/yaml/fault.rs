@@ -94,7 +94,11 @@ mod tests {
             of_tabs("\ta: b").as_deref(),
             Some("yaml: found character that cannot start any token")
         );
-        assert_eq!(of_tabs("a: |\n  \tb\n"), None);
+        assert_eq!(
+            of_tabs("a: |\n  \tb\n").as_deref(),
+            Some("yaml: line 2: found a tab character where an indentation space is expected")
+        );
+        assert_eq!(of_tabs("a: |\n  x\n  \tb\n"), None);
         assert_eq!(of_tabs("a: b\tc\n"), None);
     }
 
