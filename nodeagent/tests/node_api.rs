@@ -491,17 +491,37 @@ fn value(text: &str, line: &str) -> Option<f64> {
     rest.strip_prefix(' ')?.parse().ok()
 }
 
+/// The figures once all these lines have a value that is asked for: what is counted at a piece of work's end is there a moment after the work shows.
+async fn figures(
+    node: &Node,
+    lines: &[String],
+    wanted: impl Fn(&str, Option<f64>) -> bool,
+) -> String {
+    let begun = std::time::Instant::now();
+    loop {
+        let text = node.get(SERVER, "/metrics").await.1;
+        let Some(line) = lines.iter().find(|line| !wanted(line, value(&text, line))) else {
+            return text;
+        };
+        assert!(begun.elapsed() < PATIENCE, "{line} in {text}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_node_does_is_counted() {
     let node = Node::start().await;
-    let before = node.get(SERVER, "/metrics").await.1;
-    for (name, kind, labels) in SERIES {
+    let lines = SERIES.map(|(name, kind, labels)| {
+        let suffix = if kind == "histogram" { "_count" } else { "" };
+        format!("{name}{suffix}{labels}")
+    });
+    let before = figures(&node, &lines, |_, value| value.is_some()).await;
+    for (name, kind, _) in SERIES {
         let typed = format!("# TYPE {name} {kind}\n");
         assert!(before.contains(&typed), "{typed} in {before}");
         assert!(before.contains(&format!("# HELP {name} ")), "{name}");
-        let suffix = if kind == "histogram" { "_count" } else { "" };
-        let line = format!("{name}{suffix}{labels}");
-        assert!(value(&before, &line).is_some(), "{line} in {before}");
     }
     for line in [
         "kubernetes_build_info{",
@@ -527,33 +547,23 @@ async fn what_the_node_does_is_counted() {
         (node.api.pod("q")?["status"]["containerStatuses"][0]["ready"] == true).then_some(())
     })
     .await;
-    // the API's telling comes back to the node a moment later
-    let begun = std::time::Instant::now();
-    let after = loop {
-        let after = node.get(SERVER, "/metrics").await.1;
-        let line = "kubelet_pod_start_total_duration_seconds_count";
-        if value(&after, line) > value(&before, line) {
-            break after;
-        }
-        assert!(begun.elapsed() < Duration::from_secs(20), "{after}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
-    for line in [
+    let lines = [
         "kubelet_running_pods",
         "kubelet_running_containers{container_state=\"running\"}",
         "kubelet_desired_pods{static=\"\"}",
         "kubelet_active_pods{static=\"\"}",
         "kubelet_pod_start_duration_seconds_count",
         "kubelet_pod_start_sli_duration_seconds_count",
+        "kubelet_pod_start_total_duration_seconds_count",
         "kubelet_pod_worker_start_duration_seconds_count",
         "kubelet_pod_worker_duration_seconds_count{operation_type=\"create\"}",
         "kubelet_runtime_operations_total{operation_type=\"run_podsandbox\"}",
         "kubelet_runtime_operations_total{operation_type=\"start_container\"}",
         "kubelet_started_pods_total",
-    ] {
-        let (old, new) = (value(&before, line), value(&after, line));
-        assert_eq!(new, old.map(|old| old + 1.0), "{line} in {after}");
-    }
+    ]
+    .map(String::from);
+    let one_more = |line: &str, now| now == value(&before, line).map(|old| old + 1.0);
+    figures(&node, &lines, one_more).await;
     let uid = pod["metadata"]["uid"].as_str().unwrap();
     let line = format!(
         "prober_probe_total{{container=\"c\",namespace=\"default\",pod=\"q\",pod_uid=\"{uid}\",probe_type=\"Readiness\",result=\"successful\"}}"
@@ -564,12 +574,10 @@ async fn what_the_node_does_is_counted() {
     eventually("its end", || node.api.pod("q").is_none().then_some(())).await;
     let text = node.get(SERVER, "/metrics/probes").await.1;
     assert_eq!(value(&text, &line), None, "{text}");
-    let text = node.get(SERVER, "/metrics").await.1;
-    for work in ["kill", "terminated"] {
-        let line =
-            format!("kubelet_pod_worker_duration_seconds_count{{operation_type=\"{work}\"}}");
-        assert_eq!(value(&text, &line), Some(1.0), "{line} in {text}");
-    }
+    let ended = ["kill", "terminated"].map(|work| {
+        format!("kubelet_pod_worker_duration_seconds_count{{operation_type=\"{work}\"}}")
+    });
+    figures(&node, &ended, |_, value| value == Some(1.0)).await;
     for path in ["/metrics", "/metrics/probes"] {
         let refusal =
             "Forbidden (user=jane, verb=get, resource=nodes, subresource(s)=[nodes/metrics])\n";
