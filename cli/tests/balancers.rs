@@ -28,6 +28,13 @@ fn address(cluster: &Cluster, service: &str) -> IpAddr {
     addresses(cluster, &format!("svc/{service}"), 1)[0]
 }
 
+/// A service of the type for the front of the demo's shop.
+fn expose(cluster: &Cluster, name: &str) {
+    let front = ["deployment", "front", "--type=LoadBalancer"];
+    let ports = ["--port=80", "--target-port=8080", "--name"];
+    cluster.skiff(&[&["expose"], &front[..], &ports[..], &[name]].concat());
+}
+
 fn answers(ip: IpAddr) {
     let address = SocketAddr::new(ip, 80).to_string();
     wait(PATIENCE, &format!("{address} answers"), || {
@@ -45,16 +52,7 @@ fn services_are_reached_from_outside() {
     }
     let cluster = Cluster::start(&["--nodes=2", "--demo"]);
     for name in ["one", "two"] {
-        cluster.skiff(&[
-            "expose",
-            "deployment",
-            "front",
-            "--type=LoadBalancer",
-            "--port=80",
-            "--target-port=8080",
-            "--name",
-            name,
-        ]);
+        expose(&cluster, name);
     }
     let (one, two) = (address(&cluster, "one"), address(&cluster, "two"));
     assert_ne!(
@@ -92,16 +90,7 @@ fn by_both_families() {
         return skip("real nodes need root and nft");
     }
     let cluster = Cluster::start(&["--nodes=1", "--demo", "--ip-family=dual"]);
-    let expose = [
-        "expose",
-        "deployment",
-        "front",
-        "--type=LoadBalancer",
-        "--port=80",
-        "--target-port=8080",
-        "--name=both",
-    ];
-    cluster.skiff(&expose);
+    expose(&cluster, "both");
     let both = r#"{"spec": {"ipFamilyPolicy": "RequireDualStack"}}"#;
     cluster.skiff(&["patch", "svc", "both", "-p", both]);
     cluster.skiff(&["create", "ingress", "both", "--rule=/*=both:80"]);

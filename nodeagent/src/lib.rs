@@ -37,6 +37,7 @@ pub mod image;
 pub mod ingress;
 pub mod logs;
 pub mod machine;
+pub mod mounts;
 pub mod network;
 pub mod node;
 pub mod open_files;

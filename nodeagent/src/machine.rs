@@ -96,11 +96,11 @@ pub struct Clients {
 
 impl RealNode {
     fn oci(&self, images: Store) -> Result<OciRuntime, runtime::Error> {
-        OciRuntime::open(self.containers(), images)
+        OciRuntime::open(self.oci_config(), images)
     }
 
-    fn containers(&self) -> OciConfig {
-        containers(&self.run_dir, &self.data_dir, &self.cgroup)
+    fn oci_config(&self) -> OciConfig {
+        oci_config(&self.run_dir, &self.data_dir, &self.cgroup)
     }
 
     /// The folder of its network's files.
@@ -173,7 +173,7 @@ impl RealNode {
 
     /// Ends every container of the node and takes away what it mounted and made; images and logs stay.
     pub async fn clear(&self) -> Result<(), Error> {
-        let ended = end_containers(self.containers(), &self.image_dir).await;
+        let ended = end_containers(self.oci_config(), &self.image_dir).await;
         network::pods::clear(&self.node, &self.network_dir()).await?;
         policy::clear(&self.node).await?;
         services::clear(&self.node).await?;
@@ -183,7 +183,7 @@ impl RealNode {
 }
 
 /// Where a node's containers are. The folders and the cgroup are those of [`RealNode`].
-pub fn containers(run_dir: &Path, data_dir: &Path, cgroup: &str) -> OciConfig {
+pub fn oci_config(run_dir: &Path, data_dir: &Path, cgroup: &str) -> OciConfig {
     OciConfig {
         run_dir: run_dir.join("oci"),
         data_dir: data_dir.join("containers"),

@@ -3,11 +3,9 @@
 //! Invariant: it is found by the data folder's name alone, even where that folder is gone, and nothing but what is below the cluster's own folders, or bears
 //! its name, is taken away. Whoever clears holds the data folder.
 
-use std::path::PathBuf;
-
 use anyhow::Context;
 use skiff_nodeagent::{
-    machine,
+    machine, mounts,
     network::{cluster, ns::Namespace},
 };
 
@@ -34,7 +32,7 @@ pub async fn clear(folders: &Folders) -> anyhow::Result<()> {
     };
     for name in nodes(folders)? {
         let (run, data) = (folders.run().join(&name), folders.node(&name));
-        let containers = machine::containers(&run, &data, &folders.cgroup(&name));
+        let containers = machine::oci_config(&run, &data, &folders.cgroup(&name));
         let ended = machine::end_containers(containers, &folders.images()).await;
         note(ended.with_context(|| format!("cannot end the containers of {name}")));
     }
@@ -68,27 +66,10 @@ fn nodes(folders: &Folders) -> anyhow::Result<Vec<String>> {
 pub fn take_away(folders: &Folders) -> anyhow::Result<()> {
     let run = folders.run();
     for folder in [folders.data.join("nodes"), run.clone()] {
-        unmount_below(&folder);
+        mounts::unmount_below(&folder)?;
     }
     match std::fs::remove_dir_all(&run) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         done => done.with_context(|| format!("cannot remove {}", run.display())),
-    }
-}
-
-/// Takes away every mount below a folder, the deepest first.
-fn unmount_below(folder: &std::path::Path) {
-    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let mut mounts: Vec<PathBuf> = table
-        .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .map(|path| PathBuf::from(path.replace("\\040", " ")))
-        .filter(|path| path.starts_with(folder))
-        .collect();
-    mounts.sort_by_key(|path| std::cmp::Reverse(path.as_os_str().len()));
-    for path in mounts {
-        if let Err(error) = nix::mount::umount2(&path, nix::mount::MntFlags::MNT_DETACH) {
-            eprintln!("warning: cannot unmount {}: {error}", path.display());
-        }
     }
 }

@@ -27,6 +27,7 @@ use crate::{
     command::{Command, raw},
     flags::{self, Line},
 };
+use skiff_nodeagent::network::cluster::ClusterNetwork;
 use skiff_watching::api::Api;
 
 pub static COMMAND: Command = Command {
@@ -276,44 +277,14 @@ async fn run_cluster(flags: &Flags, wish: &Wish, stop: &CancellationToken) -> an
         if wish.names.len() == 1 { "" } else { "s" },
         wish.folders.data.display()
     );
-    let mut plan = Plan::new(&wish.folders);
-    plan.server.listen = vec![wish.listen];
-    plan.server.event_ttl = wish.event_ttl;
-    plan.controllers.node_monitor_period = wish.heartbeats.look;
-    plan.controllers.node_monitor_grace_period = wish.heartbeats.grace;
-    plan.controllers.horizontal_pod_autoscaler.sync_period = wish.autoscalers;
-    plan.server.service_ranges = wish.networks.services;
-    plan.controllers.service_cidrs = wish.networks.services.iter().collect();
-    plan.controllers.cluster_cidrs = wish.networks.pods.clone();
-    let network = if wish.simulated {
-        if !wish.networks.leads_to(wish.listen.ip()) {
-            plan.server.listen.push(wish.networks.loopback());
-        }
-        None
-    } else {
-        let services: Vec<_> = wish.networks.services.iter().collect();
-        let network = nodes::network(&wish.folders, &wish.networks.pods, &services)
-            .await
-            .context("cannot make the cluster's network")?;
-        let port = wish.listen.port();
-        plan.server
-            .listen
-            .push((network.gateway().await, port).into());
-        // nodes have addresses of IPv4 in any case; pods may have none
-        let gateways = network.gateways().await;
-        if !gateways.first().is_some_and(IpAddr::is_ipv4) {
-            let others = gateways.iter().filter(|ip| wish.networks.leads_to(**ip));
-            plan.server
-                .listen
-                .extend(others.map(|ip| SocketAddr::new(*ip, port)));
-        }
-        plan.server.behind = Some(skiff_server::Behind {
-            interface: network.bridge().await,
-            networks: wish.networks.all(),
-        });
-        story.step("network of the nodes");
-        Some(network)
+    let mut plan = plan(wish);
+    let network = match wish.simulated {
+        true => None,
+        false => Some(network(wish, &mut plan).await?),
     };
+    if network.is_some() {
+        story.step("network of the nodes");
+    }
     // pods and nodes reach it by the last of these
     plan.server.advertise_listener = plan.server.listen.len() - 1;
     let mut plane = control_plane::start(plan).await?;
@@ -321,23 +292,65 @@ async fn run_cluster(flags: &Flags, wish: &Wish, stop: &CancellationToken) -> an
         "API server, controllers, scheduler on {}",
         plane.url()
     ));
+    let outcome = with_nodes(flags, wish, &mut plane, network, story, stop).await;
+    plane.end().await;
+    wish.folders.remove_record();
+    outcome
+}
+
+/// What the control plane is to be, as far as no network has to be made for it.
+fn plan(wish: &Wish) -> Plan {
+    let mut plan = Plan::new(&wish.folders);
+    plan.server.listen = vec![wish.listen];
+    if wish.simulated && !wish.networks.leads_to(wish.listen.ip()) {
+        plan.server.listen.push(wish.networks.loopback());
+    }
+    plan.server.event_ttl = wish.event_ttl;
+    plan.controllers.node_monitor_period = wish.heartbeats.look;
+    plan.controllers.node_monitor_grace_period = wish.heartbeats.grace;
+    plan.controllers.horizontal_pod_autoscaler.sync_period = wish.autoscalers;
+    plan.server.service_ranges = wish.networks.services;
+    plan.controllers.service_cidrs = wish.networks.services.iter().collect();
+    plan.controllers.cluster_cidrs = wish.networks.pods.clone();
+    plan
+}
+
+/// Makes the network of the nodes, on which the server is to listen, too.
+async fn network(wish: &Wish, plan: &mut Plan) -> anyhow::Result<ClusterNetwork> {
+    let services: Vec<_> = wish.networks.services.iter().collect();
+    let network = nodes::network(&wish.folders, &wish.networks.pods, &services)
+        .await
+        .context("cannot make the cluster's network")?;
+    let port = wish.listen.port();
+    let listen = &mut plan.server.listen;
+    listen.push((network.gateway().await, port).into());
+    // nodes have addresses of IPv4 in any case; pods may have none
+    let gateways = network.gateways().await;
+    if !gateways.first().is_some_and(IpAddr::is_ipv4) {
+        let others = gateways.iter().filter(|ip| wish.networks.leads_to(**ip));
+        listen.extend(others.map(|ip| SocketAddr::new(*ip, port)));
+    }
+    plan.server.behind = Some(skiff_server::Behind {
+        interface: network.bridge().await,
+        networks: wish.networks.all(),
+    });
+    Ok(network)
+}
+
+/// From a control plane that runs to nodes that have ended.
+async fn with_nodes(
+    flags: &Flags,
+    wish: &Wish,
+    plane: &mut ControlPlane,
+    network: Option<ClusterNetwork>,
+    mut story: Story,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
     let kubeconfig = control_plane::kubeconfig_path(&flags.kubeconfig);
-    let written = plane.write_kubeconfig(&kubeconfig, &wish.folders.instance);
-    let context = match written.context("choose another kubeconfig with --kubeconfig") {
-        Ok(context) => context,
-        Err(error) => {
-            plane.end().await;
-            return Err(error);
-        }
-    };
-    let running = start_nodes(wish, &plane, network).await;
-    let (nodes, node_ip) = match running {
-        Ok(started) => started,
-        Err(error) => {
-            plane.end().await;
-            return Err(error);
-        }
-    };
+    let context = plane
+        .write_kubeconfig(&kubeconfig, &wish.folders.instance)
+        .context("choose another kubeconfig with --kubeconfig")?;
+    let (nodes, node_ip) = start_nodes(wish, plane, network).await?;
     let provisioner = Api::new(plane.server.client(volumes::user()), "skiff");
     plane.beside(|informers, stop| {
         volumes::provide(provisioner, informers, wish.folders.volumes(), stop)
@@ -347,18 +360,16 @@ async fn run_cluster(flags: &Flags, wish: &Wish, stop: &CancellationToken) -> an
         context,
         node_ip,
     };
-    let outcome = live(wish, &plane, &mut story, known, stop).await;
+    let outcome = live(wish, plane, &mut story, known, stop).await;
     tellln!("\nStopping");
     nodes.end().await;
-    plane.end().await;
-    wish.folders.remove_record();
     outcome
 }
 
 async fn start_nodes(
     wish: &Wish,
     plane: &ControlPlane,
-    network: Option<skiff_nodeagent::network::cluster::ClusterNetwork>,
+    network: Option<ClusterNetwork>,
 ) -> anyhow::Result<(Nodes, Option<String>)> {
     let api = Api::new(
         plane
@@ -424,6 +435,29 @@ struct Known {
     node_ip: Option<String>,
 }
 
+/// Waits for the nodes, and brings up the shop if there is to be one; where that answers.
+async fn until_ready(
+    wish: &Wish,
+    api: &Api,
+    story: &mut Story,
+    node_ip: Option<&str>,
+) -> anyhow::Result<Option<String>> {
+    demo::wait_for_nodes(api, &wish.names).await?;
+    let count = wish.names.len();
+    story.step(format!("{count} of {count} nodes ready"));
+    if !wish.demo {
+        return Ok(None);
+    }
+    objects::apply(api, demo::SHOP, "default").await?;
+    demo::wait_for_shop(api).await?;
+    story.step("the shop: front (3 pods) and stock (1 pod) ready");
+    let Some(ip) = node_ip else { return Ok(None) };
+    let url = demo::shop_url(api, ip).await?;
+    demo::answers(&url).await?;
+    story.step(format!("{url} answers"));
+    Ok(Some(url))
+}
+
 /// From started to told to stop.
 async fn live(
     wish: &Wish,
@@ -438,29 +472,8 @@ async fn live(
             .client(skiff_server::auth::User::new("skiff", &["system:masters"])),
         "skiff",
     );
-    let work = async {
-        demo::wait_for_nodes(&api, &wish.names).await?;
-        story.step(format!(
-            "{} of {} nodes ready",
-            wish.names.len(),
-            wish.names.len()
-        ));
-        let mut url = None;
-        if wish.demo {
-            objects::apply(&api, demo::SHOP, "default").await?;
-            demo::wait_for_shop(&api).await?;
-            story.step("the shop: front (3 pods) and stock (1 pod) ready");
-            if let Some(ip) = &known.node_ip {
-                let found = demo::shop_url(&api, ip).await?;
-                demo::answers(&found).await?;
-                story.step(format!("{found} answers"));
-                url = Some(found);
-            }
-        }
-        Ok::<_, anyhow::Error>(url)
-    };
     let url = tokio::select! {
-        done = work => done?,
+        done = until_ready(wish, &api, story, known.node_ip.as_deref()) => done?,
         () = stop.cancelled() => return Ok(()),
     };
     tellln!(

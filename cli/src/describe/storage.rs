@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::print::age::since;
 use crate::typed::Read;
 use serde_json::{Value, json};
+use skiff_api::machinery::storage;
 
 pub const KINDS: &[Describer] = &[
     Describer::new("", "PersistentVolume", VOLUME),
@@ -127,13 +128,7 @@ pub const TEMPLATE: &[Line] = &[
 const CLASS: &[Line] = &[
     NAME,
     Do(|out, class| {
-        let annotations = class.at("metadata").at("annotations");
-        let default = [
-            "storageclass.kubernetes.io/is-default-class",
-            "storageclass.beta.kubernetes.io/is-default-class",
-        ]
-        .iter()
-        .any(|name| annotations.text(name) == "true");
+        let default = storage::is_default(class);
         out.field("IsDefaultClass", if default { "Yes" } else { "No" });
     }),
     Form(
@@ -245,11 +240,7 @@ fn modes(v: &Value) -> String {
 }
 
 fn class_of(object: &Value) -> &str {
-    object
-        .at("metadata")
-        .at("annotations")
-        .text_ptr("volume.beta.kubernetes.io/storage-class")
-        .unwrap_or_else(|| object.at("spec").text("storageClassName"))
+    storage::class_of(object).unwrap_or("")
 }
 
 fn affinity(out: &mut Out, required: &Value) {

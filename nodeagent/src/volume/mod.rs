@@ -27,6 +27,7 @@ use crate::{
         context::Context,
         objects::{self, Kind},
     },
+    mounts,
     outcome::IfThere,
     pod::{
         fields,
@@ -41,7 +42,6 @@ pub mod empty_dir;
 pub mod host_path;
 pub mod image;
 mod keys;
-pub mod mounts;
 pub mod persistent_volume_claim;
 pub mod projected;
 pub mod secret;
@@ -322,7 +322,8 @@ pub fn tear_down(pod_dir: &Path) -> Result<(), Error> {
     if !pod_dir.exists() {
         return Ok(());
     }
-    mounts::unmount_below(pod_dir)?;
+    mounts::unmount_below(pod_dir)
+        .during(|| format!("take down what is mounted below {}", pod_dir.display()))?;
     let removed = std::fs::remove_dir_all(pod_dir).if_there().map(drop);
     removed.during(|| format!("remove {}", pod_dir.display()))
 }

@@ -19,7 +19,8 @@ use nix::{
     sys::stat::{Mode, fchmod, mkdirat},
 };
 
-use super::{During, Error, mounts};
+use super::{During, Error};
+use crate::mounts;
 
 /// Binds the place that `sub` names in the volume at `root` to `target`, and answers `target`. Missing folders are made with the volume's own mode and group.
 pub fn prepare(root: &Path, sub: &str, target: &Path) -> Result<PathBuf, Error> {
@@ -120,7 +121,8 @@ fn bind(place: &OwnedFd, target: &Path) -> Result<(), Error> {
         .during(|| "read what a subPath names".to_owned())?
         .is_dir();
     if target.exists() {
-        mounts::unmount_below(target)?;
+        mounts::unmount_below(target)
+            .during(|| format!("take down what is mounted at {}", target.display()))?;
     }
     match (is_dir, target.parent()) {
         (true, _) => fs::create_dir_all(target).during(|| format!("make {}", target.display()))?,

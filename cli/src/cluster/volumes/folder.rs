@@ -12,6 +12,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use k8s_openapi::api::core::v1::PersistentVolume;
+use skiff_nodeagent::mounts;
 use skiff_podspec::parts::{HasSpec, Meta};
 
 /// Where a volume's folder is to be, by its name.
@@ -37,8 +38,9 @@ pub fn of(root: &Path, volume: &PersistentVolume) -> anyhow::Result<PathBuf> {
 }
 
 /// Makes a folder that every user may write to.
-pub fn make(root: &Path, path: &Path) -> anyhow::Result<()> {
+pub fn make(path: &Path) -> anyhow::Result<()> {
     let shown = path.display();
+    let root = path.parent().context("a folder of volumes has a place")?;
     let made = DirBuilder::new()
         .recursive(true)
         .mode(0o755)
@@ -56,7 +58,7 @@ pub fn make(root: &Path, path: &Path) -> anyhow::Result<()> {
 }
 
 /// Deletes a folder with all that is in it; one that is gone is deleted.
-pub fn remove(_: &Path, path: &Path) -> anyhow::Result<()> {
+pub fn remove(path: &Path) -> anyhow::Result<()> {
     let shown = path.display();
     let found = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -65,19 +67,12 @@ pub fn remove(_: &Path, path: &Path) -> anyhow::Result<()> {
     if !found.is_dir() {
         bail!("{shown} is not a directory");
     }
-    let table = fs::read_to_string("/proc/self/mountinfo").context("cannot read the mounts")?;
-    if let Some(mount) = mounted_below(&table, path) {
-        bail!("something is mounted at {mount}");
+    let mounts = mounts::below(path).context("cannot look at the mounts")?;
+    if let Some(mount) = mounts.first() {
+        bail!("something is mounted at {}", mount.point.display());
     }
     // it follows no links
     fs::remove_dir_all(path).with_context(|| format!("cannot delete {shown}"))
-}
-
-/// The first mount at a folder or below it.
-fn mounted_below(table: &str, folder: &Path) -> Option<String> {
-    let mounts = table.lines().filter_map(|line| line.split(' ').nth(4));
-    let mut mounts = mounts.map(|mount| mount.replace("\\040", " "));
-    mounts.find(|mount| Path::new(mount).starts_with(folder))
 }
 
 #[cfg(test)]
@@ -146,34 +141,20 @@ mod tests {
         );
         let path = place(&root, "pvc-1");
         fs::write(&outside, "data").unwrap();
-        remove(&root, &path).unwrap();
+        remove(&path).unwrap();
         for _ in 0..2 {
-            make(&root, &path).unwrap();
+            make(&path).unwrap();
         }
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o777);
         fs::create_dir(path.join("sub")).unwrap();
         std::os::unix::fs::symlink(temporary.path(), path.join("sub/link")).unwrap();
-        remove(&root, &path).unwrap();
+        remove(&path).unwrap();
         assert!(!path.exists() && outside.exists());
         // neither is a link in the folder's place followed
         std::os::unix::fs::symlink(temporary.path(), &path).unwrap();
-        assert!(make(&root, &path).is_err());
-        assert!(remove(&root, &path).is_err());
+        assert!(make(&path).is_err());
+        assert!(remove(&path).is_err());
         assert!(outside.exists() && path.is_symlink());
-    }
-
-    #[test]
-    fn mounts() {
-        let table = "22 1 0:21 / /a\\040b/c rw - tmpfs x rw\n23 1 0:22 / /d rw - tmpfs x rw\n";
-        for (folder, wanted) in [
-            ("/a b", Some("/a b/c")),
-            ("/a b/c", Some("/a b/c")),
-            ("/a", None),
-            ("/d/e", None),
-        ] {
-            let found = mounted_below(table, Path::new(folder));
-            assert_eq!(found.as_deref(), wanted, "{folder}");
-        }
     }
 }

@@ -21,7 +21,10 @@ use k8s_openapi::api::{
 };
 use serde_json::json;
 use skiff_api::machinery::quote::GoQuoted;
-use skiff_podspec::parts::Meta;
+use skiff_podspec::{
+    parts::Meta,
+    storage::{DEFAULT_CLASS, SELECTED_NODE, class_of_claim},
+};
 use skiff_server::auth::User;
 use skiff_watching::{
     api::{Api, Delete, collection},
@@ -34,7 +37,7 @@ use skiff_watching::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use self::plan::{Known, Made, PROVISIONER, Plan, Refused, SELECTED_NODE};
+use self::plan::{Known, Made, PROVISIONER, Plan, Refused};
 use super::objects;
 
 /// The class, and the default one.
@@ -59,7 +62,7 @@ async fn class(api: &Api) -> anyhow::Result<()> {
         return Ok(());
     }
     let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
-        "metadata": {"name": CLASS, "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+        "metadata": {"name": CLASS, "annotations": {DEFAULT_CLASS[0]: "true"}},
         "provisioner": PROVISIONER, "reclaimPolicy": "Delete", "volumeBindingMode": "WaitForFirstConsumer"});
     match api.post(&collection::<StorageClass>(""), &class).await {
         Err(error) if error.is_already_exists() => Ok(()),
@@ -238,7 +241,7 @@ impl Provisioner {
             Ok(false) => return true,
             Err(error) => error,
         };
-        let class = plan::class_of(&claim);
+        let class = class_of_claim(&claim);
         let message = format!(
             "failed to provision volume with StorageClass {}: {failed:#}",
             GoQuoted(&class)
@@ -281,8 +284,8 @@ impl Provisioner {
 async fn on_disk(
     root: &Path,
     volume: &PersistentVolume,
-    work: fn(&Path, &Path) -> anyhow::Result<()>,
+    work: fn(&Path) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let (root, path) = (root.to_owned(), folder::of(root, volume)?);
-    tokio::task::spawn_blocking(move || work(&root, &path)).await?
+    let path = folder::of(root, volume)?;
+    tokio::task::spawn_blocking(move || work(&path)).await?
 }

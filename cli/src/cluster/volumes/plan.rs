@@ -16,17 +16,12 @@ use k8s_openapi::{
 use serde_json::{from_value, json};
 use skiff_api::machinery::quote::GoQuoted;
 use skiff_podspec::parts::{HasSpec, HasStatus, Meta};
+use skiff_podspec::storage::{LEFT_TO, PROVISIONED_BY, SELECTED_NODE, class_of_claim};
 
 use super::folder;
 
 /// Whose classes these are.
 pub const PROVISIONER: &str = "skiff.dev/local";
-/// The node that the scheduler chose for a claim.
-pub const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
-/// Whom the binder left a claim to.
-const LEFT_TO: &str = "volume.kubernetes.io/storage-provisioner";
-const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
-const OLD_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 const HOSTNAME: &str = "kubernetes.io/hostname";
 /// A folder is one node's.
 const MODES: [&str; 2] = ["ReadWriteOnce", "ReadWriteOncePod"];
@@ -68,13 +63,6 @@ pub struct Refused {
     pub reschedule: bool,
 }
 
-/// The class that a claim is of.
-pub fn class_of(claim: &PersistentVolumeClaim) -> &str {
-    let named = claim.spec().storage_class_name.as_deref();
-    let old = claim.metadata.annotation(OLD_CLASS);
-    old.or(named).unwrap_or("")
-}
-
 fn is_ours(volume: &PersistentVolume) -> bool {
     volume.metadata.annotation(PROVISIONED_BY) == Some(PROVISIONER)
 }
@@ -100,7 +88,7 @@ impl Plan {
         let ours = known.volumes.iter().filter(|volume| is_ours(volume));
         plan.released = ours.filter(|v| is_to_be_deleted(v)).cloned().collect();
         let left_to_us = |claim: &&Arc<PersistentVolumeClaim>| {
-            claim.metadata.annotation(LEFT_TO) == Some(PROVISIONER)
+            claim.metadata.annotation(LEFT_TO[0]) == Some(PROVISIONER)
                 && claim.spec().volume_name.as_deref().unwrap_or("").is_empty()
                 && !claim.metadata.is_deleting()
         };
@@ -119,7 +107,7 @@ impl Plan {
         {
             return;
         }
-        let class = (known.class)(class_of(claim)).filter(|of| of.provisioner == PROVISIONER);
+        let class = (known.class)(class_of_claim(claim)).filter(|of| of.provisioner == PROVISIONER);
         let Some(class) = class else { return };
         let refused = |why, reschedule| Refused {
             claim: claim.clone(),
@@ -276,7 +264,7 @@ fn volume(
             "accessModes": spec.access_modes,
             "volumeMode": "Filesystem",
             "persistentVolumeReclaimPolicy": policy,
-            "storageClassName": class_of(claim),
+            "storageClassName": class_of_claim(claim),
             "hostPath": {"path": folder::place(root, &name), "type": "DirectoryOrCreate"},
             "nodeAffinity": {"required": {"nodeSelectorTerms": here}},
             "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": meta.namespace, "name": meta.name, "uid": meta.uid,

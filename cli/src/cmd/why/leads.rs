@@ -3,6 +3,7 @@
 //! Behaviour follows nothing upstream: kubectl does not do this.
 
 use serde_json::Value;
+use skiff_api::machinery::storage::{class_of, is_default};
 
 use super::facts::{Facts, Look, backends};
 use super::finding::{Finding, because, name};
@@ -122,13 +123,6 @@ pub fn of_claim(claim: &Value, facts: &Facts) -> Vec<Finding> {
     vec![Finding::new(what, next, false)]
 }
 
-/// The class that a claim names; nothing where it names none, even not that it wants none.
-fn class_of(claim: &Value) -> Option<&str> {
-    let annotations = claim.at("metadata").at("annotations");
-    let old = annotations.text_ptr("volume.beta.kubernetes.io/storage-class");
-    old.or_else(|| claim.at("spec").text_ptr("storageClassName"))
-}
-
 /// What is wrong with a claim's class; of one that is missing in the binder's words.
 fn of_class(claim: &Value, facts: &Facts) -> Option<String> {
     let classes = facts.classes.as_ref()?;
@@ -146,15 +140,6 @@ fn of_class(claim: &Value, facts: &Facts) -> Option<String> {
         }
         Some(class) => Some(format!("storageclass.storage.k8s.io \"{class}\" not found")),
     }
-}
-
-fn is_default(class: &Value) -> bool {
-    let annotations = class.at("metadata").at("annotations");
-    let marks = [
-        "storageclass.kubernetes.io/is-default-class",
-        "storageclass.beta.kubernetes.io/is-default-class",
-    ];
-    marks.iter().any(|mark| annotations.text(mark) == "true")
 }
 
 /// What was told of a claim last, else what its class waits for.

@@ -26,6 +26,7 @@ use super::{
     ns::Namespace,
     outside,
 };
+use crate::mounts::{self, Mount};
 
 const NODE_LINK: &str = "eth0";
 
@@ -499,48 +500,15 @@ async fn clear_all(
 
 /// Mounted network namespaces below a folder, those of nodes and of pods.
 pub(super) fn namespaces_below(dir: &Path) -> Result<Vec<PathBuf>, Error> {
-    let mounts = std::fs::read_to_string("/proc/thread-self/mountinfo")
-        .map_err(|e| failed("read the mounts", e))?;
-    let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
-    Ok(mounts
-        .lines()
-        .filter_map(namespace_mount)
-        .filter(|path| path.starts_with(&dir))
-        .collect())
-}
-
-/// The mount point of a line of `mountinfo` if a network namespace is mounted there.
-fn namespace_mount(line: &str) -> Option<PathBuf> {
-    let mut fields = line.split(' ').skip(3);
-    let (root, path) = (fields.next()?, fields.next()?);
-    let is_namespace = root.starts_with("net:[") && line.split_once(" - ")?.1.starts_with("nsfs ");
-    // The kernel writes blanks, tabs and backslashes of paths as octal.
-    let path = path
-        .replace("\\040", " ")
-        .replace("\\011", "\t")
-        .replace("\\134", "\\");
-    is_namespace.then(|| PathBuf::from(path))
+    let below = mounts::below(dir).map_err(|e| failed("read the mounts", e))?;
+    let is_namespace = |of: &Mount| of.kind == "nsfs" && of.root.starts_with("net:[");
+    let namespaces = below.into_iter().filter(is_namespace);
+    Ok(namespaces.map(|of| of.point).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn mounts_of_namespaces() {
-        let cases = [
-            (
-                "41 28 0:4 net:[4026532281] /run/skiff/netns/a\\040b rw shared:5 - nsfs nsfs rw",
-                Some("/run/skiff/netns/a b"),
-            ),
-            ("41 28 0:4 mnt:[4026532281] /run/x rw - nsfs nsfs rw", None),
-            ("36 28 0:32 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw", None),
-            ("", None),
-        ];
-        for (line, want) in cases {
-            assert_eq!(namespace_mount(line), want.map(PathBuf::from), "{line}");
-        }
-    }
 
     #[test]
     fn names_fit_the_kernel() {

@@ -12,7 +12,7 @@ fn patched<K: serde::de::DeserializeOwned>(mut base: Value, changes: &str) -> Ar
 }
 
 fn claim(changes: &str) -> Arc<PersistentVolumeClaim> {
-    let annotations = json!({LEFT_TO: PROVISIONER, SELECTED_NODE: "b"});
+    let annotations = json!({LEFT_TO[0]: PROVISIONER, SELECTED_NODE: "b"});
     let base = json!({"metadata": {"name": "c", "namespace": "ns", "uid": "u", "resourceVersion": "7", "annotations": annotations},
         "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "standard", "resources": {"requests": {"storage": "1Gi"}}}});
     patched(base, changes)
