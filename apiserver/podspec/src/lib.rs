@@ -14,6 +14,7 @@ pub mod resources;
 pub mod runtime;
 pub mod selector;
 pub mod shared;
+pub mod storage;
 pub mod tolerations;
 
 /// The pod's spec. Every pod has one.

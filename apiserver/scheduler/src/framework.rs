@@ -142,42 +142,16 @@ pub enum ClusterEvent {
     Namespace,
 }
 
-/// Upstream's names of what happened to storage: it is new, changed, or gone.
-const CLAIM: [&str; 3] = [
-    "PersistentVolumeClaimAdd",
-    "PersistentVolumeClaimUpdate",
-    "PersistentVolumeClaimDelete",
-];
-const VOLUME: [&str; 3] = [
-    "PersistentVolumeAdd",
-    "PersistentVolumeUpdate",
-    "PersistentVolumeDelete",
-];
-const CLASS: [&str; 3] = [
-    "storage.k8s.io/StorageClassAdd",
-    "storage.k8s.io/StorageClassUpdate",
-    "storage.k8s.io/StorageClassDelete",
-];
-const DRIVERS_OF_NODE: [&str; 3] = [
-    "storage.k8s.io/CSINodeAdd",
-    "storage.k8s.io/CSINodeUpdate",
-    "storage.k8s.io/CSINodeDelete",
-];
-const ATTACHMENT: [&str; 3] = [
-    "storage.k8s.io/VolumeAttachmentAdd",
-    "storage.k8s.io/VolumeAttachmentUpdate",
-    "storage.k8s.io/VolumeAttachmentDelete",
-];
-const DRIVER: [&str; 3] = [
-    "storage.k8s.io/CSIDriverAdd",
-    "storage.k8s.io/CSIDriverUpdate",
-    "storage.k8s.io/CSIDriverDelete",
-];
-const CAPACITY: [&str; 3] = [
-    "storage.k8s.io/CSIStorageCapacityAdd",
-    "storage.k8s.io/CSIStorageCapacityUpdate",
-    "storage.k8s.io/CSIStorageCapacityDelete",
-];
+/// Upstream's names of what happens to objects of a kind: one is new, changed, or gone.
+macro_rules! names {
+    ($kind:literal) => {
+        [
+            concat!($kind, "Add"),
+            concat!($kind, "Update"),
+            concat!($kind, "Delete"),
+        ]
+    };
+}
 
 impl ClusterEvent {
     /// Whether a node has other taints now, or takes pods again.
@@ -203,13 +177,17 @@ impl ClusterEvent {
             ClusterEvent::NodeAdded(_) => "NodeAdd",
             ClusterEvent::NodeUpdated { old, new } => node_change(old, new),
             ClusterEvent::NodeDeleted(_) => "NodeDelete",
-            ClusterEvent::Claim(change) => change.label(CLAIM),
-            ClusterEvent::Volume(change) => change.label(VOLUME),
-            ClusterEvent::Class(change) => change.label(CLASS),
-            ClusterEvent::DriversOfNode(change) => change.label(DRIVERS_OF_NODE),
-            ClusterEvent::Attachment(change) => change.label(ATTACHMENT),
-            ClusterEvent::Driver(change) => change.label(DRIVER),
-            ClusterEvent::Capacity(change) => change.label(CAPACITY),
+            ClusterEvent::Claim(change) => change.label(names!("PersistentVolumeClaim")),
+            ClusterEvent::Volume(change) => change.label(names!("PersistentVolume")),
+            ClusterEvent::Class(change) => change.label(names!("storage.k8s.io/StorageClass")),
+            ClusterEvent::DriversOfNode(change) => change.label(names!("storage.k8s.io/CSINode")),
+            ClusterEvent::Attachment(change) => {
+                change.label(names!("storage.k8s.io/VolumeAttachment"))
+            }
+            ClusterEvent::Driver(change) => change.label(names!("storage.k8s.io/CSIDriver")),
+            ClusterEvent::Capacity(change) => {
+                change.label(names!("storage.k8s.io/CSIStorageCapacity"))
+            }
             ClusterEvent::Namespace => "NamespaceUpdate",
         }
     }

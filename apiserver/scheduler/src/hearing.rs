@@ -13,6 +13,7 @@ use crate::{
     framework::ClusterEvent,
     heard::{Event, Heard},
     pod::PodInfo,
+    volumes::{Change, Volumes},
 };
 
 /// Whether a change of a node may let pods fit that did not.
@@ -28,32 +29,25 @@ impl Scheduler {
             Heard::Pod(Event::Delete(pod)) => self.gone(pod.metadata.uid.as_deref().unwrap_or("")),
             Heard::Node(event) => self.hear_node(event),
             Heard::Claim(event) => {
-                let change = self.volumes.claims.hear(event);
-                self.storage_changed(&ClusterEvent::Claim(change));
+                self.storage_changed(ClusterEvent::Claim, |known| known.claims.hear(event))
             }
             Heard::Volume(event) => {
-                let change = self.volumes.volumes.hear(event);
-                self.storage_changed(&ClusterEvent::Volume(change));
+                self.storage_changed(ClusterEvent::Volume, |known| known.volumes.hear(event))
             }
             Heard::Class(event) => {
-                let change = self.volumes.classes.hear(event);
-                self.storage_changed(&ClusterEvent::Class(change));
+                self.storage_changed(ClusterEvent::Class, |known| known.classes.hear(event))
             }
             Heard::DriversOfNode(event) => {
-                let change = self.volumes.nodes.hear(event);
-                self.storage_changed(&ClusterEvent::DriversOfNode(change));
+                self.storage_changed(ClusterEvent::DriversOfNode, |known| known.nodes.hear(event))
             }
-            Heard::Attachment(event) => {
-                let change = self.volumes.attachments.hear(event);
-                self.storage_changed(&ClusterEvent::Attachment(change));
-            }
+            Heard::Attachment(event) => self.storage_changed(ClusterEvent::Attachment, |known| {
+                known.attachments.hear(event)
+            }),
             Heard::Driver(event) => {
-                let change = self.volumes.drivers.hear(event);
-                self.storage_changed(&ClusterEvent::Driver(change));
+                self.storage_changed(ClusterEvent::Driver, |known| known.drivers.hear(event))
             }
             Heard::Capacity(event) => {
-                let change = self.volumes.capacities.hear(event);
-                self.storage_changed(&ClusterEvent::Capacity(change));
+                self.storage_changed(ClusterEvent::Capacity, |known| known.capacities.hear(event))
             }
             Heard::Namespace(event) => {
                 self.namespaces.hear(event);
@@ -70,10 +64,15 @@ impl Scheduler {
         }
     }
 
-    fn storage_changed(&mut self, event: &ClusterEvent) {
+    fn storage_changed<K>(
+        &mut self,
+        event: fn(Change<K>) -> ClusterEvent,
+        hear: impl FnOnce(&mut Volumes) -> Change<K>,
+    ) {
+        let event = event(hear(&mut self.volumes));
         self.bind_those_with_volumes();
         self.let_early_go(Instant::now());
-        self.queue.changed(event);
+        self.queue.changed(&event);
     }
 
     fn put_pod(&mut self, pod: Arc<Pod>) {

@@ -4,7 +4,7 @@
 //! `pkg/scheduler/framework/plugins/volumebinding/assume_cache.go`.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -101,6 +101,38 @@ impl<K: Kind> Store<K> {
     }
 }
 
+/// Attachments, found by their nodes.
+#[derive(Default)]
+pub struct Attachments {
+    all: Store<VolumeAttachment>,
+    by_node: BTreeSet<(String, String)>,
+}
+
+impl Attachments {
+    /// As [`Store::hear`].
+    pub fn hear(&mut self, event: Event<VolumeAttachment>) -> Change<VolumeAttachment> {
+        let change = self.all.hear(event);
+        let place = |of: &Arc<VolumeAttachment>| {
+            let (_, name) = name_of(&of.metadata);
+            (of.spec.node_name.clone(), name)
+        };
+        if let Some(old) = &change.old {
+            self.by_node.remove(&place(old));
+        }
+        self.by_node.extend(change.new.as_ref().map(place));
+        change
+    }
+
+    /// Those of a node.
+    pub fn of_node(&self, node: &str) -> impl Iterator<Item = &Arc<VolumeAttachment>> {
+        let from = (node.to_owned(), String::new());
+        let of_node = self.by_node.range(from..);
+        of_node
+            .take_while(move |(of, _)| of == node)
+            .filter_map(|(_, name)| self.all.get("", name))
+    }
+}
+
 /// What is known of storage.
 #[derive(Default)]
 pub struct Volumes {
@@ -109,7 +141,7 @@ pub struct Volumes {
     pub classes: Store<StorageClass>,
     /// The drivers of nodes.
     pub nodes: Store<CSINode>,
-    pub attachments: Store<VolumeAttachment>,
+    pub attachments: Attachments,
     pub drivers: Store<CSIDriver>,
     /// How much room drivers have, and where.
     pub capacities: Store<CSIStorageCapacity>,
@@ -131,5 +163,42 @@ impl Volumes {
     /// Takes back all that was promised to a pod.
     pub fn release(&mut self, pod: &str) {
         self.promised.retain(|_, holder| &**holder != pod);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::plugins::tests::object;
+
+    #[test]
+    fn attachments_are_found_by_their_nodes() {
+        let of = |name: &str, node: &str| {
+            object::<VolumeAttachment>(
+                name,
+                "",
+                json!({"spec": {"attacher": "a", "nodeName": node, "source": {}}}),
+            )
+        };
+        let mut attachments = Attachments::default();
+        let names = |attachments: &Attachments, node: &str| {
+            let found = attachments.of_node(node);
+            found
+                .map(|of| name_of(&of.metadata).1)
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        for (name, node) in [("x", "a"), ("y", "b"), ("z", "a"), ("w", "ab")] {
+            attachments.hear(Event::Apply(of(name, node)));
+        }
+        assert_eq!(names(&attachments, "a"), "x z");
+        attachments.hear(Event::Apply(of("x", "b")));
+        attachments.hear(Event::Delete(of("z", "a")));
+        assert_eq!(
+            ["a", "ab", "b"].map(|node| names(&attachments, node)),
+            ["", "w", "x y"]
+        );
     }
 }

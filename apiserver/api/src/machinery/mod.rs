@@ -25,6 +25,7 @@ pub mod room;
 pub mod schema;
 pub mod selector;
 pub mod status;
+pub mod storage;
 pub mod structural;
 pub mod time;
 pub mod url;

@@ -3,6 +3,7 @@
 //! Invariant: an endpoint is in exactly one slice; a change touches as few slices as it can. Follows
 //! pkg/controller/endpointslice/endpointslice_controller.go and k8s.io/endpointslice/reconciler.go.
 
+mod desired;
 mod plan;
 pub mod ports;
 mod topology;
@@ -110,9 +111,12 @@ impl Controller {
         key: &Key,
         shares: Option<&topology::Shares>,
         (family, part): (&str, &mut Plan),
-        staying: &[Arc<EndpointSlice>],
+        existing: &[Arc<EndpointSlice>],
     ) -> Option<topology::Told> {
-        let outcome = shares.map(|shares| topology::hint(shares, part, staying));
+        let outcome = shares.map(|shares| {
+            let staying = part.staying(existing);
+            topology::hint(shares, part, &staying)
+        });
         self.hinted.lock().note(key, family, outcome)
     }
 
@@ -208,8 +212,8 @@ impl Reconcile<Key> for Controller {
             &selected,
             &self.nodes,
             &existing,
-            |family, part, staying| {
-                told.extend(self.hint(key, shares.as_ref(), (family, part), &staying));
+            |family, part, existing| {
+                told.extend(self.hint(key, shares.as_ref(), (family, part), existing));
             },
         );
         for slice in plan.create.iter_mut().chain(&mut plan.update) {

@@ -1,20 +1,16 @@
 //! Which slices a service should have, and the smallest change from those that it has.
 //!
-//! Invariant: pure; endpoints stay in the slice where they are. Follows k8s.io/endpointslice/{reconciler,utils}.go and
-//! trafficdist/trafficdist.go.
+//! Invariant: pure; endpoints stay in the slice where they are. Follows k8s.io/endpointslice/reconciler.go.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     sync::Arc,
 };
 
 use k8s_openapi::{
     api::{
         core::v1::{Node, ObjectReference, Service},
-        discovery::v1::{
-            Endpoint, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice, ForNode,
-            ForZone,
-        },
+        discovery::v1::{Endpoint, EndpointPort, EndpointSlice},
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
@@ -24,21 +20,14 @@ use skiff_podspec::pod::Pod;
 
 use super::{
     MANAGED_BY, MANAGED_BY_LABEL, SERVICE_LABEL,
-    ports::in_order,
-    zones::{asks_for_hints, zone_of},
+    desired::{Desired, Endpoints, MOST, PortKey, desired, port_key, some},
+    zones::asks_for_hints,
 };
 use crate::{
     informer::Informer,
-    key::Key,
     owners::controller_ref,
-    pods,
-    service_pods::{
-        self, HEADLESS, find_port, has_ip, hostname, ips_of, is_endpoint, publishes_unready,
-    },
+    service_pods::{self, HEADLESS, has_ip},
 };
-
-/// How many endpoints a slice has at most.
-const MOST: usize = 100;
 
 /// What is to be written.
 #[derive(Default)]
@@ -50,76 +39,12 @@ pub struct Plan {
 
 impl Plan {
     /// Those that are neither written nor deleted.
-    fn staying(&self, existing: &[Arc<EndpointSlice>]) -> Vec<Arc<EndpointSlice>> {
+    pub fn staying(&self, existing: &[Arc<EndpointSlice>]) -> Vec<Arc<EndpointSlice>> {
         let updated = self.update.iter().map(|slice| &slice.metadata.name);
         let deleted = self.delete.iter().map(|slice| &slice.metadata.name);
         let gone: HashSet<_> = updated.chain(deleted).collect();
         let stays = |slice: &&Arc<EndpointSlice>| !gone.contains(&slice.metadata.name);
         existing.iter().filter(stays).cloned().collect()
-    }
-}
-
-/// No list rather than an empty one.
-fn some(endpoints: Vec<Endpoint>) -> Option<Vec<Endpoint>> {
-    (!endpoints.is_empty()).then_some(endpoints)
-}
-
-/// What makes an endpoint the same one in two slices.
-type Identity = (Vec<String>, Option<String>, Option<String>, Option<String>);
-
-fn identity(endpoint: &Endpoint) -> Identity {
-    let target = endpoint.target_ref.as_ref();
-    (
-        endpoint.addresses.clone(),
-        endpoint.hostname.clone(),
-        target.and_then(|t| t.namespace.clone()),
-        target.and_then(|t| t.name.clone()),
-    )
-}
-
-/// Endpoints without order or repetition.
-#[derive(Default)]
-pub struct Endpoints {
-    order: Vec<Identity>,
-    by_identity: HashMap<Identity, Endpoint>,
-}
-
-impl Endpoints {
-    /// Adds one.
-    pub fn insert(&mut self, endpoint: Endpoint) {
-        let identity = identity(&endpoint);
-        if self
-            .by_identity
-            .insert(identity.clone(), endpoint)
-            .is_none()
-        {
-            self.order.push(identity);
-        }
-    }
-
-    fn take(&mut self, like: &Endpoint) -> Option<Endpoint> {
-        self.by_identity.remove(&identity(like))
-    }
-
-    /// Takes over the hints of one that is the same and stays as it is.
-    fn keep_hints(&mut self, of: &Endpoint) {
-        if let Some(endpoint) = self.by_identity.get_mut(&identity(of)) {
-            endpoint.hints.clone_from(&of.hints);
-        }
-    }
-
-    fn len(&self) -> usize {
-        self.by_identity.len()
-    }
-
-    fn fill(&mut self, slice: &mut EndpointSlice) {
-        let mut endpoints = slice.endpoints.take().unwrap_or_default();
-        while endpoints.len() < MOST
-            && let Some(identity) = self.order.pop()
-        {
-            endpoints.extend(self.by_identity.remove(&identity));
-        }
-        slice.endpoints = some(endpoints);
     }
 }
 
@@ -156,13 +81,13 @@ fn families(service: &Service) -> Vec<&'static str> {
     }
 }
 
-/// The plan for one service, and what kept a pod out of it. `hint` is told of each family's part and of its slices that stay.
+/// The plan for one service, and what kept a pod out of it. `hint` is told of each family's part and of the slices that are there.
 pub fn of_service(
     service: &Service,
     selected: &[Arc<Pod>],
     nodes: &Informer<Node>,
     existing: &[Arc<EndpointSlice>],
-    mut hint: impl FnMut(&str, &mut Plan, Vec<Arc<EndpointSlice>>),
+    mut hint: impl FnMut(&str, &mut Plan, &[Arc<EndpointSlice>]),
 ) -> (Plan, Option<String>) {
     let families = families(service);
     let mut plan = Plan::default();
@@ -182,129 +107,12 @@ pub fn of_service(
         let (desired, absent) = desired(service, selected, nodes, family);
         missing = missing.or(absent);
         let mut part = of_family_plan(service, family, desired, &of_family);
-        let staying = part.staying(&of_family);
-        hint(family, &mut part, staying);
+        hint(family, &mut part, &of_family);
         plan.create.extend(part.create);
         plan.update.extend(part.update);
         plan.delete.extend(part.delete);
     }
     (plan, missing)
-}
-
-/// Ports in an order that does not depend on the service's.
-type PortKey = Vec<(Option<String>, Option<i32>, Option<String>, Option<String>)>;
-
-fn port_key(ports: &[EndpointPort]) -> PortKey {
-    let mut key: PortKey = ports
-        .iter()
-        .map(|p| {
-            (
-                p.name.clone().or_else(|| Some(String::new())),
-                p.port,
-                p.protocol.clone(),
-                p.app_protocol.clone(),
-            )
-        })
-        .collect();
-    key.sort();
-    key
-}
-
-type Desired = BTreeMap<PortKey, (Vec<EndpointPort>, Endpoints)>;
-
-fn desired(
-    service: &Service,
-    selected: &[Arc<Pod>],
-    nodes: &Informer<Node>,
-    family: &str,
-) -> (Desired, Option<String>) {
-    let mut desired = Desired::new();
-    let mut missing = None;
-    let mut zones = HashMap::<&str, Option<Option<String>>>::new();
-    let known_zone = |node: &str| {
-        let node = nodes.get(&Key::cluster(node))?;
-        Some(zone_of(&node).map(str::to_owned))
-    };
-    for pod in selected.iter().filter(|pod| is_endpoint(pod, true)) {
-        let ports = ports_of(service, pod);
-        let (_, endpoints) = desired
-            .entry(port_key(&ports))
-            .or_insert_with(|| (ports, Endpoints::default()));
-        let node = pods::node_name(pod);
-        let zone = zones.entry(node).or_insert_with(|| known_zone(node));
-        if zone.is_none() && !publishes_unready(service) {
-            let (pod, namespace) = (pod.metadata.name(), service.metadata.namespace());
-            missing = Some(format!(
-                "skipping Pod {pod} for Service {namespace}/{}: Node {node} Not Found",
-                service.metadata.name()
-            ));
-            continue;
-        }
-        let endpoint = endpoint_of(service, pod, zone.clone().flatten(), family);
-        if !endpoint.addresses.is_empty() {
-            endpoints.insert(endpoint);
-        }
-    }
-    (desired, missing)
-}
-
-fn ports_of(service: &Service, pod: &Pod) -> Vec<EndpointPort> {
-    let port = |p: &k8s_openapi::api::core::v1::ServicePort| {
-        Some(EndpointPort {
-            name: Some(p.name.clone().unwrap_or_default()),
-            port: Some(find_port(pod, p)?),
-            protocol: Some(p.protocol.clone().unwrap_or_else(|| "TCP".into())),
-            app_protocol: p.app_protocol.clone(),
-        })
-    };
-    let ports = service.spec().ports.iter().flatten();
-    in_order(ports.filter_map(port).collect())
-}
-
-fn endpoint_of(service: &Service, pod: &Pod, zone: Option<String>, family: &str) -> Endpoint {
-    let (serving, terminating) = (pods::is_ready(pod), pods::is_deleting(pod));
-    let ready = publishes_unready(service) || (serving && !terminating);
-    let node_name = pod.spec().node_name.clone();
-    let hints = hints(service, zone.as_deref(), node_name.as_deref());
-    Endpoint {
-        addresses: ips_of(pod, family == IPV6).collect(),
-        conditions: Some(EndpointConditions {
-            ready: Some(ready),
-            serving: Some(serving),
-            terminating: Some(terminating),
-        }),
-        target_ref: Some(ObjectReference {
-            kind: Some("Pod".into()),
-            namespace: pod.metadata.namespace.clone(),
-            name: pod.metadata.name.clone(),
-            uid: pod.metadata.uid.clone(),
-            ..Default::default()
-        }),
-        node_name,
-        zone,
-        hints: hints.filter(|_| ready),
-        hostname: hostname(pod, service),
-        ..Default::default()
-    }
-}
-
-/// For whom an endpoint is meant, by the service's `trafficDistribution`. The annotation for hints by proportion goes before that.
-fn hints(service: &Service, zone: Option<&str>, node: Option<&str>) -> Option<EndpointHints> {
-    if asks_for_hints(service) {
-        return None;
-    }
-    let same_node = match service.spec().traffic_distribution.as_deref()? {
-        "PreferClose" | "PreferSameZone" => false,
-        "PreferSameNode" => true,
-        _ => return None,
-    };
-    let for_zones = zone.map(|name| vec![ForZone { name: name.into() }]);
-    let for_nodes = node.map(|name| vec![ForNode { name: name.into() }]);
-    let for_nodes = for_nodes.filter(|_| same_node);
-    (for_zones.is_some() || for_nodes.is_some()).then_some(EndpointHints {
-        for_nodes,
-        for_zones,
-    })
 }
 
 fn owned_by(slice: &EndpointSlice, service: &Service) -> bool {
@@ -475,10 +283,7 @@ pub fn fit_into(
             unchanged.push(slice.clone());
         }
     }
-    desired
-        .order
-        .retain(|identity| desired.by_identity.contains_key(identity));
-    desired.order.reverse();
+    desired.all_placed();
     plan.update
         .sort_by_key(|slice| std::cmp::Reverse(slice.endpoints.as_ref().map_or(0, Vec::len)));
     for slice in &mut plan.update {
@@ -512,6 +317,8 @@ pub fn fit_into(
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::discovery::v1::{EndpointConditions, EndpointHints, ForZone};
+
     use super::*;
 
     fn endpoint(i: usize, ready: bool) -> Endpoint {
@@ -582,59 +389,6 @@ mod tests {
             plan(&[slice("a", 0..1)], [endpoint(0, false)].into_iter()),
             (vec![], vec![("a".into(), 1)], 0)
         );
-    }
-
-    #[test]
-    fn hints_say_for_whom_an_endpoint_is() {
-        let service = |distribution: Option<&str>, mode: Option<(&str, &str)>| {
-            let annotations = mode.map(|(key, value)| [(key.into(), value.into())].into());
-            let mut service = Service::default();
-            service.metadata.annotations = annotations;
-            let spec = service.spec.get_or_insert_default();
-            spec.traffic_distribution = distribution.map(Into::into);
-            service
-        };
-        let shown = |service: &Service, zone, node| {
-            let Some(hints) = hints(service, zone, node) else {
-                return "none".to_owned();
-            };
-            let zones: Vec<_> = hints
-                .for_zones
-                .into_iter()
-                .flatten()
-                .map(|z| z.name)
-                .collect();
-            let nodes: Vec<_> = hints
-                .for_nodes
-                .into_iter()
-                .flatten()
-                .map(|n| n.name)
-                .collect();
-            format!("{}/{}", zones.join(","), nodes.join(","))
-        };
-        let auto = ("service.kubernetes.io/topology-mode", "Auto");
-        let disabled = ("service.kubernetes.io/topology-aware-hints", "Disabled");
-        let cases = [
-            (service(None, None), "none", "none"),
-            (service(Some("PreferClose"), None), "z/", "none"),
-            (service(Some("PreferSameZone"), None), "z/", "none"),
-            (service(Some("PreferSameNode"), None), "z/n", "/n"),
-            (service(Some("PreferSameNode"), Some(auto)), "none", "none"),
-            (
-                service(Some("PreferSameZone"), Some(disabled)),
-                "z/",
-                "none",
-            ),
-            (service(Some("example.com/else"), None), "none", "none"),
-        ];
-        for (service, with_zone, without) in cases {
-            assert_eq!(
-                shown(&service, Some("z"), Some("n")),
-                with_zone,
-                "{service:?}"
-            );
-            assert_eq!(shown(&service, None, Some("n")), without, "{service:?}");
-        }
     }
 
     #[test]

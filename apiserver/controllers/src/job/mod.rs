@@ -133,7 +133,7 @@ impl Controller {
         let goes_on = !matches!(change, Change::Deleted(_)) && pods::is_active(pod);
         let others = || {
             let job = controller_of(&pod.metadata);
-            job.is_some_and(|job| self.pods.owned_by(&job.uid).iter().any(pods::is_active))
+            job.is_some_and(|job| self.pods.owns_any(&job.uid, pods::is_active))
         };
         if goes_on || others() {
             BATCH

@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{
 use skiff_api::machinery::quantity::{Format, Quantity};
 use skiff_podspec::pod::{Pod, Spec};
 pub use skiff_podspec::resources::add;
+use skiff_podspec::storage::named_class;
 use skiff_podspec::{
     qos::{Class, class},
     resources::{self, List, Options, Status, Unreadable},
@@ -104,15 +105,8 @@ pub fn of_claim(claim: &PersistentVolumeClaim) -> Result<Usage, Error> {
         ("persistentvolumeclaims".to_string(), number(1)),
         ("count/persistentvolumeclaims".to_string(), number(1)),
     ]);
-    let annotated = claim
-        .metadata
-        .annotations
-        .as_ref()
-        .and_then(|a| a.get("volume.beta.kubernetes.io/storage-class"));
     let spec = claim.spec.as_ref();
-    let class = annotated
-        .or_else(|| spec?.storage_class_name.as_ref())
-        .filter(|c| !c.is_empty());
+    let class = named_class(claim).filter(|class| !class.is_empty());
     let in_class =
         |what: &str| class.map(|class| format!("{class}.storageclass.storage.k8s.io/{what}"));
     usage.extend(in_class("persistentvolumeclaims").map(|name| (name, number(1))));

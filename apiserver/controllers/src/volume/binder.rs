@@ -11,19 +11,19 @@ use k8s_openapi::api::{
     storage::v1::StorageClass,
 };
 use skiff_api::machinery::quote::GoQuoted;
-use skiff_podspec::pod::Pod;
+use skiff_podspec::{
+    pod::Pod,
+    storage::{
+        BIND_COMPLETED, BOUND_BY_CONTROLLER, LEFT_TO, PROVISIONED_BY, class_of_claim, named_class,
+    },
+};
 
 use super::{
     decide,
-    fate::{self, BY_CONTROLLER, COMPLETED, Fate, Known, PROVISIONED_BY, Told, VolumeFate},
+    fate::{self, Fate, Known, Told, VolumeFate},
     mentions,
 };
 use crate::{pods, prelude::*};
-
-const PROVISIONER: [&str; 2] = [
-    "volume.beta.kubernetes.io/storage-provisioner",
-    "volume.kubernetes.io/storage-provisioner",
-];
 
 struct Binder {
     api: Api,
@@ -65,7 +65,7 @@ pub fn start(context: &Context) -> Result<Work, Error> {
     c.on(&c.classes, |c, change, queue| {
         let class = change.object().metadata.name();
         let of_class = |claim: &Arc<PersistentVolumeClaim>| {
-            decide::class_of_claim(claim) == class || !decide::says_class(claim)
+            class_of_claim(claim) == class || named_class(claim).is_none()
         };
         wake(queue, c.claims.list().into_iter().filter(of_class));
     });
@@ -206,7 +206,7 @@ impl Binder {
             .metadata
             .annotations
             .as_mut()
-            .is_some_and(|a| a.remove(BY_CONTROLLER).is_some());
+            .is_some_and(|a| a.remove(BOUND_BY_CONTROLLER).is_some());
         let spec = volume.spec.get_or_insert_default();
         if by_controller {
             spec.claim_ref = None;
@@ -255,9 +255,7 @@ impl Binder {
         let known = Known {
             named: self.volumes.get(&Key::cluster(named)),
             volumes: &|| self.volumes.list(),
-            class: self
-                .classes
-                .get(&Key::cluster(decide::class_of_claim(claim))),
+            class: self.classes.get(&Key::cluster(class_of_claim(claim))),
             default: &|| decide::default_class(&self.classes.list()),
             users: &users,
         };
@@ -303,11 +301,11 @@ impl Binder {
     ) -> Result<(), Error> {
         let driver = fate::driver(&class.provisioner);
         let annotations = claim.metadata.annotations.get_or_insert_default();
-        if PROVISIONER
+        if LEFT_TO
             .iter()
             .any(|key| annotations.get(*key).map(String::as_str) != Some(driver))
         {
-            for key in PROVISIONER {
+            for key in LEFT_TO {
                 annotations.insert(key.into(), driver.into());
             }
             claim = self.put_claim(&claim).await?;
@@ -346,17 +344,17 @@ impl Binder {
                     .metadata
                     .annotations
                     .get_or_insert_default()
-                    .insert(BY_CONTROLLER.into(), "yes".into());
+                    .insert(BOUND_BY_CONTROLLER.into(), "yes".into());
             }
             volume = self.put_volume(&volume).await?;
         }
         let volume = self.set_phase(volume, "Bound", "").await?;
         let unnamed = claim.spec().volume_name.as_deref().unwrap_or("").is_empty();
-        if unnamed || claim.metadata.annotation(COMPLETED).is_none() {
+        if unnamed || claim.metadata.annotation(BIND_COMPLETED).is_none() {
             let annotations = claim.metadata.annotations.get_or_insert_default();
-            annotations.insert(COMPLETED.into(), "yes".into());
+            annotations.insert(BIND_COMPLETED.into(), "yes".into());
             if unnamed {
-                annotations.insert(BY_CONTROLLER.into(), "yes".into());
+                annotations.insert(BOUND_BY_CONTROLLER.into(), "yes".into());
                 claim.spec.get_or_insert_default().volume_name = volume.metadata.name.clone();
             }
             claim = self.put_claim(&claim).await?;

@@ -15,37 +15,13 @@ use k8s_openapi::{
 use skiff_api::machinery::quantity::Quantity;
 use skiff_api::machinery::quote::GoQuoted;
 use skiff_podspec::parts::{HasSpec, HasStatus};
+use skiff_podspec::storage::{self, class_of_claim, class_of_volume};
 
 use crate::prelude::*;
 
-const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
-const DEFAULT_MARKS: [&str; 2] = [
-    "storageclass.kubernetes.io/is-default-class",
-    "storageclass.beta.kubernetes.io/is-default-class",
-];
-
-/// The claim's storage class; empty when it has none.
-pub fn class_of_claim(claim: &PersistentVolumeClaim) -> &str {
-    let named = claim.spec().storage_class_name.as_deref();
-    claim
-        .metadata
-        .annotation(CLASS_ANNOTATION)
-        .or(named)
-        .unwrap_or("")
-}
-
-/// Whether the claim says anything of a class, be it that it wants none.
-pub fn says_class(claim: &PersistentVolumeClaim) -> bool {
-    claim.spec().storage_class_name.is_some()
-        || claim.metadata.annotation(CLASS_ANNOTATION).is_some()
-}
-
 /// Of the classes that are marked as default the newest; of those that are as new, the first by name. Follows pkg/volume/util/storageclass.go.
 pub fn default_class(classes: &[Arc<StorageClass>]) -> Option<String> {
-    let is_default = |class: &&Arc<StorageClass>| {
-        let mut marks = DEFAULT_MARKS.iter();
-        marks.any(|mark| class.metadata.annotation(mark) == Some("true"))
-    };
+    let is_default = |class: &&Arc<StorageClass>| storage::is_default(class);
     let newest_first = |class: &&Arc<StorageClass>| {
         let made = class.metadata.creation_timestamp.as_ref();
         (
@@ -55,15 +31,6 @@ pub fn default_class(classes: &[Arc<StorageClass>]) -> Option<String> {
     };
     let class = classes.iter().filter(is_default).min_by_key(newest_first)?;
     Some(class.metadata.name().to_owned())
-}
-
-fn class_of(volume: &PersistentVolume) -> &str {
-    let named = volume.spec().storage_class_name.as_deref();
-    volume
-        .metadata
-        .annotation(CLASS_ANNOTATION)
-        .or(named)
-        .unwrap_or("")
 }
 
 fn amount(quantity: Option<&ApiQuantity>) -> Result<Option<Quantity>, Error> {
@@ -148,7 +115,7 @@ pub fn mismatch(
     if request(claim)? > capacity(volume)? {
         return Ok(Some("requested PV is too small"));
     }
-    if class_of(volume) != class_of_claim(claim) {
+    if class_of_volume(volume) != class_of_claim(claim) {
         return Ok(Some("storageClassName does not match"));
     }
     if mode(volume.spec().volume_mode.as_ref()) != mode(claim.spec().volume_mode.as_ref()) {

@@ -11,11 +11,10 @@ use k8s_openapi::api::{
 use super::decide;
 use crate::prelude::*;
 use skiff_api::machinery::quote::GoQuoted;
+use skiff_podspec::storage::{
+    BIND_COMPLETED, BOUND_BY_CONTROLLER, PROVISIONED_BY, SELECTED_NODE, class_of_claim, named_class,
+};
 
-pub const COMPLETED: &str = "pv.kubernetes.io/bind-completed";
-pub const BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
-const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
-pub const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
 /// What provisioners are called that are, or once were, built in.
 const BUILT_IN: &str = "kubernetes.io/";
 
@@ -92,7 +91,7 @@ pub struct Known<'a> {
 /// Decides about a claim; fails when what it names cannot be its own, or cannot be read.
 pub fn of_claim(claim: &PersistentVolumeClaim, known: &Known) -> Result<Fate, Error> {
     let wanted = claim.spec().volume_name.as_deref().unwrap_or("");
-    if claim.metadata.annotation(COMPLETED).is_some() {
+    if claim.metadata.annotation(BIND_COMPLETED).is_some() {
         return Ok(bound(claim, wanted, known));
     }
     match wanted {
@@ -143,7 +142,7 @@ fn naming(claim: &PersistentVolumeClaim, wanted: &str, known: &Known) -> Result<
     if decide::names(reference, claim) {
         return Ok(Fate::Bind(volume.clone()));
     }
-    if claim.metadata.annotation(BY_CONTROLLER).is_some() {
+    if claim.metadata.annotation(BOUND_BY_CONTROLLER).is_some() {
         let (name, other) = (claim.metadata.name(), decide::key_of(reference));
         return Err(failed!(
             "invalid binding of claim {name} to volume {wanted}: volume already claimed by {other}",
@@ -168,7 +167,7 @@ fn searching(claim: &PersistentVolumeClaim, known: &Known) -> Result<Fate, Error
     if let Some(volume) = decide::best(&(known.volumes)(), claim, delayed)? {
         return Ok(Fate::Bind(volume));
     }
-    if !decide::says_class(claim)
+    if named_class(claim).is_none()
         && let Some(class) = (known.default)()
     {
         return Ok(Fate::Classify(class));
@@ -176,7 +175,7 @@ fn searching(claim: &PersistentVolumeClaim, known: &Known) -> Result<Fate, Error
     if delayed {
         return Ok(Fate::Wait(Some(what_is_waited_for((known.users)()))));
     }
-    Ok(match (&known.class, decide::class_of_claim(claim)) {
+    Ok(match (&known.class, class_of_claim(claim)) {
         (_, "") => {
             let message =
                 "no persistent volumes available for this claim and no storage class is set";
@@ -314,9 +313,7 @@ mod tests {
             let claim = claim(changes);
             let class: Option<Arc<StorageClass>> = (!class.is_empty())
                 .then(|| patched(json!({"metadata": {"name": "x"}, "provisioner": ""}), class));
-            let named_class = class
-                .clone()
-                .filter(|_| !decide::class_of_claim(&claim).is_empty());
+            let named_class = class.clone().filter(|_| !class_of_claim(&claim).is_empty());
             let known = Known {
                 named: volumes
                     .first()

@@ -32,6 +32,8 @@ pub struct State {
     /// Those that compare no nodes for it.
     pub unscored: Plugins,
     pub restrictions: volume_restrictions::State,
+    /// The volumes that the pod is going to have attached.
+    pub attached: node_volume_limits::Attached,
     pub claims: volume_binding::Claims,
     pub zones: volume_zone::State,
     pub spread: pod_topology_spread::State,

@@ -20,13 +20,13 @@ pub struct NodeVolumeLimits;
 
 /// A volume as its driver knows it, or as the claim that it will be made for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Handle {
+pub enum Handle {
     Volume(String),
     Claim(String, String),
 }
 
 /// Volumes by driver and handle.
-type Attached = BTreeSet<(String, Handle)>;
+pub type Attached = BTreeSet<(String, Handle)>;
 
 /// How many volumes each driver of the node may have there, where it says so.
 fn limits(node: &CSINode) -> BTreeMap<&str, i64> {
@@ -62,11 +62,10 @@ fn add_volumes(pod: &PodInfo, known: &Volumes, attached: &mut Attached) {
 
 /// Adds the volumes that are attached to a node, also those that no pod there uses any more.
 fn add_attachments(node: &str, known: &Volumes, attached: &mut Attached) {
-    for attachment in known.attachments.all() {
+    for attachment in known.attachments.of_node(node) {
         let spec = &attachment.spec;
         let name = spec.source.persistent_volume_name.as_deref();
-        let Some(name) = name.filter(|_| spec.node_name == node && !spec.attacher.is_empty())
-        else {
+        let Some(name) = name.filter(|_| !spec.attacher.is_empty()) else {
             continue;
         };
         let volume = known.volumes.get("", name);
@@ -86,19 +85,19 @@ impl Plugin<State> for NodeVolumeLimits {
         "NodeVolumeLimits"
     }
 
-    fn pre_filter(&self, _: View, pod: &PodInfo, _: &mut State) -> First {
-        if has_claims(pod) {
-            First::Any
-        } else {
-            First::Skip
+    fn pre_filter(&self, view: View, pod: &PodInfo, state: &mut State) -> First {
+        if !has_claims(pod) {
+            return First::Skip;
         }
+        add_volumes(pod, view.volumes, &mut state.attached);
+        First::Any
     }
 
     fn filter(
         &self,
         view: View,
-        _: &State,
-        pod: &PodInfo,
+        state: &State,
+        _: &PodInfo,
         node: &NodeInfo,
     ) -> Result<(), Rejection> {
         let limits = match view.volumes.nodes.get("", &node.name) {
@@ -108,20 +107,17 @@ impl Plugin<State> for NodeVolumeLimits {
         if limits.is_empty() {
             return Ok(());
         }
-        let (mut new, mut attached) = (Attached::new(), Attached::new());
-        add_volumes(pod, view.volumes, &mut new);
+        let mut attached = Attached::new();
         for other in node.pods.values() {
             add_volumes(other, view.volumes, &mut attached);
         }
-        new.retain(|volume| !attached.contains(volume));
+        let new: Vec<_> = state.attached.difference(&attached).cloned().collect();
         add_attachments(&node.name, view.volumes, &mut attached);
-        let of = |volumes: &Attached, driver: &str| {
-            let volumes = volumes.iter().filter(|(of, _)| of == driver).count();
-            i64::try_from(volumes).unwrap_or(i64::MAX)
-        };
         let fits = limits.iter().all(|(driver, limit)| {
-            let new = of(&new, driver);
-            new == 0 || of(&attached, driver).saturating_add(new) <= *limit
+            let of_driver = |(of, _): &&(String, Handle)| of == driver;
+            let new = new.iter().filter(of_driver).count();
+            let all = attached.iter().filter(of_driver).count() + new;
+            new == 0 || i64::try_from(all).is_ok_and(|all| all <= *limit)
         });
         Rejection::unless(fits, "node(s) exceed max volume count")
     }

@@ -3,17 +3,15 @@
 //! Follows `plugin/pkg/admission/storage/storageclass/setdefault/admission.go`.
 
 use async_trait::async_trait;
-use skiff_api::machinery::{meta::Meta, read::Read, status::Status};
+use skiff_api::machinery::{
+    meta::Meta,
+    status::Status,
+    storage::{DEFAULT_CLASS, class_of},
+};
 
 use super::plugin::{Attributes, Operation, Plugin};
 
 const CLASSES: &str = "storageclasses.storage.k8s.io";
-const MARKS: [&str; 2] = [
-    "storageclass.kubernetes.io/is-default-class",
-    "storageclass.beta.kubernetes.io/is-default-class",
-];
-/// The way of older claims to name a class.
-pub const OLD_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 
 pub struct DefaultStorageClass;
 
@@ -31,16 +29,10 @@ impl Plugin for DefaultStorageClass {
         let Some(claim) = &attributes.object else {
             return Ok(());
         };
-        if claim.at("spec").at("storageClassName").is_string()
-            || claim
-                .at("metadata")
-                .at("annotations")
-                .get(OLD_CLASS)
-                .is_some()
-        {
+        if class_of(claim).is_some() {
             return Ok(());
         }
-        let default = newest_default(attributes, CLASSES, &MARKS)?;
+        let default = newest_default(attributes, CLASSES, &DEFAULT_CLASS)?;
         if let (Some(claim), Some(name)) = (attributes.object.as_mut(), default) {
             claim["spec"]["storageClassName"] = name.into();
         }

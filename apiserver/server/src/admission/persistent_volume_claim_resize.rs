@@ -4,11 +4,10 @@
 
 use async_trait::async_trait;
 use serde_json::Value;
-use skiff_api::machinery::{read::Read, status::Status};
+use skiff_api::machinery::{read::Read, status::Status, storage::class_of};
 
 use super::{
     amounts,
-    default_storage_class::OLD_CLASS,
     plugin::{Attributes, Operation, Plugin},
 };
 
@@ -38,7 +37,7 @@ impl Plugin for PersistentVolumeClaimResize {
         if old.at("status").text("phase") != "Bound" {
             return Err(attributes.forbidden("Only bound persistent volume claims can be expanded"));
         }
-        let (was, is) = (class(old), class(new));
+        let (was, is) = (class_of(old).unwrap_or(""), class_of(new).unwrap_or(""));
         let allowed = match (!is.is_empty() && was == is)
             .then(|| attributes.look_up("storageclasses.storage.k8s.io", "", is))
             .transpose()?
@@ -54,12 +53,4 @@ impl Plugin for PersistentVolumeClaimResize {
             }
         }
     }
-}
-
-/// The older way to name a class wins.
-fn class(claim: &Value) -> &str {
-    claim["metadata"]["annotations"][OLD_CLASS]
-        .as_str()
-        .or(claim.at("spec").text_ptr("storageClassName"))
-        .unwrap_or("")
 }

@@ -126,9 +126,7 @@ async fn route(ctx: &Context, mut parts: Parts, body: Body) -> Answer {
     if let Source::Answered(review) = kind.flags.source {
         return Box::pin(reviews::serve(ctx, kind, review, body)).await;
     }
-    // boxed: what a write needs is much, and a read is not to carry it along
     match info.verb.as_str() {
-        "create" => Box::pin(create::serve(ctx, kind, body)).await,
         "get" => get::serve(ctx, kind).await,
         "list" => list::serve(ctx, kind).await,
         "watch" if watch_socket::is_asked_for(&parts) => {
@@ -136,14 +134,18 @@ async fn route(ctx: &Context, mut parts: Parts, body: Body) -> Answer {
             watch_socket::switched(ctx, &mut parts, watch)
         }
         "watch" => watch::serve(ctx, kind).await,
-        "update" if !info.name.is_empty() => {
-            Box::pin(update::serve(ctx, kind, Part::Whole, body)).await
-        }
-        "patch" if !info.name.is_empty() => {
-            Box::pin(patch::serve(ctx, kind, Part::Whole, body)).await
-        }
-        "delete" => Box::pin(delete::serve(ctx, kind, body)).await,
-        "deletecollection" => Box::pin(delete::collection(ctx, kind, body)).await,
+        // boxed: what a write needs is much, and a read is not to carry it along
+        _ => Box::pin(write(ctx, kind, body)).await,
+    }
+}
+
+async fn write(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
+    match ctx.info.verb.as_str() {
+        "create" => create::serve(ctx, kind, body).await,
+        "update" => update::serve(ctx, kind, Part::Whole, body).await,
+        "patch" => patch::serve(ctx, kind, Part::Whole, body).await,
+        "delete" => delete::serve(ctx, kind, body).await,
+        "deletecollection" => delete::collection(ctx, kind, body).await,
         _ => Err(Status::method_not_allowed()),
     }
 }

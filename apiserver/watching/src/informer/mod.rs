@@ -194,6 +194,13 @@ impl<K: Cached> Informer<K> {
         self.index(&Index::Owner(uid.into()))
     }
 
+    /// Whether the owner with this uid controls one for which `is` holds.
+    pub fn owns_any(&self, uid: &str, is: impl Fn(&Arc<K>) -> bool) -> bool {
+        let cache = self.cache();
+        let owned = cache.indices.get(&Index::Owner(uid.into()));
+        owned.is_some_and(|owned| owned.values().any(is))
+    }
+
     /// What nobody controls in a namespace.
     pub fn orphans(&self, namespace: &str) -> Vec<Arc<K>> {
         self.index(&Index::Orphan(namespace.into()))

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Makers, UNSET, items, joined, makers, quantity, text};
-use crate::machinery::{meta::Meta, read::Read};
+use crate::machinery::{meta::Meta, read::Read, storage::OLD_CLASS};
 
 pub(super) const MAKERS: Makers = makers! { of;
     "access_modes" => access_modes(of.at),
@@ -11,7 +11,7 @@ pub(super) const MAKERS: Makers = makers! { of;
     "claim.capacity" => if is_bound(of.object) { quantity(of.at, "0") } else { String::new() },
     "csi_driver.audiences" => if of.at.is_array() { joined(items(of.at).iter().map(|request| request.text("audience")), "") } else { UNSET.into() },
     // the beta annotation goes before the field
-    "storage_class" => of.object.annotation("volume.beta.kubernetes.io/storage-class").unwrap_or(text(of.at)),
+    "storage_class" => of.object.annotation(OLD_CLASS).unwrap_or(text(of.at)),
 };
 
 fn is_bound(claim: &Value) -> bool {

@@ -11,6 +11,7 @@ use crate::kinds::validation::pod::resources::{amount, is_native, quantity};
 use crate::kinds::validation::{diff, pod};
 use crate::machinery::meta::child_mut;
 use crate::machinery::quantity::Quantity;
+use crate::machinery::storage::OLD_CLASS;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults,
@@ -25,9 +26,6 @@ pub const STRATEGY: Strategy = Strategy {
     warnings,
     ..Strategy::DEFAULT
 };
-
-/// Where the class of a claim stood before it had a field.
-const CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 
 fn defaults(claim: &mut Value) {
     claim_spec(fill::spec(claim));
@@ -154,7 +152,7 @@ fn class(new: &Value, old: &Value, now: &mut Value, errors: &mut Errors) {
         new.at("spec").text_ptr("storageClassName"),
         old.at("spec").text_ptr("storageClassName"),
     );
-    let (annotated, was_annotated) = (new.annotation(CLASS), old.annotation(CLASS));
+    let (annotated, was_annotated) = (new.annotation(OLD_CLASS), old.annotation(OLD_CLASS));
     if was_annotated.is_some()
         && had.is_none()
         && given == was_annotated
@@ -165,7 +163,7 @@ fn class(new: &Value, old: &Value, now: &mut Value, errors: &mut Errors) {
     }
     if annotated.unwrap_or("") != was_annotated.unwrap_or("") {
         errors.invalid(
-            &Path::new("metadata").child("annotations").key(CLASS),
+            &Path::new("metadata").child("annotations").key(OLD_CLASS),
             annotated.unwrap_or(""),
             checks::IMMUTABLE,
         );
@@ -257,8 +255,8 @@ fn status(claim: &Value) -> Errors {
 
 fn warnings(claim: &Value, _: Option<&Value>) -> Warnings {
     let mut told = Vec::new();
-    if claim.annotation(CLASS).is_some() {
-        told.push(format!("metadata.annotations[{CLASS}]: deprecated since v1.8; use \"storageClassName\" attribute instead"));
+    if claim.annotation(OLD_CLASS).is_some() {
+        told.push(format!("metadata.annotations[{OLD_CLASS}]: deprecated since v1.8; use \"storageClassName\" attribute instead"));
     }
     pod::warnings::claim_spec(claim.at("spec"), &Path::new("spec"), &mut told);
     told

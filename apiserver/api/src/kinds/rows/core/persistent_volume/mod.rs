@@ -14,6 +14,7 @@ use crate::kinds::validation::pod::resources::quantity;
 use crate::kinds::validation::pod::warnings::deprecated_node_label;
 use crate::kinds::validation::{diff, pod};
 use crate::machinery::meta::child_mut;
+use crate::machinery::storage::OLD_CLASS;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults: volume_defaults,
@@ -355,11 +356,7 @@ fn warnings(volume: &Value, _: Option<&Value>) -> Warnings {
     let spec = volume.at("spec");
     let mut told = Vec::new();
     for (key, field, version) in [
-        (
-            "volume.beta.kubernetes.io/storage-class",
-            "storageClassName",
-            "v1.8",
-        ),
+        (OLD_CLASS, "storageClassName", "v1.8"),
         (MOUNT_OPTIONS, "mountOptions", "v1.31"),
     ] {
         if volume.annotation(key).is_some() {

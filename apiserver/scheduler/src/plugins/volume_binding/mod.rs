@@ -7,13 +7,16 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use k8s_openapi::api::{
-    core::v1::{PersistentVolume, PersistentVolumeClaim, TopologySelectorTerm, Volume},
-    storage::v1::{CSIStorageCapacity, StorageClass},
+    core::v1::{PersistentVolume, PersistentVolumeClaim, Volume},
+    storage::v1::StorageClass,
 };
 use serde_json::{Value, json};
 use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::{quantity::Quantity, selector::Selector};
 use skiff_podspec::parts::{HasSpec, HasStatus, Meta};
+use skiff_podspec::storage::{
+    BIND_COMPLETED, BOUND_BY_CONTROLLER, SELECTED_NODE, class_of_claim, class_of_volume,
+};
 use skiff_podspec::{
     affinity::Terms,
     resources::{Unreadable, get},
@@ -27,18 +30,17 @@ use crate::{
     volumes::Volumes,
 };
 
-const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
-const COMPLETED: &str = "pv.kubernetes.io/bind-completed";
-const BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
-const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 const MIGRATED: &str = "storage.alpha.kubernetes.io/migrated-plugins";
-const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
 
 const NO_VOLUME: &str = "node(s) didn't find available persistent volumes to bind";
-const NO_SPACE: &str = "node(s) did not have enough free storage";
 const OTHER_NODE: &str = "node(s) didn't match PersistentVolume's node affinity";
 const VOLUME_GONE: &str =
     "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)";
+
+mod making;
+
+pub use making::is_allowed;
+use making::{can_be_made, most};
 
 pub struct VolumeBinding;
 
@@ -139,7 +141,7 @@ impl Plan {
                 "resourceVersion": meta.resource_version});
             let mut changed = json!({"resourceVersion": volume.metadata.resource_version});
             if had.is_none() {
-                changed["annotations"] = json!({BY_CONTROLLER: "yes"});
+                changed["annotations"] = json!({BOUND_BY_CONTROLLER: "yes"});
             }
             let path = format!("/api/v1/persistentvolumes/{}", volume.metadata.name());
             Some((path, json!({"metadata": changed, "spec": {"claimRef": reference}})))
@@ -160,7 +162,7 @@ pub fn volume_name(claim: &PersistentVolumeClaim) -> &str {
 
 /// Whether the controller has done its part.
 pub fn is_bound(claim: &PersistentVolumeClaim) -> bool {
-    !volume_name(claim).is_empty() && claim.metadata.annotation(COMPLETED).is_some()
+    !volume_name(claim).is_empty() && claim.metadata.annotation(BIND_COMPLETED).is_some()
 }
 
 /// The claim's name that a pod's volume uses, and whether it is made for the pod alone.
@@ -175,15 +177,6 @@ fn claim_name(pod: &PodInfo, volume: &Volume) -> Option<(String, bool)> {
 /// All of a pod's claims, and whether they are made for the pod alone.
 pub fn claim_names(pod: &PodInfo) -> impl Iterator<Item = (String, bool)> {
     pod.volumes().filter_map(|volume| claim_name(pod, volume))
-}
-
-fn class_of_claim(claim: &PersistentVolumeClaim) -> &str {
-    let named = claim.spec().storage_class_name.as_deref();
-    claim
-        .metadata
-        .annotation(CLASS_ANNOTATION)
-        .or(named)
-        .unwrap_or("")
 }
 
 /// The claim's storage class.
@@ -389,23 +382,16 @@ fn best(
             continue;
         }
         let available = volume.status().phase.as_deref() == Some("Available");
-        let named = spec.storage_class_name.as_deref();
-        let class = volume
-            .metadata
-            .annotation(CLASS_ANNOTATION)
-            .or(named)
-            .unwrap_or("");
         let modes = spec.access_modes.as_deref().unwrap_or(&[]);
         let modes_fit = wants
             .access_modes
             .iter()
             .flatten()
             .all(|mode| modes.contains(mode));
-        let labels = volume.metadata.labels.clone().unwrap_or_default();
         let fits = available
-            && class == class_of_claim(claim)
+            && class_of_volume(volume) == class_of_claim(claim)
             && modes_fit
-            && selector.matches(&labels)
+            && selector.matches(&volume.metadata.labels.as_ref())
             && reaches(volume, node);
         if fits && found.as_ref().is_none_or(|(least, _)| size < *least) {
             found = Some((size, volume));
@@ -414,90 +400,20 @@ fn best(
     found.map(|(_, volume)| volume.clone())
 }
 
-/// Why no provisioner may make a volume that the node reaches.
-fn can_be_made(
-    claim: &PersistentVolumeClaim,
-    node: &NodeInfo,
-    known: &Volumes,
-) -> Result<(), &'static str> {
-    let class = class(claim, known).ok_or(NO_VOLUME)?;
-    let provisioner = class.provisioner.as_str();
-    let allowed = !provisioner.is_empty()
-        && provisioner != NO_PROVISIONER
-        && is_allowed(class.allowed_topologies.as_deref().unwrap_or(&[]), |key| {
-            node.label(key)
-        });
-    if !allowed {
-        return Err(NO_VOLUME);
-    }
-    if has_room(claim, class, node, known) {
-        Ok(())
-    } else {
-        Err(NO_SPACE)
-    }
-}
-
-/// Whether the class's driver, if it tells how much room it has, has enough that the node reaches.
-fn has_room(
-    claim: &PersistentVolumeClaim,
-    class: &StorageClass,
-    node: &NodeInfo,
-    known: &Volumes,
-) -> bool {
-    let driver = known.drivers.get("", &class.provisioner);
-    if driver.is_none_or(|driver| driver.spec.storage_capacity != Some(true)) {
-        return true;
-    }
-    let Ok(Some(wanted)) = request(claim) else {
-        return true;
-    };
-    let reaches = |capacity: &CSIStorageCapacity| {
-        let selector = capacity.node_topology.as_ref();
-        let selector = selector.and_then(|s| skiff_podspec::selector::of(Some(s)).ok());
-        let labels = node.node.metadata.labels.clone().unwrap_or_default();
-        selector.is_some_and(|selector| selector.matches(&labels))
-    };
-    known.capacities.all().any(|capacity| {
-        Some(&capacity.storage_class_name) == class.metadata.name.as_ref()
-            && most(capacity).is_some_and(|most| most.value() >= wanted.value())
-            && reaches(capacity)
-    })
-}
-
-/// The largest volume for which there is room.
-fn most(capacity: &CSIStorageCapacity) -> Option<Quantity> {
-    let limit = capacity.maximum_volume_size.as_ref();
-    limit.or(capacity.capacity.as_ref())?.0.parse().ok()
-}
-
-/// Whether a class lets its volumes be made on a node with these labels.
-pub fn is_allowed<'n>(
-    terms: &[TopologySelectorTerm],
-    label: impl Fn(&str) -> Option<&'n str>,
-) -> bool {
-    let holds = |term: &TopologySelectorTerm| {
-        let wanted = term.match_label_expressions.as_deref().unwrap_or(&[]);
-        wanted.iter().all(|wanted| {
-            label(&wanted.key).is_some_and(|found| wanted.values.iter().any(|value| value == found))
-        })
-    };
-    terms.is_empty() || terms.iter().any(holds)
-}
-
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use crate::heard::Event;
 
-    use super::*;
+    use super::{making::NO_PROVISIONER, *};
     use crate::cache::Cache;
 
-    fn pod() -> PodInfo {
+    pub fn pod() -> PodInfo {
         let volumes = json!([{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]);
         let pod = json!({"metadata": {"name": "p", "namespace": "ns", "uid": "u"}, "spec": {"containers": [], "volumes": volumes}});
         PodInfo::new(Arc::new(serde_json::from_value(pod).unwrap()))
     }
 
-    fn claim(class: &str, rest: Value) -> Value {
+    pub fn claim(class: &str, rest: Value) -> Value {
         let spec = json!({"accessModes": ["ReadWriteOnce"], "storageClassName": class, "resources": {"requests": {"storage": "1Gi"}}});
         let mut claim = json!({"metadata": {"name": "c", "namespace": "ns", "uid": "cu", "annotations": {}}, "spec": spec, "status": {"phase": "Pending"}});
         skiff_api::machinery::patch::merge::apply(&mut claim, rest, false).unwrap();
@@ -521,7 +437,7 @@ mod tests {
         by_name
     }
 
-    fn known(claims: &[Value], volumes: &[Value]) -> Volumes {
+    pub fn known(claims: &[Value], volumes: &[Value]) -> Volumes {
         let mut known = Volumes::default();
         for claim in claims {
             let claim = serde_json::from_value(claim.clone()).unwrap();
@@ -545,7 +461,7 @@ mod tests {
     }
 
     fn bound(volume: &str) -> Value {
-        json!({"metadata": {"annotations": {COMPLETED: "yes"}}, "spec": {"volumeName": volume}})
+        json!({"metadata": {"annotations": {BIND_COMPLETED: "yes"}}, "spec": {"volumeName": volume}})
     }
 
     #[test]
@@ -632,59 +548,5 @@ mod tests {
         let patches = plan(&claims, node, &known).unwrap().patches("n");
         assert_eq!(patches[0].0, "/api/v1/persistentvolumes/fits");
         assert_eq!(patches[0].1["spec"]["claimRef"]["uid"], "cu");
-    }
-
-    #[test]
-    fn a_driver_that_tells_its_room_makes_volumes_where_it_has_some() {
-        let mut cache = Cache::default();
-        let node = json!({"metadata": {"name": "n", "labels": {"zone": "a"}}});
-        cache.put_node(Arc::new(serde_json::from_value(node).unwrap()));
-        let node = cache.nodes().next().unwrap();
-        let driver = |tells: bool| json!({"metadata": {"name": "example.com/disk"}, "spec": {"storageCapacity": tells}});
-        let room = |class: &str, zone: &str, capacity: &str, largest: Option<&str>| {
-            json!({"metadata": {"name": "r", "namespace": "ns"}, "storageClassName": class, "capacity": capacity, "maximumVolumeSize": largest,
-                "nodeTopology": {"matchLabels": {"zone": zone}}})
-        };
-        for (driver, room, expected) in [
-            (Some(driver(true)), Some(room("made", "a", "1Gi", None)), ""),
-            (
-                Some(driver(true)),
-                Some(room("made", "a", "1023Mi", None)),
-                NO_SPACE,
-            ),
-            (
-                Some(driver(true)),
-                Some(room("made", "a", "9Gi", Some("1Mi"))),
-                NO_SPACE,
-            ),
-            (
-                Some(driver(true)),
-                Some(room("made", "b", "9Gi", None)),
-                NO_SPACE,
-            ),
-            (
-                Some(driver(true)),
-                Some(room("other", "a", "9Gi", None)),
-                NO_SPACE,
-            ),
-            (Some(driver(true)), None, NO_SPACE),
-            (Some(driver(false)), None, ""),
-            (None, None, ""),
-        ] {
-            let mut known = known(&[claim("made", json!({}))], &[]);
-            let shown = format!("{driver:?} {room:?}");
-            if let Some(driver) = driver {
-                let driver = serde_json::from_value(driver).unwrap();
-                known.drivers.hear(Event::Apply(Arc::new(driver)));
-            }
-            if let Some(room) = room {
-                let room = serde_json::from_value(room).unwrap();
-                known.capacities.hear(Event::Apply(Arc::new(room)));
-            }
-            let claims = super::claims(&pod(), &known).unwrap();
-            let found = super::plan(&claims, node, &known).err();
-            let found = found.map_or_else(String::new, |found| found.reasons.join(", "));
-            assert_eq!(found, expected, "{shown}");
-        }
     }
 }
