@@ -4,6 +4,9 @@
 //! the built program on a data folder and a port of its own and ends it. The client shares the machine with the server, so on two cores
 //! the figures are those of both together.
 //!
+//! `BENCH_SERVER="PORT TOKEN PID …"` measures a server that runs already, upstream's for one, by the same client: `requests`, `list` and `watch`, once each, as
+//! what they make stays there.
+//!
 //! Parts: `start`, `requests`, `pods`, `list`, `watch`, `schedule`, `cli`, `restart`, `definitions`, `many`.
 
 mod client;

@@ -1,4 +1,5 @@
-//! A control plane under measurement: the built program in a folder of its own, ended when it is dropped.
+//! A control plane under measurement: the built program in a folder of its own, ended when it is dropped; or, so that another API server is measured by the
+//! same client, one that runs already.
 
 use std::{
     net::TcpListener,
@@ -17,8 +18,35 @@ pub fn built() -> std::ffi::OsString {
 }
 const TOKEN: &str = "bench-token";
 
+/// A server that runs already, as `BENCH_SERVER` names it: `PORT TOKEN PID …`, the processes whose CPU counts. The token's user may do all.
+struct Running {
+    port: u16,
+    token: String,
+    pids: Vec<u32>,
+}
+
+impl Running {
+    fn named() -> anyhow::Result<Option<Running>> {
+        let Ok(text) = std::env::var("BENCH_SERVER") else {
+            return Ok(None);
+        };
+        let mut words = text.split_whitespace();
+        let mut word = || words.next().context("BENCH_SERVER is `PORT TOKEN PID …`");
+        let (port, token) = (word()?.parse()?, word()?.to_owned());
+        let pids: Result<_, _> = words.map(str::parse).collect();
+        Ok(Some(Running {
+            port,
+            token,
+            pids: pids?,
+        }))
+    }
+}
+
 pub struct Program {
-    child: Child,
+    /// None of one that ran already.
+    child: Option<Child>,
+    pids: Vec<u32>,
+    token: String,
     pub port: u16,
     /// From the start of the process to the first 200 of `/readyz`.
     pub ready_after: Duration,
@@ -28,6 +56,16 @@ pub struct Program {
 impl Program {
     /// `skiff server` with `extra` flags over `folder`, once it is ready.
     pub fn server(folder: PathBuf, extra: &[&str]) -> anyhow::Result<Program> {
+        if let Some(Running { port, token, pids }) = Running::named()? {
+            return Ok(Program {
+                child: None,
+                pids,
+                token,
+                port,
+                ready_after: Duration::ZERO,
+                folder,
+            });
+        }
         std::fs::create_dir_all(&folder)?;
         let tokens = folder.join("tokens.csv");
         std::fs::write(&tokens, format!("{TOKEN},bench,u-bench,system:masters\n"))?;
@@ -46,7 +84,9 @@ impl Program {
             .spawn()
             .context("cannot start the program")?;
         let mut program = Program {
-            child,
+            pids: vec![child.id()],
+            child: Some(child),
+            token: TOKEN.to_owned(),
             port,
             ready_after: Duration::ZERO,
             folder,
@@ -61,7 +101,9 @@ impl Program {
             .build()?;
         runtime.block_on(async {
             while begun.elapsed() < Duration::from_secs(60) {
-                if let Some(status) = self.child.try_wait()? {
+                if let Some(child) = &mut self.child
+                    && let Some(status) = child.try_wait()?
+                {
                     bail!(
                         "the program ended with {status}; see {}",
                         self.folder.join("log").display()
@@ -83,7 +125,7 @@ impl Program {
     }
 
     pub async fn client(&self) -> anyhow::Result<Client> {
-        Client::connect(self.port, TOKEN).await
+        Client::connect(self.port, &self.token).await
     }
 
     /// The account that pods run as, which a controller would make.
@@ -113,26 +155,26 @@ impl Program {
     }
 
     fn megabytes(&self, field: &str) -> anyhow::Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix(field))
-            .with_context(|| format!("no {field}"))?;
-        let kilobytes: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
-        Ok(kilobytes / 1e3)
+        let mut sum = 0.0;
+        for pid in &self.pids {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+            let line = status.lines().find_map(|line| line.strip_prefix(field));
+            let line = line.with_context(|| format!("no {field}"))?;
+            sum += line.trim().trim_end_matches("kB").trim().parse::<f64>()?;
+        }
+        Ok(sum / 1e3)
     }
 
     /// CPU time of all its threads since its start, user's and system's, to a hundredth of a second.
     pub fn cpu(&self) -> anyhow::Result<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // after the name in parentheses, which may hold spaces: fields 14 and 15 of proc(5)
-        let fields: Vec<&str> = stat
-            .rsplit_once(')')
-            .context("no name in stat")?
-            .1
-            .split_whitespace()
-            .collect();
-        let ticks = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
+        let mut ticks = 0;
+        for pid in &self.pids {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+            // after the name in parentheses, which may hold spaces: fields 14 and 15 of proc(5)
+            let (_, rest) = stat.rsplit_once(')').context("no name in stat")?;
+            let fields: Vec<&str> = rest.split_whitespace().collect();
+            ticks += fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
+        }
         Ok(Duration::from_millis(ticks * 10))
     }
 
@@ -151,19 +193,23 @@ impl Program {
         Ok(())
     }
 
-    /// Ends it as Ctrl-C does and waits.
+    /// Ends it as Ctrl-C does and waits; one that ran already goes on.
     pub fn end(mut self) -> anyhow::Result<()> {
-        Command::new("kill")
-            .args(["-INT", &self.child.id().to_string()])
-            .status()?;
-        self.child.wait()?;
+        if let Some(child) = &mut self.child {
+            Command::new("kill")
+                .args(["-INT", &child.id().to_string()])
+                .status()?;
+            child.wait()?;
+        }
         Ok(())
     }
 }
 
 impl Drop for Program {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! IP forwarding is turned on and stays on, as other programs may have come to rely on it meanwhile.
 
 mod state;
+mod turn;
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +17,7 @@ use ipnet::{IpNet, Ipv4Net};
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
-use self::state::{NodeState, State, free_range, free_range6, wanted_routes};
+use self::state::{NodeState, State, free_range, free_range6, overlap, wanted_routes};
 use super::{
     Error, failed,
     family::IpFamily,
@@ -140,6 +141,16 @@ pub async fn set_cable(
     }
 }
 
+/// Whether the range of an earlier run can be had again: its bridge is still there, or nobody has taken it since.
+async fn is_still_ours(state: &State, links: &Links) -> Result<bool, Error> {
+    if links.index(&state.bridge).await?.is_some() {
+        return Ok(true);
+    }
+    let taken = links.taken().await?;
+    let mine: Vec<IpNet> = state.places(1).iter().map(IpNet::trunc).collect();
+    Ok(!taken.iter().any(|one| mine.iter().any(|m| overlap(one, m))))
+}
+
 impl ClusterNetwork {
     /// Makes the bridge and the way out. Needs root and network namespaces.
     pub async fn ensure(config: ClusterNetworkConfig) -> Result<Self, Error> {
@@ -150,9 +161,13 @@ impl ClusterNetwork {
         if !config.resume {
             clear_all(&config.run_dir, &names, &host, &links).await?;
         }
+        let picking = turn::wait(&host).await?;
         let mut state = match State::load(&config.run_dir)? {
-            Some(state) => state,
-            None => {
+            Some(state) if is_still_ours(&state, &links).await? => state,
+            earlier => {
+                if earlier.is_some() {
+                    clear_all(&config.run_dir, &names, &host, &links).await?;
+                }
                 let cidr = match config.node_cidr {
                     Some(cidr) => cidr,
                     None => free_range(&links.taken().await?, &config.cluster_cidrs)?,
@@ -180,6 +195,7 @@ impl ClusterNetwork {
             forwarding::of_ipv6(&host, &state.bridge).await?;
         }
         links.raise_bridge(bridge, &state.places(1)).await?;
+        drop(picking);
         host.sysctl(vec![("net/ipv4/ip_forward".into(), "1")])
             .await?;
         let nft = match Nft::find(&host).await {

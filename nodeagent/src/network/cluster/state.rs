@@ -152,16 +152,19 @@ pub fn wanted_routes(state: &State, service_cidrs: &[IpNet], bridge: u32) -> Vec
         .collect()
 }
 
+pub fn overlap(a: &IpNet, b: &IpNet) -> bool {
+    a.contains(b) || b.contains(a)
+}
+
 /// The first of 10.89.0.0/24, 10.89.1.0/24, … that overlaps with nothing.
 pub fn free_range(taken: &[IpNet], cluster: &[IpNet]) -> Result<Ipv4Net, Error> {
-    let overlaps = |a: &IpNet, b: &IpNet| a.contains(b) || b.contains(a);
     (0..=255u8)
         .filter_map(|third| Ipv4Net::new(Ipv4Addr::new(10, 89, third, 0), 24).ok())
         .find(|net| {
             !taken
                 .iter()
                 .chain(cluster)
-                .any(|other| overlaps(&IpNet::V4(*net), other))
+                .any(|other| overlap(&IpNet::V4(*net), other))
         })
         .ok_or_else(|| Error::Exhausted("10.89.0.0/16".into()))
 }
@@ -169,7 +172,6 @@ pub fn free_range(taken: &[IpNet], cluster: &[IpNet]) -> Result<Ipv4Net, Error> 
 /// A network of IPv6 for the nodes of an instance, of those that are for such use: whoever has another instance's name has another, and if something leads
 /// to it already it is the next.
 pub fn free_range6(name: u32, taken: &[IpNet]) -> Result<Ipv6Net, Error> {
-    let overlaps = |a: &IpNet, b: &IpNet| a.contains(b) || b.contains(a);
     let of = |further: u16| {
         let [_, a, b, c] = name.to_be_bytes();
         let first = Ipv6Addr::from([
@@ -194,7 +196,7 @@ pub fn free_range6(name: u32, taken: &[IpNet]) -> Result<Ipv6Net, Error> {
     };
     (0..=255)
         .filter_map(of)
-        .find(|net| !taken.iter().any(|other| overlaps(&IpNet::V6(*net), other)))
+        .find(|net| !taken.iter().any(|other| overlap(&IpNet::V6(*net), other)))
         .ok_or_else(|| Error::Exhausted("fd89::/16".into()))
 }
 

@@ -231,6 +231,49 @@ async fn nothing_is_left_behind() {
     assert_eq!(traces().await, before);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn clusters_that_begin_at_once_have_networks_of_their_own() {
+    if !possible().await {
+        return;
+    }
+    let lab = Lab::new(0).await;
+    let host = &lab.host;
+    let mut beginning = tokio::task::JoinSet::new();
+    for n in 0..8 {
+        let config = config(host, lab.dir.path().join(format!("run-{n}"))).await;
+        beginning.spawn(async move {
+            let made = cluster::ClusterNetwork::ensure(config.clone()).await;
+            (made.unwrap(), config)
+        });
+    }
+    let mut made = beginning.join_all().await;
+    let mut ranges = BTreeSet::new();
+    for (network, _) in &made {
+        ranges.insert(network.cidr().await);
+    }
+    assert_eq!(ranges.len(), made.len(), "{ranges:?}");
+
+    // one that comes back after somebody else took its range has another
+    let (first, mut config) = made.pop().unwrap();
+    let range = first.cidr().await;
+    let links = Links::open(host).await.unwrap();
+    let state = config.run_dir.join("network.json");
+    let kept = std::fs::read(&state).unwrap();
+    first.remove().await.unwrap();
+    std::fs::create_dir_all(&config.run_dir).unwrap();
+    std::fs::write(&state, kept).unwrap();
+    config.resume = true;
+    let (other, _) = made.pop().unwrap();
+    let theirs = links.need(&other.bridge().await).await.unwrap();
+    let address = range.hosts().next().unwrap();
+    links
+        .add_address(theirs, address.into(), range.prefix_len())
+        .await
+        .unwrap();
+    let again = cluster::ClusterNetwork::ensure(config).await.unwrap();
+    assert_ne!(again.cidr().await, range);
+}
+
 /// Interfaces, routes, mounted namespaces and nftables' tables that bear the instance's mark.
 async fn traces(host: &Namespace, instance: &str) -> BTreeSet<String> {
     let links = Links::open(host).await.unwrap();
