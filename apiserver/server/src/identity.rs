@@ -190,6 +190,8 @@ mod tests {
         let name = name_of("a");
         assert_eq!(name.len(), "apiserver-".len() + 26);
         assert_ne!(name, name_of("b"));
+        // as a server of upstream's is called on a host of that name
+        assert_eq!(name_of("vm"), "apiserver-wlv32tlttr4jl3gtroqexyxapa");
     }
 
     #[test]

@@ -144,7 +144,9 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::objects(kind))?;
     match kind.flags.source {
         Source::Components => {
-            return crate::subresources::component_status::list(ctx, kind, &accept);
+            let selection = ListOptions::of_what_is_not_stored(ctx, kind)?;
+            let selected = |name: &str| selection.matches_name(name);
+            return crate::subresources::component_status::list(ctx, kind, &accept, selected);
         }
         Source::Measured => return super::measured::list(ctx, kind, &accept),
         Source::Stored | Source::Answered(_) => {}

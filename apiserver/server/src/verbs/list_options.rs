@@ -44,6 +44,21 @@ pub enum Revision {
 }
 
 impl ListOptions {
+    /// What selects among objects that are in no store, whose lists have no pages.
+    ///
+    /// # Errors
+    /// 400 or 422, of the first parameter that is wrong.
+    pub fn of_what_is_not_stored(ctx: &Context, kind: &Kind) -> Result<Selection, Status> {
+        let query = &ctx.query;
+        query.integer("limit")?;
+        query.integer("timeoutSeconds")?;
+        let given = selection::Given::of(ctx)?;
+        let text = |name| query.text(name);
+        let matching = text("resourceVersionMatch");
+        validate(ctx, text("resourceVersion"), matching, text("continue"))?;
+        given.of_kind(kind)
+    }
+
     /// The parameters, and what selects, looked at in upstream's order.
     ///
     /// # Errors

@@ -96,6 +96,15 @@ impl Selection {
         }
     }
 
+    /// Whether an object of which there is no more than a name matches.
+    pub fn matches_name(&self, name: &str) -> bool {
+        self.labels.matches(&serde_json::Value::Null)
+            && self.fields.matches(|field| match field {
+                "metadata.name" => Some(name),
+                _ => None,
+            })
+    }
+
     /// Whether an object is among those that a list of what there is now looks at: those of one node are found by its name.
     /// Follows `MatcherIndex`, and what `IndexFields` names of pods and slices of resources.
     pub fn looks_at(&self, object: &Object) -> bool {

@@ -356,3 +356,23 @@ async fn a_page_tells_of_what_is_left_to_look_at() {
     let rest = format!("{maps}?limit=1&resourceVersion=0&continue={next}");
     assert_eq!(seen(rest).await, ("b c".to_string(), String::new()));
 }
+
+/// Parts of the control plane are selected like anything.
+#[tokio::test]
+async fn components_are_selected() {
+    let server = Server::start().await;
+    let all = "/api/v1/componentstatuses";
+    for (query, count) in [
+        ("", 3),
+        ("fieldSelector=metadata.name=scheduler", 1),
+        ("fieldSelector=metadata.name!=scheduler", 2),
+        ("labelSelector=a=b", 0),
+        ("labelSelector=!a&limit=1", 3),
+    ] {
+        let list = server.get(&format!("{all}?{query}")).await.is(200).json();
+        assert_eq!(list["items"].as_array().unwrap().len(), count, "{query}");
+    }
+    for query in ["fieldSelector=a=b", "labelSelector=a%20in", "limit=x"] {
+        server.get(&format!("{all}?{query}")).await.is(400);
+    }
+}
