@@ -10,7 +10,7 @@
 //!    bytes; `expiry`: those that go by themselves; `encryption`: as they are on disk; `services`: where they are reached; `webhook`: how webhooks are asked; `conversion`: objects whose
 //!    versions one of them converts; `access`: who asks and who may, as others say it; `audit`: what is told of requests, and to whom.
 //! 3. `admission`, `allocate`, then `write`: what a write is (`write::Call`: who asks, with which options), and the one way to do it.
-//! 4. `own`: the server's own writes, and on it `addresses`, `definitions`, `aggregation`, `legacy_tokens`, `fairness`, `measured`, `bootstrap`, `standing`. Nothing up to here knows of
+//! 4. `own`: the server's own writes, and on it `addresses`, `definitions`, `aggregation`, `legacy_tokens`, `fairness`, `measured`, `bootstrap`, `standing`, `identity`. Nothing up to here knows of
 //!    requests.
 //! 5. `metrics`, `health`, `openapi`, and `app`: the state that requests share.
 //! 6. `context`: one request; `body` and `respond`: what it brought, what it is sent.
@@ -45,6 +45,7 @@ mod flowcontrol;
 mod following;
 mod groups;
 mod health;
+mod identity;
 mod legacy_tokens;
 mod limits;
 pub mod measured;

@@ -87,7 +87,7 @@ pub async fn serve(ctx: &Context) -> Response<Body> {
 }
 
 fn metrics(ctx: &Context, text: String) -> Response<Body> {
-    let media = "text/plain; version=0.0.4; charset=utf-8";
+    let media = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
     ctx.finish(200, media, Body::from(text))
 }
 

@@ -123,7 +123,10 @@ impl Look<'_> {
             ))),
             Form::Table(version) => {
                 let include = IncludeObject::of(ctx)?;
-                let metadata = json!({"resourceVersion": value.resource_version()});
+                let metadata = match value.resource_version() {
+                    "" => json!({}),
+                    version => json!({"resourceVersion": version}),
+                };
                 let row = self.row(&value, ctx.app.core.clock.now(), include, version);
                 let table = table(self.printer, version, metadata, vec![row], true);
                 ctx.value(code, accept, &table)

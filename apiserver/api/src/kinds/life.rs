@@ -9,6 +9,7 @@ use super::{Kind, SelectableField, Subresource, Warnings, definition::finalizer_
 use crate::machinery::{
     field::Errors,
     problem::Problem,
+    read::Read,
     schema::{self, Decoded, TypeError, rules},
 };
 
@@ -60,7 +61,9 @@ impl Kind {
     }
 
     fn coerced(&self, value: &mut Value, mut decoded: Decoded) -> Result<Decoded, Unread> {
-        if let Some(definition) = self.definition() {
+        // what says that it is of another kind is not held to the schema of this one
+        let is_own = matches!(value.text("kind"), "") || value.text("kind") == self.kind;
+        if let Some(definition) = self.definition().filter(|_| is_own) {
             // what is told of metadata follows its fields' names, as it is written anew before it is read
             decoded.unknown.sort_unstable();
             decoded

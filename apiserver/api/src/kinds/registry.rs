@@ -160,23 +160,16 @@ impl Registry {
             .unwrap_or(kind)
     }
 
-    /// The kind that shows the same objects at another version, or this one itself.
-    pub fn at_version(&self, kind: &Kind, api_version: &str) -> Option<&Arc<Kind>> {
-        self.kinds
-            .iter()
-            .find(|other| other.api_version() == api_version && other.same_objects(kind))
+    /// The kinds that show the same objects, each at its version; also those that are not served.
+    pub fn versions_of<'r>(&'r self, kind: &Kind) -> impl Iterator<Item = &'r Arc<Kind>> + use<'r> {
+        let resource = kind.stored_resource();
+        let all = self.kinds.iter().chain(&self.unserved);
+        all.filter(move |other| other.stored_resource() == resource)
     }
 
-    /// Some other kind shows the same objects.
-    pub fn has_other_versions(&self, kind: &Kind) -> bool {
-        let is_ours = |resource: &str| {
-            resource.split_once('.').unwrap_or((resource, "")) == (kind.plural, kind.group)
-        };
-        kind.stored_as.is_some()
-            || self
-                .kinds
-                .iter()
-                .filter_map(|other| other.stored_as)
-                .any(|alias| is_ours(alias.resource))
+    /// The kind that shows the same objects at another version, or this one itself; also one that is not served.
+    pub fn at_version(&self, kind: &Kind, api_version: &str) -> Option<&Arc<Kind>> {
+        self.versions_of(kind)
+            .find(|other| other.api_version() == api_version)
     }
 }

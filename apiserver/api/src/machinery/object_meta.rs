@@ -178,7 +178,7 @@ fn finalizers(object: &Value, errors: &mut Errors) {
         errors.invalid(
             &path,
             all,
-            format!("finalizer {FOREGROUND} and {ORPHAN} cannot be both set"),
+            format!("finalizer {ORPHAN} and {FOREGROUND} cannot be both set"),
         );
     }
 }

@@ -98,6 +98,15 @@ impl Document<'_> {
         }
     }
 
+    /// The same, and what strict reading had against what it was made of.
+    pub fn with_remarks(value: Value, remarks: Vec<String>) -> Self {
+        Document {
+            value,
+            said: remarks,
+            ..Document::default()
+        }
+    }
+
     /// A value that this JSON shows.
     pub fn shown_as(value: Value, json: &[u8]) -> Document<'_> {
         Document {

@@ -30,7 +30,7 @@ use crate::{
 
 use self::{
     document::shown,
-    type_meta::{check_type_meta, given_type_meta, readable_type_meta, unrecognized},
+    type_meta::{given_type_meta, readable_type_meta, unhandled, unrecognized},
 };
 pub use document::{Document, parse, parse_object};
 pub use type_meta::{Foreign, UNREADABLE, foreign, is_of_type, type_meta};
@@ -126,6 +126,31 @@ pub async fn read_as(
     Ok(value)
 }
 
+/// The same of a type that is taken at other versions, too (`also`: `group/version`), where it looks the same.
+/// Follows `AcceptsGroupVersion` of `staging/src/k8s.io/apiserver/pkg/endpoints/handlers/rest.go`.
+pub async fn read_as_any(
+    ctx: &Context,
+    body: Body,
+    expected: (&str, &str, &str),
+    also: &[&str],
+) -> Result<Value, Status> {
+    let text = read(body).await?;
+    let (media, node) = (body_type(&ctx.headers)?, node_of(expected)?);
+    let given = parse_object(&text, media, Some(node)).ok();
+    let given = given
+        .as_ref()
+        .and_then(|given| type_meta(&given.value).ok());
+    let other = given.and_then(|(version, named)| {
+        let known = also.iter().find(|known| **known == version)?;
+        (named.is_empty() || named == expected.2).then(|| known.split_once('/'))?
+    });
+    let taken = other.map_or(expected, |(group, version)| (group, version, expected.2));
+    let mut value = decode(ctx, &text, media, taken, As::Type(node))?;
+    value["apiVersion"] = api_version(expected.0, expected.1).into();
+    ctx.trail.sent(&value, Some(node));
+    Ok(value)
+}
+
 /// The type of a kind by its group, version and name.
 pub fn node_of((group, version, kind): (&str, &str, &str)) -> Result<Node<'static>, Status> {
     Schema::builtin()
@@ -157,16 +182,42 @@ fn decode_here(
         document.value = Value::Object(Default::default());
     }
     let given = readable_type_meta(&document.value, text, expected)?;
-    check_type_meta(&ctx.kinds, given, text, expected)?;
-    let mut value = finish(ctx, document, of).map_err(|error| match error {
-        Fault::Type(said) | Fault::Strict(said) => Status::bad_request(format!(
-            "{kind} in version {version} cannot be handled as a {kind}: {said}",
-            version = GoQuoted(&version)
-        )),
-    })?;
+    let given = (given.0.as_str(), given.1.as_str());
+    let told = |fault: Fault| match fault {
+        Fault::Type(said) | Fault::Strict(said) => unhandled(given, kind, &said),
+    };
+    if let Err(why) = foreign(&ctx.kinds, given, expected) {
+        read_as_given(ctx, document, given, &why).map_err(told)?;
+        return Err(type_meta::refused(why, given, text, expected));
+    }
+    let mut value = finish(ctx, document, of).map_err(told)?;
     value["apiVersion"] = api_version(group, version).into();
     value["kind"] = kind.into();
     Ok(value)
+}
+
+/// A document is read as what it says that it is before anybody sees that it is not what is expected. What is left over in it matters only where it is the
+/// same in another version.
+fn read_as_given(
+    ctx: &Context,
+    mut document: Document<'_>,
+    (given_version, given_kind): (&str, &str),
+    why: &Foreign,
+) -> Result<(), Fault> {
+    let Some(node) = Schema::builtin().of_kind(given_version, given_kind) else {
+        return Ok(());
+    };
+    let of = As::Type(node);
+    match why {
+        Foreign::SameObjects => finish(ctx, document, of).map(drop),
+        Foreign::Other(_) => {
+            let first = |paths: &[&str]| document.json.map_or(0, |text| first_of(text, paths));
+            let read = of.conform(&mut document.value, first);
+            read.map(drop)
+                .map_err(|error| Fault::Type(error.to_string()))
+        }
+        Foreign::Version(_) | Foreign::Unknown(_) => Ok(()),
+    }
 }
 
 pub enum Fault {
@@ -274,27 +325,19 @@ fn own_type_meta(
         };
         let why = format!("Object 'Kind' is missing in '{json}'");
         return Err(match FieldValidation::of(ctx) {
-            FieldValidation::Ignore => unhandled(kind.version, kind.kind, kind, &why),
+            FieldValidation::Ignore => unhandled((kind.version, kind.kind), kind.kind, &why),
             _ => unrecognized(kind.kind, text, &why),
         });
     }
     if value.get("apiVersion").is_some_and(Value::is_null) {
         let why = ".apiVersion accessor error: <nil> is of the type <nil>, expected string";
-        return Err(unhandled("", &named, kind, why));
+        return Err(unhandled(("", &named), kind.kind, why));
     }
     if api_version.matches('/').count() > 1 {
         let why = format!("unexpected GroupVersion string: {api_version}");
         return Err(unrecognized(kind.kind, text, &why));
     }
     Ok((api_version, named))
-}
-
-fn unhandled(version: &str, named: &str, kind: &Kind, why: &str) -> Status {
-    Status::bad_request(format!(
-        "{named} in version {version} cannot be handled as a {}: {why}",
-        kind.kind,
-        version = GoQuoted(&version)
-    ))
 }
 
 /// Warns of what strict reading has against a document; each key that stands twice in YAML has a warning of its own.
@@ -323,7 +366,7 @@ fn untyped(
     let (group, bare) = given_version
         .rsplit_once('/')
         .unwrap_or(("", &given_version));
-    let handled = |why: String| unhandled(bare, &given_kind, kind, &why);
+    let handled = |why: String| unhandled((bare, &given_kind), kind.kind, &why);
     let said = |fault: Fault| match fault {
         Fault::Type(said) | Fault::Strict(said) => handled(said),
     };

@@ -94,8 +94,10 @@ pub enum Foreign {
     Version(String),
     /// Another version of the same kind: understood, but not taken here.
     SameObjects,
-    /// Something else, or nothing that is known.
+    /// Something else that is known, of which no such kind can be made.
     Other(String),
+    /// Nothing that is known.
+    Unknown(String),
 }
 
 /// Whether what a document says that it is is the kind that is expected.
@@ -121,7 +123,7 @@ pub fn foreign(
     Err(match kinds.find_kind(given_group, bare, given_kind) {
         Some(found) if own.is_some_and(|own| found.same_objects(own)) => Foreign::SameObjects,
         found if foreign || found.is_none() && !is_registered(kinds, given_version, given_kind) => {
-            Foreign::Other(format!(
+            Foreign::Unknown(format!(
                 "no kind {given_kind} is registered for version {given_version} in scheme {scheme}",
                 given_kind = GoQuoted(&given_kind),
                 given_version = GoQuoted(&given_version),
@@ -135,28 +137,34 @@ pub fn foreign(
     })
 }
 
-/// `apiVersion` and `kind` of a body are those expected.
-pub fn check_type_meta(
-    kinds: &Registry,
-    (given_version, given_kind): (String, String),
+/// What a body is answered with that says it is something else than is expected.
+pub fn refused(
+    why: Foreign,
+    (given_version, given_kind): (&str, &str),
     text: &[u8],
-    expected: (&str, &str, &str),
-) -> Result<(), Status> {
-    let (group, version, kind) = expected;
-    foreign(kinds, (&given_version, &given_kind), expected).map_err(|why| match why {
+    (group, version, kind): (&str, &str, &str),
+) -> Status {
+    match why {
         Foreign::Version(said) => unrecognized(kind, text, &said),
         Foreign::SameObjects => Status::bad_request(format!(
             "the API version in the data ({given_version}) does not match the expected API version ({})",
             api_version(group, version)
         )),
-        Foreign::Other(why) => {
-            let bare = given_version.rsplit_once('/').map_or(&*given_version, |(_, bare)| bare);
-            Status::bad_request(format!(
-                "{given_kind} in version {bare} cannot be handled as a {kind}: {why}",
-                bare = GoQuoted(&bare)
-            ))
+        Foreign::Other(why) | Foreign::Unknown(why) => {
+            unhandled((given_version, given_kind), kind, &why)
         }
-    })
+    }
+}
+
+/// A document that cannot be made a `kind` of.
+pub fn unhandled((given_version, given_kind): (&str, &str), kind: &str, why: &str) -> Status {
+    let bare = given_version
+        .rsplit_once('/')
+        .map_or(given_version, |(_, bare)| bare);
+    Status::bad_request(format!(
+        "{given_kind} in version {bare} cannot be handled as a {kind}: {why}",
+        bare = GoQuoted(&bare)
+    ))
 }
 
 /// The kind is known, be it no resource: lists, options, what discovery answers.
@@ -177,5 +185,6 @@ fn is_registered(kinds: &Registry, api_version: &str, kind: &str) -> bool {
     ];
     api_version == "v1" && kind == "List"
         || served && of_all.contains(&kind)
-        || Schema::builtin().of_kind(api_version, kind).is_some()
+        // what is common to all groups is known under theirs, not under a name of its own
+        || group != "meta.k8s.io" && Schema::builtin().of_kind(api_version, kind).is_some()
 }

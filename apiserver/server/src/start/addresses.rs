@@ -52,6 +52,13 @@ pub fn advertised(config: &Config, addresses: &[SocketAddr]) -> Vec<SocketAddr> 
         .collect()
 }
 
+/// What this machine is called.
+pub fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map(|name| name.trim().to_string())
+        .unwrap_or_default()
+}
+
 /// The names and addresses that its certificate is for.
 pub fn serving_names(
     config: &Config,
@@ -63,14 +70,11 @@ pub fn serving_names(
         .chain(&config.advertise)
         .map(SocketAddr::ip)
         .collect();
-    let host_name = std::fs::read_to_string("/proc/sys/kernel/hostname")
-        .map(|name| name.trim().to_string())
-        .unwrap_or_default();
     pki::ServingNames {
         cluster_domain: "cluster.local".into(),
         service_ips: vec![allocator.first()],
         listen_ips: hosts,
-        host_name,
+        host_name: host_name(),
         extra: Vec::new(),
     }
 }

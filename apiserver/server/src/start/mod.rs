@@ -150,6 +150,7 @@ async fn started(config: Config) -> Result<Running, StartError> {
         stopping: &stopping,
     };
     tasks.stand(advertised.clone(), bootstrap::authentication(&pki));
+    tasks.be_known(addresses::host_name(), advertised.first().copied());
     tasks.expire(config.event_ttl);
     tasks.share_places(&places);
     tasks.know_webhooks(&webhooks, config.behind.as_ref());

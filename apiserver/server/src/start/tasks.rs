@@ -18,7 +18,7 @@ use crate::{
     expiry, fairness,
     flowcontrol::Places,
     health::Health,
-    legacy_tokens,
+    identity, legacy_tokens,
     measured::{Follower, Measured},
     standing,
     write::Writer,
@@ -107,6 +107,19 @@ impl Tasks<'_> {
         self.run(
             &["poststarthook/start-cluster-authentication-info-controller"],
             standing::trust(writer.clone(), trust, stopping.clone()),
+        );
+    }
+
+    /// Is known as a server among others, at `address`.
+    pub fn be_known(&self, host: String, address: Option<SocketAddr>) {
+        let (writer, stopping) = (self.writer, self.stopping);
+        self.run(
+            &["poststarthook/start-kube-apiserver-identity-lease-controller"],
+            identity::keep(writer.clone(), host, address, stopping.clone()),
+        );
+        self.run(
+            &["poststarthook/start-kube-apiserver-identity-lease-garbage-collector"],
+            identity::collect_garbage(writer.clone(), stopping.clone()),
         );
     }
 

@@ -30,7 +30,14 @@ pub fn get(ctx: &Context, kind: &Arc<Kind>, accept: &Accept) -> Answer {
     respond::value(ctx, accept, kind, 200, value)
 }
 
-pub fn list(ctx: &Context, kind: &Arc<Kind>, accept: &Accept) -> Answer {
-    let items = COMPONENTS.iter().map(|name| component(name)).collect();
+/// Those that are `selected` by their labels, of which they have none, and their names.
+pub fn list(
+    ctx: &Context,
+    kind: &Arc<Kind>,
+    accept: &Accept,
+    selected: impl Fn(&str) -> bool,
+) -> Answer {
+    let names = COMPONENTS.iter().filter(|name| selected(name));
+    let items = names.map(|name| component(name)).collect();
     respond::list(ctx, accept, kind, json!({}), Ok(items))
 }

@@ -39,7 +39,8 @@ const BUDGETS: &str = "poddisruptionbudgets.policy";
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::PLAIN)?;
     let call = ctx.call("CreateOptions")?;
-    let mut eviction = body::read_as(ctx, body, ("policy", "v1", "Eviction")).await?;
+    let expected = ("policy", "v1", "Eviction");
+    let mut eviction = body::read_as_any(ctx, body, expected, &["policy/v1beta1"]).await?;
     write::check_namespace(kind, &ctx.info.namespace, &mut eviction)?;
     let name = ctx.info.name_in_path();
     if eviction.name() != name {

@@ -10,9 +10,10 @@ use skiff_api::{
     kinds::{Flags, Kind, Printer, Scale, Subresource},
     machinery::{
         field::{Errors, Path},
-        meta::Meta,
+        meta::{Meta, child_mut},
         object_meta,
-        patch::{self, go::GoValue},
+        patch::go::GoValue,
+        quote::GoQuoted,
         read::Read,
         schema::conform_converted,
         selector::Selector,
@@ -24,9 +25,8 @@ use crate::{
     body,
     context::{Answer, Context},
     conversion,
-    encoding::Encoding,
     negotiate::{self, Accept, Offers},
-    patched::{self, Opened, not_taken},
+    patched::{self, Opened, PatchType, Patching, not_taken},
     respond::Look,
     stored,
     write::{self, Call, Part, Seen, Update, Written, managed},
@@ -109,23 +109,27 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
             .get(&key)
             .ok_or_else(|| Status::not_found(kind.group, kind.plural, name))?;
         let value = conversion::read(core, kind, &object).await?;
+        if has_none(kind, scale, &value) {
+            let why = format!("the spec replicas field {} does not exist", told(scale));
+            return Err(Status::internal(why));
+        }
         return shown(ctx, kind, &accept, scale_of(scale, &value)?);
     }
-    let call = ctx.call(match ctx.info.verb.as_str() {
-        "update" => "UpdateOptions",
-        _ => "PatchOptions",
-    })?;
+    let patch_type = match ctx.info.verb.as_str() {
+        "patch" => Some(PatchType::of(ctx, kind)?),
+        _ => None,
+    };
     let text = body::read(body).await?;
-    if ctx.info.verb == "patch" {
+    let call = match patch_type {
+        Some(patch_type) => patch_type.call(ctx)?,
+        None => ctx.call("UpdateOptions")?,
+    };
+    if patch_type.is_some() {
         ctx.trail.patched(&text);
     }
-    let media = match ctx.info.verb.as_str() {
-        "patch" => negotiate::patch_type(&ctx.headers, !kind.flags.untyped)?,
-        _ => "",
-    };
     let change = Change {
         ctx,
-        media,
+        patch_type,
         call: &call,
         scale,
         kind,
@@ -152,6 +156,19 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     shown(ctx, kind, &accept, scale_of(scale, &value)?)
 }
 
+/// Stands for a custom object's count while there is none: whoever writes the Scale must give one.
+const NONE: i64 = i32::MIN as i64;
+
+/// A custom object may have no count.
+fn has_none(kind: &Kind, scale: &Scale, object: &Value) -> bool {
+    !kind.is_builtin() && at(object, scale.spec_replicas).is_none_or(Value::is_null)
+}
+
+/// The place of the count as a definition names it, in quotes.
+fn told(scale: &Scale) -> String {
+    GoQuoted(&format!(".{}", scale.spec_replicas)).to_string()
+}
+
 /// Admission sees the Scale, and what it makes of the count.
 impl Seen for Scale {
     fn show(&self, object: &Value) -> Result<Value, Status> {
@@ -167,12 +184,10 @@ impl Seen for Scale {
     }
 }
 
-const APPLY: &str = "application/apply-patch+yaml";
-
 struct Change<'a> {
     ctx: &'a Context,
-    /// What kind of patch it is; empty where it is none.
-    media: &'static str,
+    /// What kind of patch it is, where it is one.
+    patch_type: Option<PatchType>,
     call: &'a Call<'a>,
     scale: &'a Scale,
     kind: &'a Arc<Kind>,
@@ -182,31 +197,54 @@ struct Change<'a> {
 impl Change<'_> {
     /// The object with the count that is wanted: of a Scale that was `put`, or of a patch.
     fn apply(&self, live: &Value, put: Option<&Value>) -> Result<Value, Status> {
-        let now = scale_of(self.scale, live)?;
+        let mut now = scale_of(self.scale, live)?;
+        if has_none(self.kind, self.scale, live) {
+            now["spec"]["replicas"] = NONE.into();
+        }
         let mut new = live.clone();
         let of = managed::ScaleOf {
             kind: self.kind,
-            replicas: self.scale.spec_replicas,
+            kinds: &self.ctx.kinds,
             node: body::node_of(EXPECTED)?,
         };
-        let applies = self.media == APPLY;
+        let applies = self.patch_type == Some(PatchType::Apply);
         let wanted = match put {
             Some(given) => given.clone(),
             None if applies => {
-                let mut wanted =
-                    managed::apply_scale(self.call, &of, &now, &self.config()?, &mut new)?;
+                let (config, remarks) = patched::applied(self.text)?;
+                body::is_of_type(&config, "autoscaling/v1", "Scale")?;
+                let mut wanted = managed::apply_scale(self.call, &of, &now, &config, &mut new)?;
+                self.check_applied(&now, &wanted, &config)?;
+                patched::tell_of_applied(self.ctx, remarks)?;
                 self.same_object(&mut wanted)?;
                 wanted
             }
             None => {
                 let shown = managed::scale_with_managers(&of, &now, live)?;
-                let mut wanted = self.patched(&shown)?;
+                let patch_type = self.patch_type.unwrap_or(PatchType::Merge);
+                let mut wanted = self.patched(patch_type, &shown)?;
+                // who manages it is not for the request to say
+                let managers = shown.at("metadata").get("managedFields").cloned();
+                match managers {
+                    Some(managers) => wanted.set_meta("managedFields", managers),
+                    None => drop(wanted.meta_mut().remove("managedFields")),
+                }
                 self.same_object(&mut wanted)?;
                 wanted
             }
         };
+        let count = wanted.at("spec").int("replicas");
+        if count == NONE && !self.kind.is_builtin() {
+            let why = format!(
+                "the spec replicas field {} cannot be empty",
+                told(self.scale)
+            );
+            return Err(Status::bad_request(why));
+        }
         self.validate(&wanted)?;
-        if !wanted.uid().is_empty() && wanted.uid() != live.uid() {
+        // of a patch of a custom object's nobody asks
+        let asked = self.kind.is_builtin() || put.is_some();
+        if asked && !wanted.uid().is_empty() && wanted.uid() != live.uid() {
             let why = format!(
                 "Precondition failed: UID in precondition: {}, UID in object meta: {}",
                 wanted.uid(),
@@ -220,7 +258,6 @@ impl Change<'_> {
                 &why,
             ));
         }
-        let count = wanted.at("spec").int("replicas");
         set(&mut new, self.scale.spec_replicas, count.into());
         // whether it is the version that is stored is asked of every update; a custom object's Scale may say none
         if self.kind.is_builtin() || !wanted.resource_version().is_empty() {
@@ -230,6 +267,26 @@ impl Change<'_> {
             managed::track_scale(self.call, &of, &now, &wanted, &mut new)?;
         }
         Ok(new)
+    }
+
+    /// What was applied to the Scale of a custom object must change nothing of it: who converts custom objects is asked to convert what comes out, and knows of no Scales that are
+    /// no typed ones. Follows `ConvertToVersion` of `staging/src/k8s.io/apiextensions-apiserver/pkg/apiserver/conversion/converter.go`.
+    fn check_applied(&self, now: &Value, wanted: &Value, config: &Value) -> Result<(), Status> {
+        let bare = |scale: &Value| {
+            let mut scale = scale.clone();
+            child_mut(&mut scale, "metadata").remove("managedFields");
+            scale
+        };
+        if self.kind.is_builtin() || bare(now) == bare(wanted) {
+            return Ok(());
+        }
+        let (group, version, kind) = EXPECTED;
+        let why = format!(
+            "failed to convert new object ({}/{}; {group}/{version}, Kind={kind}) to proper version: request to convert CR to an invalid group/version: {group}/{version}",
+            config.namespace(),
+            config.name()
+        );
+        Err(Status::internal_plain(why))
     }
 
     /// A Scale is of the object that the path names.
@@ -267,20 +324,6 @@ impl Change<'_> {
         Err(Status::invalid("autoscaling", "Scale", name, &errors))
     }
 
-    /// What is applied: a Scale that says so, by somebody who says who it is.
-    fn config(&self) -> Result<Value, Status> {
-        if self.ctx.query.text("fieldManager").is_empty() {
-            let mut errors = Errors::default();
-            errors.required(&Path::new("fieldManager"), "is required for apply patch");
-            return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &errors));
-        }
-        let config = body::parse(self.text, Encoding::Yaml)
-            .map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))?
-            .value;
-        body::is_of_type(&config, "autoscaling/v1", "Scale")?;
-        Ok(config)
-    }
-
     fn put(&self) -> Result<Value, Status> {
         let (media, node) = (
             negotiate::body_type(&self.ctx.headers)?,
@@ -293,45 +336,53 @@ impl Change<'_> {
         Ok(value)
     }
 
+    /// What is patched is a Scale still. One that says no kind or version is what it was.
+    fn check_type(&self, new: &Value) -> Result<(), String> {
+        let unreadable = |said: String| format!("{} {said}", body::UNREADABLE);
+        let (version, named) = body::type_meta(new).map_err(unreadable)?;
+        let (group, own, kind) = EXPECTED;
+        let own = format!("{group}/{own}");
+        let version = if version.is_empty() { &own } else { version };
+        let named = if named.is_empty() { kind } else { named };
+        let wanted = body::foreign(&self.ctx.kinds, (version, named), EXPECTED);
+        wanted.map_err(|why| match why {
+            body::Foreign::Version(said)
+            | body::Foreign::Other(said)
+            | body::Foreign::Unknown(said) => said,
+            body::Foreign::SameObjects => format!(
+                "the API version in the data ({version}) does not match the expected API version ({own})"
+            ),
+        })
+    }
+
     /// What a patch makes of the Scale. Mistakes are told as those of a patch of any object are.
-    fn patched(&self, now: &Value) -> Result<Value, Status> {
-        let mut new = now.clone();
+    fn patched(&self, patch_type: PatchType, now: &Value) -> Result<Value, Status> {
         let node = body::node_of(EXPECTED)?;
-        let document = body::parse(self.text, Encoding::Json)
-            .map_err(|error| error.status())?
-            .value;
-        let opened = match self.media {
-            "application/json-patch+json" => {
-                let patch = patch::json::JsonPatch::decode(&document, true)
-                    .map_err(|error| Status::bad_request(error.to_string()))?;
-                patch.apply(&mut new).map_err(|_| {
-                    Status::new(
-                        422,
-                        "Invalid",
-                        "the server rejected our request due to an error in our request",
-                    )
-                })?;
-                Opened::by_operations(self.text)
-            }
-            "application/merge-patch+json" => {
-                patch::merge::apply(&mut new, document.clone(), true)
-                    .map_err(|error| Status::bad_request(error.to_string()))?;
-                Opened::by_merge(&document, now)
-            }
-            _ => {
-                new = patch::strategic::apply(now, &document, node)
-                    .map_err(|error| error.status())?;
-                conform_converted(&mut new, node).map_err(|error| {
-                    not_taken(GoValue(&document).to_string(), error.to_string())
-                })?;
-                return Ok(new);
-            }
+        let patching = Patching {
+            patch_type,
+            validation: body::FieldValidation::of(self.ctx),
+            text: self.text,
+        };
+        let (document, mut remarks) = patching.document()?;
+        let mut new = patching.patched(now, document.clone(), node, &mut remarks)?;
+        if patch_type == PatchType::Strategic {
+            let refused = |said: String| not_taken(GoValue(&document).to_string(), said);
+            let decoded = conform_converted(&mut new, node);
+            let decoded = decoded.map_err(|error| refused(error.to_string()))?;
+            remarks.extend(decoded.remarks());
+            patched::strictly(self.ctx, remarks, refused)?;
+            return Ok(new);
+        }
+        let opened = match patch_type {
+            PatchType::Json => Opened::by_operations(self.text),
+            _ => Opened::by_merge(&document, now),
         };
         let shown = patched::shown(&new, Some(node), &opened);
-        body::finish(self.ctx, body::Document::of(new), body::As::Type(node)).map_err(|fault| {
-            match fault {
-                body::Fault::Type(said) | body::Fault::Strict(said) => not_taken(shown, said),
-            }
+        self.check_type(&new)
+            .map_err(|said| not_taken(shown.clone(), said))?;
+        let document = body::Document::with_remarks(new, remarks);
+        body::finish(self.ctx, document, body::As::Type(node)).map_err(|fault| match fault {
+            body::Fault::Type(said) | body::Fault::Strict(said) => not_taken(shown, said),
         })
     }
 }

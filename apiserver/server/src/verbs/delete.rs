@@ -53,6 +53,12 @@ fn from_query(ctx: &Context) -> Result<Value, Status> {
     if query.get("orphanDependents").is_some() {
         value["orphanDependents"] = query.flag("orphanDependents").into();
     }
+    for name in ["uid", "resourceVersion"] {
+        let wanted = query.text(name);
+        if !wanted.is_empty() {
+            value["preconditions"][name] = wanted.into();
+        }
+    }
     let dry: Vec<&str> = query.all("dryRun").collect();
     if !dry.is_empty() {
         value["dryRun"] = dry.into();

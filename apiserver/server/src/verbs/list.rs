@@ -71,7 +71,7 @@ impl Page {
         options: &ListOptions,
         selection: &Selection,
     ) -> Result<Page, Status> {
-        let namespace = within(ctx, kind);
+        let namespace = Some(options.namespace.as_str()).filter(|name| !name.is_empty());
         let after = options
             .start
             .as_ref()
@@ -113,7 +113,7 @@ impl Page {
         Ok(page)
     }
 
-    /// Takes what is selected of some objects; tells whether there was one too many.
+    /// Takes what is selected of some objects; tells whether there are more to look at than the page has room for.
     fn fill(
         &mut self,
         objects: &mut dyn Iterator<Item = Arc<Object>>,
@@ -121,11 +121,15 @@ impl Page {
         selection: &Selection,
     ) -> Result<bool, Status> {
         for object in objects {
-            if !selection.matches(&object) {
+            // what is left may be none that is selected: whoever goes on will see
+            if options.limit > 0 && self.objects.len() == options.limit && !options.one {
+                if matches!(options.revision, Revision::Exact(_)) || selection.looks_at(&object) {
+                    return Ok(true);
+                }
                 continue;
             }
-            if options.limit > 0 && self.objects.len() == options.limit {
-                return Ok(true);
+            if !selection.matches(&object) {
+                continue;
             }
             if !selection.is_everything() && object.attributes().is_unreadable() {
                 stored::value(&object)?;
@@ -136,16 +140,13 @@ impl Page {
     }
 }
 
-/// The namespace in which a request looks; `None`: all of them.
-fn within<'c>(ctx: &'c Context, kind: &Kind) -> Option<&'c str> {
-    Some(ctx.info.namespace.as_str()).filter(|namespace| kind.namespaced && !namespace.is_empty())
-}
-
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::objects(kind))?;
     match kind.flags.source {
         Source::Components => {
-            return crate::subresources::component_status::list(ctx, kind, &accept);
+            let selection = ListOptions::of_what_is_not_stored(ctx, kind)?;
+            let selected = |name: &str| selection.matches_name(name);
+            return crate::subresources::component_status::list(ctx, kind, &accept, selected);
         }
         Source::Measured => return super::measured::list(ctx, kind, &accept),
         Source::Stored | Source::Answered(_) => {}

@@ -29,6 +29,10 @@ pub struct ListOptions {
     /// Namespace and name of the object after which the list goes on.
     pub start: Option<(String, String)>,
     pub revision: Revision,
+    /// The namespace in which it looks; empty: all of them, or none where the kind has none.
+    pub namespace: String,
+    /// No object but one can be selected, as its whole key is known.
+    pub one: bool,
 }
 
 /// Which revision a list is to show.
@@ -40,6 +44,21 @@ pub enum Revision {
 }
 
 impl ListOptions {
+    /// What selects among objects that are in no store, whose lists have no pages.
+    ///
+    /// # Errors
+    /// 400 or 422, of the first parameter that is wrong.
+    pub fn of_what_is_not_stored(ctx: &Context, kind: &Kind) -> Result<Selection, Status> {
+        let query = &ctx.query;
+        query.integer("limit")?;
+        query.integer("timeoutSeconds")?;
+        let given = selection::Given::of(ctx)?;
+        let text = |name| query.text(name);
+        let matching = text("resourceVersionMatch");
+        validate(ctx, text("resourceVersion"), matching, text("continue"))?;
+        given.of_kind(kind)
+    }
+
     /// The parameters, and what selects, looked at in upstream's order.
     ///
     /// # Errors
@@ -54,6 +73,9 @@ impl ListOptions {
         let token = query.text("continue");
         validate(ctx, version, matching, token)?;
         let selection = given.of_kind(kind)?;
+        // whatever revision will do, is shown whole
+        let whole = version == "0" && !kind.flags.has_no_cache;
+        let limit = size(if whole { 0 } else { limit });
         if !token.is_empty() {
             let (revision, namespace, name) = decode_token(token)?;
             if !matches!(version, "" | "0") {
@@ -63,9 +85,11 @@ impl ListOptions {
             }
             let revision = u64::try_from(revision).map_or(Revision::Newest, Revision::Exact);
             let options = ListOptions {
-                limit: size(limit),
+                limit,
                 start: Some((namespace, name)),
                 revision,
+                namespace: ctx.info.namespace.clone(),
+                one: false,
             };
             return Ok((options, selection));
         }
@@ -74,22 +98,28 @@ impl ListOptions {
                 Status::bad_request(format!("invalid resource version: {}", error.message))
             })
         };
+        // where a list begins, its selector may tell where it ends
+        let namespace = match selection.fields.requires_exact_match("metadata.namespace") {
+            Some(only) if ctx.info.namespace.is_empty() && kind.namespaced => only,
+            _ => &ctx.info.namespace,
+        };
+        let namespace = namespace.to_string();
+        let name = selection.fields.requires_exact_match("metadata.name");
+        let one =
+            name.is_some_and(|name| !name.is_empty()) && kind.namespaced != namespace.is_empty();
         let revision = match (version, matching) {
             ("" | "0", _) => Revision::Newest,
             (_, "Exact") => Revision::Exact(number()?),
             (_, "NotOlderThan") => Revision::NotOlderThan(number()?),
-            _ if limit > 0 => Revision::Exact(number()?),
+            _ if limit > 0 && !one => Revision::Exact(number()?),
             _ => Revision::NotOlderThan(number()?),
         };
-        let limit = if version == "0" && !kind.flags.has_no_cache {
-            0
-        } else {
-            limit
-        };
         let options = ListOptions {
-            limit: size(limit),
+            limit,
             start: None,
             revision,
+            namespace,
+            one,
         };
         Ok((options, selection))
     }

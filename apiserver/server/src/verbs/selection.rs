@@ -96,6 +96,26 @@ impl Selection {
         }
     }
 
+    /// Whether an object of which there is no more than a name matches.
+    pub fn matches_name(&self, name: &str) -> bool {
+        self.labels.matches(&serde_json::Value::Null)
+            && self.fields.matches(|field| match field {
+                "metadata.name" => Some(name),
+                _ => None,
+            })
+    }
+
+    /// Whether an object is among those that a list of what there is now looks at: those of one node are found by its name.
+    /// Follows `MatcherIndex`, and what `IndexFields` names of pods and slices of resources.
+    pub fn looks_at(&self, object: &Object) -> bool {
+        const INDEXED: &str = "spec.nodeName";
+        let node = self.fields.requires_exact_match(INDEXED);
+        let attributes = object.attributes();
+        node.is_none_or(|node| {
+            attributes.is_unreadable() || attributes.field(INDEXED).unwrap_or_default() == node
+        })
+    }
+
     pub fn matches(&self, object: &Object) -> bool {
         if self.is_everything() {
             return true;

@@ -24,6 +24,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, part: Part, body: Body) -> A
     let mut given = body::decode_kind(ctx, &text, media, kind)?;
     write::check_namespace(kind, &ctx.info.namespace, &mut given)?;
     body::check_name(ctx, &given)?;
+    write::dedup_sent_owners(&call, &mut given);
     let name = given.name().to_string();
     let create = kind.flags.allow_create_on_update
         && matches!(part, Part::Whole)

@@ -132,6 +132,8 @@ struct Options {
     bookmarks: bool,
     initial_end: bool,
     timeout: Duration,
+    /// What there is must be as new as this.
+    at_least: u64,
 }
 
 enum Start {
@@ -208,6 +210,7 @@ fn options(ctx: &Context) -> Result<Options, Status> {
         bookmarks,
         initial_end: initial == Some(true) && bookmarks,
         timeout,
+        at_least: if initial == Some(true) { revision } else { 0 },
     })
 }
 
@@ -578,6 +581,21 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
     let resource = stored::resource_of(kind);
     let store = &ctx.app.core.store;
 
+    let fails = |status: &Status| {
+        let failure = rendering.failure(status);
+        ctx.finish(
+            200,
+            media_type,
+            failure.map_or_else(Body::empty, Body::from),
+        )
+    };
+    let fresh = store.wait_for(options.at_least, Duration::from_secs(3));
+    if fresh.await.is_err() {
+        return Ok(fails(&respond::too_large_revision(
+            options.at_least,
+            store.revision(),
+        )));
+    }
     let begins = Beginning::of(ctx, kind, &options, namespace.as_deref()).await?;
     let watch = match store.watch_some(
         &resource,
@@ -586,12 +604,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
     ) {
         Ok(watch) => watch,
         Err(Error::Compacted { asked, oldest }) => {
-            let failure = rendering.failure(&too_old(asked, oldest));
-            return Ok(ctx.finish(
-                200,
-                media_type,
-                failure.map_or_else(Body::empty, Body::from),
-            ));
+            return Ok(fails(&too_old(asked, oldest)));
         }
         Err(error) => return Err(Status::internal(error)),
     };

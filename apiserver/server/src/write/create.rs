@@ -8,8 +8,8 @@ use serde_json::Value;
 use skiff_api::{
     kinds::{Generation, Kind},
     machinery::{
-        field::Path, meta::Meta, names::is_path_segment_name, object_meta, schema::conform,
-        status::Status, time,
+        field::Path, meta::Meta, names::is_path_segment_name, object_meta, read::Read,
+        schema::conform, status::Status, time,
     },
 };
 use skiff_storage::{Error, Expect, Write};
@@ -133,7 +133,8 @@ pub(super) async fn create_tracked(
             };
         }
         // a question of the store, which a dry run does not come to, and an update that makes what is absent neither
-        if authorized && !value.resource_version().is_empty() {
+        let version = value.resource_version().parse::<u64>();
+        if authorized && version.is_ok_and(|version| version != 0) {
             return Err(Status::internal_plain(
                 "resourceVersion should not be set on objects to be created",
             ));
@@ -212,6 +213,10 @@ fn set_system_fields(call: &Call<'_>, kind: &Kind, value: &mut Value) {
 }
 
 async fn validate(call: &Call<'_>, kind: &Kind, value: &Value) -> Result<(), Status> {
+    if kind.flags.untyped && value.text("kind") != kind.kind {
+        // of an object of another kind nothing else is looked at
+        return refused(kind, value, &kind.validate(value));
+    }
     let mut errors = devices::check(call, kind, Part::Whole, value, None).await?;
     let validate_name = |name: &str, prefix| {
         let mut problems = kind.flags.name_problems(name, prefix);

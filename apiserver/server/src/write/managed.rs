@@ -8,6 +8,7 @@ use skiff_api::{
     machinery::{
         managed_fields::{self, ResetFields, ScaleHandler, Versions},
         meta::Meta,
+        quote::GoQuoted,
         read::Read,
         schema::Node,
         status::Status,
@@ -40,6 +41,33 @@ struct Rows<'a> {
 }
 
 impl Versions for Rows<'_> {
+    fn knows(&self, api_version: &str) -> Result<bool, String> {
+        let kind = self.kind;
+        if self.kinds.at_version(kind, api_version).is_some() {
+            return Ok(true);
+        }
+        if api_version.matches('/').count() > 1 {
+            return Err(format!("unexpected GroupVersion string: {api_version}"));
+        }
+        if !kind.flags.untyped {
+            return Ok(false);
+        }
+        // who converts custom objects knows of no versions that were there once
+        let group = api_version.split_once('/').map_or("", |(group, _)| group);
+        Err(match group == kind.group {
+            true => format!("request to convert CR to an invalid group/version: {api_version}"),
+            false => format!(
+                "{stored}, Kind={named} is unstructured and is not suitable for converting to {wanted}",
+                stored = self
+                    .kinds
+                    .stored(&kind.stored_resource())
+                    .map_or_else(|| kind.api_version(), |kind| kind.api_version()),
+                named = kind.kind,
+                wanted = GoQuoted(&api_version.trim_start_matches('/'))
+            ),
+        })
+    }
+
     fn at<'v>(&'v self, object: &Value, api_version: &str) -> Option<(Value, Node<'v>)> {
         let row = self.kinds.at_version(self.kind, api_version)?;
         // what was brought into another version says so
@@ -116,13 +144,12 @@ fn with<T>(call: &Call<'_>, kind: &Kind, part: Part, work: impl FnOnce(&Managed<
         kind,
         conversions: &call.conversions,
     };
-    let others = call.kinds.has_other_versions(kind);
     work(&Managed {
         subresource: part.name(),
         api_version: &kind.api_version(),
         schema: kind.node(),
         reset: reset_fields(kind, part),
-        versions: others.then_some(&rows as &dyn Versions),
+        versions: Some(&rows),
     })
 }
 
@@ -189,13 +216,21 @@ pub fn apply(
 /// `Scale` has managed fields of its own, which are made of those of its object and go back there.
 pub struct ScaleOf<'a> {
     pub kind: &'a Kind,
-    /// The path of the replicas.
-    pub replicas: &'a str,
+    pub kinds: &'a Registry,
     /// The type of a Scale.
     pub node: Node<'a>,
 }
 
 impl ScaleOf<'_> {
+    fn handler<'h>(&'h self, api_version: &'h str) -> ScaleHandler<'h> {
+        let versions = self.kinds.versions_of(self.kind);
+        let replicas = versions.map(|kind| {
+            let scale = kind.scale.as_ref();
+            (kind.api_version(), scale.map(|scale| scale.spec_replicas))
+        });
+        ScaleHandler::new(api_version, replicas)
+    }
+
     /// Has `work` make the new scale of the live one, which has its managers, and notes in `parent` who owns its replicas then.
     fn change(
         &self,
@@ -204,7 +239,7 @@ impl ScaleOf<'_> {
         work: impl FnOnce(&Managed<'_>, Value) -> Result<Value, Status>,
     ) -> Result<Value, Status> {
         let api_version = self.kind.api_version();
-        let handler = ScaleHandler::new(&api_version, self.replicas);
+        let handler = self.handler(&api_version);
         let mut live = scale.clone();
         handler
             .to_subresource(parent, &mut live)
@@ -230,7 +265,7 @@ pub fn scale_with_managers(
 ) -> Result<Value, Status> {
     let api_version = of.kind.api_version();
     let mut shown = scale.clone();
-    ScaleHandler::new(&api_version, of.replicas)
+    of.handler(&api_version)
         .to_subresource(parent, &mut shown)
         .map_err(unreadable)?;
     Ok(shown)

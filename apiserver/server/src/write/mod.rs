@@ -18,6 +18,6 @@ pub use self::{
     call::{Call, Options, Part, Warnings, Writer, Written},
     create::{create, wipe_system_fields},
     delete::{DeleteOptions, Deleted, delete, preconditions},
-    steps::check_namespace,
+    steps::{check_namespace, dedup_sent_owners},
     update::{Seen, Update, update},
 };

@@ -98,6 +98,11 @@ pub(super) fn dedup_owners(call: &Call<'_>, value: &mut Value, of: Owners) {
     }
 }
 
+/// The same of what a client sent, before anybody asks what it is about.
+pub fn dedup_sent_owners(call: &Call<'_>, value: &mut Value) {
+    dedup_owners(call, value, Owners::Sent);
+}
+
 /// What a dry run would have stored, in the form that its client knows.
 pub(super) async fn unstored(
     call: &Call<'_>,

@@ -702,6 +702,6 @@ async fn what_is_not_served_is_told_as_by_nobody() {
     let answer = server.patch(&format!("{BOATS}/a"), "merge", &other).await;
     assert_eq!(
         answer.is(422).message(),
-        "Boat.sea.example.com \"a\" is invalid: [kind: Invalid value: \"Foo\": must be Boat, apiVersion: Invalid value: \"sea.example.com/v9\": must be sea.example.com/v1]"
+        "Foo.sea.example.com \"a\" is invalid: [kind: Invalid value: \"Foo\": must be Boat, apiVersion: Invalid value: \"sea.example.com/v9\": must be sea.example.com/v1]"
     );
 }

@@ -296,3 +296,19 @@ async fn system_priority_classes_stay() {
     let list = server.get(classes).await.is(200).json();
     assert!(names(&list).is_empty());
 }
+
+/// What an object must be to be deleted may stand in the query.
+#[tokio::test]
+async fn preconditions_of_the_query() {
+    let server = Server::start().await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let map = json!({"metadata": {"name": "a"}});
+    let made = server.make(maps, &map).await.json();
+    let path = format!("{maps}/a");
+    for query in ["uid=other", "resourceVersion=1"] {
+        server.delete(&format!("{path}?{query}")).await.is(409);
+        server.delete(&format!("{maps}?{query}")).await.is(409);
+    }
+    let uid = made["metadata"]["uid"].as_str().unwrap();
+    server.delete(&format!("{path}?uid={uid}")).await.is(200);
+}

@@ -259,3 +259,30 @@ async fn pods_that_are_not_healthy_go_by_the_budgets_policy() {
         .is(200);
     evict(&server, "three", json!({})).await.is(201);
 }
+
+/// Evictions are taken at both versions, and mistakes are told as those of the one that was sent.
+#[tokio::test]
+async fn evictions_of_the_old_version_are_taken() {
+    let server = with_account().await;
+    for (name, version) in [("old", "policy/v1beta1"), ("new", "policy/v1")] {
+        pod(&server, name, true).await;
+        let path = format!("{PODS}/{name}/eviction");
+        let eviction =
+            json!({"apiVersion": version, "kind": "Eviction", "metadata": {"name": name}});
+        server.post(&path, &eviction).await.is(201);
+        is_evicted(&server, name).await;
+        let mut odd = eviction.clone();
+        odd["odd"] = 1.into();
+        let bare = version.split_once('/').unwrap().1;
+        let path = format!("{path}?fieldValidation=Strict");
+        assert_eq!(
+            server.post(&path, &odd).await.is(400).message(),
+            format!(
+                "Eviction in version \"{bare}\" cannot be handled as a Eviction: strict decoding error: unknown field \"odd\""
+            )
+        );
+    }
+    let path = format!("{PODS}/new/eviction");
+    let other = json!({"apiVersion": "policy/v2", "kind": "Eviction", "metadata": {"name": "new"}});
+    server.post(&path, &other).await.is(400);
+}

@@ -279,3 +279,100 @@ async fn pages_make_up_the_list() {
     }
     assert_eq!(seen, names);
 }
+
+/// Whether there is more is told by what is left, selected or not; what one name selects is no page of anything.
+#[tokio::test]
+async fn a_page_tells_of_what_is_left_to_look_at() {
+    let server = Server::start().await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    for name in ["a", "b", "c"] {
+        let labels = json!({"of": name});
+        let map = json!({"metadata": {"name": name, "labels": labels}});
+        server.make(maps, &map).await;
+    }
+    let account = json!({"metadata": {"name": "default"}});
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    server.make(accounts, &account).await;
+    let pods = "/api/v1/namespaces/default/pods";
+    for (name, node) in [("p", "one"), ("q", "two"), ("r", "two")] {
+        let spec = json!({"nodeName": node, "containers": [{"name": "c", "image": "i"}]});
+        let pod = json!({"metadata": {"name": name, "labels": {"of": name}}, "spec": spec});
+        server.make(pods, &pod).await;
+    }
+    let seen = async |path: String| {
+        let list = server.get(&path).await.is(200).json();
+        let items = list["items"].as_array().unwrap().iter();
+        let names: Vec<String> = items
+            .map(|item| item["metadata"]["name"].as_str().unwrap().to_string())
+            .collect();
+        let next = list["metadata"]["continue"].as_str().unwrap_or_default();
+        (names.join(" "), next.to_string())
+    };
+    for (path, names, more) in [
+        (format!("{maps}?limit=1&labelSelector=of=a"), "a", true),
+        (format!("{maps}?limit=1&labelSelector=of=c"), "c", false),
+        (
+            format!("{maps}?limit=1&fieldSelector=metadata.name=a"),
+            "a",
+            false,
+        ),
+        // of all namespaces no single key is known
+        (
+            "/api/v1/configmaps?limit=1&fieldSelector=metadata.name=a".into(),
+            "a",
+            true,
+        ),
+        // but of one it is
+        (
+            "/api/v1/configmaps?limit=1&fieldSelector=metadata.name=a,metadata.namespace=default"
+                .into(),
+            "a",
+            false,
+        ),
+        (
+            format!("{pods}?limit=1&fieldSelector=spec.nodeName=one"),
+            "p",
+            false,
+        ),
+        (
+            format!("{pods}?limit=1&fieldSelector=spec.nodeName=two"),
+            "q",
+            true,
+        ),
+        (
+            format!("{pods}?limit=1&fieldSelector=spec.nodeName=two&labelSelector=of=q"),
+            "q",
+            true,
+        ),
+    ] {
+        let (found, next) = seen(path.clone()).await;
+        assert_eq!((found.as_str(), !next.is_empty()), (names, more), "{path}");
+    }
+    let (_, next) = seen(format!("{maps}?limit=1&labelSelector=of=a")).await;
+    let rest = format!("{maps}?limit=1&labelSelector=of=a&continue={next}");
+    assert_eq!(seen(rest).await, (String::new(), String::new()));
+    // a list that goes on at any revision has no limit
+    let (_, next) = seen(format!("{maps}?limit=1")).await;
+    let rest = format!("{maps}?limit=1&resourceVersion=0&continue={next}");
+    assert_eq!(seen(rest).await, ("b c".to_string(), String::new()));
+}
+
+/// Parts of the control plane are selected like anything.
+#[tokio::test]
+async fn components_are_selected() {
+    let server = Server::start().await;
+    let all = "/api/v1/componentstatuses";
+    for (query, count) in [
+        ("", 3),
+        ("fieldSelector=metadata.name=scheduler", 1),
+        ("fieldSelector=metadata.name!=scheduler", 2),
+        ("labelSelector=a=b", 0),
+        ("labelSelector=!a&limit=1", 3),
+    ] {
+        let list = server.get(&format!("{all}?{query}")).await.is(200).json();
+        assert_eq!(list["items"].as_array().unwrap().len(), count, "{query}");
+    }
+    for query in ["fieldSelector=a=b", "labelSelector=a%20in", "limit=x"] {
+        server.get(&format!("{all}?{query}")).await.is(400);
+    }
+}

@@ -2,6 +2,7 @@
 
 mod hands;
 mod https_server;
+mod scales;
 mod server;
 
 mod access;

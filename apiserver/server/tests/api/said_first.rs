@@ -430,3 +430,85 @@ async fn what_is_accepted_is_asked_of_what_is_no_object_too() {
     let told = "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf";
     assert_eq!(answer.is(406).message(), told);
 }
+
+/// A body is read as what it says that it is before anybody sees that it is something else.
+#[tokio::test]
+async fn a_body_is_read_before_it_is_seen_to_be_something_else() {
+    let server = Server::start().await;
+    let said = async |path: &str, body: Value| server.post(path, &body).await.is(400).message();
+    let list = |items: Value| json!({"apiVersion": "v1", "kind": "ConfigMapList", "odd": 1, "items": items});
+    let start = "ConfigMapList in version \"v1\" cannot be handled as a ConfigMap:";
+    assert_eq!(
+        said(MAPS, list(json!([]))).await,
+        format!("{start} converting (v1.ConfigMapList) to (core.ConfigMap): unknown conversion")
+    );
+    let wrong = said(MAPS, list(json!([{"data": 3}]))).await;
+    assert!(
+        wrong.starts_with(&format!("{start} json: cannot unmarshal number into")),
+        "{wrong}"
+    );
+    let scalers = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers";
+    let scaler = |field: &str, value: Value| {
+        let mut scaler = json!({"apiVersion": "autoscaling/v1", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "a"}});
+        scaler[field] = value;
+        scaler
+    };
+    let start =
+        "HorizontalPodAutoscaler in version \"v1\" cannot be handled as a HorizontalPodAutoscaler:";
+    let strict = format!("{scalers}?fieldValidation=Strict");
+    assert_eq!(
+        said(&strict, scaler("odd", 1.into())).await,
+        format!("{start} strict decoding error: unknown field \"odd\"")
+    );
+    let other = server.post(scalers, &scaler("odd", 1.into())).await.is(400);
+    assert_eq!(other.warnings, ["299 - \"unknown field \\\"odd\\\"\""]);
+    assert_eq!(
+        other.message(),
+        "the API version in the data (autoscaling/v1) does not match the expected API version (autoscaling/v2)"
+    );
+}
+
+/// What is common to all groups is no kind of a group of its own.
+#[tokio::test]
+async fn what_is_common_to_all_groups_is_no_object() {
+    let server = Server::start().await;
+    for kind in ["Table", "PartialObjectMetadata"] {
+        let body = json!({"apiVersion": "meta.k8s.io/v1", "kind": kind});
+        let said = server.post(MAPS, &body).await.is(400).message();
+        assert!(
+            said.contains(&format!(
+                "no kind \"{kind}\" is registered for version \"meta.k8s.io/v1\""
+            )),
+            "{said}"
+        );
+    }
+}
+
+/// Owners that stand twice are warned of, also when there is nothing to update.
+#[tokio::test]
+async fn owners_that_stand_twice_are_told_of_first() {
+    let server = Server::start().await;
+    let owner = json!({"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "u"});
+    let map = json!({"metadata": {"name": "a", "ownerReferences": [owner, owner]}});
+    let absent = server.put(&format!("{MAPS}/a"), &map).await.is(404);
+    assert_eq!(absent.warnings.len(), 1, "{:?}", absent.warnings);
+    let bare = json!({"metadata": {"name": "a"}});
+    server.make(MAPS, &bare).await;
+    let there = server.put(&format!("{MAPS}/a"), &map).await.is(200);
+    assert_eq!(there.warnings, absent.warnings);
+}
+
+/// A version that says nothing does not keep an object from being made.
+#[tokio::test]
+async fn versions_that_say_nothing_may_be_created_with() {
+    let server = Server::start().await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    for (at, version) in ["0", "00", "abc", "-1"].iter().enumerate() {
+        let metadata = json!({"name": format!("m{at}"), "resourceVersion": version});
+        let made = server.make(maps, &json!({"metadata": metadata})).await;
+        assert_ne!(made.json()["metadata"]["resourceVersion"], **version);
+    }
+    let metadata = json!({"name": "m", "resourceVersion": "5"});
+    let refused = server.post(maps, &json!({"metadata": metadata})).await;
+    refused.is(500);
+}

@@ -130,3 +130,52 @@ async fn since_when_tokens_are_tracked() {
     server.delete(map).await.is(200);
     passes(&hands, &server, map, |map| map["data"]["since"].is_string()).await;
 }
+
+/// The Lease by which the server is known: there, renewed, made again; those of servers that are no more go.
+#[tokio::test]
+async fn the_lease_of_the_server() {
+    let (hands, server) = start().await;
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases";
+    let all = format!("{leases}?labelSelector=apiserver.kubernetes.io/identity=kube-apiserver");
+    let found = |answer: &crate::server::Answer| {
+        let list = answer.json()["items"].as_array().unwrap().clone();
+        list.iter()
+            .find(|lease| lease["metadata"]["name"] != "left")
+            .cloned()
+    };
+    let list = server.until(&all, |answer| found(answer).is_some()).await;
+    let first = found(&list).unwrap();
+    let name = first["metadata"]["name"].as_str().unwrap();
+    let holder = first["spec"]["holderIdentity"].as_str().unwrap();
+    let id = name.strip_prefix("apiserver-").unwrap();
+    assert_eq!(id.len(), 26, "{name}");
+    assert!(holder.starts_with(&format!("{name}_")), "{holder}");
+    assert_eq!(first["spec"]["leaseDurationSeconds"], 3600);
+    assert!(first["metadata"]["labels"]["kubernetes.io/hostname"].is_string());
+    assert_eq!(
+        first["metadata"]["managedFields"][0]["manager"],
+        "kube-apiserver"
+    );
+    let path = format!("{leases}/{name}");
+    let renewed = |lease: &Value| lease["spec"]["renewTime"] != first["spec"]["renewTime"];
+    passes(&hands, &server, &path, renewed).await;
+    server.delete(&path).await.is(200);
+    passes(&hands, &server, &path, |_| true).await;
+    let again = server.get(&path).await.is(200).json();
+    assert_eq!(
+        again["spec"]["holderIdentity"],
+        first["spec"]["holderIdentity"]
+    );
+    let labels = json!({"apiserver.kubernetes.io/identity": "kube-apiserver"});
+    for (name, labels) in [("left", labels), ("anyones", json!({}))] {
+        let lease = json!({"metadata": {"name": name, "labels": labels}, "spec": {}});
+        server.make(leases, &lease).await;
+    }
+    server
+        .until(&format!("{leases}/left"), |answer| {
+            hands.advance(600);
+            answer.code == 404
+        })
+        .await;
+    server.get(&format!("{leases}/anyones")).await.is(200);
+}

@@ -138,3 +138,20 @@ async fn all_watchers_see_one_order() {
         assert_eq!(told(&server, &from(at)).await, whole[at..]);
     }
 }
+
+/// What there is at a revision that is not there yet is waited for, and not told when it does not come.
+#[tokio::test]
+async fn initial_events_are_of_the_revision_that_is_asked_for() {
+    let server = Server::start().await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    server.make(maps, &json!({"metadata": {"name": "a"}})).await;
+    let path = format!(
+        "{maps}?watch=1&timeoutSeconds=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan"
+    );
+    let told = server.get(&format!("{path}&resourceVersion=99999")).await;
+    let event = told.is(200).json();
+    assert_eq!(
+        (&event["type"], &event["object"]["code"]),
+        (&json!("ERROR"), &json!(504))
+    );
+}

@@ -17,7 +17,7 @@ use crate::machinery::{
     read::Read,
 };
 
-/// The kinds of a definition, in the order of their versions: those that are served, and the one that is stored, if it is not served.
+/// The kinds of a definition, in the order of their versions: those that are served, and those in which objects may only be stored or have been written.
 #[derive(Debug, Default)]
 pub struct Brought {
     pub served: Vec<Arc<Kind>>,
@@ -40,9 +40,6 @@ pub fn kinds_of(definition: &Value, written: &Written, since: u64) -> Result<Bro
     let webhook = ConversionWebhook::of(definition).map(Arc::new);
     for version in versions {
         let is_stored = version.text("name") == stored;
-        if !version.flag("served") && !is_stored {
-            continue;
-        }
         let held = Held {
             definition,
             written,

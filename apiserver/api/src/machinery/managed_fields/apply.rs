@@ -20,7 +20,7 @@ use super::update::{
     Comparison, converted, failed_to_compare, name_of, note, reconcile, stripped, zero,
 };
 use super::validate::validate;
-use super::{Apply, Conflicts, ManagedFieldsError, Update, last_applied, of, put};
+use super::{Apply, Conflicts, ManagedFieldsError, Update, is_known, last_applied, of, put};
 
 /// The live object with the configuration applied to it, its managed fields included. Without a live object, a new one.
 ///
@@ -158,13 +158,15 @@ fn merged<'a>(
     force: bool,
 ) -> Result<Outcome<'a>, Failure<'a>> {
     let ty = Ty::Node(apply.schema);
-    let mut managers: Vec<Manager<'a>> = managers
-        .into_iter()
-        .map(|m| Manager {
-            set: reconcile(m.set, apply.schema),
-            ..m
-        })
-        .collect();
+    let mut left = Vec::with_capacity(managers.len() + 1);
+    for manager in managers {
+        let at = &manager.header.api_version;
+        if is_known(apply.versions, at, apply.api_version)? {
+            let set = reconcile(manager.set, apply.schema);
+            left.push(Manager { set, ..manager });
+        }
+    }
+    let mut managers = left;
     let whole = merge(live, config, ty)
         .map_err(|e| ManagedFieldsError::Merge(format!("failed to merge config: {e}")))?;
     let header = Header {

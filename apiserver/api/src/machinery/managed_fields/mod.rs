@@ -65,8 +65,26 @@ impl ResetFields {
 
 /// The other versions of a kind, for objects whose managers wrote at different ones.
 pub trait Versions {
+    /// Whether there is such a version; what was written at one that is no more is nobody's.
+    ///
+    /// # Errors
+    /// What is wrong with it, where not to be known is a fault.
+    fn knows(&self, api_version: &str) -> Result<bool, String>;
+
     /// The object at another version with that version's schema; nothing when the version is not served any more.
     fn at<'v>(&'v self, object: &Value, api_version: &str) -> Option<(Value, Node<'v>)>;
+}
+
+/// Whether fields of the version `wanted` can be looked at from `api_version`.
+fn is_known(
+    versions: Option<&dyn Versions>,
+    wanted: &str,
+    api_version: &str,
+) -> Result<bool, ManagedFieldsError> {
+    match versions.filter(|_| wanted != api_version) {
+        Some(versions) => versions.knows(wanted).map_err(ManagedFieldsError::Merge),
+        None => Ok(true),
+    }
 }
 
 /// An update to note.

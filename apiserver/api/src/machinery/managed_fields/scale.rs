@@ -17,7 +17,8 @@ const SCALE_VERSION: &str = "autoscaling/v1";
 pub struct ScaleHandler<'a> {
     /// The version at which the kind's object is.
     api_version: &'a str,
-    replicas: Vec<PathElement<'a>>,
+    /// Where the replicas are at each version that there is; a version may have no scale.
+    replicas: Vec<(String, Option<Vec<PathElement<'a>>>)>,
 }
 
 fn replicas_in_scale() -> Vec<PathElement<'static>> {
@@ -38,24 +39,39 @@ fn only<'a>(path: &[PathElement<'a>]) -> Set<'a> {
 }
 
 impl<'a> ScaleHandler<'a> {
-    /// `replicas` is the path with dots, `spec.replicas`.
-    pub fn new(api_version: &'a str, replicas: &'a str) -> ScaleHandler<'a> {
-        let replicas = replicas
-            .split('.')
-            .filter(|s| !s.is_empty())
-            .map(PathElement::field)
-            .collect();
+    /// `replicas` are the paths with dots (`spec.replicas`) at each version that there is.
+    pub fn new(
+        api_version: &'a str,
+        replicas: impl IntoIterator<Item = (String, Option<&'a str>)>,
+    ) -> ScaleHandler<'a> {
+        let steps = |path: &'a str| {
+            let steps = path.split('.').filter(|step| !step.is_empty());
+            steps.map(PathElement::field).collect()
+        };
+        let replicas = replicas.into_iter();
         ScaleHandler {
             api_version,
-            replicas,
+            replicas: replicas
+                .map(|(version, path)| (version, path.map(steps)))
+                .collect(),
         }
+    }
+
+    /// Where the replicas are at a version; `None`: there is no such version.
+    fn at(&self, version: &str) -> Option<Option<&[PathElement<'a>]>> {
+        let (_, path) = self.replicas.iter().find(|(known, _)| known == version)?;
+        Some(path.as_deref())
+    }
+
+    /// Whether a manager owns the replicas.
+    fn owns(&self, manager: &Manager<'_>) -> bool {
+        let path = self.at(&manager.header.api_version).flatten();
+        path.is_some_and(|path| manager.set.has(path))
     }
 
     /// Gives a scale the managers that own the replicas of the `parent`.
     pub fn to_subresource(&self, parent: &Value, scale: &mut Value) -> Result<(), DecodeError> {
-        let managers = decode(of(parent))?
-            .into_iter()
-            .filter(|m| m.header.api_version == self.api_version && m.set.has(&self.replicas));
+        let managers = decode(of(parent))?.into_iter().filter(|m| self.owns(m));
         let owners = managers.map(|m| Manager {
             header: Header {
                 api_version: SCALE_VERSION.into(),
@@ -67,30 +83,34 @@ impl<'a> ScaleHandler<'a> {
         Ok(())
     }
 
-    /// Gives the `parent` who owns its replicas after a write of the `scale`.
+    /// Gives the `parent` who owns its replicas after a write of the `scale`. Who wrote at a version that is no more is forgotten.
     pub fn to_parent(&self, parent: &mut Value, scale: &Value) -> Result<(), DecodeError> {
         let entries = of(parent).cloned();
         let mut of_scale = decode(of(scale))?;
         let mut managers = Vec::new();
         for mut manager in decode(entries.as_ref())? {
-            if manager.header.api_version == self.api_version && manager.set.has(&self.replicas) {
+            let Some(path) = self.at(&manager.header.api_version) else {
+                continue;
+            };
+            if let Some(path) = path.filter(|path| manager.set.has(path)) {
                 match of_scale
                     .iter()
                     .position(|m| same(&m.header, &manager.header))
                 {
                     Some(at) => drop(of_scale.remove(at)),
-                    None => manager.set = manager.set.difference(&only(&self.replicas)),
+                    None => manager.set = manager.set.difference(&only(path)),
                 }
             }
             if !manager.set.is_empty() {
                 managers.push(manager);
             }
         }
+        let own = self.at(self.api_version).flatten().unwrap_or_default();
         for new in of_scale
             .into_iter()
             .filter(|m| m.set.has(&replicas_in_scale()))
         {
-            let set = only(&self.replicas);
+            let set = only(own);
             // upstream does not carry over since when
             managers.push(Manager {
                 header: Header {
@@ -125,7 +145,11 @@ mod tests {
 
     #[test]
     fn to_and_fro() {
-        let handler = ScaleHandler::new("apps/v1", "spec.replicas");
+        let versions = [
+            ("apps/v1".to_string(), Some("spec.replicas")),
+            ("apps/v2".to_string(), None),
+        ];
+        let handler = ScaleHandler::new("apps/v1", versions);
         let both = json!({"f:spec": {"f:replicas": {}, "f:paused": {}}});
         let mut parent = json!({"metadata": {"managedFields": [entry("a", "Apply", "apps/v1", both), entry("b", "Update", "apps/v1", json!({"f:spec": {"f:paused": {}}}))]}});
         let mut scale = json!({"metadata": {}});
@@ -143,6 +167,15 @@ mod tests {
         let before = parent.clone();
         handler.to_parent(&mut parent, &scale).unwrap();
         assert_eq!(parent, before);
+        // nor was who wrote at a version without a scale forgotten, as is who wrote at none that there is
+        let mut others = parent.clone();
+        let list = others["metadata"]["managedFields"].as_array_mut().unwrap();
+        list.push(entry("c", "Update", "apps/v2", json!({"f:spec": {}})));
+        let kept = others.clone();
+        let list = others["metadata"]["managedFields"].as_array_mut().unwrap();
+        list.push(entry("d", "Update", "apps/v3", json!({"f:spec": {}})));
+        handler.to_parent(&mut others, &scale).unwrap();
+        assert_eq!(others, kept);
         // another one did
         scale["metadata"]["managedFields"] = json!([entry(
             "hpa",

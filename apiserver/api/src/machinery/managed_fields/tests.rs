@@ -209,6 +209,13 @@ fn stories() {
 struct Autoscalers;
 
 impl Versions for Autoscalers {
+    fn knows(&self, api_version: &str) -> Result<bool, String> {
+        match api_version {
+            "odd" => Err("odd".into()),
+            version => Ok(matches!(version, "autoscaling/v1" | "autoscaling/v2")),
+        }
+    }
+
     fn at<'v>(&'v self, object: &Value, api_version: &str) -> Option<(Value, Node<'v>)> {
         let version = api_version.strip_prefix("autoscaling/")?;
         let schema =
@@ -284,4 +291,60 @@ fn updates_that_cannot_be_compared() {
         "failed to compare objects: element 0: associative list with keys has an element that omits all key fields [\"name\"] (and doesn't have default values for any key fields)"
     );
     assert_eq!(of(&new), None);
+}
+
+/// Who wrote at a version that is no more is forgotten with the next write, whatever that changes; one that cannot be read leaves nobody, or is told.
+#[test]
+fn managers_at_versions_that_are_no_more() {
+    let schema = Schema::builtin()
+        .get("autoscaling.v2.HorizontalPodAutoscaler")
+        .unwrap();
+    let entry = |manager: &str, operation: &str, version: &str| json!({"manager": manager, "operation": operation, "apiVersion": version, "time": "2026-01-01T00:00:00Z", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:maxReplicas": {}}}});
+    let live = |versions: &[&str]| {
+        let entries: Vec<Value> = versions
+            .iter()
+            .map(|version| entry(version, "Update", version))
+            .collect();
+        json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "h", "uid": "u", "managedFields": entries}, "spec": {"maxReplicas": 1}})
+    };
+    let names = |object: &Value| -> Vec<String> {
+        let entries = object["metadata"]["managedFields"].as_array();
+        let entries = entries.into_iter().flatten();
+        entries
+            .map(|entry| entry["manager"].as_str().unwrap().to_string())
+            .collect()
+    };
+    let reset = ResetFields::default();
+    let update = Update {
+        manager: "m",
+        subresource: "",
+        api_version: "autoscaling/v2",
+        now: "2026-01-02T00:00:00Z",
+        schema,
+        reset: &reset,
+        versions: Some(&Autoscalers),
+    };
+    let before = live(&["autoscaling/v1", "autoscaling/v2beta2"]);
+    let mut same = before.clone();
+    track_update(&before, &mut same, &update).unwrap();
+    assert_eq!(names(&same), ["autoscaling/v1"]);
+    let odd = live(&["autoscaling/v1", "odd"]);
+    let mut new = odd.clone();
+    track_update(&odd, &mut new, &update).unwrap_err();
+    assert!(names(&new).is_empty());
+    let applied = Apply {
+        manager: "m",
+        force: false,
+        subresource: "",
+        api_version: "autoscaling/v2",
+        now: "2026-01-02T00:00:00Z",
+        schema,
+        reset: &reset,
+        versions: Some(&Autoscalers),
+    };
+    let config = json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "h"}, "spec": {"minReplicas": 1}});
+    let new = apply(Some(&before), &config, &applied).unwrap();
+    assert_eq!(names(&new), ["m", "autoscaling/v1"]);
+    let error = apply(Some(&odd), &config, &applied).unwrap_err();
+    assert_eq!(error.to_string(), "odd");
 }

@@ -17,7 +17,7 @@ use super::managers::{
 use super::set::Set;
 use super::types::Ty;
 use super::validate::validate_object;
-use super::{ManagedFieldsError, PathElement, ResetFields, Update, Versions, of, put};
+use super::{ManagedFieldsError, PathElement, ResetFields, Update, Versions, is_known, of, put};
 use crate::machinery::schema::{Node, conform};
 
 /// Fields that nobody owns.
@@ -229,6 +229,9 @@ impl Comparison<'_> {
         api_version: &str,
         f: impl FnOnce(&Set<'_>, &Set<'_>) -> R,
     ) -> Result<Option<R>, ManagedFieldsError> {
+        if !is_known(self.versions, wanted, api_version)? {
+            return Ok(None);
+        }
         let Some(versions) = self.versions.filter(|_| wanted != api_version) else {
             return Ok(Some(f(self.changed, self.removed)));
         };

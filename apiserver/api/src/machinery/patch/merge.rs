@@ -26,7 +26,8 @@ pub enum MergePatchError {
     Precondition(Value),
 }
 
-/// Applies a patch. With `validate` (the request's `fieldValidation` is not `Ignore`) errors are told in the words of that check.
+/// Applies a patch. With `validate` (the request's `fieldValidation` is not `Ignore`) errors are told in the words of that check; without it, a list
+/// takes the document's place.
 pub fn apply(document: &mut Value, patch: Value, validate: bool) -> Result<(), MergePatchError> {
     let refuse = |kind: &str| {
         Err(MergePatchError::Decode(if validate {
@@ -48,6 +49,11 @@ pub fn apply(document: &mut Value, patch: Value, validate: bool) -> Result<(), M
             Ok(())
         }
         Value::Null => Err(MergePatchError::Decode("Invalid JSON Patch".into())),
+        Value::Array(mut items) if !validate => {
+            items.iter_mut().for_each(prune_nulls);
+            *document = Value::Array(items);
+            Ok(())
+        }
         Value::Array(_) => refuse("array"),
         Value::Bool(_) => refuse("bool"),
         Value::Number(_) => refuse("number"),
@@ -210,6 +216,22 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    /// What is no object is refused, but a list that nobody looked at before.
+    #[test]
+    fn lists_in_place_of_documents() {
+        let apply = |patch: Value, validate| {
+            let mut document = json!({"a": 1});
+            super::apply(&mut document, patch, validate).map(|()| document)
+        };
+        let list = json!([null, {"a": null, "b": 1}]);
+        assert_eq!(apply(list.clone(), false), Ok(json!([null, {"b": 1}])));
+        assert!(apply(list, true).is_err());
+        for other in [json!(null), json!(1), json!("a"), json!(true)] {
+            let refused = apply(other, false).map_err(|error| error.to_string());
+            assert_eq!(refused, Err("Invalid JSON Patch".to_string()));
+        }
+    }
 
     #[test]
     fn applied() {

@@ -151,11 +151,15 @@ impl FromStr for FieldSelector {
                 selector: text.into(),
                 term: part.into(),
             })?;
-            terms.push(FieldTerm {
-                field: field.into(),
-                equal,
-                value: unescape(value)?.into(),
-            });
+            let value = unescape(value)?;
+            // nothing that has no value is what everything is
+            if !field.is_empty() || !value.is_empty() {
+                terms.push(FieldTerm {
+                    field: field.into(),
+                    equal,
+                    value: value.into(),
+                });
+            }
         }
         Ok(FieldSelector { terms })
     }
@@ -180,6 +184,18 @@ impl fmt::Display for FieldSelector {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_selects_everything() {
+        for text in ["=", "==", "!=", "=,", ",="] {
+            let selector: FieldSelector = text.parse().unwrap();
+            assert!(selector.is_everything(), "{text}");
+        }
+        for text in ["=a", "a=", "!=a"] {
+            let selector: FieldSelector = text.parse().unwrap();
+            assert!(!selector.is_everything(), "{text}");
+        }
+    }
 
     #[test]
     fn forms() {

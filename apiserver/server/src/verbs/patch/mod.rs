@@ -13,9 +13,9 @@ use skiff_api::{
     machinery::{
         field::{Errors, Path},
         meta::Meta,
-        patch::{self, go::GoValue},
-        read::{Read, go_kind},
-        schema::first_of,
+        patch::go::GoValue,
+        read::Read,
+        schema::{first_of, to_json},
         status::Status,
     },
 };
@@ -23,38 +23,18 @@ use skiff_api::{
 use crate::{
     body,
     context::{Answer, Context},
-    encoding::Encoding,
     limits::heavy,
     negotiate::{self, Offers},
-    patched, respond,
+    patched::{self, PatchType, Patching},
+    respond,
     write::{self, Call, Part, Update, managed},
 };
 
-/// What the Content-Type says of a patch.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum PatchType {
-    Json,
-    Merge,
-    Strategic,
-    Apply,
-}
-
-fn patch_type(ctx: &Context, kind: &Kind) -> Result<PatchType, Status> {
-    Ok(
-        match negotiate::patch_type(&ctx.headers, !kind.flags.untyped)? {
-            "application/json-patch+json" => PatchType::Json,
-            "application/merge-patch+json" => PatchType::Merge,
-            "application/strategic-merge-patch+json" => PatchType::Strategic,
-            _ => PatchType::Apply,
-        },
-    )
-}
-
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>, part: Part, body: Body) -> Answer {
-    let patch_type = patch_type(ctx, kind)?;
+    let patch_type = PatchType::of(ctx, kind)?;
     let accept = negotiate::accept(&ctx.headers, Offers::objects(kind))?;
     let text = body::read(body).await?;
-    let call = check_options(ctx, patch_type)?;
+    let call = patch_type.call(ctx)?;
     ctx.trail.patched(&text);
     let patch = Patch {
         ctx,
@@ -83,21 +63,6 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, part: Part, body: Body) -> A
     respond::written(ctx, &accept, kind, if created { 201 } else { 200 }, written).await
 }
 
-fn check_options(ctx: &Context, patch_type: PatchType) -> Result<Call<'_>, Status> {
-    let mut errors = Errors::default();
-    if patch_type == PatchType::Apply {
-        if ctx.query.text("fieldManager").is_empty() {
-            errors.required(&Path::new("fieldManager"), "is required for apply patch");
-        }
-    } else if ctx.query.get("force").is_some() {
-        errors.forbidden(
-            &Path::new("force"),
-            "may not be specified for non-apply patch",
-        );
-    }
-    ctx.call_after("PatchOptions", errors)
-}
-
 struct Patch<'a> {
     ctx: &'a Context,
     call: &'a Call<'a>,
@@ -114,7 +79,7 @@ impl Patch<'_> {
             return self.server_side(live);
         }
         let live = live.unwrap_or(&nothing);
-        let (document, mut remarks) = self.document()?;
+        let (document, mut remarks) = self.patching().document()?;
         let patched = self.patched(live, document.clone(), &mut remarks)?;
         let mut new = self.decoded(live, patched, &document, remarks)?;
         self.kind.defaults(&mut new);
@@ -123,26 +88,12 @@ impl Patch<'_> {
         Ok(new)
     }
 
-    /// The patch as a value, and what strict reading has against it.
-    fn document(&self) -> Result<(Value, Vec<String>), Status> {
-        let document = body::parse(&self.text, Encoding::Json).map_err(|error| {
-            let said = error.as_json();
-            let ignore = body::FieldValidation::of(self.ctx) == body::FieldValidation::Ignore;
-            Status::bad_request(match self.patch_type {
-                // a strategic patch is read elsewhere
-                PatchType::Strategic => said.to_string(),
-                // and a merge patch that nobody looks at before
-                PatchType::Merge if ignore => "Invalid JSON Patch".to_string(),
-                _ => format!("error decoding patch: {said}"),
-            })
-        })?;
-        let mut remarks = document.remarks();
-        if self.patch_type == PatchType::Json {
-            remarks
-                .iter_mut()
-                .for_each(|text| *text = format!("json patch {text}"));
+    fn patching(&self) -> Patching<'_> {
+        Patching {
+            patch_type: self.patch_type,
+            validation: body::FieldValidation::of(self.ctx),
+            text: &self.text,
         }
-        Ok((document.value, remarks))
     }
 
     fn patched(
@@ -151,37 +102,8 @@ impl Patch<'_> {
         document: Value,
         remarks: &mut Vec<String>,
     ) -> Result<Value, Status> {
-        let validate = body::FieldValidation::of(self.ctx) != body::FieldValidation::Ignore;
-        let mut new = live.clone();
-        match self.patch_type {
-            PatchType::Json => {
-                let patch = patch::json::JsonPatch::decode(&document, validate)
-                    .map_err(|error| Status::bad_request(error.to_string()))?;
-                remarks.extend(patch.unknown.iter().map(|path| {
-                    format!("json patch unknown field {path}", path = GoQuoted(&path))
-                }));
-                // upstream keeps to itself which operation failed
-                patch.apply(&mut new).map_err(|_| {
-                    let mut status = Status::new(
-                        422,
-                        "Invalid",
-                        "the server rejected our request due to an error in our request",
-                    );
-                    status.details = Some(Default::default());
-                    status
-                })?;
-            }
-            PatchType::Merge => {
-                patch::merge::apply(&mut new, document, validate)
-                    .map_err(|error| Status::bad_request(error.to_string()))?;
-            }
-            PatchType::Strategic => {
-                new = patch::strategic::apply(live, &document, self.kind.node())
-                    .map_err(|error| error.status())?;
-            }
-            PatchType::Apply => unreachable!("apply has a way of its own"),
-        }
-        Ok(new)
+        let node = self.kind.node();
+        self.patching().patched(live, document, node, remarks)
     }
 
     /// The patched object as its type has it. What is wrong is told of the object as patched, or of the patch where no text was made of the object.
@@ -215,7 +137,9 @@ impl Patch<'_> {
                 PatchType::Json => patched::Opened::by_operations(&self.text),
                 _ => patched::Opened::by_merge(document, live),
             };
-            again().map(|patched| patched::shown(&patched, Some(self.kind.node()), &opened))
+            // what has no Go type is written in order all through
+            let node = (!self.kind.flags.untyped).then(|| self.kind.node());
+            again().map(|patched| patched::shown(&patched, node, &opened))
         };
         let refused = |said: String| match shown() {
             Ok(shown) => patched::not_taken(shown, said),
@@ -244,32 +168,35 @@ impl Patch<'_> {
         Ok(new)
     }
 
-    /// What strict reading has against the object is an error, a warning or nothing, as the request asks.
     fn strictly(
         &self,
         remarks: Vec<String>,
         refused: impl Fn(String) -> Status,
     ) -> Result<(), Status> {
-        match body::FieldValidation::of(self.ctx) {
-            body::FieldValidation::Strict if !remarks.is_empty() => {
-                return Err(refused(format!(
-                    "strict decoding error: {}",
-                    remarks.join(", ")
-                )));
-            }
-            body::FieldValidation::Warn => body::warn_of(self.ctx, remarks),
-            _ => {}
-        }
-        Ok(())
+        patched::strictly(self.ctx, remarks, refused)
     }
 
     /// What a patched object says that it is. One that says no kind is what it was; one without a version loses its name on the way.
     fn check_type(&self, new: &Value, refused: impl Fn(String) -> Status) -> Result<(), Status> {
         let kind = self.kind;
-        if kind.flags.untyped {
-            return Ok(());
-        }
         let unreadable = |said: String| refused(format!("{} {said}", body::UNREADABLE));
+        if kind.flags.untyped {
+            // what it says is looked at later, if it says it
+            let (version, named) = body::type_meta(new).map_err(unreadable)?;
+            return match (version, named) {
+                (_, "") => Err(refused(format!(
+                    "Object 'Kind' is missing in '{}'",
+                    String::from_utf8_lossy(&to_json(new, None))
+                ))),
+                ("", _) => Err(Status::internal(
+                    "Object 'apiVersion' is missing in 'object has no apiVersion field'",
+                )),
+                (odd, _) if odd.matches('/').count() > 1 => {
+                    Err(refused(format!("unexpected GroupVersion string: {odd}")))
+                }
+                _ => Ok(()),
+            };
+        }
         let (version, named) = body::type_meta(new).map_err(unreadable)?;
         if version.is_empty() {
             // nobody knows what it has besides
@@ -285,7 +212,9 @@ impl Patch<'_> {
         let named = if named.is_empty() { kind.kind } else { named };
         let expected = (kind.group, kind.version, kind.kind);
         body::foreign(&self.ctx.kinds, (version, named), expected).map_err(|why| match why {
-            body::Foreign::Version(said) | body::Foreign::Other(said) => refused(said),
+            body::Foreign::Version(said)
+            | body::Foreign::Other(said)
+            | body::Foreign::Unknown(said) => refused(said),
             body::Foreign::SameObjects => refused(format!(
                 "the API version in the data ({version}) does not match the expected API version ({})",
                 kind.api_version()
@@ -296,7 +225,8 @@ impl Patch<'_> {
     /// A patch may not turn the object into another one.
     fn check_identity(&self, new: &mut Value, live: &Value) -> Result<(), Status> {
         let own = |value: &Value, field| value.text(field) == live.text(field);
-        if self.kind.flags.untyped && !(own(new, "apiVersion") && own(new, "kind")) {
+        let whole = matches!(self.part, Part::Whole);
+        if self.kind.flags.untyped && whole && !(own(new, "apiVersion") && own(new, "kind")) {
             return Err(self.is_another(new));
         }
         new["apiVersion"] = self.kind.api_version().into();
@@ -318,7 +248,10 @@ impl Patch<'_> {
                 errors.invalid(&Path::new(field), new.text(field), why);
             }
         }
-        Status::invalid(self.kind.group, self.kind.kind, new.name(), &errors)
+        // it is told of as what it says that it is
+        let version = new.text("apiVersion");
+        let group = version.split_once('/').map_or("", |(group, _)| group);
+        Status::invalid(group, new.text("kind"), new.name(), &errors)
     }
 
     /// What came of a configuration fits the type's structure, but some value in it is none.
@@ -334,21 +267,7 @@ impl Patch<'_> {
     }
 
     fn server_side(&self, live: Option<&Value>) -> Result<Value, Status> {
-        let undecoded = |why: String| Status::bad_request(format!("error decoding YAML: {why}"));
-        let document = body::parse(&self.text, Encoding::Yaml)
-            .map_err(|error| undecoded(format!("error converting YAML to JSON: {error}")))?;
-        let remarks = document.remarks();
-        let config = match document.value {
-            Value::Null => Value::Object(Default::default()),
-            Value::Object(map) => Value::Object(map),
-            other => {
-                let found = go_kind(&other);
-                let of = "map[string]interface {}";
-                return Err(undecoded(format!(
-                    "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {found} into Go value of type {of}"
-                )));
-            }
-        };
+        let (config, remarks) = patched::applied(&self.text)?;
         if live.is_none() && !config.uid().is_empty() {
             let why = format!(
                 "uid mismatch: the provided object specified uid {}, and no existing object was found",
@@ -363,18 +282,7 @@ impl Patch<'_> {
         }
         body::is_of_type(&config, &self.kind.api_version(), self.kind.kind)?;
         let mut new = managed::apply(self.call, self.kind, self.part, live, &config)?;
-        for text in remarks {
-            let said = format!("error converting YAML to JSON: {text}");
-            match body::FieldValidation::of(self.ctx) {
-                body::FieldValidation::Strict => {
-                    return Err(Status::bad_request(format!(
-                        "error strict decoding YAML: {said}"
-                    )));
-                }
-                body::FieldValidation::Warn => body::warn_of(self.ctx, vec![said]),
-                body::FieldValidation::Ignore => {}
-            }
-        }
+        patched::tell_of_applied(self.ctx, remarks)?;
         new["apiVersion"] = self.kind.api_version().into();
         new["kind"] = self.kind.kind.into();
         let decoded = self
