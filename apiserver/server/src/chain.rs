@@ -371,7 +371,13 @@ async fn answered_to(
     let app = ctx.app.clone();
     match admitted {
         Ok(()) => {}
-        Err(Refusal::Status(status)) => return ctx.failure(&status),
+        Err(Refusal::Status(status)) => {
+            let mut response = ctx.failure(&status);
+            let nosniff = HeaderValue::from_static("nosniff");
+            let headers = response.headers_mut();
+            headers.insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
+            return response;
+        }
         Err(Refusal::Unauthenticated) => return ctx.failure(&Status::unauthorized()),
         Err(Refusal::Untold) => return internal(&ctx, &parts, "failed to store audit event"),
         Err(Refusal::Unknown(why)) => return internal(&ctx, &parts, &why),

@@ -37,13 +37,6 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let mut request = body::read_as(ctx, body, ASKED).await?;
     write::check_namespace(kind, &ctx.info.namespace, &mut request)?;
     let name = ctx.info.name_in_path();
-    let account = ctx
-        .app
-        .core
-        .store
-        .get(&stored::key_of(kind, &ctx.info.namespace, name))
-        .ok_or_else(|| Status::not_found("", "serviceaccounts", name))?;
-    let account = stored::decoded(kind, &account)?;
     if !request.name().is_empty() && request.name() != name {
         let mut errors = Errors::default();
         let why = "must match the service account name if specified";
@@ -55,6 +48,13 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
             &errors,
         ));
     }
+    let account = ctx
+        .app
+        .core
+        .store
+        .get(&stored::key_of(kind, &ctx.info.namespace, name))
+        .ok_or_else(|| Status::not_found("", "serviceaccounts", name))?;
+    let account = stored::decoded(kind, &account)?;
     let (asked, own) = (request.uid(), account.uid());
     if !asked.is_empty() && asked != own {
         let why = format!(

@@ -512,3 +512,33 @@ async fn versions_that_say_nothing_may_be_created_with() {
     let refused = server.post(maps, &json!({"metadata": metadata})).await;
     refused.is(500);
 }
+
+/// What is wrong with a request for a token is told before anybody looks for the account.
+#[tokio::test]
+async fn a_token_is_asked_for_by_name() {
+    let server = Server::start().await;
+    let path = "/api/v1/namespaces/default/serviceaccounts/absent/token";
+    let other = json!({"metadata": {"name": "other"}, "spec": {}});
+    let refused = server.post(path, &other).await.is(422);
+    assert_eq!(
+        refused.message(),
+        "TokenRequest.authentication.k8s.io \"absent\" is invalid: metadata.name: Invalid value: \"other\": must match the service account name if specified"
+    );
+    server.post(path, &json!({"spec": {}})).await.is(404);
+}
+
+/// Whoever may not is told so in a form that no browser takes for another.
+#[tokio::test]
+async fn refusals_are_what_they_say() {
+    let server = Server::start().await;
+    let asked = async |headers: &[(&str, &str)]| server.send("GET", MAPS, headers, "").await;
+    for (headers, code) in [
+        (&[("impersonate-user", "nobody")][..], 403),
+        (&[("impersonate-group", "nobodies")], 400),
+    ] {
+        let refused = asked(headers).await.is(code);
+        assert_eq!(refused.headers["x-content-type-options"], "nosniff");
+    }
+    let answer = asked(&[]).await.is(200);
+    assert!(answer.headers.get("x-content-type-options").is_none());
+}
