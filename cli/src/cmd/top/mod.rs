@@ -11,7 +11,7 @@ use crate::context::{Ctx, With};
 use crate::error::{Error, Result, bail};
 use crate::print;
 use crate::print::age;
-use crate::resource::{FIELD_SELECTOR, SELECTOR};
+use crate::resource::{FIELD_SELECTOR, SELECTOR, helper};
 use crate::typed::Read;
 use serde_json::Value;
 use skiff_api::machinery::{
@@ -145,7 +145,10 @@ fn items(answer: Value) -> Vec<Value> {
 fn name(ctx: &Ctx) -> Result<String> {
     match ctx.args() {
         [] => Ok(String::new()),
-        [one] => Ok(format!("/{}", segment(one))),
+        [one] => {
+            helper::named(one)?;
+            Ok(format!("/{}", segment(one)))
+        }
         _ => {
             let command = ctx.path().rsplit(' ').next().unwrap_or_default();
             Err(ctx.usage(format!("{command} {USAGE}")))
@@ -218,6 +221,7 @@ async fn nodes(ctx: With<NodeFlags>) -> Result<()> {
 
 async fn pods(ctx: With<PodFlags>) -> Result<()> {
     let f = ctx.flags();
+    ctx.namespace()?;
     let (name, order) = (name(&ctx)?, f.common.order()?);
     let (labels, fields) = (ctx.selector(), ctx.field_selector());
     let selects = !labels.is_empty() || !fields.is_empty();
