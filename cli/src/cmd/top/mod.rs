@@ -117,7 +117,8 @@ async fn available(ctx: &Ctx) -> Result<()> {
         group.text("name") == "metrics.k8s.io" && versions.any(|of| of.text("version") == "v1beta1")
     });
     if served {
-        return Ok(());
+        let named = ctx.args().iter().filter(|name| !name.is_empty());
+        return named.map(String::as_str).try_for_each(helper::named);
     }
     Err(Error::msg("Metrics API not available"))
 }
@@ -145,10 +146,7 @@ fn items(answer: Value) -> Vec<Value> {
 fn name(ctx: &Ctx) -> Result<String> {
     match ctx.args() {
         [] => Ok(String::new()),
-        [one] => {
-            helper::named(one)?;
-            Ok(format!("/{}", segment(one)))
-        }
+        [one] => Ok(format!("/{}", segment(one))),
         _ => {
             let command = ctx.path().rsplit(' ').next().unwrap_or_default();
             Err(ctx.usage(format!("{command} {USAGE}")))
