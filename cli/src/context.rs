@@ -363,21 +363,11 @@ impl Ctx {
 
     /// The namespace, and whether the command line named it.
     pub fn namespace(&self) -> Result<(String, bool)> {
-        let Overrides {
-            namespace, cluster, ..
-        } = self.overrides();
-        if let Some(namespace) = namespace {
+        let over = self.overrides();
+        if let Some(namespace) = over.namespace {
             return Ok((namespace, true));
         }
-        let config = self.config()?.present()?;
-        let namespace = config.namespace(&self.global().context)?;
-        match cluster.filter(|name| config.get("clusters", name).is_none()) {
-            Some(name) => Err(message!(
-                "no server found for cluster {}",
-                crate::error::quote(&name)
-            )),
-            None => Ok((namespace, false)),
-        }
+        Ok((self.config()?.present()?.namespace(&over)?, false))
     }
 
     pub fn client(&self) -> Result<&Client> {

@@ -199,6 +199,16 @@ impl From<serde_json::Error> for Error {
     }
 }
 
+/// Why a file could not be read, in Go's words.
+pub fn unread(path: &std::path::Path, e: &std::io::Error) -> String {
+    // a folder can be opened
+    let doing = match e.kind() {
+        std::io::ErrorKind::IsADirectory => "read",
+        _ => "open",
+    };
+    format!("{doing} {}: {}", path.display(), go_io(e))
+}
+
 /// An I/O error in the words that Go has for it, without the path.
 pub fn go_io(e: &std::io::Error) -> String {
     match e.kind() {

@@ -95,23 +95,31 @@ pub fn object(ctx: &Ctx, r: &Resource, name: &str) -> Result<Value> {
     Ok(o)
 }
 
-/// The one name that a generator takes.
+/// The one name that a generator takes, and what else is looked at before the object is made.
 ///
 /// # Errors
 /// None, or several.
 pub fn name(ctx: &Ctx) -> Result<String> {
+    let name = one_name(ctx)?;
+    printer(ctx, "")?;
+    ctx.client()?;
+    Validation::of(ctx)?;
+    Ok(name)
+}
+
+/// The one name that a command line is to have.
+///
+/// # Errors
+/// None, or several.
+pub fn one_name(ctx: &Ctx) -> Result<String> {
     let count = ctx.dash().unwrap_or(ctx.args().len());
     if count == 1 {
-        // What else is looked at before the object is made.
-        printer(ctx, "")?;
-        Validation::of(ctx)?;
-        Ok(ctx.args()[0].clone())
-    } else {
-        Err(Error::usage(
-            ctx.path(),
-            format!("exactly one NAME is required, got {count}"),
-        ))
+        return Ok(ctx.args()[0].clone());
     }
+    Err(Error::usage(
+        ctx.path(),
+        format!("exactly one NAME is required, got {count}"),
+    ))
 }
 
 /// The words after `--`.

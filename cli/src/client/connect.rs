@@ -294,7 +294,12 @@ pub fn split_host(authority: &str) -> Option<(String, Option<u16>)> {
 }
 
 fn tls_config(r: &Resolved, certificate: Option<&(Vec<u8>, Vec<u8>)>) -> Result<ClientConfig> {
-    let fail = |e: rustls::Error| Error::msg(format!("tls: {e}"));
+    let fail = |e: rustls::Error| match e {
+        rustls::Error::InconsistentKeys(_) => {
+            Error::msg("tls: private key does not match public key")
+        }
+        e => Error::msg(format!("tls: {e}")),
+    };
     let roots = match r.insecure {
         true => None,
         false => Some(roots(r.authority.as_deref())?),
@@ -367,6 +372,10 @@ fn tls_cause(e: &std::io::Error) -> String {
             rustls::CertificateError::Expired | rustls::CertificateError::ExpiredContext { .. } => {
                 wrong("certificate has expired or is not yet valid")
             }
+            rustls::CertificateError::NotValidForNameContext {
+                expected,
+                presented,
+            } => wrong(&other_name(&expected.to_str(), presented)),
             other => wrong(&other.to_string()),
         },
         // What stands there is no record at all.
@@ -375,6 +384,36 @@ fn tls_cause(e: &std::io::Error) -> String {
         }
         Some(other) => format!("tls: {other}"),
         None => text,
+    }
+}
+
+/// That a certificate is another's, in Go's words: with the names of the kind that was wanted.
+fn other_name(wanted: &str, presented: &[String]) -> String {
+    let is_address = wanted.parse::<std::net::IpAddr>().is_ok();
+    let names: Vec<String> = presented
+        .iter()
+        .filter_map(|name| {
+            if is_address {
+                let address = name.strip_prefix("IpAddress(")?.strip_suffix(')')?;
+                let read = address.parse::<std::net::IpAddr>();
+                Some(read.map_or(address.to_string(), |address| address.to_string()))
+            } else {
+                let name = name.strip_prefix("DnsName(\"")?.strip_suffix("\")")?;
+                Some(name.to_string())
+            }
+        })
+        .collect();
+    match (names.is_empty(), is_address) {
+        (false, _) => format!(
+            "certificate is valid for {}, not {wanted}",
+            names.join(", ")
+        ),
+        (true, true) => format!(
+            "cannot validate certificate for {wanted} because it doesn't contain any IP SANs"
+        ),
+        (true, false) => {
+            format!("certificate is not valid for any names, but wanted to match {wanted}")
+        }
     }
 }
 

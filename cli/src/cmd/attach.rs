@@ -51,6 +51,7 @@ pub fn greet(quiet: bool) {
 }
 
 async fn run(ctx: With<()>) -> Result<()> {
+    ctx.namespace()?;
     let f = &ctx.shared().session;
     pods::check_patience(&ctx, f.pod_running_timeout)?;
     let word = match ctx.args() {

@@ -97,6 +97,8 @@ fn metric(name: &str, text: &str) -> Result<Value> {
 
 async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
+    ctx.dry_run()?;
+    ctx.client()?;
     let (min, max) = (f.min, f.max);
     if max < 1 {
         bail!("--max=MAXPODS is required and must be at least 1, max: {max}");

@@ -63,6 +63,7 @@ async fn show_help(ctx: With<()>) -> Result<()> {
 
 async fn decide(ctx: With<Flags>, kind: &'static str) -> Result<()> {
     let f = ctx.flags();
+    ctx.client()?;
     let has_files = ctx.has_files();
     if ctx.args().is_empty() && !has_files {
         bail!("one or more CSRs must be specified as <name> or -f <filename>");
@@ -92,6 +93,9 @@ async fn decide(ctx: With<Flags>, kind: &'static str) -> Result<()> {
     )?
     .ordered(Order::Typed);
     let mut errors = found.failures();
+    if found.infos.is_empty() && errors.is_empty() {
+        return print::put("No resources found\n");
+    }
     for info in found.infos {
         errors.next_object();
         if info.resource.kind != "CertificateSigningRequest" {

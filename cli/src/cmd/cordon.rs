@@ -57,6 +57,7 @@ pub async fn nodes(ctx: &Ctx) -> Result<Vec<Info>> {
         return Err(ctx.usage("error: cannot specify both a node name and a --selector option"));
     }
     ctx.dry_run()?;
+    ctx.client()?;
     let named = |word: &String| match word.contains('/') {
         true => word.clone(),
         false => format!("nodes/{word}"),
@@ -66,7 +67,9 @@ pub async fn nodes(ctx: &Ctx) -> Result<Vec<Info>> {
         [] => vec!["nodes".into()],
         words => words.iter().map(named).collect(),
     };
-    let found = Builder::new(ctx)?.args(&args).find().await?;
+    let mut builder = Builder::new(ctx)?.args(&args);
+    builder.single_type = true;
+    let found = builder.find().await?;
     let mut errors = found.errors;
     if errors.len() > 1 {
         errors.truncate(1);

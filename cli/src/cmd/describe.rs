@@ -47,6 +47,7 @@ struct Flags {
 
 async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
+    ctx.namespace()?;
     if ctx.args().is_empty() && !ctx.has_files() {
         bail!(
             "You must specify the type of resource to describe. Use \"{} api-resources\" for a complete list of supported resources.",

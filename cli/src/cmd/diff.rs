@@ -79,6 +79,7 @@ async fn compare(ctx: &With<Flags>) -> Result<()> {
         bail!("must specify one of -f and -k");
     }
     ctx.takes_no_args("Unexpected args")?;
+    ctx.client()?;
     if f.force_conflicts && !f.server_side {
         bail!("--force-conflicts only works with --server-side");
     }

@@ -92,6 +92,7 @@ fn words(ctx: &With<Flags>) -> Result<(Option<String>, Vec<String>)> {
 }
 
 async fn run(ctx: With<Flags>) -> Result<()> {
+    ctx.namespace()?;
     let f = &ctx.shared().session;
     let (word, command) = words(&ctx)?;
     let info = match word {

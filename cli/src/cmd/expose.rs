@@ -96,6 +96,8 @@ struct Flags {
 }
 
 async fn run(ctx: With<Flags>) -> Result<()> {
+    ctx.dry_run()?;
+    ctx.client()?;
     let mut printer = generate::printer(&ctx, "exposed")?;
     let mut builder = Builder::new(&ctx)?;
     builder.selector = None;

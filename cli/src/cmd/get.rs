@@ -17,7 +17,6 @@ use crate::resource::{
 };
 use crate::typed::Read;
 use serde_json::{Value, json};
-use skiff_api::machinery::jsonpath::relaxed;
 
 /// What `-o` may be.
 const FORMATS: &[&str] = &[
@@ -125,6 +124,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     if let Some(path) = f.raw.as_deref().filter(|path| !path.is_empty()) {
         return raw(&ctx, path).await;
     }
+    ctx.namespace()?;
     check(&ctx)?;
     let format = print::format(&ctx, ALLOWED_GET);
     if f.watch || f.watch_only {
@@ -147,14 +147,11 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     if is_human {
         return human(&ctx, found);
     }
-    let failed = found.single && !found.errors.is_empty();
+    let failed = found.is_one() && !found.errors.is_empty();
     if failed || found.infos.is_empty() && f.ignore_not_found {
         return Error::collect(found.errors);
     }
     let format = format?.unwrap_or(Format::Yaml);
-    if !f.sort_by.is_empty() {
-        relaxed(&f.sort_by).map_err(|why| Error::msg(why.to_string()))?;
-    }
     let printer = Printer::of(format, "", ctx.shows_managed_fields());
     generic(&ctx, found, printer)
 }

@@ -1,7 +1,8 @@
 //! `get --sort-by`: orders tables and objects by a field.
-//! Invariant: objects that lack the field come first; a field that none has is an error.
+//! Invariant: objects that lack the field come first; a field that none has is an error, but for a table, which then shows nothing.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/get/sorter.go`.
 
+use crate::client::klog;
 use crate::error::{Error, Result, message, quote};
 use crate::print::sort::sort_by;
 use crate::resource::Info;
@@ -10,12 +11,9 @@ use serde_json::Value;
 use skiff_api::machinery::jsonpath::{JsonPath, relaxed};
 use std::cmp::Ordering;
 
-fn path(field: &str) -> Result<(String, JsonPath)> {
-    let field = relaxed(field).unwrap_or_else(|_| field.to_string());
-    let parsed = JsonPath::parse(&field)
-        .map_err(|e| message!("sorting error: {e}"))?
-        .allow_missing(true);
-    Ok((field, parsed))
+fn parsed(field: &str) -> Result<JsonPath> {
+    let parsed = JsonPath::parse(field).map_err(|e| message!("{e}"))?;
+    Ok(parsed.allow_missing(true))
 }
 
 fn key(path: &JsonPath, object: &Value) -> Result<Option<Value>> {
@@ -35,67 +33,86 @@ fn missing(field: &str) -> Error {
     )
 }
 
-/// Sorts the rows of each table.
+/// Sorts the rows of a table. One that cannot be sorted shows no rows, which is all that kubectl tells of it.
 ///
 /// # Errors
-/// A field that no row has.
+/// Of several tables: a field that none has.
 pub fn sort_tables(infos: &mut Vec<Info>, field: &str) -> Result<()> {
-    let sorted = |info: &Info| {
-        info.object
-            .at("rows")
-            .as_array()
-            .is_none_or(|rows| rows.len() < 2)
+    // of several, each is taken for an object of its own, and the field is looked for in the table
+    let [one] = infos.as_mut_slice() else {
+        return sort_objects(infos, field);
     };
-    // one table of one row is in order, whatever the field
-    if let [one] = infos.as_slice()
-        && sorted(one)
-    {
+    let Some(rows) = one.object.get_mut("rows").and_then(Value::as_array_mut) else {
+        return Ok(());
+    };
+    // one row is in order, whatever the field
+    if rows.len() < 2 {
         return Ok(());
     }
-    // of several, each is taken for an object of its own, and the field is looked for in the table
-    if infos.len() > 1 {
-        return sort_objects(infos, field);
-    }
-    let (field, path) = path(field)?;
-    for info in infos {
-        let Some(rows) = info.object.get_mut("rows").and_then(Value::as_array_mut) else {
-            continue;
-        };
-        let mut keyed = Vec::new();
-        for row in rows.drain(..) {
-            keyed.push((key(&path, row.at("object"))?, row));
-        }
-        if !keyed.is_empty() && keyed.iter().all(|(k, _)| k.is_none()) {
-            return Err(missing(&field));
-        }
-        sort_by(&mut keyed, |a, b| compare(&a.0, &b.0));
-        rows.extend(keyed.into_iter().map(|(_, row)| row));
-    }
+    let field = relaxed(field).unwrap_or_else(|_| field.to_string());
+    let Ok(mut keyed) = keyed(rows.clone(), &field, |row| row.at("object")) else {
+        rows.clear();
+        return Ok(());
+    };
+    sort(&mut keyed, &field, "[][][]reflect.Value")?;
+    *rows = keyed.into_iter().map(|(_, row)| row).collect();
     Ok(())
 }
 
 /// Sorts objects.
 ///
 /// # Errors
-/// A field that none has.
+/// A field that none has, or whose values are in no order.
 pub fn sort_objects(infos: &mut Vec<Info>, field: &str) -> Result<()> {
-    let (field, path) = path(field)?;
-    let mut keyed = Vec::new();
-    for info in infos.drain(..) {
-        keyed.push((key(&path, &info.object)?, info));
-    }
-    if !keyed.is_empty() && keyed.iter().all(|(k, _)| k.is_none()) {
-        return Err(missing(&field));
-    }
-    sort_by(&mut keyed, |a, b| compare(&a.0, &b.0));
-    infos.extend(keyed.into_iter().map(|(_, i)| i));
+    let field = relaxed(field).map_err(|why| Error::msg(why.to_string()))?;
+    let mut keyed = keyed(std::mem::take(infos), &field, |info| &info.object)?;
+    sort(&mut keyed, &field, "*unstructured.Unstructured")?;
+    infos.extend(keyed.into_iter().map(|(_, info)| info));
     Ok(())
 }
 
-/// Sorts plain values, such as events.
-pub fn compare(a: &Option<Value>, b: &Option<Value>) -> Ordering {
+/// What is to be sorted, each with its value of the field.
+type Keyed<T> = Vec<(Option<Value>, T)>;
+
+fn keyed<T>(items: Vec<T>, field: &str, object: fn(&T) -> &Value) -> Result<Keyed<T>> {
+    let path = parsed(field)?;
+    let mut keyed = Vec::new();
+    for item in items {
+        keyed.push((key(&path, object(&item))?, item));
+    }
+    if keyed.iter().all(|(key, _)| key.is_none()) {
+        return Err(missing(field));
+    }
+    Ok(keyed)
+}
+
+fn sort<T>(keyed: &mut Keyed<T>, field: &str, of: &str) -> Result<()> {
+    let mut values = keyed.iter().filter_map(|(key, _)| key.as_ref());
+    let mut values = values.by_ref().filter(|value| !value.is_null());
+    if let (Some(why), Some(_)) = (values.next().and_then(unsortable), values.next()) {
+        let told = format!(
+            "Field {field} in {of} is an unsortable type: interface, err: unsortable type: {why}"
+        );
+        klog('F', "sorter.go:375", &told);
+        return Err(Error::Exit(1));
+    }
+    sort_by(keyed, |a, b| compare(&a.0, &b.0));
+    Ok(())
+}
+
+/// The type in Go of a value that is in no order with others.
+fn unsortable(value: &Value) -> Option<&'static str> {
+    match value {
+        Value::Object(_) => Some("map[string]interface {}"),
+        Value::Array(_) => Some("[]interface {}"),
+        Value::Bool(_) => Some("bool"),
+        _ => None,
+    }
+}
+
+/// The order of two values of the field. What lacks it comes before all others, also such as it.
+fn compare(a: &Option<Value>, b: &Option<Value>) -> Ordering {
     match (a, b) {
-        (None, None) => Ordering::Equal,
         (None, _) => Ordering::Less,
         (_, None) => Ordering::Greater,
         (Some(Value::Number(a)), Some(Value::Number(b))) => a
@@ -106,7 +123,6 @@ pub fn compare(a: &Option<Value>, b: &Option<Value>) -> Ordering {
             (Some(x), Some(y)) => x.partial_cmp(&y).unwrap_or(Ordering::Equal),
             _ => a.cmp(b),
         },
-        (Some(Value::Bool(a)), Some(Value::Bool(b))) => a.cmp(b),
         (Some(a), Some(b)) => a.to_string().cmp(&b.to_string()),
     }
 }
@@ -128,5 +144,26 @@ mod tests {
         assert!(less(json!("1Mi"), json!("1Gi")));
         assert!(less(json!(2), json!(10)));
         assert_eq!(compare(&None, &Some(json!(1))), Ordering::Less);
+    }
+
+    fn table(rows: &[Value]) -> Vec<Info> {
+        let rows: Vec<Value> = rows.iter().map(|row| json!({"object": row})).collect();
+        let resource = crate::generate::kind("", "v1", "pods", "Pod", true);
+        vec![Info::of(resource, "", "", json!({"rows": rows}))]
+    }
+
+    /// As kubectl v1.36 does it.
+    #[test]
+    fn a_table_that_cannot_be_sorted_shows_no_rows() {
+        let shown = |field: &str, rows: &[Value]| {
+            let mut infos = table(rows);
+            sort_tables(&mut infos, field).map(|()| infos[0].object.list("rows").len())
+        };
+        let rows = [json!({"a": 2, "m": {}}), json!({"a": 1, "m": {}})];
+        assert_eq!(shown(".a", &rows).unwrap(), 2);
+        assert_eq!(shown(".nosuch", &rows).unwrap(), 0);
+        assert_eq!(shown("{.a", &rows).unwrap(), 0);
+        assert_eq!(shown(".nosuch", &rows[..1]).unwrap(), 1);
+        assert!(matches!(shown(".m", &rows), Err(Error::Exit(1))));
     }
 }

@@ -10,6 +10,7 @@ use crate::context::{Ctx, With};
 use crate::error::{Error, Result, bail, message, quote};
 use crate::print;
 use crate::remote::{self, Chunks};
+use crate::resource::builder::NOTHING_NAMED;
 use crate::resource::{Builder, Info, SELECTOR};
 use crate::typed::Read;
 use serde_json::Value;
@@ -323,6 +324,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
     let plan = plan(&ctx)?;
     let info = match &plan.word {
+        Some(word) if word.is_empty() => bail!("{NOTHING_NAMED}"),
         Some(word) => Some(
             pods::object(&ctx, word)
                 .await

@@ -70,7 +70,9 @@ pub const GROUPS: &[Group] = &[
 ];
 
 pub async fn run(ctx: With<Flags>, marks: &'static Marks) -> Result<()> {
+    ctx.dry_run()?;
     let (resources, pairs) = modify::split_pairs(ctx.args(), marks.what)?;
+    ctx.namespace()?;
     let changes = (marks.parse)(&pairs)?;
     check(&ctx, marks, &resources, &changes)?;
     let local = modify::is_local(&ctx)?;

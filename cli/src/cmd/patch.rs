@@ -61,6 +61,8 @@ struct Flags {
 
 async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
+    ctx.dry_run()?;
+    ctx.namespace()?;
     let (inline, file) = (f.patch.as_str(), f.patch_file.as_str());
     if !inline.is_empty() && !file.is_empty() {
         bail!("cannot specify --patch and --patch-file together");

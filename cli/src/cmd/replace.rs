@@ -78,6 +78,8 @@ fn check(ctx: &Ctx) -> Result<()> {
 
 async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
+    ctx.dry_run()?;
+    ctx.client()?;
     check(&ctx)?;
     if !f.raw.is_empty() {
         let file = super::raw_file(

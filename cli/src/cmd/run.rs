@@ -201,6 +201,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
     let attach = check(&ctx)?;
     super::delete::first_policy(&ctx.deletion().cascade)?;
+    ctx.client()?;
     let name = ctx.args()[0].clone();
     let kind = generate::kind("", "v1", "pods", "Pod", true);
     let mut printer = generate::printer(&ctx, "created")?;

@@ -145,6 +145,7 @@ fn split(args: &[String]) -> Result<(Vec<String>, Vec<String>)> {
 
 async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
+    ctx.namespace()?;
     ctx.dry_run()?;
     Validation::of(&ctx)?;
     let (resources, specs) = split(ctx.args())?;

@@ -221,6 +221,7 @@ fn has_value(object: &Value, path: &JsonPath, value: Option<&str>) -> Result<boo
 
 async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
+    ctx.client()?;
     let mut printer = Printer::new(&ctx, "condition met")?;
     let wanted = &f.r#for;
     if wanted.is_empty() {

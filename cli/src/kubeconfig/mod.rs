@@ -5,6 +5,7 @@
 //! Not `kube::config::Kubeconfig`: it keeps only the fields that it knows and not which file an entry came from, it has none of kubectl's overrides,
 //! and what it says of a broken file is not what kubectl says.
 
+pub mod fields;
 mod resolve;
 mod save;
 mod validate;
@@ -14,7 +15,7 @@ pub use resolve::{Credentials, Overrides, Resolved};
 use crate::error::{Error, Result};
 use crate::typed::Read;
 use serde_json::{Map, Value, json};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// The user's home folder.
 pub fn home() -> PathBuf {
@@ -87,10 +88,9 @@ impl Config {
                 }
                 Err(e) => {
                     return Err(Error::msg(format!(
-                        "error loading config file \"{}\": open {}: {}",
+                        "error loading config file \"{}\": {}",
                         file.display(),
-                        file.display(),
-                        crate::error::go_io(&e)
+                        crate::error::unread(&file, &e)
                     )));
                 }
             }
@@ -125,13 +125,15 @@ impl Config {
         let Some(document) = documents.into_iter().next() else {
             return Ok(());
         };
-        let mut root = match document.value {
+        let root = match document.value {
             Value::Null => return Ok(()),
             Value::Object(m) => m,
-            _ => return Err(bad(
-                "couldn't get version/kind; json parse error: json: cannot unmarshal string into Go value of type struct { APIVersion string; Kind string }"
-                    .into(),
-            )),
+            other => {
+                return Err(bad(format!(
+                    "couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}",
+                    fields::kind(&other)
+                )));
+            }
         };
         let of = |field: &str| {
             root.get(field)
@@ -150,6 +152,11 @@ impl Config {
                 crate::error::quote(&version)
             )));
         }
+        let whole = Value::Object(root);
+        fields::check(&whole).map_err(bad)?;
+        let Value::Object(mut root) = whole else {
+            return Ok(());
+        };
         for (list, field) in LISTS {
             let entries = root.remove(list).unwrap_or(Value::Null);
             for e in entries.as_array().into_iter().flatten() {
@@ -232,22 +239,6 @@ impl Config {
         }
     }
 
-    /// The namespace of the context in use, `default` if it has none.
-    ///
-    /// # Errors
-    /// A context that is not there.
-    pub fn namespace(&self, context_flag: &str) -> Result<String> {
-        let name = self.context_name(context_flag);
-        match self.get("contexts", name) {
-            Some(e) => match e.value.text_ptr("namespace") {
-                Some(n) if !n.is_empty() => Ok(n.to_string()),
-                _ => Ok("default".into()),
-            },
-            None if !name.is_empty() => Err(resolve::no_context(name)),
-            None => Ok(resolve::in_cluster_namespace().unwrap_or_else(|| "default".into())),
-        }
-    }
-
     /// Where a change to an entry goes: its own file, else the first that exists, else the last.
     pub fn default_file(&self) -> PathBuf {
         let existing = self.files.iter().find(|f| f.exists());
@@ -261,6 +252,26 @@ impl Config {
     pub fn shown_file(&self) -> String {
         self.default_file().display().to_string()
     }
+}
+
+/// Where a path of a kubeconfig leads: one that begins nowhere begins in the folder of its file.
+pub fn beside(file: &Path, path: &str) -> PathBuf {
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let folder = std::path::absolute(folder.join(".")).unwrap_or_else(|_| folder.into());
+    clean(&folder.join(path))
+}
+
+/// A path without the parts that lead nowhere or back.
+pub fn clean(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => drop(out.pop()),
+            part => out.push(part),
+        }
+    }
+    out
 }
 
 fn prune(value: &Value) -> Value {
@@ -300,6 +311,9 @@ pub fn document(
             .iter()
             .map(|e| {
                 let mut value = prune(&e.value);
+                if *list == "users" {
+                    fields::complete_user(&mut value);
+                }
                 for (_, field) in ALWAYS.iter().filter(|(of, _)| of == list) {
                     if value.get(*field).is_none() {
                         value[*field] = json!("");
@@ -314,8 +328,9 @@ pub fn document(
             Value::Array(items)
         };
     }
-    if preferences.as_object().is_some_and(|p| !p.is_empty()) {
-        root["preferences"] = preferences.clone();
+    let preferences = prune(preferences);
+    if !is_empty(&preferences) {
+        root["preferences"] = preferences;
     }
     root
 }

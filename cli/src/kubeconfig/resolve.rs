@@ -113,8 +113,7 @@ fn pem(value: &Value, field: &str, file: &Path) -> Result<Option<Vec<u8>>> {
     let Some(path) = text(value, field) else {
         return Ok(None);
     };
-    let path = file.parent().unwrap_or(Path::new(".")).join(path);
-    read_pem(field, &path).map(Some)
+    read_pem(field, &super::beside(file, &path)).map(Some)
 }
 
 fn read_pem(field: &str, path: &Path) -> Result<Vec<u8>> {
@@ -128,107 +127,164 @@ fn read_pem(field: &str, path: &Path) -> Result<Vec<u8>> {
     })
 }
 
-/// The context in use is not there.
-pub fn no_context(name: &str) -> Error {
-    Error::Plain(
-        format!("Error in configuration: context was not found for specified context: {name}"),
-        1,
-    )
+const NO_CONTEXT: &str = "context was not found for specified context";
+
+/// What the command line and the context in use name, and what there is of it.
+struct Chosen<'a> {
+    context_name: String,
+    context: Option<&'a Entry>,
+    cluster_name: String,
+    cluster: Option<&'a Entry>,
+    user_name: String,
+    user: Option<&'a Entry>,
 }
 
 impl Config {
+    fn chosen(&self, over: &Overrides) -> Chosen<'_> {
+        let asked = over.context.clone().unwrap_or_default();
+        let context_name = self.context_name(&asked).to_string();
+        let context = self.get("contexts", &context_name);
+        let named = |flag: &Option<String>, field: &str| {
+            let own = || context.and_then(|c| text(&c.value, field));
+            flag.clone().or_else(own).unwrap_or_default()
+        };
+        let cluster_name = named(&over.cluster, "cluster");
+        let user_name = named(&over.user, "user");
+        Chosen {
+            context,
+            cluster: self.get("clusters", &cluster_name),
+            user: self.get("users", &user_name),
+            context_name,
+            cluster_name,
+            user_name,
+        }
+    }
+
+    /// The namespace of the context in use, `default` if it has none.
+    ///
+    /// # Errors
+    /// What is wrong with the context, the user and the cluster, all of it.
+    pub fn namespace(&self, over: &Overrides) -> Result<String> {
+        let chosen = self.chosen(over);
+        let mut wrong = chosen.wrong(over);
+        if over.cluster.is_some() && chosen.cluster.is_none() {
+            wrong.push(format!(
+                "no server found for cluster {}",
+                quote(&chosen.cluster_name)
+            ));
+        }
+        chosen.usable(wrong)?;
+        let own = chosen.context.and_then(|c| text(&c.value, "namespace"));
+        let inside = || match chosen.context {
+            None => in_cluster_namespace(),
+            Some(_) => None,
+        };
+        Ok(own.or_else(inside).unwrap_or_else(|| "default".into()))
+    }
+
     /// What the context in use comes to.
     ///
     /// # Errors
     /// A context, cluster or user that is named but not there; files that cannot be read; fields that are not supported.
     pub fn resolve(&self, over: &Overrides) -> Result<Resolved> {
-        let asked = over.context.clone().unwrap_or_default();
-        let name = self.context_name(&asked).to_string();
-        let context = self.get("contexts", &name);
-        if context.is_none() && !name.is_empty() {
-            let named = over
-                .context
-                .as_ref()
-                .map(|_| Error::msg(format!("context {} does not exist", quote(&name))));
-            return Err(named.unwrap_or_else(|| no_context(&name)));
-        }
-        let of = |field: &str| {
-            context
-                .and_then(|c| text(&c.value, field))
-                .unwrap_or_default()
-        };
-        let cluster_name = over.cluster.clone().unwrap_or_else(|| of("cluster"));
-        let user_name = over.user.clone().unwrap_or_else(|| of("user"));
-        let cluster = self.get("clusters", &cluster_name);
-        let user = self.get("users", &user_name);
-        let mut missing = Vec::new();
-        // Who says by flags who they are needs no user of the context.
-        let is_known =
-            over.token.is_some() || over.username.is_some() || over.client_certificate.is_some();
-        if !user_name.is_empty() && user.is_none() && (over.user.is_some() || !is_known) {
-            missing.push(if over.user.is_some() {
-                format!("auth info {} does not exist", quote(&user_name))
-            } else {
-                format!(
-                    "user {user_name} was not found for context {name}",
-                    user_name = GoQuoted(&user_name),
-                    name = GoQuoted(&name)
-                )
-            });
-        }
-        if !cluster_name.is_empty() && cluster.is_none() {
-            missing.push(if over.cluster.is_some() {
-                format!("cluster {} does not exist", quote(&cluster_name))
-            } else {
-                format!(
-                    "cluster {cluster_name} was not found for context {name}",
-                    cluster_name = GoQuoted(&cluster_name),
-                    name = GoQuoted(&name)
-                )
-            });
-        }
-        if !missing.is_empty() {
-            return Err(Error::Config(missing));
-        }
-        if cluster.is_none()
-            && user.is_none()
+        let chosen = self.chosen(over);
+        chosen.named(over)?;
+        chosen.usable(chosen.wrong(over))?;
+        chosen.complete(over)?;
+        if chosen.cluster.is_none()
+            && chosen.user.is_none()
             && over.server.is_none()
             && let Some(mut inside) = in_cluster()
         {
             inside.credentials.impersonate = impersonation(&Value::Null, over)?;
             return Ok(inside);
         }
-        let part = |entry: Option<&Entry>| {
-            entry.map_or((Value::Null, PathBuf::new()), |e| {
-                (e.value.clone(), e.file.clone())
-            })
-        };
-        let (user_value, user_file) = part(user);
-        let (cluster_value, cluster_file) = part(cluster);
-        let mut wrong = validate::user(
-            &Part {
-                name: &user_name,
-                value: &user_value,
-                file: &user_file,
-            },
-            over,
-        );
-        wrong.extend(validate::cluster(
-            &Part {
-                name: &cluster_name,
-                value: &cluster_value,
-                file: &cluster_file,
-            },
-            over,
-        ));
-        if !wrong.is_empty() {
-            return Err(Error::Config(wrong));
-        }
-        let mut resolved =
-            cluster.map_or(Ok(Resolved::default()), |c| from_cluster(&c.value, &c.file))?;
+        let mut resolved = chosen
+            .cluster
+            .map_or(Ok(Resolved::default()), |c| from_cluster(&c.value, &c.file))?;
         override_cluster(&mut resolved, over)?;
-        resolved.credentials = credentials(&user_value, &user_file, over)?;
+        resolved.server = whole_url(&resolved.server)?;
+        let (user, file) = parts(chosen.user);
+        // what proves who one is goes to nobody who could be overheard
+        resolved.credentials = if resolved.server.starts_with("https://") {
+            credentials(user, file, over)?
+        } else {
+            Credentials {
+                impersonate: impersonation(user, over)?,
+                ..Credentials::default()
+            }
+        };
         Ok(resolved)
+    }
+}
+
+fn parts(entry: Option<&Entry>) -> (&Value, &Path) {
+    entry.map_or((&Value::Null, Path::new("")), |e| (&e.value, &e.file))
+}
+
+impl Chosen<'_> {
+    /// Refuses what the command line names and is not there.
+    fn named(&self, over: &Overrides) -> Result<()> {
+        for (what, flag, entry) in [
+            ("auth info", &over.user, self.user),
+            ("context", &over.context, self.context),
+            ("cluster", &over.cluster, self.cluster),
+        ] {
+            if let (Some(name), None) = (flag, entry) {
+                return Err(Error::msg(format!("{what} {} does not exist", quote(name))));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is wrong with what there is.
+    fn wrong(&self, over: &Overrides) -> Vec<String> {
+        let mut wrong = Vec::new();
+        if self.context.is_none() && !self.context_name.is_empty() {
+            let name = &self.context_name;
+            wrong.push(format!("{NO_CONTEXT}: {name}"));
+        }
+        let (value, file) = parts(self.user);
+        let name = &self.user_name;
+        wrong.extend(validate::user(&Part { name, value, file }, over));
+        let (value, file) = parts(self.cluster);
+        let name = &self.cluster_name;
+        wrong.extend(validate::cluster(&Part { name, value, file }, over));
+        wrong
+    }
+
+    fn usable(&self, wrong: Vec<String>) -> Result<()> {
+        match &wrong[..] {
+            [] => Ok(()),
+            [one] if one.starts_with(NO_CONTEXT) => {
+                Err(Error::Plain(format!("Error in configuration: {one}"), 1))
+            }
+            _ => Err(Error::Config(wrong)),
+        }
+    }
+
+    /// Refuses a context whose user or cluster is not there, where the command line does not say them.
+    fn complete(&self, over: &Overrides) -> Result<()> {
+        // Who says by flags who they are needs no user of the context.
+        let is_known =
+            over.token.is_some() || over.username.is_some() || over.client_certificate.is_some();
+        let mut missing = Vec::new();
+        for (what, name, entry, needed) in [
+            ("user", &self.user_name, self.user, !is_known),
+            ("cluster", &self.cluster_name, self.cluster, true),
+        ] {
+            if needed && !name.is_empty() && entry.is_none() {
+                missing.push(format!(
+                    "{what} {name} was not found for context {context}",
+                    name = GoQuoted(name),
+                    context = GoQuoted(&self.context_name)
+                ));
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Config(missing))
     }
 }
 
@@ -244,18 +300,30 @@ fn from_cluster(value: &Value, file: &Path) -> Result<Resolved> {
     })
 }
 
+/// An address as a URL: what has no scheme is a host, and a port if it has one.
+fn whole_url(server: &str) -> Result<String> {
+    let host_follows = |(scheme, rest): (&str, &str)| {
+        !scheme.is_empty() && !rest.is_empty() && !rest.starts_with('/')
+    };
+    let mut url = server.to_string();
+    if !server.split_once("://").is_some_and(host_follows) {
+        if server.find('/').is_some_and(|at| at + 1 < server.len()) {
+            let server = quote(server);
+            return Err(Error::msg(format!(
+                "host must be a URL or a host:port pair: {server}"
+            )));
+        }
+        url = format!("http://{server}");
+    }
+    Ok(url.trim_end_matches('/').to_string())
+}
+
 fn override_cluster(r: &mut Resolved, over: &Overrides) -> Result<()> {
     if let Some(s) = &over.server {
         r.server = s.clone();
     }
     if r.server.is_empty() {
         r.server = "http://localhost:8080".into();
-    }
-    if !r.server.contains("://") {
-        r.server = format!("http://{}", r.server);
-    }
-    while r.server.ends_with('/') {
-        r.server.pop();
     }
     if let Some(n) = &over.tls_server_name {
         r.tls_server_name = Some(n.clone());
@@ -279,12 +347,30 @@ fn override_cluster(r: &mut Resolved, over: &Overrides) -> Result<()> {
     Ok(())
 }
 
+/// Why nobody can log in by an auth provider.
+fn no_provider(name: &str) -> Error {
+    let removed = |plugin: &str, page: &str| {
+        format!(
+            "The {name} auth plugin has been removed.\nPlease use the {plugin} kubectl/client-go credential plugin instead.\nSee {page} for further details"
+        )
+    };
+    Error::msg(match name {
+        "gcp" => removed(
+            "\"gke-gcloud-auth-plugin\"",
+            "https://cloud.google.com/blog/products/containers-kubernetes/kubectl-auth-changes-in-gke",
+        ),
+        "azure" => removed(
+            "https://github.com/Azure/kubelogin",
+            "https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins",
+        ),
+        "oidc" => "the auth-provider \"oidc\" is not supported: use an exec plugin".into(),
+        other => format!("no Auth Provider found for name {}", quote(other)),
+    })
+}
+
 fn credentials(user: &Value, file: &Path, over: &Overrides) -> Result<Credentials> {
     if user.at("auth-provider").is_object() {
-        return Err(Error::msg(format!(
-            "the auth-provider {} is not supported: use an exec plugin",
-            user.at("auth-provider").at("name")
-        )));
+        return Err(no_provider(user.at("auth-provider").text("name")));
     }
     let mut c = Credentials {
         impersonate: impersonation(user, over)?,
@@ -318,7 +404,7 @@ fn credentials(user: &Value, file: &Path, over: &Overrides) -> Result<Credential
         return Ok(c);
     }
     c.token = text(user, "token");
-    c.token_file = text(user, "tokenFile").map(|p| file.parent().unwrap_or(Path::new(".")).join(p));
+    c.token_file = text(user, "tokenFile").map(|path| super::beside(file, &path));
     if let Some(name) = text(user, "username") {
         c.basic = Some((name, text(user, "password").unwrap_or_default()));
     }
@@ -421,7 +507,7 @@ mod tests {
         );
         let r = config()
             .resolve(&Overrides {
-                server: Some("h:2".into()),
+                server: Some("https://h:2".into()),
                 token: Some("z".into()),
                 as_user: Some("eve".into()),
                 ..Overrides::default()
@@ -429,9 +515,38 @@ mod tests {
             .unwrap();
         assert_eq!(
             (r.server.as_str(), r.credentials.token.as_deref()),
-            ("http://h:2", Some("z"))
+            ("https://h:2", Some("z"))
         );
         assert_eq!(r.credentials.impersonate[0].1, "eve");
+    }
+
+    /// As kubectl v1.36 does it.
+    #[test]
+    fn who_can_be_overheard_does_not_say_who_they_are() {
+        let at = |server: &str| {
+            config().resolve(&Overrides {
+                server: Some(server.into()),
+                token: Some("z".into()),
+                ..Overrides::default()
+            })
+        };
+        for server in ["h:2", "http://h:2"] {
+            let r = at(server).unwrap();
+            assert_eq!(
+                (r.server.as_str(), r.credentials.token),
+                ("http://h:2", None)
+            );
+            assert_eq!(r.credentials.impersonate[0].1, "bob");
+        }
+        for server in ["://x", "h:2/x"] {
+            let why = crate::error::told(&at(server).unwrap_err()).0;
+            assert!(
+                why.ends_with(&format!(
+                    "host must be a URL or a host:port pair: {server:?}"
+                )),
+                "{why}"
+            );
+        }
     }
 
     #[test]

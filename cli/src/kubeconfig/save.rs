@@ -6,6 +6,7 @@ use super::{Config, Entry, document};
 use crate::error::{Error, Result};
 use crate::replace_file::replace_file;
 use crate::typed::Read;
+use serde_json::Value;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -37,10 +38,28 @@ impl Config {
                 push(&mut files, &f);
             }
         }
+        let told = self.preferences_file(before);
+        if let Some(file) = &told {
+            push(&mut files, file);
+        }
         for file in &files {
-            self.save_file(file, before, &default)?;
+            let preferences = if told.as_ref() == Some(file) {
+                self.preferences.clone()
+            } else {
+                stored(file).at("preferences").clone()
+            };
+            self.save_file(file, before, &default, &preferences)?;
         }
         Ok(())
+    }
+
+    /// Where preferences that are others now go: the first file that has others.
+    fn preferences_file(&self, before: &Config) -> Option<PathBuf> {
+        if self.preferences == before.preferences {
+            return None;
+        }
+        let differs = |file: &&PathBuf| *stored(file).at("preferences") != self.preferences;
+        self.files.iter().find(differs).cloned()
     }
 
     /// The current context stands in the first file that names one, else in the default file.
@@ -49,7 +68,13 @@ impl Config {
         vec![naming.cloned().unwrap_or_else(|| default.to_path_buf())]
     }
 
-    fn save_file(&self, file: &Path, before: &Config, default: &Path) -> Result<()> {
+    fn save_file(
+        &self,
+        file: &Path,
+        before: &Config,
+        default: &Path,
+        preferences: &Value,
+    ) -> Result<()> {
         let of = |list: &[Entry]| -> Vec<Entry> {
             list.iter().filter(|e| e.file == *file).cloned().collect()
         };
@@ -68,7 +93,7 @@ impl Config {
             &of(&self.contexts),
             &of(&self.users),
             &current,
-            &self.preferences,
+            preferences,
         ));
         replace(file, &text)
     }
@@ -81,13 +106,15 @@ fn push(files: &mut Vec<PathBuf>, file: &Path) {
 }
 
 fn stored_context(file: &Path) -> String {
+    stored(file).text("current-context").to_string()
+}
+
+/// What a file holds now; nothing if there is none.
+fn stored(file: &Path) -> Value {
     let text = std::fs::read_to_string(file).unwrap_or_default();
     let documents = crate::yaml::read_lax(&text).unwrap_or_default();
-    documents
-        .first()
-        .and_then(|d| d.value.text_ptr("current-context"))
-        .unwrap_or("")
-        .to_string()
+    let first = documents.into_iter().next();
+    first.map_or(Value::Null, |document| document.value)
 }
 
 /// Puts the text in place of the file, under the lock file that kubectl uses too.
@@ -142,7 +169,7 @@ mod tests {
         .unwrap();
         std::fs::write(
             &b,
-            "{clusters: [{name: two, cluster: {server: y}}, {name: one, cluster: {server: z}}]}",
+            "{clusters: [{name: two, cluster: {server: v}}, {name: one, cluster: {server: z}}]}",
         )
         .unwrap();
         let mut config = Config {

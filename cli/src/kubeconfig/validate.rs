@@ -22,10 +22,7 @@ impl Part<'_> {
 
     /// The file that a field names, which a flag overrides.
     fn path(&self, field: &str, over: Option<&String>) -> Option<std::path::PathBuf> {
-        let own = || {
-            text(self.value, field)
-                .map(|path| self.file.parent().unwrap_or(Path::new(".")).join(path))
-        };
+        let own = || text(self.value, field).map(|path| super::beside(self.file, &path));
         over.map(std::path::PathBuf::from).or_else(own)
     }
 
@@ -46,6 +43,11 @@ pub fn user(user: &Part, over: &Overrides) -> Vec<String> {
     let name = user.name;
     let mut wrong = certificate(user, over);
     if user.value.at("exec").is_object() {
+        if user.value.at("auth-provider").is_object() {
+            wrong.push(format!(
+                "authProvider cannot be provided in combination with an exec plugin for {name}"
+            ));
+        }
         wrong.extend(exec(user.value.at("exec"), name));
     }
     let mut methods = Vec::new();
@@ -121,9 +123,7 @@ fn exec(exec: &Value, name: &str) -> Vec<String> {
     }));
     match text(exec, "interactiveMode").as_deref() {
         Some("Never" | "IfAvailable" | "Always") => {}
-        // the version before took it for IfAvailable
-        None if text(exec, "apiVersion")
-            .is_some_and(|v| v == "client.authentication.k8s.io/v1beta1") => {}
+        None if super::fields::mode_is_implied(exec) => {}
         None => wrong.push(format!(
             "interactiveMode must be specified for {name} to use exec authentication plugin"
         )),

@@ -1,7 +1,7 @@
 //! What aliases and other defaults make of a command line.
 //! Behaviour follows `applyAliases` and `applyOverrides` of `staging/src/k8s.io/kubectl/pkg/kuberc/kuberc.go`.
 
-use super::preference::{Alias, Flag, Preference};
+use super::preference::{Alias, Defaults, Flag, Preference};
 use crate::command::{self, Command};
 use crate::error::{Result, message, quote};
 use crate::flags;
@@ -20,18 +20,14 @@ pub fn expand(
     let aliases = preference.aliases.as_deref().unwrap_or_default();
     let found = command::find(root, program, &args);
     if std::ptr::eq(found.command, root) {
-        return alias(root, program, aliases, args);
+        let line = alias(root, program, aliases, args.clone())?;
+        if line != args {
+            known(root, program, preference);
+        }
+        return Ok(line);
     }
     let mut flags = Vec::new();
-    for defaults in preference.defaults.iter().flatten() {
-        let of = command::find(root, program, &words(&defaults.command));
-        if std::ptr::eq(of.command, root) {
-            eprintln!(
-                "Warning: command {} not found to set kuberc override",
-                quote(&defaults.command)
-            );
-            continue;
-        }
+    for (defaults, of) in known(root, program, preference) {
         if of.command.name != found.command.name {
             continue;
         }
@@ -55,6 +51,25 @@ pub fn expand(
     // the command's own words come first, as many as it has
     let names = found.path.split(' ').skip(1).map(String::from);
     Ok(names.chain(flags).chain(found.rest).collect())
+}
+
+/// The defaults of commands that there are; of others there is a warning.
+fn known<'a>(
+    root: &'static Command,
+    program: &str,
+    preference: &'a Preference,
+) -> Vec<(&'a Defaults, command::Found)> {
+    let mut out = Vec::new();
+    for defaults in preference.defaults.iter().flatten() {
+        let of = command::find(root, program, &words(&defaults.command));
+        if std::ptr::eq(of.command, root) {
+            let command = quote(&defaults.command);
+            eprintln!("Warning: command {command} not found to set kuberc override");
+        } else {
+            out.push((defaults, of));
+        }
+    }
+    out
 }
 
 fn words(text: &str) -> Vec<String> {

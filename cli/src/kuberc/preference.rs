@@ -100,21 +100,22 @@ impl Preference {
 
 /// Names of fields that the older version gave them, and what they are now.
 const OLDER: [(&str, &str); 2] = [("overrides", "defaults"), ("flags", "options")];
+const NEWER: [(&str, &str); 2] = [(OLDER[0].1, OLDER[0].0), (OLDER[1].1, OLDER[1].0)];
 
-/// Renames the fields of the older version.
-fn renamed(value: Value) -> Value {
+/// Renames fields of one version to those of the other; what already bears a name of the other is no field of this one.
+fn renamed(value: Value, names: &[(&str, &str)]) -> Value {
     match value {
         Value::Object(map) => {
-            let fields = map.into_iter().map(|(name, value)| {
-                let newer = OLDER.iter().find(|(older, _)| *older == name);
-                (
-                    newer.map_or(name, |(_, newer)| newer.to_string()),
-                    renamed(value),
-                )
+            let fields = map.into_iter();
+            let fields = fields.filter(|(name, _)| !names.iter().any(|(_, other)| other == name));
+            let fields = fields.map(|(name, value)| {
+                let other = names.iter().find(|(own, _)| *own == name);
+                let name = other.map_or(name, |(_, other)| other.to_string());
+                (name, renamed(value, names))
             });
             Value::Object(fields.collect::<Map<_, _>>())
         }
-        Value::Array(items) => Value::Array(items.into_iter().map(renamed).collect()),
+        Value::Array(items) => Value::Array(items.into_iter().map(|v| renamed(v, names)).collect()),
         other => other,
     }
 }
@@ -157,17 +158,18 @@ fn is_nothing(value: &Value) -> bool {
 /// A field of another kind.
 pub fn understand(document: Value) -> serde_json::Result<(Preference, Vec<String>)> {
     let is_older = document.text("apiVersion") == OLDER_VERSION;
-    let mut document = if is_older {
-        renamed(document)
-    } else {
-        document
-    };
+    let mut newer = document.clone();
     if is_older {
-        document["apiVersion"] = VERSION.into();
+        newer = renamed(newer, &OLDER);
+        newer["apiVersion"] = VERSION.into();
     }
-    let preference: Preference = serde_json::from_value(document.clone())?;
+    let preference: Preference = serde_json::from_value(newer)?;
+    let mut understood = serde_json::to_value(&preference)?;
+    if is_older {
+        understood = renamed(understood, &NEWER);
+    }
     let mut odd = Vec::new();
-    unknown(&document, &serde_json::to_value(&preference)?, "", &mut odd);
+    unknown(&document, &understood, "", &mut odd);
     Ok((preference, odd))
 }
 
@@ -180,7 +182,7 @@ pub fn read(
     details: impl Fn(&str),
 ) -> Result<Option<(Preference, Option<String>)>, ReadError> {
     let text = std::fs::read_to_string(path).map_err(|why| {
-        let text = format!("open {}: {}", path.display(), crate::error::go_io(&why));
+        let text = crate::error::unread(path, &why);
         match why.kind() {
             std::io::ErrorKind::NotFound => ReadError::NotFound(text),
             _ => ReadError::Other(text.into()),
@@ -266,6 +268,11 @@ mod tests {
         assert_eq!(
             odd.as_deref(),
             Some("strict decoding error: unknown field \"unknown\"")
+        );
+        let (_, odd) = of(&newer.replace("v1beta1", "v1alpha1")).unwrap().unwrap();
+        assert_eq!(
+            odd.as_deref(),
+            Some("strict decoding error: unknown field \"defaults\"")
         );
         let (c, _) = of(&format!("a: [\n---\n{newer}")).unwrap().unwrap();
         assert_eq!(a, c);

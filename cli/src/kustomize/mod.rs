@@ -170,6 +170,14 @@ fn sort_key(item: &Item) -> [String; 5] {
     ]
 }
 
+/// The part of a path that is not there, which is all that its walk comes to.
+fn first_absent(path: &Path) -> PathBuf {
+    let mut above: Vec<&Path> = path.ancestors().collect();
+    above.reverse();
+    let absent = above.into_iter().find(|part| !part.exists());
+    absent.unwrap_or(path).components().collect()
+}
+
 /// The folder of a kustomization, without links.
 ///
 /// # Errors
@@ -178,7 +186,7 @@ fn folder(dir: &Path) -> Result<PathBuf> {
     let shown = dir.display();
     let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.to_path_buf());
     let path = std::fs::canonicalize(dir).map_err(|e| {
-        let asked = if dir.is_absolute() { clean(dir) } else { absolute.clone() };
+        let asked = first_absent(&if dir.is_absolute() { clean(dir) } else { absolute.clone() });
         message!("must build at directory: not a valid directory: evalsymlink failure on '{}' : lstat {}: {}", if dir.is_absolute() { clean(dir).display().to_string() } else { shown.to_string() }, asked.display(), go_io(&e))
     })?;
     if path.is_dir() {

@@ -6,20 +6,44 @@ use super::{Info, Validation};
 use crate::client::{Call, Client, query, segment};
 use crate::context::DryRun;
 use crate::discovery::Resource;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, quote};
 use crate::typed::Read;
 use http::Method;
 use serde_json::{Value, json};
 
-/// Refuses an object without a name: its path would be that of all of them.
+/// Refuses an object without a name, whose path would be that of all of them, and a name that is no part of a path.
 ///
 /// # Errors
-/// There is no name.
+/// There is no name, or it cannot be one.
 pub fn named(name: &str) -> Result<()> {
     if name.is_empty() {
         return Err(Error::msg("resource name may not be empty"));
     }
-    Ok(())
+    part_of_path("resource name", name)
+}
+
+/// Refuses a namespace that is no part of a path.
+///
+/// # Errors
+/// It is none.
+pub fn placed(namespace: &str) -> Result<()> {
+    part_of_path("namespace", namespace)
+}
+
+fn part_of_path(what: &str, text: &str) -> Result<()> {
+    let wrong: Vec<String> = match text {
+        "." | ".." => vec![format!("may not be '{text}'")],
+        _ => ["/", "%"]
+            .iter()
+            .filter(|part| text.contains(**part))
+            .map(|part| format!("may not contain '{part}'"))
+            .collect(),
+    };
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let (text, wrong) = (quote(text), wrong.join(" "));
+    Err(Error::msg(format!("invalid {what} {text}: [{wrong}]")))
 }
 
 /// How a change is sent.
@@ -90,6 +114,7 @@ impl Write {
         namespace: &str,
         object: &Value,
     ) -> Result<Value> {
+        placed(namespace)?;
         let mut object = std::borrow::Cow::Borrowed(object);
         if object.at("metadata").some("resourceVersion").is_some() {
             let metadata = object.to_mut().get_mut("metadata");

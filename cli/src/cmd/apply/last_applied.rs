@@ -8,7 +8,9 @@ use crate::context::{Ctx, DryRun, With};
 use crate::error::{Result, bail};
 use crate::generate::{LAST_APPLIED, MANAGER};
 use crate::print::{self, Printer, json as layout};
-use crate::resource::{ALL, Builder, DRY_RUN, FILE_FLAGS, Info, SELECTOR, Validation, helper};
+use crate::resource::{
+    ALL, Builder, DRY_RUN, FILE_FLAGS, FOLDER_FLAGS, Info, SELECTOR, Validation, helper,
+};
 use crate::typed::{MERGE, Read};
 use serde_json::{Value, json};
 
@@ -38,7 +40,7 @@ pub static SET: Command = Command {
       kubectl apply set-last-applied -f deploy.yaml
       # Also where the annotation is missing
       kubectl apply set-last-applied -f deploy.yaml --create-annotation=true",
-    flags: &[print::FLAGS, FILE_FLAGS, DRY_RUN],
+    flags: &[print::FLAGS, FOLDER_FLAGS, DRY_RUN],
     run: verb!(set: SetLastAppliedFlags),
     ..Command::NEW
 };
@@ -124,7 +126,8 @@ async fn set(ctx: With<SetLastAppliedFlags>) -> Result<()> {
     let mut printer = Printer::new(&ctx, format!("configured{}", dry_run.suffix()))?;
     // all are looked at before the first is written
     let mut changes = Vec::new();
-    for info in Builder::new(&ctx)?.find().await?.all()? {
+    // its words name nothing
+    for info in Builder::new(&ctx)?.args(&[]).find().await?.all()? {
         let live = live(&ctx, &info).await?;
         // As the file has it: unlike apply, this adds no empty annotations.
         let wanted = print::json::compact(&info.object) + "\n";

@@ -172,6 +172,8 @@ fn refuse(mistakes: &[(bool, &str)]) -> Result<()> {
 
 async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
+    ctx.dry_run()?;
+    ctx.client()?;
     ctx.takes_no_args("Unexpected args")?;
     let mut builder = Builder::new(&ctx)?;
     builder.validation = Validation::of(&ctx)?.unwrap_or(Validation::Strict);
@@ -191,7 +193,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     };
     check(&ctx, set.as_ref()).await?;
     let mut found = builder.find().await?;
-    let mut errors = found.errors;
+    let mut errors = found.failure();
     if let Some(set) = &set
         && let Err(why) = set.label(&mut found.infos)
     {

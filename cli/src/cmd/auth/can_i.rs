@@ -126,6 +126,7 @@ async fn attributes(ctx: &With<Flags>, verb: &str, what: &str) -> Result<Value> 
     let namespace = if ctx.shared().all_namespaces.all_namespaces {
         String::new()
     } else {
+        ctx.client()?;
         ctx.namespace()?.0
     };
     let (mut group, mut resource) = (String::new(), word.to_string());
@@ -180,6 +181,7 @@ async fn attributes(ctx: &With<Flags>, verb: &str, what: &str) -> Result<Value> 
 }
 
 async fn list(ctx: &With<Flags>) -> Result<()> {
+    ctx.client()?;
     let namespace = ctx.namespace()?.0;
     let body = json!({"kind": "SelfSubjectRulesReview", "apiVersion": "authorization.k8s.io/v1", "metadata": {}, "spec": {"namespace": namespace}});
     let answer = ctx

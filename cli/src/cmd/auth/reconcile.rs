@@ -39,6 +39,8 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     if !ctx.has_files() {
         bail!("must specify one of -f and -k");
     }
+    ctx.namespace()?;
+    ctx.client()?;
     if !ctx.args().is_empty() {
         bail!("no arguments are allowed");
     }

@@ -5,8 +5,10 @@
 use crate::command::{Command, verb};
 use crate::context::With;
 use crate::error::{Error, Result, bail, message, quote};
+use crate::kubeconfig::fields::{CONFIG, Field, Holds};
 use crate::kubeconfig::{Config, Entry};
 use crate::print;
+use crate::typed::Read;
 use base64::Engine;
 use serde_json::{Value, json};
 
@@ -56,120 +58,144 @@ struct Flags {
     set_raw_bytes: bool,
 }
 
-/// What a field holds.
-#[derive(Clone, Copy, PartialEq)]
-enum Holds {
-    Text,
-    Bytes,
-    Bool,
+/// One step of a path: a field, or the name of an entry, which may have dots.
+#[derive(Debug)]
+enum Step {
+    Field(&'static Field),
+    Name(String),
 }
 
-/// The fields that can be set: list, field, what it holds.
-const FIELDS: &[(&str, &str, Holds)] = &[
-    ("clusters", "server", Holds::Text),
-    ("clusters", "tls-server-name", Holds::Text),
-    ("clusters", "insecure-skip-tls-verify", Holds::Bool),
-    ("clusters", "certificate-authority", Holds::Text),
-    ("clusters", "certificate-authority-data", Holds::Bytes),
-    ("clusters", "proxy-url", Holds::Text),
-    ("clusters", "disable-compression", Holds::Bool),
-    ("contexts", "cluster", Holds::Text),
-    ("contexts", "user", Holds::Text),
-    ("contexts", "namespace", Holds::Text),
-    ("users", "client-certificate", Holds::Text),
-    ("users", "client-certificate-data", Holds::Bytes),
-    ("users", "client-key", Holds::Text),
-    ("users", "client-key-data", Holds::Bytes),
-    ("users", "token", Holds::Text),
-    ("users", "tokenFile", Holds::Text),
-    ("users", "as", Holds::Text),
-    ("users", "as-uid", Holds::Text),
-    ("users", "username", Holds::Text),
-    ("users", "password", Holds::Text),
-];
-
-/// A path: `current-context`, `preferences.colors`, a list, or an entry of one, that entry's name, and perhaps a field.
-enum Path {
-    Current,
-    Colors,
-    List(&'static str),
-    Entry {
-        list: &'static str,
-        name: String,
-        field: Option<(&'static str, Holds)>,
-    },
+/// The steps of a path, as far as fields and entries can be reached by one.
+fn parse(path: &str) -> Result<Vec<Step>> {
+    if path.is_empty() {
+        bail!("you must specify a property");
+    }
+    let unreachable = || message!("unable to parse one or more field values of {path}");
+    let parts: Vec<&str> = path.split('.').collect();
+    let (mut steps, mut at) = (Vec::new(), 0);
+    let mut holds = Holds::Part(&CONFIG);
+    while at < parts.len() {
+        match holds {
+            Holds::Part(of) => {
+                let Some(field) = of.settable(parts[at]) else {
+                    let name = of.name;
+                    bail!(
+                        "unable to parse {path} after {} at api.{name}",
+                        shown(&steps)
+                    );
+                };
+                holds = field.holds;
+                steps.push(Step::Field(field));
+                at += 1;
+            }
+            // the name ends where a field of what it names begins
+            Holds::Named(_, of) => {
+                let ends = |part: &&str| of.settable(part).is_some();
+                let after = parts[at + 1..].iter().position(ends);
+                let end = after.map_or(parts.len(), |after| at + 1 + after);
+                steps.push(Step::Name(parts[at..end].join(".")));
+                at = end;
+                holds = Holds::Part(of);
+            }
+            Holds::Lists => bail!("string is not of type struct"),
+            _ => return Err(unreachable()),
+        }
+    }
+    Ok(steps)
 }
 
-fn parse(text: &str) -> Result<Path> {
-    if text == "current-context" {
-        return Ok(Path::Current);
-    }
-    if text == "preferences.colors" {
-        return Ok(Path::Colors);
-    }
-    let (head, rest) = text.split_once('.').unwrap_or((text, ""));
-    let Some(list) = ["clusters", "contexts", "users"]
-        .iter()
-        .find(|l| **l == head)
-    else {
-        bail!("unable to parse {} after [] at {}", text, "api.Config");
-    };
-    // A name may have dots: the field is the longest known ending.
-    let field = FIELDS.iter().find(|(l, f, _)| {
-        l == list && rest.len() > f.len() + 1 && rest.ends_with(&format!(".{f}"))
+/// Steps as Go prints them: each with the address of its type.
+fn shown(steps: &[Step]) -> String {
+    let each = steps.iter().map(|step| match step {
+        Step::Field(field) => format!("{{{} {field:p}}}", field.set_name()),
+        Step::Name(name) => format!("{{{name} {name:p}}}"),
     });
-    match field {
-        Some((_, f, holds)) => Ok(Path::Entry {
-            list,
-            name: rest[..rest.len() - f.len() - 1].into(),
-            field: Some((f, *holds)),
-        }),
-        None if rest.is_empty() => Ok(Path::List(list)),
-        None => Ok(Path::Entry {
-            list,
-            name: rest.into(),
-            field: None,
-        }),
-    }
+    format!("[{}]", each.collect::<Vec<_>>().join(" "))
+}
+
+/// A map as Go prints it, which it is refused with as a value's place.
+fn no_value(entries: &[(String, String)]) -> Error {
+    let each = entries.iter().map(|(key, value)| format!("{key}:{value}"));
+    message!(
+        "can't set a map to a value: map[{}]",
+        each.collect::<Vec<_>>().join(" ")
+    )
+}
+
+fn no_value_of_entries(entries: &[Entry]) -> Error {
+    let each = entries.iter().map(|e| (e.name.clone(), format!("{e:p}")));
+    no_value(&each.collect::<Vec<_>>())
 }
 
 async fn set(ctx: With<Flags>) -> Result<()> {
     let [name, value] = ctx.args() else {
         return Err(super::unexpected(&ctx));
     };
+    if value.is_empty() {
+        bail!("you cannot use set to unset a property");
+    }
+    let steps = parse(name)?;
     let before = ctx.config()?;
     let mut config = before.clone();
-    match parse(name)? {
-        Path::Current => config.current_context = value.clone(),
-        Path::Colors => config.preferences["colors"] = json!(boolean(value)?),
-        Path::List(_) => bail!("unable to parse one or more field values of {name}"),
-        Path::Entry { field: None, .. } => {
-            return Err(Error::msg(
-                "can't set a map to a value: ".to_string() + name,
-            ));
+    let raw = ctx.flags().set_raw_bytes;
+    match &steps[..] {
+        [Step::Field(field)] => match field.name {
+            "current-context" => config.current_context = value.clone(),
+            // what a kubeconfig is does not change
+            "kind" | "apiVersion" => {}
+            "preferences" => bail!(
+                "unable to locate path config.navigationStep{{stepValue:\"\", stepType:reflect.Type(nil)}} under {{{} map[]}}",
+                config.preferences.flag("colors")
+            ),
+            "extensions" => return Err(no_value(&[])),
+            list => return Err(no_value_of_entries(config.list(list))),
+        },
+        [Step::Field(list), Step::Name(_)] => {
+            return Err(no_value_of_entries(config.list(list.name)));
         }
-        Path::Entry {
-            list,
-            name,
-            field: Some((field, holds)),
-        } => {
-            let stored = match holds {
-                Holds::Text => json!(value),
-                Holds::Bool => json!(boolean(value)?),
-                Holds::Bytes if ctx.flags().set_raw_bytes => {
-                    json!(base64::engine::general_purpose::STANDARD.encode(value))
-                }
-                Holds::Bytes => {
-                    crate::typed::base64(value)
-                        .map_err(|why| message!("error decoding input value: {why}"))?;
-                    json!(value)
-                }
-            };
-            entry(&mut config, list, &name).value[field] = stored;
+        [Step::Field(_), Step::Field(field)] => {
+            set_field(&mut config.preferences, field, value, raw)?;
         }
+        [Step::Field(list), Step::Name(name), Step::Field(field)] => {
+            let entry = entry(&mut config, list.name, name);
+            set_field(&mut entry.value, field, value, raw)?;
+        }
+        _ => bail!("unable to parse one or more field values of {name}"),
     }
     config.save(before)?;
     print::put(&format!("Property {} set.\n", quote(name)))
+}
+
+fn set_field(target: &mut Value, field: &Field, value: &str, raw: bool) -> Result<()> {
+    target[field.name] = match field.holds {
+        Holds::Text => json!(value),
+        Holds::Bool => json!(boolean(value)?),
+        Holds::Bytes if raw => {
+            json!(base64::engine::general_purpose::STANDARD.encode(value))
+        }
+        Holds::Bytes => {
+            crate::typed::base64(value)
+                .map_err(|why| message!("error decoding input value: {why}"))?;
+            json!(value)
+        }
+        Holds::Texts => bail!("unrecognized slice type. string"),
+        Holds::Lists => {
+            let entries = target.map(field.name).into_iter().flatten();
+            let each = entries.map(|(key, list)| (key.clone(), go_list(list)));
+            return Err(no_value(&each.collect::<Vec<_>>()));
+        }
+        Holds::Extensions => return Err(no_value(&[])),
+        // kubectl panics here
+        _ => bail!("unrecognized type: <nil>"),
+    };
+    Ok(())
+}
+
+/// A list of texts as Go prints it.
+fn go_list(list: &Value) -> String {
+    let texts = list.as_array().into_iter().flatten();
+    let texts: Vec<&str> = texts.filter_map(Value::as_str).collect();
+    format!("[{}]", texts.join(" "))
 }
 
 fn boolean(value: &str) -> Result<bool> {
@@ -196,35 +222,75 @@ async fn unset(ctx: With<()>) -> Result<()> {
     let [name] = ctx.args() else {
         return Err(super::unexpected(&ctx));
     };
+    let steps = parse(name)?;
     let before = ctx.config()?;
     let mut config = before.clone();
-    match parse(name)? {
-        Path::Current => config.current_context.clear(),
-        Path::Colors => {
-            config
-                .preferences
-                .as_object_mut()
-                .map(|preferences| preferences.remove("colors"));
+    match &steps[..] {
+        [Step::Field(field)] => match field.name {
+            "current-context" => config.current_context.clear(),
+            "kind" | "apiVersion" | "extensions" => {}
+            "preferences" => config.preferences = json!({}),
+            list => config.list_mut(list).clear(),
+        },
+        [Step::Field(list), Step::Name(name)] => {
+            config.list_mut(list.name).retain(|e| e.name != *name);
         }
-        Path::List(list) => config.list_mut(list).clear(),
-        Path::Entry {
-            list,
-            name,
-            field: None,
-        } => config.list_mut(list).retain(|e| e.name != name),
-        Path::Entry {
-            list,
-            name,
-            field: Some((field, _)),
-        } => {
-            let Some(e) = config.list_mut(list).iter_mut().find(|e| e.name == name) else {
+        [Step::Field(_), Step::Field(field)] => remove(&mut config.preferences, field),
+        [Step::Field(list), Step::Name(name), Step::Field(field)] => {
+            let entries = config.list_mut(list.name);
+            let Some(entry) = entries.iter_mut().find(|e| e.name == *name) else {
                 bail!("current map key `{name}` is invalid");
             };
-            e.value
-                .as_object_mut()
-                .map(|m: &mut serde_json::Map<String, Value>| m.remove(field));
+            remove(&mut entry.value, field);
         }
+        _ => bail!("unable to parse one or more field values of {name}"),
     }
     config.save(before)?;
     print::put(&format!("Property {} unset.\n", quote(name)))
+}
+
+fn remove(value: &mut Value, field: &Field) {
+    value.as_object_mut().map(|map| map.remove(field.name));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What kubectl v1.36 says.
+    #[test]
+    fn a_path_ends_where_no_step_leads_further() {
+        let told = |path: &str| match parse(path) {
+            Ok(steps) => steps.len().to_string(),
+            Err(why) => why.to_string(),
+        };
+        for (path, wanted) in [
+            (
+                "users.a.exec.command",
+                "unable to parse one or more field values of users.a.exec.command",
+            ),
+            (
+                "users.a.token.x",
+                "unable to parse one or more field values of users.a.token.x",
+            ),
+            (
+                "current-context.x",
+                "unable to parse one or more field values of current-context.x",
+            ),
+            (
+                "users.a.act-as-user-extra.k",
+                "string is not of type struct",
+            ),
+            ("nosuch", "unable to parse nosuch after [] at api.Config"),
+            ("", "you must specify a property"),
+            // no field begins, so all of it is a name
+            ("users.a.as", "2"),
+            ("clusters.10.0.0.1.server", "3"),
+            ("users..token", "3"),
+            ("users.a.exec", "3"),
+            ("preferences.colors", "2"),
+        ] {
+            assert_eq!(told(path), wanted, "{path}");
+        }
+    }
 }

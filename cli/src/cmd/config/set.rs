@@ -7,13 +7,13 @@ use crate::command::{Command, verb};
 use crate::complete::Words;
 use crate::context::{Ctx, With};
 use crate::error::{Result, bail, message, quote};
-use crate::flags::{Csv, Listed, Refused};
-use crate::kubeconfig::Entry;
+use crate::flags::{Csv, Listed};
+use crate::kubeconfig::{Entry, clean};
 use crate::print;
 use crate::typed::Read;
 use base64::Engine;
 use serde_json::{Value, json};
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 pub static CLUSTER: Command = Command {
     name: "set-cluster",
@@ -61,10 +61,6 @@ pub static CREDENTIALS: Command = Command {
       kubectl config set-credentials cluster-admin --exec-command=/path/to/the/executable --exec-api-version=client.authentication.k8s.io/v1
       # Its environment
       kubectl config set-credentials cluster-admin --exec-env=key1=val1 --exec-env=var-to-remove-",
-    refused: &[
-        Refused::value("auth-provider", "such users cannot log in; use an exec plugin"),
-        Refused::value("auth-provider-arg", "such users cannot log in; use an exec plugin"),
-    ],
     run: verb!(credentials: SetCredentialsFlags),
     ..Command::NEW
 };
@@ -72,6 +68,12 @@ pub static CREDENTIALS: Command = Command {
 #[derive(clap::Args)]
 #[group(skip)]
 struct SetCredentialsFlags {
+    /// The auth provider of the user
+    #[arg(long)]
+    auth_provider: Option<String>,
+    /// Its settings (KEY=VALUE, or KEY- to remove); may be repeated
+    #[arg(long)]
+    auth_provider_arg: Vec<Csv>,
     /// Keep certificate and key in the kubeconfig
     #[arg(long)]
     embed_certs: bool,
@@ -175,19 +177,6 @@ fn relativize(entry: &mut Entry, fields: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// A path without the parts that lead nowhere or back.
-fn clean(path: &Path) -> PathBuf {
-    let mut out = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir => drop(out.pop()),
-            part => out.push(part),
-        }
-    }
-    out
-}
-
 async fn cluster(ctx: With<SetClusterFlags>) -> Result<()> {
     let f = ctx.flags();
     let name = one_name(&ctx)?;
@@ -279,17 +268,16 @@ async fn credentials(ctx: With<SetCredentialsFlags>) -> Result<()> {
         Some(rest) => message!("unexpected{rest}"),
         None => why,
     })?;
-    if let Some(pair) = f
-        .exec_env
-        .iter()
-        .find(|pair| !pair.contains('=') && !pair.ends_with('-'))
-    {
-        print::put(&crate::main_help(&ctx))?;
-        bail!("invalid exec-env format: {pair}");
-    }
-    let mode = f.exec_interactive_mode.as_deref().unwrap_or("");
-    if !matches!(mode, "" | "IfAvailable" | "Never" | "Always") {
-        bail!("invalid interactive mode type, can be only IfAvailable, Never, Always");
+    let read = |list: &[String], of: &str| {
+        pairs(list, of).or_else(|why| {
+            print::put(&crate::main_help(&ctx))?;
+            Err(why)
+        })
+    };
+    let settings = read(&f.auth_provider_arg.list(), "auth-provider-arg")?;
+    let variables = read(&f.exec_env, "exec-env")?;
+    if name.is_empty() {
+        bail!("you must specify a non-empty user name");
     }
     let g = ctx.global();
     let given = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
@@ -302,6 +290,10 @@ async fn credentials(ctx: With<SetCredentialsFlags>) -> Result<()> {
     if f.embed_certs && !given(&g.client_certificate) && !given(&g.client_key) {
         bail!("you must specify a --client-certificate or --client-key to embed");
     }
+    let mode = f.exec_interactive_mode.as_deref();
+    if mode.is_some_and(|mode| !matches!(mode, "IfAvailable" | "Never" | "Always")) {
+        bail!("invalid interactive mode type, can be only IfAvailable, Never, Always");
+    }
     let before = ctx.config()?;
     let mut config = before.clone();
     let value = &mut entry(&mut config, "users", &name).value;
@@ -313,18 +305,23 @@ async fn credentials(ctx: With<SetCredentialsFlags>) -> Result<()> {
             put_file(value, field, path, f.embed_certs)?;
         }
     }
-    if let Some(token) = &g.token {
-        put(value, "token", token);
+    put_given(
+        value,
+        &[
+            ("token", &g.token),
+            ("username", &g.username),
+            ("password", &g.password),
+        ],
+    );
+    // one way to say who one is takes the place of the other
+    if token {
         put(value, "username", "");
         put(value, "password", "");
+    } else if basic {
+        put(value, "token", "");
     }
-    for (field, text) in [("username", &g.username), ("password", &g.password)] {
-        if let Some(text) = text {
-            put(value, field, text);
-            put(value, "token", "");
-        }
-    }
-    exec(f, value);
+    auth_provider(f.auth_provider.as_deref(), &settings, value);
+    exec(f, &variables, value);
     relativize(
         entry(&mut config, "users", &name),
         &["client-certificate", "client-key"],
@@ -333,46 +330,90 @@ async fn credentials(ctx: With<SetCredentialsFlags>) -> Result<()> {
     print::put(&format!("User {} set.\n", quote(&name)))
 }
 
-fn exec(f: &SetCredentialsFlags, user: &mut Value) {
-    let texts = [
-        ("command", &f.exec_command),
-        ("apiVersion", &f.exec_api_version),
-        ("interactiveMode", &f.exec_interactive_mode),
-    ];
-    if texts.iter().all(|(_, text)| text.is_none())
-        && f.exec_provide_cluster_info.is_none()
-        && f.exec_arg.is_empty()
-        && f.exec_env.is_empty()
-    {
-        return;
-    }
-    let mut e = if user.at("exec").is_object() {
-        user.at("exec").clone()
-    } else {
-        json!({"provideClusterInfo": false})
-    };
-    for (field, text) in texts {
-        if let Some(text) = text {
-            e[field] = json!(text);
+/// Keys with their values; keys without one are to be removed.
+type Pairs = Vec<(String, Option<String>)>;
+
+fn pairs(list: &[String], of: &str) -> Result<Pairs> {
+    let (mut out, mut wrong) = (Pairs::new(), Vec::new());
+    for text in list {
+        match (text.split_once('='), text.strip_suffix('-')) {
+            (Some((key, value)), _) if !key.is_empty() => {
+                out.push((key.into(), Some(value.into())));
+            }
+            (None, Some(key)) if !key.is_empty() => out.push((key.into(), None)),
+            _ => wrong.push(text.as_str()),
         }
     }
+    if !wrong.is_empty() {
+        bail!("invalid {of} format: {}", wrong.join(", "));
+    }
+    Ok(out)
+}
+
+/// Another name brings another provider, without settings.
+fn auth_provider(name: Option<&str>, settings: &Pairs, user: &mut Value) {
+    let is_there = user.at("auth-provider").is_object();
+    if let Some(name) = name
+        && (!is_there || user.at("auth-provider").text("name") != name)
+    {
+        user["auth-provider"] = json!({"name": name});
+    }
+    let Some(provider) = user.get_mut("auth-provider").filter(|p| p.is_object()) else {
+        return;
+    };
+    if !provider.at("config").is_object() {
+        provider["config"] = json!({});
+    }
+    for (key, value) in settings {
+        match value {
+            Some(value) => provider["config"][key] = json!(value),
+            None => drop(
+                provider["config"]
+                    .as_object_mut()
+                    .map(|map| map.remove(key)),
+            ),
+        }
+    }
+}
+
+/// The other fields of a plugin are changed where there is one, or its command is given.
+fn exec(f: &SetCredentialsFlags, variables: &Pairs, user: &mut Value) {
+    if let Some(command) = &f.exec_command {
+        if user.at("exec").is_object() {
+            user["exec"]["command"] = json!(command);
+            user["exec"]["args"] = Value::Null;
+        } else {
+            user["exec"] = json!({"command": command, "provideClusterInfo": false});
+        }
+    }
+    let Some(exec) = user.get_mut("exec").filter(|exec| exec.is_object()) else {
+        return;
+    };
+    put_given(
+        exec,
+        &[
+            ("apiVersion", &f.exec_api_version),
+            ("interactiveMode", &f.exec_interactive_mode),
+        ],
+    );
     if let Some(told) = f.exec_provide_cluster_info {
-        e["provideClusterInfo"] = json!(told);
+        exec["provideClusterInfo"] = json!(told);
     }
     if !f.exec_arg.is_empty() {
-        e["args"] = json!(f.exec_arg.list());
+        exec["args"] = json!(f.exec_arg.list());
     }
-    let mut env: Vec<Value> = e.list("env").to_vec();
-    for pair in &f.exec_env {
-        let (key, value) = match pair.split_once('=') {
-            Some((k, v)) => (k.to_string(), Some(v.to_string())),
-            None => (pair.trim_end_matches('-').to_string(), None),
-        };
-        env.retain(|x| x.text("name") != key.as_str());
-        env.extend(value.map(|v| json!({"name": key, "value": v})));
+    if variables.is_empty() {
+        return;
     }
-    if !f.exec_env.is_empty() {
-        e["env"] = Value::Array(env);
+    let mut env: Vec<Value> = exec.list("env").to_vec();
+    for (key, value) in variables {
+        let at = env.iter().position(|x| x.text("name") == key);
+        match (at, value) {
+            (Some(at), Some(value)) => env[at]["value"] = json!(value),
+            (Some(at), None) => drop(env.remove(at)),
+            (None, Some(value)) => env.push(json!({"name": key, "value": value})),
+            (None, None) => {}
+        }
     }
-    user["exec"] = e;
+    exec["env"] = Value::Array(env);
 }

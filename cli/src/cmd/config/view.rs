@@ -5,12 +5,11 @@
 use crate::command::{Command, verb};
 use crate::context::With;
 use crate::error::{Error, Result, bail, message};
-use crate::kubeconfig::{Config, LISTS};
+use crate::kubeconfig::{Config, LISTS, beside, fields};
 use crate::print::{self, Format, Printer};
 use crate::typed::Read;
 use base64::Engine;
 use serde_json::{Value, json};
-use std::path::Path;
 
 pub static COMMAND: Command = Command {
     name: "view",
@@ -80,6 +79,7 @@ const ORDER: &[&str] = &[
     "password",
     "auth-provider",
     "exec",
+    "config",
     "value",
     "installHint",
     "provideClusterInfo",
@@ -110,21 +110,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let format = print::format(&ctx, "go-template,go-template-file,json,jsonpath,jsonpath-as-json,jsonpath-file,kyaml,name,template,templatefile,yaml")?
         .unwrap_or(Format::Yaml);
     let mut document = config.document();
-    for user in document
-        .get_mut("users")
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
-    {
-        // what Go's struct writes though there is nothing in it
-        if let Some(exec) = user["user"].get_mut("exec").and_then(Value::as_object_mut) {
-            for field in ["args", "env"] {
-                exec.entry(field).or_insert(Value::Null);
-            }
-            exec.entry("provideClusterInfo")
-                .or_insert(Value::Bool(false));
-        }
-    }
+    fields::keep_known(&mut document);
     if document.some("clusters").is_none() {
         document["clusters"] = Value::Null;
     }
@@ -144,6 +130,12 @@ fn minify(config: &mut Config) -> Result<()> {
         .ok_or_else(|| Error::msg("cannot locate context ".to_string() + &name))?;
     let text = |field: &str| context.value[field].as_str().unwrap_or("").to_string();
     config.contexts = vec![context.clone()];
+    for (list, field) in [("clusters", "cluster"), ("users", "user")] {
+        let wanted = text(field);
+        if !wanted.is_empty() && config.get(list, &wanted).is_none() {
+            bail!("cannot locate {field} {wanted}");
+        }
+    }
     config.users.retain(|e| e.name == text("user"));
     config.clusters.retain(|e| e.name == text("cluster"));
     Ok(())
@@ -159,7 +151,7 @@ fn flatten(config: &mut Config) -> Result<()> {
             let Some(path) = e.value[field].as_str().map(String::from) else {
                 continue;
             };
-            let full = e.file.parent().unwrap_or(Path::new(".")).join(&path);
+            let full = beside(&e.file, &path);
             let bytes = std::fs::read(&full).map_err(|err| {
                 message!("open {}: {}", full.display(), crate::error::go_io(&err))
             })?;

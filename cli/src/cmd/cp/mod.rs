@@ -92,6 +92,8 @@ fn spec(arg: &str) -> Result<Spec> {
 }
 
 async fn run(ctx: With<Flags>) -> Result<()> {
+    ctx.namespace()?;
+    ctx.client()?;
     let [from, to] = ctx.args() else {
         bail!("source and destination are required");
     };

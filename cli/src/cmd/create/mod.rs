@@ -97,10 +97,12 @@ const DEFAULT_MANAGER: (&str, &str) = ("field-manager", "kubectl-create");
 
 async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
+    ctx.dry_run()?;
     ctx.takes_no_args("Unexpected args")?;
     if !ctx.has_files() {
         bail!("must specify one of -f and -k");
     }
+    ctx.client()?;
     if !f.raw.is_empty() {
         return raw(&ctx).await;
     }

@@ -8,6 +8,7 @@ use crate::complete::Words;
 use crate::context::With;
 use crate::error::{Error, Result, bail, message};
 use crate::print::{self, Printer, order::Order};
+use crate::resource::helper;
 use crate::typed::Read;
 use serde_json::json;
 use std::io::IsTerminal;
@@ -54,8 +55,9 @@ struct Flags {
 
 async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
-    let name = crate::generate::name(&ctx)?;
+    let name = crate::generate::one_name(&ctx)?;
     let namespace = ctx.namespace()?.0;
+    ctx.client()?;
     let (kind, object, uid, duration) = (
         f.bound_object_kind.as_str(),
         f.bound_object_name.as_str(),
@@ -94,6 +96,9 @@ async fn run(ctx: With<Flags>) -> Result<()> {
                 json!({"kind": kind, "apiVersion": "v1", "name": object, "uid": uid})
         }
     }
+    helper::placed(&namespace)
+        .and_then(|()| helper::named(&name))
+        .map_err(|why| message!("failed to create token: {why}"))?;
     let path = format!(
         "/api/v1/namespaces/{}/serviceaccounts/{}/token",
         segment(&namespace),

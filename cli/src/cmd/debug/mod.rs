@@ -240,6 +240,7 @@ fn check(plan: &Plan) -> Result<()> {
 }
 
 async fn run(ctx: With<Flags>) -> Result<()> {
+    ctx.namespace()?;
     let plan = plan(&ctx)?;
     check(&plan)?;
     let words = plan.targets.iter().map(|w| {

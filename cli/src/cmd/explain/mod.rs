@@ -48,6 +48,7 @@ struct Flags {
 
 async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
+    ctx.client()?;
     let word = match ctx.args() {
         [] => {
             bail!(

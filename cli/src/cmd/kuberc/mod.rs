@@ -44,12 +44,15 @@ fn load(path: &Path) -> Result<Option<(Preference, Vec<String>)>> {
         Ok(text) => text,
         Err(why) if why.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(why) => {
-            let (path, why) = (path.display(), crate::error::go_io(&why));
-            return Err(message!("error reading kuberc file: open {path}: {why}"));
+            let why = crate::error::unread(path, &why);
+            return Err(message!("error reading kuberc file: {why}"));
         }
     };
     let wrong = |why: String| message!("error parsing kuberc file: {why}");
-    let documents = yaml::read_lax(&text).map_err(|why| wrong(why.to_string()))?;
+    let documents = yaml::read_lax(&text).map_err(|why| {
+        let why = why.trim_start_matches("yaml: ");
+        wrong(format!("error converting YAML to JSON: yaml: {why}"))
+    })?;
     let mut values = documents.into_iter().map(|document| document.value);
     let Some(first) = values.find(|value| !value.is_null()) else {
         return Ok(Some((Preference::empty(), Vec::new())));

@@ -99,6 +99,7 @@ static RESTART: Command = Command {
 
 /// Refuses a command line that names nothing.
 fn named(ctx: &Ctx) -> Result<()> {
+    ctx.namespace()?;
     if ctx.args().is_empty() && !ctx.has_files() {
         Err(Error::msg("required resource not specified"))
     } else {
@@ -161,7 +162,7 @@ async fn change(
     change: fn(&mut Info) -> Result<()>,
 ) -> Result<()> {
     let mut printer = Printer::late(&ctx, what).ordered(Order::Typed);
-    let mut found = find(&ctx).await?;
+    let mut found = find(&ctx).await?.listed();
     let mut errors = found.failure();
     if found.infos.is_empty() && errors.is_empty() {
         return ctx.tell_none(false);

@@ -47,6 +47,7 @@ const KEPT: &[&str] = &[
 ];
 
 async fn run(ctx: With<Flags>) -> Result<()> {
+    ctx.dry_run()?;
     let mut found = find(&ctx).await?;
     let mut errors = found.failures();
     for info in found.infos {

@@ -36,6 +36,7 @@ struct Flags {
 }
 
 async fn run(ctx: With<Flags>) -> Result<()> {
+    ctx.dry_run()?;
     let Some((text, resources)) = ctx.args().split_last() else {
         bail!("one selector is required");
     };

@@ -33,6 +33,8 @@ const WORDS: Words = Words {
 };
 
 async fn run(ctx: With<()>) -> Result<()> {
+    ctx.dry_run()?;
+    ctx.namespace()?;
     modify::is_local(&ctx)?;
     let Some((account, resources)) = ctx.args().split_last() else {
         bail!("serviceaccount is required");

@@ -11,7 +11,7 @@ use crate::context::{Ctx, With};
 use crate::error::{Error, Result, bail};
 use crate::print;
 use crate::print::age;
-use crate::resource::{FIELD_SELECTOR, SELECTOR};
+use crate::resource::{FIELD_SELECTOR, SELECTOR, helper};
 use crate::typed::Read;
 use serde_json::Value;
 use skiff_api::machinery::{
@@ -117,7 +117,8 @@ async fn available(ctx: &Ctx) -> Result<()> {
         group.text("name") == "metrics.k8s.io" && versions.any(|of| of.text("version") == "v1beta1")
     });
     if served {
-        return Ok(());
+        let named = ctx.args().iter().filter(|name| !name.is_empty());
+        return named.map(String::as_str).try_for_each(helper::named);
     }
     Err(Error::msg("Metrics API not available"))
 }
@@ -218,6 +219,7 @@ async fn nodes(ctx: With<NodeFlags>) -> Result<()> {
 
 async fn pods(ctx: With<PodFlags>) -> Result<()> {
     let f = ctx.flags();
+    ctx.namespace()?;
     let (name, order) = (name(&ctx)?, f.common.order()?);
     let (labels, fields) = (ctx.selector(), ctx.field_selector());
     let selects = !labels.is_empty() || !fields.is_empty();

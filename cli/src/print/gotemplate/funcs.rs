@@ -1,13 +1,10 @@
 //! The functions of Go templates, and the two that kubectl adds: `exists` and `base64decode`.
-//! Invariant: whole numbers compare with those of the template and keep all their digits. How values are written is the library's business.
+//! Invariant: whole numbers compare with those of the template and keep all their digits. How values are written stands in `printf.rs`.
 //! Behaviour follows Go's `text/template/funcs.go` and `staging/src/k8s.io/cli-runtime/pkg/printers/template.go`.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use super::exec::Go;
-use serde_json::Value;
+use super::{exec::Go, printf};
 
 /// An argument, and how the template has it.
 pub struct Arg<'a> {
@@ -69,6 +66,7 @@ pub fn call<'a>(name: &str, args: &[Arg<'a>]) -> Result<Go<'a>, String> {
         "index" => index(args)?,
         "len" => Go::Int(length(value(0))?, "int"),
         "not" => Go::Bool(!value(0).is_true()),
+        "slice" => slice(args)?,
         name => Go::Text(written(name, args)?),
     })
 }
@@ -138,6 +136,36 @@ fn index<'a>(args: &[Arg<'a>]) -> Result<Go<'a>, String> {
         };
     }
     Ok(item)
+}
+
+fn slice<'a>(args: &[Arg<'a>]) -> Result<Go<'a>, String> {
+    let length = match &args[0].value {
+        Go::Text(_) if args.len() > 3 => return Err("cannot 3-index slice a string".into()),
+        Go::Text(text) => text.len(),
+        Go::List(list) => list.len(),
+        Go::Missing | Go::Nil => return Err("slice of untyped nil".into()),
+        other => return Err(format!("can't slice item of type {}", other.type_name())),
+    };
+    if args.len() > 4 {
+        return Err(format!("too many slice indexes: {}", args.len() - 1));
+    }
+    let mut ends = [0, length, length];
+    for (end, arg) in ends.iter_mut().zip(&args[1..]) {
+        *end = within(&arg.value, length)?;
+    }
+    for (from, to) in [(ends[0], ends[1]), (ends[1], ends[2])] {
+        if from > to {
+            return Err(format!("invalid slice index: {from} > {to}"));
+        }
+    }
+    Ok(match &args[0].value {
+        Go::Text(text) => {
+            let part = &text.as_bytes()[ends[0]..ends[1]];
+            Go::Text(String::from_utf8_lossy(part).into_owned())
+        }
+        Go::List(list) => Go::List(&list[ends[0]..ends[1]]),
+        _ => Go::Nil,
+    })
 }
 
 fn within(index: &Go, length: usize) -> Result<usize, String> {
@@ -231,51 +259,29 @@ fn less(a: &Go, b: &Go) -> Result<bool, String> {
 pub fn printed(value: &Go) -> String {
     match value {
         Go::Missing | Go::Nil => "<no value>".into(),
-        Go::Text(text) => text.clone(),
-        other => rendered("{{.}}", &library(other)).unwrap_or_default(),
+        other => printf::print(&[other]),
     }
 }
 
 /// What a function makes that only writes its arguments.
 fn written(name: &str, args: &[Arg]) -> Result<String, String> {
-    let all: Vec<gotmpl::Value> = args.iter().map(|arg| library(&arg.value)).collect();
-    let places: String = (0..all.len())
-        .map(|at| format!(" (index . {at})"))
-        .collect();
-    rendered(
-        &format!("{{{{{name}{places}}}}}"),
-        &gotmpl::Value::List(all.into()),
-    )
+    let all: Vec<&Go> = args.iter().map(|arg| &arg.value).collect();
+    match (name, &all[..]) {
+        ("print", all) => Ok(printf::print(all)),
+        ("println", all) => Ok(printf::println(all)),
+        ("printf", [Go::Text(format), rest @ ..]) => Ok(printf::printf(format, rest)),
+        ("printf", _) => Err("expected string".into()),
+        _ => escaped(name, &printf::print(&all)),
+    }
 }
 
-fn rendered(text: &str, data: &gotmpl::Value) -> Result<String, String> {
-    let template = gotmpl::Template::new("output").parse(text);
-    let made = template.and_then(|template| template.execute_to_string(data));
+/// A text made safe for another language, which is the library's business.
+fn escaped(name: &str, text: &str) -> Result<String, String> {
+    let template = gotmpl::Template::new("output").parse(&format!("{{{{{name} .}}}}"));
+    let made = template
+        .and_then(|template| template.execute_to_string(&gotmpl::Value::String(text.into())));
     made.map_err(|why| {
         let why = why.to_string();
         why.strip_prefix("execution error: ").unwrap_or(&why).into()
     })
-}
-
-/// A value as the library has it.
-fn library(value: &Go) -> gotmpl::Value {
-    match value {
-        Go::Missing | Go::Nil => gotmpl::Value::Nil,
-        Go::Bool(on) => gotmpl::Value::Bool(*on),
-        Go::Int(number, _) => gotmpl::Value::Int(*number),
-        Go::Float(number) => gotmpl::Value::Float(*number),
-        Go::Text(text) => gotmpl::Value::String(text.as_str().into()),
-        Go::List(list) => list_of(list),
-        Go::Map(map) => map_of(map),
-    }
-}
-
-fn list_of(list: &[Value]) -> gotmpl::Value {
-    gotmpl::Value::List(list.iter().map(|value| library(&Go::of(value))).collect())
-}
-
-fn map_of(map: &serde_json::Map<String, Value>) -> gotmpl::Value {
-    let fields = map.iter();
-    let fields = fields.map(|(key, value)| (Arc::from(key.as_str()), library(&Go::of(value))));
-    gotmpl::Value::Map(Arc::new(fields.collect::<BTreeMap<_, _>>()))
 }

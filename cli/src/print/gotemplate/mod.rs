@@ -4,10 +4,12 @@
 //! Behaviour follows `staging/src/k8s.io/cli-runtime/pkg/printers/template.go`.
 
 mod exec;
+mod float;
 mod funcs;
 mod lex;
 mod literals;
 mod parse;
+mod printf;
 mod tree;
 
 use super::order::Order;

@@ -184,6 +184,8 @@ impl Builder {
                 )));
             }
         }
+        self.typed_kind(&api_version, &kind)
+            .map_err(|why| message!("unable to decode {}: {why}", quote(&m.source)))?;
         let meta = |f: &str| m.object.at("metadata").text(f).to_string();
         let (name, mut namespace) = (meta("name"), meta("namespace"));
         let resource = if self.local {

@@ -16,6 +16,9 @@ pub use manifests::other_namespace;
 /// What is said where objects are named and no server is to be asked.
 pub const LOCAL: &str = "error: you must specify resources by --filename when --local is set.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'";
 
+/// What is said where nothing is named.
+pub const NOTHING_NAMED: &str = "You must provide one or more resources by argument or filename.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'\n   '<resource> <name>'\n   '<resource>'";
+
 /// What is said of several types where there may be but one.
 const ONE_TYPE: &str = "you may only specify a single resource type";
 
@@ -98,9 +101,12 @@ impl Found {
         Ok(self.infos)
     }
 
-    /// The same, with what went wrong told as a list even where it is one thing.
+    /// The same, with what went wrong told as a list even where it is one thing; not where one object was named.
     pub fn listed(mut self) -> Found {
-        if self.errors.len() == 1 && matches!(self.errors[0], Error::Message(_)) {
+        if (!self.single || self.by_sources)
+            && self.errors.len() == 1
+            && matches!(self.errors[0], Error::Message(_))
+        {
             self.errors = self.errors.into_iter().map(Error::listed).collect();
         }
         self
@@ -231,9 +237,7 @@ impl Builder {
             return self.by_tuples(&args).await;
         }
         match args.as_slice() {
-            [] => Err(Error::msg(
-                "You must provide one or more resources by argument or filename.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'\n   '<resource> <name>'\n   '<resource>'",
-            )),
+            [] => Err(Error::msg(NOTHING_NAMED)),
             [types] => {
                 self.types(types).await?;
                 Err(Error::msg(

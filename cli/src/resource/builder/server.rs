@@ -60,6 +60,7 @@ impl Builder {
         } else {
             String::new()
         };
+        helper::placed(&namespace)?;
         let path = resource.collection(Some(&namespace));
         let selectors = [
             ("fieldSelector", &self.field_selector),
@@ -110,17 +111,21 @@ impl Builder {
 
     /// The answer, where Go's clients have a type for it or none is asked for.
     fn of_known_type(&self, answer: Value) -> Result<Value> {
-        let kind = answer.text("kind");
-        let known = crate::typed::of(answer.text("apiVersion"), kind.trim_end_matches("List"));
+        self.typed_kind(answer.text("apiVersion"), answer.text("kind"))?;
+        Ok(answer)
+    }
+
+    /// Refuses a kind that Go's clients have no type of, where one is asked for.
+    pub(super) fn typed_kind(&self, version: &str, kind: &str) -> Result<()> {
+        let known = crate::typed::of(version, kind.trim_end_matches("List"));
         if self.typed && known.is_none() {
-            let version = answer.text("apiVersion");
             return Err(message!(
                 "no kind {} is registered for version {} in scheme \"pkg/scheme/scheme.go:28\"",
                 quote(kind),
                 quote(version)
             ));
         }
-        Ok(answer)
+        Ok(())
     }
 
     fn take_apart(&self, resource: &Resource, namespace: &str, mut list: Value) -> Vec<Info> {
@@ -262,6 +267,7 @@ impl Builder {
         namespace: &str,
         name: &str,
     ) -> Result<Value> {
+        helper::placed(namespace)?;
         helper::named(name)?;
         let mut path = resource.object(namespace, name);
         if !self.subresource.is_empty() {

@@ -167,6 +167,7 @@ async fn from_object(ctx: &With<Flags>) -> Result<Vec<Value>> {
 
 async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
+    ctx.client()?;
     modify::is_local(&ctx)?;
     crate::generate::printer(&ctx, "")?;
     super::check_all(&ctx)?;
