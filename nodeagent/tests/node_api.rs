@@ -265,7 +265,10 @@ async fn logs_pods_and_figures() {
             "previous terminated container \"c\" in pod \"p\" not found".to_owned()
         )
     );
-    let pods: Value = serde_json::from_str(&node.get(SERVER, "/pods").await.1).unwrap();
+    let pods = node.get(SERVER, "/pods").await.1;
+    assert_eq!(node.get(SERVER, "/pods/").await.0, 200);
+    let pods: Value = serde_json::from_str(&pods).unwrap();
+    assert_eq!(node.get(SERVER, "/runningpods").await.0, 307);
     assert_eq!(pods["items"][0]["metadata"]["name"], "p");
     assert_eq!(
         (&pods["kind"], pods["items"][0].get("kind")),
@@ -585,7 +588,8 @@ async fn what_the_node_does_is_counted() {
         assert_eq!(answer, (403, refusal.to_owned()));
         assert_eq!(node.get(Some(("admin", "users")), path).await.0, 200);
     }
-    for path in ["/logs", "/logs/", "/logs/pods/x"] {
+    assert_eq!(node.get(SERVER, "/logs").await.0, 307);
+    for path in ["/logs/", "/logs/pods/x"] {
         let answer = node.get(SERVER, path).await;
         assert_eq!(answer, (405, "logs endpoint is disabled.\n".to_owned()));
     }

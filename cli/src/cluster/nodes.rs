@@ -178,6 +178,7 @@ fn real_node(
     let serving = server.pki.authority.node_serving(name, &names)?;
     let first = *place.ips.first().context("the node has no address")?;
     let mut agent = Config::new(name, &data_dir);
+    agent.hostname = Some(name.to_owned());
     let internal = place.ips.iter();
     agent.addresses = internal
         .map(|ip| address("InternalIP", ip.to_string()))

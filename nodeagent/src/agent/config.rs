@@ -13,6 +13,8 @@ use k8s_openapi::api::core::v1::{NodeAddress, Taint};
 #[derive(Clone, Debug)]
 pub struct Config {
     pub node_name: String,
+    /// What pods in the node's own network are called, where that is not the machine's name: one of several nodes on a machine.
+    pub hostname: Option<String>,
     /// Labels beyond those that every node has.
     pub labels: BTreeMap<String, String>,
     /// Taints that the node registers with.
@@ -96,6 +98,7 @@ impl Config {
             log_dir: data_dir.join("logs"),
             data_dir,
             node_name,
+            hostname: None,
             labels: BTreeMap::new(),
             taints: Vec::new(),
             cluster_dns: Vec::new(),

@@ -3,6 +3,7 @@
 pub mod about;
 pub mod auth;
 pub mod logs;
+pub mod paths;
 pub mod query;
 pub mod server;
 pub mod stats;

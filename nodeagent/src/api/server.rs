@@ -34,7 +34,9 @@ use tokio_rustls::TlsAcceptor;
 use super::{
     about,
     auth::{self, Guard, User},
-    logs, stats, streams,
+    logs,
+    paths::Paths,
+    stats, streams,
 };
 use crate::{
     agent::{ApiConfig, Context},
@@ -184,17 +186,16 @@ fn router(shared: Shared) -> Router {
         .route("/healthz", get(about::healthz))
         .route("/healthz/{check}", get(about::check))
         .route("/configz", get(about::configz))
-        .route("/pods", get(about::pods))
-        .route("/runningpods/", get(about::running_pods))
-        .route(
+        .service("/pods", get(about::pods))
+        .tree("/runningpods/", get(about::running_pods))
+        .service(
             "/containerLogs/{namespace}/{pod}/{container}",
             get(logs::container),
         )
-        .route("/logs", any(about::logs_disabled))
-        .route("/logs/", any(about::logs_disabled))
+        .tree("/logs/", any(about::logs_disabled))
         .route("/logs/{*file}", any(about::logs_disabled))
         .merge(streamed())
-        .route("/stats/summary", get(stats::summary).post(stats::summary))
+        .service("/stats/summary", get(stats::summary).post(stats::summary))
         .route("/metrics", get(stats::metrics))
         .route("/metrics/probes", get(stats::probes))
         .route("/metrics/resource", get(stats::resource_metrics))
@@ -209,10 +210,10 @@ fn streamed() -> Router<Shared> {
     for place in ["{namespace}/{pod}", "{namespace}/{pod}/{uid}"] {
         let of = |what: &str| format!("/{what}/{place}/{{container}}");
         router = router
-            .route(&of("exec"), get(streams::exec).post(streams::exec))
-            .route(&of("attach"), get(streams::attach).post(streams::attach))
-            .route(&of("run"), post(streams::run))
-            .route(
+            .service(&of("exec"), get(streams::exec).post(streams::exec))
+            .service(&of("attach"), get(streams::attach).post(streams::attach))
+            .service(&of("run"), post(streams::run))
+            .service(
                 &format!("/portForward/{place}"),
                 get(streams::port_forward).post(streams::port_forward),
             );

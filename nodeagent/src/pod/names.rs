@@ -117,7 +117,7 @@ pub fn reference(pod: &Pod) -> ObjectReference {
     }
 }
 
-/// What must stay as it is for a running container to be kept: its name and image.
+/// What must stay as it is for a running container to be kept, and for one that keeps failing to wait longer: its name and image.
 pub fn hash(container: &Container) -> String {
     let digest = Sha256::digest(format!(
         "{}\0{}",

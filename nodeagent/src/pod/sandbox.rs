@@ -140,11 +140,11 @@ pub async fn create(node: &Context, pod: &Pod) -> Result<(String, Vec<IpAddr>), 
     }
 }
 
-/// The name of the machine, which pods in the node's network bear too.
+/// What pods in the node's network are called: as the node where it has a name of its own, as the machine elsewhere.
 fn node_hostname(node: &Context) -> String {
-    nix::unistd::gethostname()
-        .ok()
-        .and_then(|name| name.into_string().ok())
+    let machine = || nix::unistd::gethostname().ok()?.into_string().ok();
+    let own = node.config.hostname.clone();
+    own.or_else(machine)
         .unwrap_or_else(|| node.config.node_name.clone())
 }
 

@@ -76,10 +76,7 @@ pub fn verify_non_root(
         GoQuoted(&describe(pod)),
         container.name
     );
-    match own
-        .and_then(|own| own.run_as_user)
-        .or_else(|| of_pod.and_then(|pod| pod.run_as_user))
-    {
+    match user(of_pod, own) {
         Some(0) => return Err(Error::AsksForRoot(place)),
         Some(_) => return Ok(()),
         None => {}
@@ -97,6 +94,27 @@ pub fn verify_non_root(
     }
 }
 
+/// Whom a container's processes are to be, by its own context before its pod's.
+fn user(of_pod: Option<&PodSecurityContext>, own: Option<&SecurityContext>) -> Option<i64> {
+    own.and_then(|own| own.run_as_user)
+        .or_else(|| of_pod.and_then(|pod| pod.run_as_user))
+}
+
+/// The user that all containers of the pod are to be; none where they differ, or one of them does not say.
+pub fn common_user(pod: &Pod) -> Option<i64> {
+    let spec = spec(pod);
+    let of_pod = spec.security_context.as_ref();
+    let init = spec.init_containers.iter().flatten();
+    let ephemeral = spec.ephemeral_containers.iter().flatten();
+    let mut users = init
+        .chain(&spec.containers)
+        .map(|container| container.security_context.as_ref())
+        .chain(ephemeral.map(|container| container.security_context.as_ref()))
+        .map(|own| user(of_pod, own));
+    let first = users.next()??;
+    users.all(|other| other == Some(first)).then_some(first)
+}
+
 /// The merged context, or what of it this node cannot do.
 pub fn effective(pod: &Pod, container: &Container) -> Result<Security, Error> {
     let no_pod = PodSecurityContext::default();
@@ -107,7 +125,7 @@ pub fn effective(pod: &Pod, container: &Container) -> Result<Security, Error> {
     let (add, drop) = capabilities(own.capabilities.as_ref());
     Ok(Security {
         privileged: own.privileged.unwrap_or(false),
-        run_as_user: own.run_as_user.or(of_pod.run_as_user),
+        run_as_user: user(Some(of_pod), Some(own)),
         run_as_group: own.run_as_group.or(of_pod.run_as_group),
         supplemental_groups: of_pod
             .fs_group
@@ -219,6 +237,36 @@ mod tests {
                 verdict.map_or_else(|error| error.to_string(), |()| String::new()),
                 expected
             );
+        }
+    }
+
+    #[test]
+    fn containers_have_a_user_in_common_when_all_of_them_say_the_same() {
+        let of = |context: serde_json::Value| json!({"name": "c", "securityContext": context});
+        let seven = || of(json!({"runAsUser": 7}));
+        for (spec, user) in [
+            (json!({"containers": [of(json!({}))]}), None),
+            (json!({"containers": [seven(), seven()]}), Some(7)),
+            (
+                json!({"containers": [of(json!({"runAsUser": 0}))]}),
+                Some(0),
+            ),
+            (json!({"containers": [seven(), of(json!({}))]}), None),
+            (
+                json!({"containers": [seven()], "initContainers": [of(json!({"runAsUser": 8}))]}),
+                None,
+            ),
+            (
+                json!({"containers": [seven()], "ephemeralContainers": [of(json!({}))]}),
+                None,
+            ),
+            (
+                json!({"securityContext": {"runAsUser": 7}, "containers": [of(json!({})), seven()]}),
+                Some(7),
+            ),
+        ] {
+            let pod = serde_json::from_value(json!({"spec": spec})).unwrap();
+            assert_eq!(common_user(&pod), user, "{spec}");
         }
     }
 

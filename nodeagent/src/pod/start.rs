@@ -192,7 +192,7 @@ fn crash_loop(
         .container(&container.name)
         .filter(|last| last.phase == crate::runtime::ContainerPhase::Exited)?
         .finished_at?;
-    let key = &container.name;
+    let key = &names::hash(container);
     if state.backoff.waits_since(key, ended, time::now()).is_none() {
         state.backoff.next(key, ended);
         return None;

@@ -366,9 +366,9 @@ fn when_next(node: &Context, handle: &Handle, pod: &Pod, failed: bool) -> Next {
         let now = time::now();
         let state = handle.state.lock();
         let ends = state.view.containers.iter().filter_map(|container| {
-            state
-                .backoff
-                .waits_since(&container.name, container.finished_at?, now)
+            let (_, wanted) = names::find_container(pod, &container.name)?;
+            let key = names::hash(&wanted);
+            state.backoff.waits_since(&key, container.finished_at?, now)
         });
         if let Some(first) = ends.chain(node.puller.retry_at(pod)).min() {
             wait = wait.min(time::until(first) + Duration::from_millis(5));

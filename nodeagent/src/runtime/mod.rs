@@ -29,6 +29,7 @@ pub struct SandboxSpec {
     pub pod_uid: String,
     pub namespace: String,
     pub name: String,
+    /// The pod's own, unless the pod is in the host's network and this is the machine's: then it shares the machine's.
     pub hostname: String,
     /// Path of the network namespace made for the pod; `None` means the host's (hostNetwork).
     pub netns: Option<PathBuf>,

@@ -6,14 +6,14 @@
 use std::{
     collections::BTreeSet,
     fs,
-    os::unix::fs::{PermissionsExt, chown, symlink},
+    os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink},
     path::{Component, Path, PathBuf},
 };
 
 use crate::outcome::IfThere;
 use skiff_api::machinery::quote::GoQuoted;
 
-use super::{During, Error, File, Files};
+use super::{During, Error, File, Files, open_to_all};
 
 const DATA: &str = "..data";
 const NEW_DATA: &str = "..data_tmp";
@@ -22,8 +22,7 @@ const NEW_DATA: &str = "..data_tmp";
 pub fn write(dir: &Path, files: &Files, group: Option<u32>) -> Result<bool, Error> {
     files.keys().try_for_each(|path| check(path))?;
     fs::create_dir_all(dir).during(|| format!("make {}", dir.display()))?;
-    fs::set_permissions(dir, fs::Permissions::from_mode(0o777))
-        .during(|| format!("set the mode of {}", dir.display()))?;
+    open_to_all(dir)?;
     let old = fs::read_link(dir.join(DATA)).ok();
     if let Some(old) = &old
         && holds(&dir.join(old), files)?
@@ -37,6 +36,9 @@ pub fn write(dir: &Path, files: &Files, group: Option<u32>) -> Result<bool, Erro
     );
     let fresh = dir.join(&place);
     fill(&fresh, files, group)?;
+    if group.is_some() {
+        give_folder(dir, group)?;
+    }
     replace_link(dir, &place)?;
     link_all(dir, files)?;
     if let Some(old) = old {
@@ -69,9 +71,11 @@ fn holds(dir: &Path, files: &Files) -> Result<bool, Error> {
     }
     Ok(files.iter().all(|(path, file)| {
         let place = dir.join(path);
-        let same_mode = fs::metadata(&place)
-            .is_ok_and(|metadata| metadata.permissions().mode() & 0o7777 == file.mode);
-        same_mode && fs::read(&place).is_ok_and(|data| data == file.data)
+        let same = fs::metadata(&place).is_ok_and(|metadata| {
+            metadata.permissions().mode() & 0o7777 == file.mode
+                && file.owner.is_none_or(|owner| owner == metadata.uid())
+        });
+        same && fs::read(&place).is_ok_and(|data| data == file.data)
     }))
 }
 
@@ -95,16 +99,16 @@ fn list(root: &Path, dir: &Path, found: &mut BTreeSet<PathBuf>) -> Result<(), Er
 
 fn fill(dir: &Path, files: &Files, group: Option<u32>) -> Result<(), Error> {
     make_folder(dir, group)?;
-    for (path, File { data, mode }) in files {
+    for (path, File { data, mode, owner }) in files {
         let place = dir.join(path);
         if let Some(parent) = place.parent().filter(|parent| !parent.exists()) {
             fs::create_dir_all(parent).during(|| format!("make {}", parent.display()))?;
             make_folder(parent, group)?;
         }
         fs::write(&place, data).during(|| format!("write {}", place.display()))?;
-        if group.is_some() {
-            chown(&place, None, group)
-                .during(|| format!("give {} to its group", place.display()))?;
+        if group.is_some() || owner.is_some() {
+            chown(&place, *owner, group)
+                .during(|| format!("give {} to its owner", place.display()))?;
         }
         fs::set_permissions(&place, fs::Permissions::from_mode(*mode))
             .during(|| format!("set the mode of {}", place.display()))?;
@@ -114,10 +118,19 @@ fn fill(dir: &Path, files: &Files, group: Option<u32>) -> Result<(), Error> {
 
 fn make_folder(dir: &Path, group: Option<u32>) -> Result<(), Error> {
     fs::create_dir_all(dir).during(|| format!("make {}", dir.display()))?;
-    let mode = if group.is_some() { 0o2775 } else { 0o755 };
-    if group.is_some() {
-        chown(dir, None, group).during(|| format!("give {} to its group", dir.display()))?;
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o755))
+        .during(|| format!("set the mode of {}", dir.display()))?;
+    match group {
+        Some(_) => give_folder(dir, group),
+        None => Ok(()),
     }
+}
+
+/// Lets the group read a folder, and have what is made in it.
+fn give_folder(dir: &Path, group: Option<u32>) -> Result<(), Error> {
+    chown(dir, None, group).during(|| format!("give {} to its group", dir.display()))?;
+    let metadata = fs::metadata(dir).during(|| format!("read {}", dir.display()))?;
+    let mode = metadata.permissions().mode() | 0o2550;
     fs::set_permissions(dir, fs::Permissions::from_mode(mode))
         .during(|| format!("set the mode of {}", dir.display()))
 }
@@ -179,6 +192,7 @@ mod tests {
                     File {
                         data: data.as_bytes().to_vec(),
                         mode: 0o644,
+                        owner: None,
                     },
                 )
             })

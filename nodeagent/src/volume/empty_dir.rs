@@ -2,11 +2,11 @@
 //!
 //! Follows `pkg/volume/emptydir/empty_dir.go`.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::fs;
 
 use k8s_openapi::api::core::v1::EmptyDirVolumeSource;
 
-use super::{During, Error, Mounted, Request, give_to_group, tmpfs};
+use super::{During, Error, Mounted, Request, give_to_group, open_to_all, tmpfs};
 
 pub fn set_up(request: &Request, source: &EmptyDirVolumeSource) -> Result<Mounted, Error> {
     let dir = request.dir("empty-dir");
@@ -17,8 +17,7 @@ pub fn set_up(request: &Request, source: &EmptyDirVolumeSource) -> Result<Mounte
         other => return Err(Error::Refused(format!("unknown storage medium {other:?}"))),
     }
     if !present {
-        fs::set_permissions(&dir, fs::Permissions::from_mode(0o777))
-            .during(|| format!("set the mode of {}", dir.display()))?;
+        open_to_all(&dir)?;
         if let Some(group) = request.fs_group() {
             give_to_group(&dir, group)?;
         }

@@ -97,7 +97,8 @@ mod tests {
             chosen["x/y"],
             File {
                 data: b"2".to_vec(),
-                mode: 0o400
+                mode: 0o400,
+                owner: None,
             }
         );
         assert_eq!(select(Some("z"), false).unwrap_err().to_string(), "m: z");

@@ -32,6 +32,7 @@ use crate::{
     pod::{
         fields,
         names::{self, spec},
+        security,
     },
 };
 
@@ -134,6 +135,11 @@ impl Request<'_> {
         let group = spec(self.pod).security_context.as_ref()?.fs_group?;
         u32::try_from(group).ok()
     }
+
+    /// `FsUserFrom`: who owns what only the pod is to read.
+    fn fs_user(&self) -> Option<u32> {
+        u32::try_from(security::common_user(self.pod)?).ok()
+    }
 }
 
 /// One file of a volume that is made of files.
@@ -141,6 +147,8 @@ impl Request<'_> {
 pub struct File {
     pub data: Vec<u8>,
     pub mode: u32,
+    /// The agent itself, if nobody is named.
+    pub owner: Option<u32>,
 }
 
 impl File {
@@ -149,6 +157,18 @@ impl File {
         Self {
             data,
             mode: u32::try_from(mode).unwrap_or(0o644),
+            owner: None,
+        }
+    }
+
+    /// A file that only the pod is to read: its user's, where all of its containers have the same, and its group's, where it has one
+    /// (which is given the file with all others). Without either, nothing tells the pod from others, and `mode` stays.
+    fn secret(data: Vec<u8>, mode: i32, request: &Request) -> Self {
+        let owner = request.fs_user();
+        let closed = owner.is_some() || request.fs_group().is_some();
+        Self {
+            owner,
+            ..Self::new(data, if closed { 0o600 } else { mode })
         }
     }
 }
@@ -232,6 +252,17 @@ fn write(request: &Request, plugin: &str, on: On, mut files: Files) -> Result<Mo
         read_only: true,
         ..Mounted::folder(dir)
     })
+}
+
+/// Lets everybody write to a volume's folder. One who may already is left alone, for in memory a folder keeps its users from removing
+/// each other's files.
+fn open_to_all(dir: &Path) -> Result<(), Error> {
+    let metadata = std::fs::metadata(dir).during(|| format!("read {}", dir.display()))?;
+    if metadata.permissions().mode() & 0o777 == 0o777 {
+        return Ok(());
+    }
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o777))
+        .during(|| format!("set the mode of {}", dir.display()))
 }
 
 /// Gives a folder and all in it to the pod's group.

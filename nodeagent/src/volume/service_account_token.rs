@@ -65,7 +65,7 @@ pub async fn files(
     };
     Ok(Files::from([(
         source.path.clone(),
-        File::new(token.into_bytes(), mode),
+        File::secret(token.into_bytes(), mode, request),
     )]))
 }
 

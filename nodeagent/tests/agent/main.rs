@@ -2,6 +2,7 @@
 
 mod admission;
 mod eviction;
+mod owners;
 mod resize;
 #[path = "../support/mod.rs"]
 mod support;
@@ -55,13 +56,17 @@ fn agent(
 
 impl Node {
     fn start() -> Self {
+        Self::start_with(|_| {})
+    }
+
+    fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         let (api, runtime, stop, dir) = (
             api(),
             FakeRuntime::new(),
             CancellationToken::new(),
             tempfile::tempdir().unwrap(),
         );
-        let task = agent(&api, runtime.clone(), dir.path(), &stop, |_| {});
+        let task = agent(&api, runtime.clone(), dir.path(), &stop, change);
         Self {
             api,
             runtime,
@@ -168,6 +173,31 @@ async fn the_node_registers_and_beats() {
     })
     .await;
     node.end().await;
+}
+
+/// Pods in the node's network bear its name where it is not the machine's only node.
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_in_the_nodes_network_are_called_as_it_is() {
+    let machine = nix::unistd::gethostname().unwrap().into_string().unwrap();
+    for (own, wanted) in [(None, machine), (Some("one-of-many"), "one-of-many".into())] {
+        let node = Node::start_with(|config| config.hostname = own.map(str::to_owned));
+        let mut spec = container(json!(["run"]));
+        spec["hostNetwork"] = true.into();
+        node.api.create_pod("node", "p", spec);
+        node.pod("p", "ready", ready).await;
+        let called = node
+            .runtime
+            .sandboxes
+            .lock()
+            .values()
+            .next()
+            .unwrap()
+            .spec
+            .hostname
+            .clone();
+        assert_eq!(called, wanted);
+        node.end().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -309,6 +339,21 @@ async fn crashing_containers_are_restarted_with_back_off() {
         "BackOff: Back-off restarting failed container c in pod p_default({uid})"
     ))
     .await;
+    // Another image is another container, which has not failed yet.
+    let mut changed = node.api.pod("p").unwrap();
+    changed["spec"]["containers"][0]["image"] = "here:2".into();
+    node.api.put("/api/v1/namespaces/default/pods/p", changed);
+    let pod = node
+        .pod("p", "back-off of the new image", |pod| {
+            let c = &pod["status"]["containerStatuses"][0];
+            c["restartCount"] == 2 && c["state"]["waiting"]["reason"] == "CrashLoopBackOff"
+        })
+        .await;
+    let text = &pod["status"]["containerStatuses"][0]["state"]["waiting"]["message"];
+    assert!(
+        text.as_str().unwrap().starts_with("back-off 10s "),
+        "{text}"
+    );
     node.end().await;
 }
 

@@ -83,6 +83,15 @@ pub async fn namespaces_of_a_pod() {
         world.run(&pod, world.script("ls /dev/shm")).await.1,
         "stdout F shared\n"
     );
+    // In the host's network a pod bears the name that its node gives it, and the machine keeps its own.
+    let spec = world
+        .sandbox_spec()
+        .with(|s| s.hostname = "node-of-many".into());
+    let machine = nix::unistd::gethostname().unwrap();
+    let pod = world.sandbox(spec).await;
+    let (_, text) = world.run(&pod, world.script("hostname")).await;
+    assert_eq!(text, "stdout F node-of-many\n");
+    assert_eq!(nix::unistd::gethostname().unwrap(), machine);
     assert_ne!(
         fs::read_to_string("/proc/sys/kernel/msgmax")
             .unwrap()

@@ -125,15 +125,18 @@ fn set_up_sandbox(
     let spec = &record.spec;
     if let Some(netns) = &spec.netns {
         let enter = || -> io::Result<()> {
-            setns(fs::File::open(netns)?, CloneFlags::CLONE_NEWNET).during("setns")?;
-            unshare(CloneFlags::CLONE_NEWUTS).during("unshare the host's name")?;
-            nix::unistd::sethostname(&spec.hostname)
-                .during(format_args!("sethostname {:?}", spec.hostname))
+            setns(fs::File::open(netns)?, CloneFlags::CLONE_NEWNET).during("setns")
         };
         enter().during(format_args!(
             "cannot enter the network namespace {}",
             netns.display()
         ))?;
+    }
+    let machine = nix::unistd::gethostname().during("read the machine's name")?;
+    if spec.netns.is_some() || machine.as_os_str() != spec.hostname.as_str() {
+        unshare(CloneFlags::CLONE_NEWUTS).during("unshare the host's name")?;
+        nix::unistd::sethostname(&spec.hostname)
+            .during(format_args!("sethostname {:?}", spec.hostname))?;
     }
     if !spec.host_ipc {
         unshare(CloneFlags::CLONE_NEWIPC).during("unshare the IPC namespace")?;
