@@ -54,7 +54,7 @@ fn base32(bytes: &[u8]) -> String {
 }
 
 /// A server's Lease.
-struct Identity {
+pub struct Identity {
     name: String,
     holder: String,
     host: String,
@@ -119,22 +119,24 @@ fn tell(done: Result<(), Status>) {
     }
 }
 
-/// Keeps the Lease of a server on this host, of which others hear at `address`, until `stopping`.
-pub async fn keep(
-    writer: Arc<Writer>,
-    host: String,
-    address: Option<SocketAddr>,
-    stopping: CancellationToken,
-) {
+/// Makes the Lease of a server on this host, of which others hear at `address`.
+pub async fn begin(writer: &Arc<Writer>, host: String, address: Option<SocketAddr>) -> Identity {
     let identity = Identity::of(host, address);
+    let own = Own::new(writer);
     // who looks for servers is not to be sent to one that was here before
-    tell(identity.delete(&Own::new(&writer)).await);
+    tell(identity.delete(&own).await);
+    tell(identity.renew(&own).await);
+    identity
+}
+
+/// Keeps it until `stopping`.
+pub async fn keep(writer: Arc<Writer>, identity: Identity, stopping: CancellationToken) {
     loop {
-        tell(identity.renew(&Own::new(&writer)).await);
         tokio::select! {
             () = writer.core.clock.sleep(RENEWED) => {}
             () = stopping.cancelled() => break,
         }
+        tell(identity.renew(&Own::new(&writer)).await);
     }
     // the store may be closed by now; then the next start sees to it
     if let Err(status) = identity.delete(&Own::new(&writer)).await {

@@ -32,6 +32,7 @@ use crate::{
     encryption::Encryption,
     flowcontrol::{FlowControl, Places},
     health::Health,
+    identity,
     limits::inflight::InFlight,
     serve, stored,
     write::Writer,
@@ -142,6 +143,8 @@ async fn started(config: Config) -> Result<Running, StartError> {
     if config.resource_metrics {
         bootstrap::metrics_reader(&writer).await?;
     }
+    let host = addresses::host_name();
+    let identity = identity::begin(&writer, host, advertised.first().copied()).await;
     health.made();
     let (telling, used) = tokio::sync::mpsc::channel(64);
     let tasks = Tasks {
@@ -150,7 +153,7 @@ async fn started(config: Config) -> Result<Running, StartError> {
         stopping: &stopping,
     };
     tasks.stand(advertised.clone(), bootstrap::authentication(&pki));
-    tasks.be_known(addresses::host_name(), advertised.first().copied());
+    tasks.be_known(identity);
     tasks.expire(config.event_ttl);
     tasks.share_places(&places);
     tasks.know_webhooks(&webhooks, config.behind.as_ref());

@@ -18,7 +18,8 @@ use crate::{
     expiry, fairness,
     flowcontrol::Places,
     health::Health,
-    identity, legacy_tokens,
+    identity::{self, Identity},
+    legacy_tokens,
     measured::{Follower, Measured},
     standing,
     write::Writer,
@@ -110,12 +111,12 @@ impl Tasks<'_> {
         );
     }
 
-    /// Is known as a server among others, at `address`.
-    pub fn be_known(&self, host: String, address: Option<SocketAddr>) {
+    /// Stays known as a server among others.
+    pub fn be_known(&self, identity: Identity) {
         let (writer, stopping) = (self.writer, self.stopping);
         self.run(
             &["poststarthook/start-kube-apiserver-identity-lease-controller"],
-            identity::keep(writer.clone(), host, address, stopping.clone()),
+            identity::keep(writer.clone(), identity, stopping.clone()),
         );
         self.run(
             &["poststarthook/start-kube-apiserver-identity-lease-garbage-collector"],
