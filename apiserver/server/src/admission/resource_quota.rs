@@ -49,11 +49,14 @@ impl Plugin for ResourceQuota {
         let kind = attributes.kind;
         let changes =
             kind.group.is_empty() && matches!(kind.plural, "services" | "persistentvolumeclaims");
-        let resized =
-            kind.group.is_empty() && kind.plural == "pods" && attributes.subresource == "resize";
+        let is_pod = kind.group.is_empty() && kind.plural == "pods";
+        let resized = is_pod && attributes.subresource == "resize";
         let charged = match attributes.operation {
             Operation::Create => attributes.subresource.is_empty(),
-            Operation::Update => changes && attributes.subresource.is_empty() || resized,
+            Operation::Update if attributes.subresource.is_empty() => {
+                changes || is_pod && changes_scope(attributes)
+            }
+            Operation::Update => resized,
             _ => false,
         };
         charged
@@ -72,20 +75,26 @@ impl Plugin for ResourceQuota {
             return Ok(());
         };
         let used = usage_of(attributes, object)?;
-        let before = match attributes
-            .old
-            .filter(|_| attributes.operation == Operation::Update)
-        {
-            Some(old) => usage_of(attributes, old)?,
-            None => Usage::new(),
+        let old = attributes.old;
+        let old = old.filter(|_| attributes.operation == Operation::Update);
+        let all = difference(&used, &Usage::new());
+        let more = match old {
+            Some(old) => difference(&used, &usage_of(attributes, old)?),
+            None => all.clone(),
         };
-        let delta = difference(&used, &before);
         let mut charges = Vec::new();
         for quota in attributes.list(QUOTAS, Some(attributes.namespace))? {
-            if matches_scopes(attributes, &quota, object)? {
-                let asked = asked(attributes, &quota, object, &used, &delta)?;
-                charges.extend(asked.map(|asked| (quota, asked)));
+            if !matches_scopes(attributes, &quota, object)? {
+                continue;
             }
+            // a quota whose scopes the object comes into has counted nothing of it
+            let counted = match old {
+                Some(old) => matches_scopes(attributes, &quota, old)?,
+                None => false,
+            };
+            let delta = if counted { &more } else { &all };
+            let asked = asked(attributes, &quota, object, &used, delta)?;
+            charges.extend(asked.map(|asked| (quota, asked)));
         }
         // what one of them refuses is charged to none
         for (quota, asked) in &charges {
@@ -98,6 +107,17 @@ impl Plugin for ResourceQuota {
         }
         Ok(())
     }
+}
+
+/// Whether a pod that had no end gets one, or the other way round: other quotas count it then.
+fn changes_scope(attributes: &Attributes<'_>) -> bool {
+    let ends = |pod: &Value| {
+        let deadline = pod.at("spec").int_ptr("activeDeadlineSeconds");
+        deadline.is_some_and(|seconds| seconds >= 0)
+    };
+    let (new, old) = (attributes.object.as_ref(), attributes.old);
+    new.zip(old)
+        .is_some_and(|(new, old)| ends(new) != ends(old))
 }
 
 fn typed<T: Wire>(value: &Value) -> Result<T, Status> {

@@ -1,6 +1,7 @@
 //! What quotas count, and what they refuse.
 
 use serde_json::{Value, json};
+use skiff_watching::api::PatchType;
 
 use crate::plane::{Plane, template};
 
@@ -143,6 +144,34 @@ async fn scopes_tell_which_pods_are_counted() {
     ] {
         used(&plane, quota, json!({"pods": "0"})).await;
     }
+    plane.end().await;
+}
+
+/// A pod that gets an end while it runs is counted by the quota of those that end from then on, and by the other no more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_that_comes_into_a_scope_is_charged() {
+    let plane = Plane::start().await;
+    let scopes = ["Terminating", "NotTerminating"].map(|scope| (scope.to_lowercase(), scope));
+    for (name, scope) in &scopes {
+        let spec = json!({"hard": {"pods": "1"}, "scopes": [scope]});
+        quota(&plane, name, spec).await;
+        used(&plane, name, json!({"pods": "0"})).await;
+    }
+    plane.pod("a", json!({})).await;
+    used(&plane, "notterminating", json!({"pods": "1"})).await;
+    let end = json!({"spec": {"activeDeadlineSeconds": 3600}});
+    plane.patch(&crate::plane::pod_path("a"), end.clone()).await;
+    // at once, not when the quota is looked at again
+    let quota = plane.get(&format!("{QUOTAS}/terminating")).await.unwrap();
+    assert_eq!(quota["status"]["used"]["pods"], "1");
+    used(&plane, "notterminating", json!({"pods": "0"})).await;
+    plane.pod("b", json!({})).await;
+    used(&plane, "notterminating", json!({"pods": "1"})).await;
+    let path = crate::plane::pod_path("b");
+    let refused = plane.api.patch(&path, PatchType::Merge, &end).await;
+    let refused = refused.unwrap_err();
+    let wanted = "exceeded quota: terminating, requested: pods=1, used: pods=1, limited: pods=1";
+    assert!(refused.to_string().contains(wanted), "{refused}");
     plane.end().await;
 }
 

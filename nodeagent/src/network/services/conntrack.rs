@@ -7,7 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
 };
 
 use netlink_sys::Socket;
@@ -36,6 +36,7 @@ mod kernel {
     pub const CTA_IP_V6_SRC: u16 = 3;
     pub const CTA_IP_V6_DST: u16 = 4;
     pub const CTA_PROTO_NUM: u16 = 1;
+    pub const CTA_PROTO_SRC_PORT: u16 = 2;
     pub const CTA_PROTO_DST_PORT: u16 = 3;
 }
 
@@ -45,15 +46,15 @@ struct Entry {
     protocol: u8,
     to: IpAddr,
     port: u16,
-    answers: IpAddr,
+    answers: SocketAddr,
     original: Vec<u8>,
 }
 
 /// The addresses of changed services and the endpoints that each leads to now.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    ips: BTreeMap<(u8, IpAddr, u16), BTreeSet<IpAddr>>,
-    node_ports: BTreeMap<(u8, u16), BTreeSet<IpAddr>>,
+    ips: BTreeMap<(u8, IpAddr, u16), BTreeSet<SocketAddr>>,
+    node_ports: BTreeMap<(u8, u16), BTreeSet<SocketAddr>>,
 }
 
 impl Wanted {
@@ -71,7 +72,7 @@ impl Wanted {
             let endpoints = || {
                 plan.reachable()
                     .into_iter()
-                    .map(|e| e.ip)
+                    .map(|e| SocketAddr::new(e.ip, e.port))
                     .filter(|_| present)
             };
             for ip in [plan.cluster_ip]
@@ -103,7 +104,7 @@ impl Wanted {
         let by_port = || {
             self.node_ports
                 .get(&(entry.protocol, entry.port))
-                .filter(|_| entry.answers != entry.to)
+                .filter(|_| entry.answers.ip() != entry.to)
         };
         by_ip
             .or_else(by_port)
@@ -164,11 +165,14 @@ fn entry(bytes: &[u8]) -> Option<Entry> {
     let port = wire::attribute(proto, kernel::CTA_PROTO_DST_PORT)?;
     let reply = wire::attribute(bytes, kernel::CTA_TUPLE_REPLY)?;
     let ip = |tuple| wire::attribute(tuple, kernel::CTA_TUPLE_IP);
+    let from = wire::attribute(reply, kernel::CTA_TUPLE_PROTO)?;
+    let from = wire::attribute(from, kernel::CTA_PROTO_SRC_PORT)?;
+    let answers = address(ip(reply)?, kernel::CTA_IP_V4_SRC, kernel::CTA_IP_V6_SRC)?;
     Some(Entry {
         protocol: *wire::attribute(proto, kernel::CTA_PROTO_NUM)?.first()?,
         to: address(ip(original)?, kernel::CTA_IP_V4_DST, kernel::CTA_IP_V6_DST)?,
         port: u16::from_be_bytes(port.try_into().ok()?),
-        answers: address(ip(reply)?, kernel::CTA_IP_V4_SRC, kernel::CTA_IP_V6_SRC)?,
+        answers: SocketAddr::new(answers, u16::from_be_bytes(from.try_into().ok()?)),
         original: original.to_vec(),
     })
 }
@@ -202,8 +206,12 @@ mod tests {
             protocol,
             to: to.into(),
             port,
-            answers: answers.into(),
+            answers: (answers, 8080).into(),
             original: vec![],
+        };
+        let elsewhere = Entry {
+            answers: ([10, 244, 0, 3], 9090).into(),
+            ..entry(17, [10, 96, 0, 1], 80, [10, 244, 0, 3])
         };
         let cases = [
             (
@@ -216,6 +224,7 @@ mod tests {
                 false,
                 "one that stays",
             ),
+            (elsewhere, true, "one that stays, at a port of before"),
             (
                 entry(17, [10, 96, 0, 1], 80, [10, 96, 0, 1]),
                 true,
@@ -245,7 +254,7 @@ mod tests {
 
     #[test]
     fn entries_are_read() {
-        let tuple = |src: [u8; 4], dst: [u8; 4], port: u16| {
+        let tuple = |src: [u8; 4], dst: [u8; 4], (from, port): (u16, u16)| {
             let mut w = Writer::default();
             w.nest(kernel::CTA_TUPLE_IP, |w| {
                 w.attribute(kernel::CTA_IP_V4_SRC, &src);
@@ -253,12 +262,13 @@ mod tests {
             });
             w.nest(kernel::CTA_TUPLE_PROTO, |w| {
                 w.attribute(kernel::CTA_PROTO_NUM, &[17]);
+                w.attribute(kernel::CTA_PROTO_SRC_PORT, &from.to_be_bytes());
                 w.attribute(kernel::CTA_PROTO_DST_PORT, &port.to_be_bytes());
             });
             w.bytes
         };
-        let original = tuple([10, 0, 0, 1], [10, 96, 0, 1], 53);
-        let reply = tuple([10, 244, 0, 2], [10, 0, 0, 1], 4000);
+        let original = tuple([10, 0, 0, 1], [10, 96, 0, 1], (4000, 53));
+        let reply = tuple([10, 244, 0, 2], [10, 0, 0, 1], (8053, 4000));
         let mut w = Writer::default();
         w.attribute(kernel::CTA_TUPLE_ORIG, &original);
         w.attribute(kernel::CTA_TUPLE_REPLY, &reply);
@@ -266,7 +276,12 @@ mod tests {
         let got = entry(&bytes).unwrap();
         assert_eq!(
             (got.protocol, got.to, got.port, got.answers),
-            (17, [10, 96, 0, 1].into(), 53, [10, 244, 0, 2].into())
+            (
+                17,
+                [10, 96, 0, 1].into(),
+                53,
+                ([10, 244, 0, 2], 8053).into()
+            )
         );
         assert_eq!(got.original, original);
         assert!(entry(&[1, 2, 3]).is_none());
