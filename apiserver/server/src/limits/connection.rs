@@ -22,7 +22,7 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use super::{held::Held, target::Ahead};
+use super::held::Held;
 
 /// How long a connection may wait for what.
 #[derive(Clone, Copy, Debug)]
@@ -122,13 +122,10 @@ impl Connection {
         self.end.notify_one();
     }
 
-    /// Something came; tells whether it is what a request begins with.
-    fn heard(&self) -> bool {
-        let begins = self.asked.load(Relaxed) == 0 && self.head_since.load(Relaxed) == 0;
-        if begins {
+    fn heard(&self) {
+        if self.asked.load(Relaxed) == 0 && self.head_since.load(Relaxed) == 0 {
             self.head_since.store(now(), Relaxed);
         }
-        begins && !self.http2
     }
 
     /// Until there is something to be done.
@@ -215,7 +212,6 @@ pub struct Polite<S> {
     stream: S,
     connection: Arc<Connection>,
     parting: Option<Pin<Box<Sleep>>>,
-    ahead: Ahead,
 }
 
 impl<S> Polite<S> {
@@ -224,7 +220,6 @@ impl<S> Polite<S> {
             stream,
             connection,
             parting: None,
-            ahead: Ahead::default(),
         }
     }
 }
@@ -235,13 +230,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Polite<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.ahead.give(buffer) {
-            return Poll::Ready(Ok(()));
-        }
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if buffer.filled().len() > before && self.connection.heard() {
-            self.ahead.escape(buffer, before);
+        if buffer.filled().len() > before {
+            self.connection.heard();
         }
         polled
     }
@@ -382,27 +374,6 @@ mod tests {
             () = asking => {}
             verdict = connection.watch() => panic!("{verdict:?}"),
         }
-    }
-
-    #[tokio::test]
-    async fn what_a_request_asks_for_is_escaped() {
-        let (ours, mut theirs) = tokio::io::duplex(64);
-        let connection = fast(false);
-        let mut polite = Polite::new(ours, connection.clone());
-        let mut read = async |sent: &[u8], wanted: &[u8]| {
-            theirs.write_all(sent).await.unwrap();
-            let mut found = vec![0; wanted.len()];
-            for piece in found.chunks_mut(23) {
-                polite.read_exact(piece).await.unwrap();
-            }
-            assert_eq!(found, wanted);
-        };
-        read(b"GET /a#b#c HTTP/1.1\r\n", b"GET /a%23b%23c HTTP/1.1\r\n").await;
-        read(b"a: b#c\r\n\r\n", b"a: b#c\r\n\r\n").await;
-        let answered = connection.begin();
-        read(b"#body", b"#body").await;
-        drop(answered);
-        read(b"GET /# HTTP/1.1\r\n", b"GET /%23 HTTP/1.1\r\n").await;
     }
 
     #[tokio::test]

@@ -14,7 +14,6 @@ pub mod held;
 pub mod inflight;
 pub mod panics;
 pub mod remainder;
-mod target;
 
 /// From so many bytes on, what is made of a body or for an answer is dear: it may take tens of times as much memory while it is worked on.
 const DEAR: usize = 256 * 1024;
