@@ -73,16 +73,7 @@ async fn a_running_container_gets_other_resources() {
         "it runs on"
     );
     assert_eq!(after["status"]["observedGeneration"], 2);
-    let limits = node
-        .runtime
-        .sandboxes
-        .lock()
-        .values()
-        .next()
-        .unwrap()
-        .containers[0]
-        .limits
-        .clone();
+    let limits = node.runtime.sandbox().containers[0].limits.clone();
     assert_eq!(
         (limits.cpu_shares, limits.cpu_quota_us, limits.memory_bytes),
         (Some(307), Some(30_000), Some(128 << 20))

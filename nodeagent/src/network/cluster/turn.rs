@@ -21,7 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The turn of whoever holds it; it ends when this is dropped.
 #[must_use]
-pub struct Turn(#[allow(dead_code, reason = "what is held is the name")] UnixListener);
+pub struct Turn {
+    _name: UnixListener,
+}
 
 /// Waits for a turn among the clusters of this host.
 pub async fn wait(host: &Namespace) -> Result<Turn, Error> {
@@ -29,7 +31,7 @@ pub async fn wait(host: &Namespace) -> Result<Turn, Error> {
     loop {
         let taken = || UnixListener::bind_addr(&SocketAddr::from_abstract_name(NAME)?);
         match host.call(taken).await? {
-            Ok(socket) => return Ok(Turn(socket)),
+            Ok(socket) => return Ok(Turn { _name: socket }),
             Err(e) if e.kind() == ErrorKind::AddrInUse && begun.elapsed() < PATIENCE => {}
             Err(e) => return Err(failed("wait for other clusters that begin", e)),
         }
