@@ -82,15 +82,15 @@ pub fn merge(path: &Path, access: &Access) -> anyhow::Result<String> {
     Ok(name)
 }
 
-/// Whether [`NAME`] leads to another cluster that runs: one of another authority, whose server takes connections.
+/// Whether [`NAME`] leads to another cluster that runs: one of another authority, whose server takes connections elsewhere than ours does.
 fn is_anothers(top: &Map<String, Value>, ours: &Value) -> bool {
     let clusters = top.get("clusters").and_then(Value::as_array);
     let named = |item: &&Value| item.text_ptr("name") == Some(NAME);
     let Some(there) = clusters.and_then(|all| all.iter().find(named)) else {
         return false;
     };
-    let authority = "certificate-authority-data";
-    if there["cluster"].text_ptr(authority) == ours.text_ptr(authority) {
+    let same = |field| there["cluster"].text_ptr(field) == ours.text_ptr(field);
+    if same("certificate-authority-data") || same("server") {
         return false;
     }
     let server = there["cluster"].text_ptr("server").unwrap_or_default();
@@ -186,9 +186,11 @@ mod tests {
         let server = format!("https://{}", first.local_addr().unwrap());
         assert_eq!(at(server.clone(), "one"), "skiff");
         assert_eq!(at("https://127.0.0.1:1".into(), "two"), "skiff-two");
-        assert_eq!(at(server, "one"), "skiff");
+        assert_eq!(at(server.clone(), "one"), "skiff");
         let (value, _) = yaml::read_first(&std::fs::read_to_string(&path).unwrap()).unwrap();
         assert_eq!(value["contexts"].as_array().unwrap().len(), 2);
+        // one that begins anew where it was is no other
+        assert_eq!(at(server, "three"), "skiff");
         // one that is gone does not
         drop(first);
         assert_eq!(at("https://127.0.0.1:1".into(), "two"), "skiff");
