@@ -4,6 +4,7 @@
 
 use crate::typed::Read;
 use serde_json::Value;
+use skiff_api::machinery::read::go_kind;
 
 /// What a field holds.
 #[derive(Clone, Copy, Debug)]
@@ -204,18 +205,6 @@ pub fn check(root: &Value) -> Result<(), String> {
     part(root, &CONFIG, "")
 }
 
-/// What a JSON value is, in the words of Go's decoder.
-pub fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
-}
-
 /// The fields in the order of their names, in which the text came to the decoder.
 fn part(value: &Value, of: &Type, path: &str) -> Result<(), String> {
     let mut fields: Vec<_> = value.as_object().into_iter().flatten().collect();
@@ -237,7 +226,7 @@ fn held(value: &Value, holds: Holds, of: &Type, path: &str) -> Result<(), String
     let wrong = |wanted: &str| {
         Err(format!(
             "json: cannot unmarshal {} into Go struct field {}.{path} of type {wanted}",
-            kind(value),
+            go_kind(value),
             of.name
         ))
     };

@@ -15,6 +15,7 @@ pub use resolve::{Credentials, Overrides, Resolved};
 use crate::error::{Error, Result};
 use crate::typed::Read;
 use serde_json::{Map, Value, json};
+use skiff_api::machinery::read::go_kind;
 use std::path::{Component, Path, PathBuf};
 
 /// The user's home folder.
@@ -131,7 +132,7 @@ impl Config {
             other => {
                 return Err(bad(format!(
                     "couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}",
-                    fields::kind(&other)
+                    go_kind(&other)
                 )));
             }
         };

@@ -6,6 +6,9 @@ use super::exec::Go;
 use super::float;
 use crate::error::quote;
 
+/// No width or precision is larger.
+const LARGEST: i64 = 1_000_000;
+
 /// Flags, width and precision of one verb.
 #[derive(Clone, Copy, Default)]
 pub struct Form {
@@ -166,18 +169,24 @@ impl Reader<'_, '_> {
             let arg = self.args.get(self.next);
             self.next += 1;
             return match arg {
-                Some(Go::Int(number, "int")) if number.abs() <= 1_000_000 => Number::Given(*number),
+                Some(Go::Int(number, "int")) if number.abs() <= LARGEST => Number::Given(*number),
                 _ => Number::Bad,
             };
         }
-        let mut digits = String::new();
-        while let Some(c) = self.rest.next_if(char::is_ascii_digit) {
-            digits.push(c);
+        let mut given = None;
+        while let Some(digit) = self.rest.next_if(char::is_ascii_digit) {
+            let number: i64 = given.unwrap_or(0);
+            if number > LARGEST {
+                // as Go does, which reads no further
+                while self.rest.next().is_some() {}
+                return Number::None;
+            }
+            given = Some(number * 10 + i64::from(digit as u8 - b'0'));
         }
-        if *after_index && !digits.is_empty() {
+        if *after_index && given.is_some() {
             self.index_is_good = false;
         }
-        digits.parse().map_or(Number::None, Number::Given)
+        given.map_or(Number::None, Number::Given)
     }
 }
 
@@ -382,6 +391,8 @@ mod tests {
         let text = |text: &str| Go::Text(text.into());
         let int = |number| Go::Int(number, "int");
         let cases: Vec<(&str, Vec<Go>, &str)> = vec![
+            ("%99999999d", vec![int(1)], "%!(NOVERB)%!(EXTRA int=1)"),
+            ("%.99999999f|", vec![int(1)], "%!(NOVERB)%!(EXTRA int=1)"),
             (
                 "%T %T %T",
                 vec![of("count"), int(1), text("a")],
