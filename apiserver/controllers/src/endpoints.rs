@@ -6,9 +6,7 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::{
-    api::core::v1::{
-        EndpointAddress, EndpointPort, EndpointSubset, Endpoints, ObjectReference, Service,
-    },
+    api::core::v1::{EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Service},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use skiff_api::machinery::names::ip::IPV6;
@@ -129,13 +127,7 @@ fn address(service: &Service, pod: &Pod) -> Option<EndpointAddress> {
         ip: service_pods::ips_of(pod, wants_v6).next()?,
         hostname: service_pods::hostname(pod, service),
         node_name: pod.spec().node_name.clone(),
-        target_ref: Some(ObjectReference {
-            kind: Some("Pod".into()),
-            namespace: pod.metadata.namespace.clone(),
-            name: pod.metadata.name.clone(),
-            uid: pod.metadata.uid.clone(),
-            ..Default::default()
-        }),
+        target_ref: Some(service_pods::reference(pod)),
     })
 }
 

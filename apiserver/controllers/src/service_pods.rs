@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::core::v1::{Service, ServicePort},
+    api::core::v1::{ObjectReference, Service, ServicePort},
     apimachinery::pkg::util::intstr::IntOrString,
 };
 use skiff_api::machinery::names::ip::parse_ip_sloppy;
@@ -104,6 +104,17 @@ pub fn ips_of(pod: &Pod, six: bool) -> impl Iterator<Item = String> {
         .filter_map(|ip| parse_ip_sloppy(&ip.ip))
         .filter(move |(ip, _)| ip.is_ipv6() == six)
         .map(|(ip, _)| ip.to_string())
+}
+
+/// What an endpoint says of the pod behind it.
+pub fn reference(pod: &Pod) -> ObjectReference {
+    ObjectReference {
+        kind: Some("Pod".into()),
+        namespace: pod.metadata.namespace.clone(),
+        name: pod.metadata.name.clone(),
+        uid: pod.metadata.uid.clone(),
+        ..Default::default()
+    }
 }
 
 /// The pod's hostname, where the service is the one that governs it.

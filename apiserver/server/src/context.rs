@@ -98,6 +98,7 @@ impl Context {
             emptied: &self.emptied,
             trail: &self.trail,
             conversions: Default::default(),
+            charged: Default::default(),
         }
     }
 

@@ -7,6 +7,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use data_encoding::BASE32_NOPAD;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -36,21 +37,8 @@ fn name_of(host: &str) -> String {
         hash.update(length.to_be_bytes());
         hash.update(part);
     }
-    format!("apiserver-{}", base32(&hash.finalize()[..16]))
-}
-
-/// Base 32 in lower case, not filled up.
-fn base32(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-    let bit = |at: usize| {
-        let byte = bytes.get(at / 8).copied().unwrap_or(0);
-        usize::from(byte >> (7 - at % 8) & 1)
-    };
-    (0..bytes.len() * 8)
-        .step_by(5)
-        .map(|at| (at..at + 5).fold(0, |digit, at| digit << 1 | bit(at)))
-        .map(|digit| char::from(DIGITS[digit]))
-        .collect()
+    let digits = BASE32_NOPAD.encode(&hash.finalize()[..16]);
+    format!("apiserver-{}", digits.to_ascii_lowercase())
 }
 
 /// A server's Lease.
@@ -187,8 +175,6 @@ mod tests {
 
     #[test]
     fn names_of_servers() {
-        assert_eq!(base32(b"foobar"), "mzxw6ytboi");
-        assert_eq!(base32(&[0; 16]).len(), 26);
         let name = name_of("a");
         assert_eq!(name.len(), "apiserver-".len() + 26);
         assert_ne!(name, name_of("b"));

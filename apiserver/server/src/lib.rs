@@ -56,6 +56,7 @@ mod non_resource;
 mod openapi;
 mod own;
 mod patched;
+mod patching;
 mod request;
 mod respond;
 mod reviews;

@@ -77,6 +77,7 @@ impl Own {
             emptied: &self.emptied,
             trail: &self.trail,
             conversions: Default::default(),
+            charged: Default::default(),
         }
     }
 

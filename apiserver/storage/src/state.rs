@@ -321,6 +321,9 @@ impl Shared {
     }
 
     pub async fn wait_for(&self, revision: u64, timeout: Duration) -> Result<(), Error> {
+        if self.revision() >= revision {
+            return Ok(());
+        }
         let mut published = self.published.subscribe();
         let reached = published.wait_for(|newest| *newest >= revision || self.closed());
         let reached = tokio::time::timeout(timeout, reached).await.is_ok();

@@ -169,7 +169,9 @@ impl Registry {
 
     /// The kind that shows the same objects at another version, or this one itself; also one that is not served.
     pub fn at_version(&self, kind: &Kind, api_version: &str) -> Option<&Arc<Kind>> {
-        self.versions_of(kind)
-            .find(|other| other.api_version() == api_version)
+        let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
+        let all = self.kinds.iter().chain(&self.unserved);
+        all.filter(|other| other.version == version && other.group == group)
+            .find(|other| other.same_objects(kind))
     }
 }

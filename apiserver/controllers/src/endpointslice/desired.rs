@@ -8,7 +8,7 @@ use std::{
 };
 
 use k8s_openapi::api::{
-    core::v1::{Node, ObjectReference, Service},
+    core::v1::{Node, Service},
     discovery::v1::{
         Endpoint, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice, ForNode, ForZone,
     },
@@ -25,7 +25,7 @@ use crate::{
     informer::Informer,
     key::Key,
     pods,
-    service_pods::{find_port, hostname, ips_of, is_endpoint, publishes_unready},
+    service_pods::{find_port, hostname, ips_of, is_endpoint, publishes_unready, reference},
 };
 
 /// How many endpoints a slice has at most.
@@ -188,13 +188,7 @@ fn endpoint_of(service: &Service, pod: &Pod, zone: Option<String>, family: &str)
             serving: Some(serving),
             terminating: Some(terminating),
         }),
-        target_ref: Some(ObjectReference {
-            kind: Some("Pod".into()),
-            namespace: pod.metadata.namespace.clone(),
-            name: pod.metadata.name.clone(),
-            uid: pod.metadata.uid.clone(),
-            ..Default::default()
-        }),
+        target_ref: Some(reference(pod)),
         node_name,
         zone,
         hints: hints.filter(|_| ready),

@@ -11,6 +11,7 @@
 
 mod amounts;
 mod certificates;
+mod charged;
 mod configuration;
 mod default_ingress_class;
 mod default_storage_class;
@@ -42,15 +43,16 @@ use std::{sync::Arc, time::Instant};
 use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::status::Status;
 
-use self::{
-    configuration::Configuration,
-    durations::{Durations, Pass},
-};
 pub use self::{
+    charged::Charged,
     configuration::ConfigurationError,
     plugin::{Attributes, Compute, Given, Operation, Plugin, Statuses},
     rounds::Rounds,
     webhooks::Webhooks,
+};
+use self::{
+    configuration::Configuration,
+    durations::{Durations, Pass},
 };
 use skiff_watching::tally::family;
 

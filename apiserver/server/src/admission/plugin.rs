@@ -17,7 +17,7 @@ use skiff_api::{
 };
 use skiff_storage::{Key, Object};
 
-use super::rounds::Rounds;
+use super::{charged::Charged, rounds::Rounds};
 use crate::{audit::Trail, auth::User, core::Core, emptied::Emptied, stored};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +67,8 @@ pub struct Attributes<'a> {
     pub emptied: &'a Emptied,
     /// For plugins that keep account in the status of other objects.
     pub statuses: &'a dyn Statuses,
+    /// What these plugins did already for this write.
+    pub charged: &'a Charged,
     /// What the client said besides.
     pub given: Given<'a>,
     /// What is remembered from one round of mutating plugins to the next.

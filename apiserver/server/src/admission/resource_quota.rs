@@ -15,6 +15,7 @@ use skiff_watching::typed::Wire;
 
 use super::{
     amounts::{self, Unreadable},
+    charged::difference,
     plugin::{Attributes, Operation, Plugin},
 };
 
@@ -77,10 +78,10 @@ impl Plugin for ResourceQuota {
         let used = usage_of(attributes, object)?;
         let old = attributes.old;
         let old = old.filter(|_| attributes.operation == Operation::Update);
-        let all = difference(&used, &Usage::new());
+        let whole = difference(&used, &Usage::new());
         let more = match old {
-            Some(old) => difference(&used, &usage_of(attributes, old)?),
-            None => all.clone(),
+            Some(old) => Some((old, difference(&used, &usage_of(attributes, old)?))),
+            None => None,
         };
         let mut charges = Vec::new();
         for quota in attributes.list(QUOTAS, Some(attributes.namespace))? {
@@ -88,12 +89,12 @@ impl Plugin for ResourceQuota {
                 continue;
             }
             // a quota whose scopes the object comes into has counted nothing of it
-            let counted = match old {
-                Some(old) => matches_scopes(attributes, &quota, old)?,
-                None => false,
+            let delta = match &more {
+                Some((old, more)) if matches_scopes(attributes, &quota, old)? => more,
+                _ => &whole,
             };
-            let delta = if counted { &more } else { &all };
-            let asked = asked(attributes, &quota, object, &used, delta)?;
+            let rest = attributes.charged.rest(quota.name(), delta);
+            let asked = asked(attributes, &quota, object, &used, &rest)?;
             charges.extend(asked.map(|asked| (quota, asked)));
         }
         // what one of them refuses is charged to none
@@ -103,6 +104,7 @@ impl Plugin for ResourceQuota {
         if !attributes.dry_run {
             for (quota, asked) in &charges {
                 charge(attributes, quota, asked).await?;
+                attributes.charged.add(quota.name(), asked);
             }
         }
         Ok(())
@@ -143,18 +145,6 @@ fn usage_of(attributes: &Attributes<'_>, object: &Value) -> Result<Usage, Status
         }
     };
     Ok(counted)
-}
-
-/// What is more than before; nothing less than zero, and no zeros.
-fn difference(now: &Usage, before: &Usage) -> Usage {
-    let more = now.iter().map(|(name, amount)| {
-        let mut amount = amount.clone();
-        if let Some(before) = before.get(name) {
-            amount.sub(before);
-        }
-        (name.clone(), amount)
-    });
-    more.filter(|(_, amount)| amount.sign() > 0).collect()
 }
 
 /// Scopes are about pods and claims; a quota with scopes is for nothing else.
@@ -396,17 +386,5 @@ mod tests {
             "must specify limits.cpu for: b; requests.memory for: a,b"
         );
         assert_eq!(unnamed(&pod, &BTreeSet::from(["pods"])), None);
-    }
-
-    #[test]
-    fn only_what_is_more_is_charged() {
-        let amounts = |value: Value| amounts::read(&value).unwrap();
-        assert_eq!(
-            difference(
-                &amounts(json!({"a": "3", "b": "1"})),
-                &amounts(json!({"a": "1", "b": "2"}))
-            ),
-            amounts(json!({"a": "2"}))
-        );
     }
 }

@@ -100,6 +100,18 @@ pub enum Foreign {
     Unknown(String),
 }
 
+impl Foreign {
+    /// The same in words, of a document of the version `given` where another is expected.
+    pub fn said(self, given: &str, expected: &str) -> String {
+        match self {
+            Foreign::Version(said) | Foreign::Other(said) | Foreign::Unknown(said) => said,
+            Foreign::SameObjects => format!(
+                "the API version in the data ({given}) does not match the expected API version ({expected})"
+            ),
+        }
+    }
+}
+
 /// Whether what a document says that it is is the kind that is expected.
 pub fn foreign(
     kinds: &Registry,
@@ -146,10 +158,9 @@ pub fn refused(
 ) -> Status {
     match why {
         Foreign::Version(said) => unrecognized(kind, text, &said),
-        Foreign::SameObjects => Status::bad_request(format!(
-            "the API version in the data ({given_version}) does not match the expected API version ({})",
-            api_version(group, version)
-        )),
+        Foreign::SameObjects => {
+            Status::bad_request(why.said(given_version, &api_version(group, version)))
+        }
         Foreign::Other(why) | Foreign::Unknown(why) => {
             unhandled((given_version, given_kind), kind, &why)
         }

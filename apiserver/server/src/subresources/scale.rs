@@ -26,7 +26,8 @@ use crate::{
     context::{Answer, Context},
     conversion,
     negotiate::{self, Accept, Offers},
-    patched::{self, Opened, PatchType, Patching, not_taken},
+    patched::{self, Opened, not_taken},
+    patching::{self, PatchType, Patching},
     respond::Look,
     stored,
     write::{self, Call, Part, Seen, Update, Written, managed},
@@ -211,11 +212,11 @@ impl Change<'_> {
         let wanted = match put {
             Some(given) => given.clone(),
             None if applies => {
-                let (config, remarks) = patched::applied(self.text)?;
+                let (config, remarks) = patching::applied(self.text)?;
                 body::is_of_type(&config, "autoscaling/v1", "Scale")?;
                 let mut wanted = managed::apply_scale(self.call, &of, &now, &config, &mut new)?;
                 self.check_applied(&now, &wanted, &config)?;
-                patched::tell_of_applied(self.ctx, remarks)?;
+                patching::tell_of_applied(self.ctx, remarks)?;
                 self.same_object(&mut wanted)?;
                 wanted
             }
@@ -345,14 +346,7 @@ impl Change<'_> {
         let version = if version.is_empty() { &own } else { version };
         let named = if named.is_empty() { kind } else { named };
         let wanted = body::foreign(&self.ctx.kinds, (version, named), EXPECTED);
-        wanted.map_err(|why| match why {
-            body::Foreign::Version(said)
-            | body::Foreign::Other(said)
-            | body::Foreign::Unknown(said) => said,
-            body::Foreign::SameObjects => format!(
-                "the API version in the data ({version}) does not match the expected API version ({own})"
-            ),
-        })
+        wanted.map_err(|why| why.said(version, &own))
     }
 
     /// What a patch makes of the Scale. Mistakes are told as those of a patch of any object are.
@@ -370,7 +364,7 @@ impl Change<'_> {
             let decoded = conform_converted(&mut new, node);
             let decoded = decoded.map_err(|error| refused(error.to_string()))?;
             remarks.extend(decoded.remarks());
-            patched::strictly(self.ctx, remarks, refused)?;
+            patching::strictly(self.ctx, remarks, refused)?;
             return Ok(new);
         }
         let opened = match patch_type {

@@ -16,7 +16,7 @@ use skiff_api::{
 use skiff_storage::{Draft, Object, Store};
 
 use crate::{
-    admission::{Attributes, Chain, Compute, Given, Operation, Rounds, Statuses},
+    admission::{Attributes, Chain, Charged, Compute, Given, Operation, Rounds, Statuses},
     allocate::Allocator,
     audit::Trail,
     auth,
@@ -81,6 +81,8 @@ pub struct Call<'a> {
     pub trail: &'a Trail,
     /// What was converted for those who say who owns which fields.
     pub conversions: Memo,
+    /// What was charged to quotas.
+    pub charged: Charged,
 }
 
 impl<'a> Call<'a> {
@@ -92,6 +94,7 @@ impl<'a> Call<'a> {
                 ..self.options.clone()
             },
             conversions: Memo::default(),
+            charged: Charged::default(),
             ..*self
         }
     }
@@ -154,6 +157,7 @@ impl<'a> Call<'a> {
             trail: self.trail,
             emptied: self.emptied,
             statuses,
+            charged: &self.charged,
             given: Given::Write {
                 manager: &self.options.given.0,
                 validation: &self.options.given.1,

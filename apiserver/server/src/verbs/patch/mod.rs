@@ -25,7 +25,8 @@ use crate::{
     context::{Answer, Context},
     limits::heavy,
     negotiate::{self, Offers},
-    patched::{self, PatchType, Patching},
+    patched,
+    patching::{self, PatchType, Patching},
     respond,
     write::{self, Call, Part, Update, managed},
 };
@@ -173,7 +174,7 @@ impl Patch<'_> {
         remarks: Vec<String>,
         refused: impl Fn(String) -> Status,
     ) -> Result<(), Status> {
-        patched::strictly(self.ctx, remarks, refused)
+        patching::strictly(self.ctx, remarks, refused)
     }
 
     /// What a patched object says that it is. One that says no kind is what it was; one without a version loses its name on the way.
@@ -211,15 +212,8 @@ impl Patch<'_> {
         }
         let named = if named.is_empty() { kind.kind } else { named };
         let expected = (kind.group, kind.version, kind.kind);
-        body::foreign(&self.ctx.kinds, (version, named), expected).map_err(|why| match why {
-            body::Foreign::Version(said)
-            | body::Foreign::Other(said)
-            | body::Foreign::Unknown(said) => refused(said),
-            body::Foreign::SameObjects => refused(format!(
-                "the API version in the data ({version}) does not match the expected API version ({})",
-                kind.api_version()
-            )),
-        })
+        body::foreign(&self.ctx.kinds, (version, named), expected)
+            .map_err(|why| refused(why.said(version, &kind.api_version())))
     }
 
     /// A patch may not turn the object into another one.
@@ -267,7 +261,7 @@ impl Patch<'_> {
     }
 
     fn server_side(&self, live: Option<&Value>) -> Result<Value, Status> {
-        let (config, remarks) = patched::applied(&self.text)?;
+        let (config, remarks) = patching::applied(&self.text)?;
         if live.is_none() && !config.uid().is_empty() {
             let why = format!(
                 "uid mismatch: the provided object specified uid {}, and no existing object was found",
@@ -282,7 +276,7 @@ impl Patch<'_> {
         }
         body::is_of_type(&config, &self.kind.api_version(), self.kind.kind)?;
         let mut new = managed::apply(self.call, self.kind, self.part, live, &config)?;
-        patched::tell_of_applied(self.ctx, remarks)?;
+        patching::tell_of_applied(self.ctx, remarks)?;
         new["apiVersion"] = self.kind.api_version().into();
         new["kind"] = self.kind.kind.into();
         let decoded = self

@@ -4,31 +4,28 @@
 //! DELETED; a watcher too slow for the ring is told `410 Expired` and ended. A watcher that takes nothing holds no more than a few pieces of its own.
 //! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/handlers/watch.go` and `.../storage/cacher`.
 
+mod options;
+mod rendering;
+
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use rand::RngExt;
-use serde_json::{Value, json};
-use skiff_api::{
-    kinds::Kind,
-    machinery::{
-        field::{Errors, Path},
-        schema::conform,
-        status::Status,
-    },
-};
+use skiff_api::{kinds::Kind, machinery::status::Status};
 use skiff_storage::{Error, Event, EventKind, Object, Watch};
 use tokio_util::sync::CancellationToken;
 
+use self::{
+    options::{Options, Start},
+    rendering::{Rendering, slot},
+};
 use super::selection::Selection;
 use crate::{
-    app::App,
     context::{Answer, Context},
     conversion,
-    encoding::{Encoding, json_of},
+    encoding::json_of,
     metrics::Events,
-    negotiate::{self, Form, Offers},
+    negotiate::{self, Offers},
     respond, stored,
 };
 
@@ -37,182 +34,6 @@ const PIECE: usize = 64 * 1024;
 /// A line of so many bytes goes out by itself, as all watchers share it: one that nobody takes costs its watcher nothing.
 const LARGE: usize = 8 * 1024;
 const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
-/// No clock can be asked to wait for longer: a hundred years.
-const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-
-/// How events are written; part of the key under which a rendering is shared.
-#[derive(Clone)]
-struct Rendering {
-    kind: Arc<Kind>,
-    encoding: Encoding,
-    form: Form,
-    include: respond::IncludeObject,
-    app: Arc<App>,
-}
-
-impl Rendering {
-    fn line(&self, what: &str, object: &Object, columns: bool) -> Result<Bytes, Status> {
-        if self.form == Form::Object && stored::is_shown_as_stored(&self.kind, object) {
-            let node = Some(self.kind.node());
-            return self.encoding.event(what, &object.bytes, node);
-        }
-        let value = stored::decoded(&self.kind, object)?;
-        let look = respond::Look::of(&self.kind);
-        let shown = match self.form {
-            Form::Metadata(version) | Form::MetadataList(version) => look.partial(value, version),
-            Form::Table(version) => {
-                let row = look.row(&value, self.app.core.clock.now(), self.include, version);
-                let metadata = json!({"resourceVersion": value["metadata"]["resourceVersion"]});
-                respond::table(&self.kind.printer, version, metadata, vec![row], columns)
-            }
-            Form::Object => value,
-        };
-        self.encoding.event_of(what, &shown)
-    }
-
-    /// An event of what there is at the beginning.
-    fn first(&self, object: &Object, columns: bool) -> Result<Bytes, Status> {
-        if self.form == Form::Object && stored::is_shown_as_stored(&self.kind, object) {
-            return self
-                .encoding
-                .first_event(&self.kind, object, &self.app.kept);
-        }
-        self.line("ADDED", object, columns)
-    }
-
-    /// What ends a watch. (A Status has a form in every encoding.)
-    fn failure(&self, status: &Status) -> Option<Bytes> {
-        self.encoding.event_of("ERROR", &status.to_value()).ok()
-    }
-
-    fn bookmark(&self, revision: u64, initial_end: bool, columns: bool) -> Result<Bytes, Status> {
-        let mut metadata = json!({"resourceVersion": revision.to_string()});
-        if initial_end {
-            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
-        }
-        let object = match self.form {
-            Form::Metadata(version) | Form::MetadataList(version) => {
-                json!({"kind": "PartialObjectMetadata", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata})
-            }
-            Form::Table(version) => {
-                // what tells of the end is an annotation, which no client may do without
-                let include = match self.include {
-                    respond::IncludeObject::None if initial_end => respond::IncludeObject::Metadata,
-                    include => include,
-                };
-                let look = respond::Look::of(&self.kind);
-                let row = look.row(
-                    &self.zero(metadata)?,
-                    self.app.core.clock.now(),
-                    include,
-                    version,
-                );
-                let metadata = json!({"resourceVersion": revision.to_string()});
-                respond::table(&self.kind.printer, version, metadata, vec![row], columns)
-            }
-            Form::Object => self.zero(metadata)?,
-        };
-        self.encoding.event_of("BOOKMARK", &object)
-    }
-
-    /// The zero object of the type, as Go would write it, with this metadata.
-    fn zero(&self, metadata: Value) -> Result<Value, Status> {
-        let mut zero = json!({});
-        conform(&mut zero, self.kind.node()).map_err(Status::internal)?;
-        zero["kind"] = self.kind.kind.into();
-        zero["apiVersion"] = self.kind.api_version().into();
-        zero["metadata"] = metadata;
-        Ok(zero)
-    }
-}
-
-/// The parameters of a watch.
-struct Options {
-    from: Start,
-    bookmarks: bool,
-    initial_end: bool,
-    timeout: Duration,
-    /// What there is must be as new as this.
-    at_least: u64,
-}
-
-enum Start {
-    /// Everything there is as ADDED, then what comes.
-    State,
-    /// Only what comes after the newest revision.
-    Now,
-    After(u64),
-}
-
-/// The only match that a watch may ask for.
-const NOT_OLDER: &str = "NotOlderThan";
-
-fn options(ctx: &Context) -> Result<Options, Status> {
-    let query = &ctx.query;
-    let version = query.text("resourceVersion");
-    let mut matching = query.text("resourceVersionMatch");
-    let mut initial = query
-        .get("sendInitialEvents")
-        .map(|_| query.flag("sendInitialEvents"));
-    if initial.is_none() && matching.is_empty() && matches!(version, "" | "0") {
-        // a watch of what there is, as it was asked for before there were initial events
-        initial = Some(true);
-        matching = NOT_OLDER;
-    }
-    let bookmarks = query.flag("allowWatchBookmarks");
-    let mut errors = Errors::default();
-    let path = Path::new("resourceVersionMatch");
-    if initial.is_some() && matching != NOT_OLDER {
-        errors.forbidden(
-            &path,
-            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-        );
-    }
-    if !matching.is_empty() {
-        if initial.is_none() {
-            errors.forbidden(
-                &path,
-                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-            );
-        }
-        if matching != NOT_OLDER {
-            errors.not_supported(&path, matching, &[NOT_OLDER]);
-        }
-        if !query.text("continue").is_empty() {
-            errors.forbidden(
-                &path,
-                "resourceVersionMatch is forbidden when continue is provided",
-            );
-        }
-    }
-    if !errors.is_empty() {
-        return Err(Status::invalid("meta.k8s.io", "ListOptions", "", &errors));
-    }
-    let revision = match version {
-        "" | "0" => 0,
-        text => respond::revision(text)?,
-    };
-    let from = match initial {
-        Some(true) => Start::State,
-        Some(false) if revision == 0 => Start::Now,
-        Some(false) => Start::After(revision),
-        None if revision == 0 => Start::State,
-        None => Start::After(revision),
-    };
-    query.integer("limit")?;
-    // upstream spreads the ends of watches between 30 and 60 minutes
-    let timeout = match query.integer("timeoutSeconds")? {
-        None | Some(0) => Duration::from_secs(rand::rng().random_range(1800..3600)),
-        Some(seconds) => Duration::from_secs(u64::try_from(seconds).unwrap_or(0)).min(LONGEST),
-    };
-    Ok(Options {
-        from,
-        bookmarks,
-        initial_end: initial == Some(true) && bookmarks,
-        timeout,
-        at_least: if initial == Some(true) { revision } else { 0 },
-    })
-}
 
 type Objects = Box<dyn Iterator<Item = Arc<Object>> + Send + Sync>;
 
@@ -456,26 +277,6 @@ impl Stream {
     }
 }
 
-/// Under which number watchers of the same version share what they are sent in the same encoding and form. A row of a table tells how old an object is at
-/// that moment, which is each watcher's own.
-fn slot(kind: &Kind, encoding: Encoding, form: Form) -> Option<u32> {
-    let and = |sum: u32, next: u32| sum.wrapping_mul(31).wrapping_add(next);
-    let form = match form {
-        Form::Object => 0,
-        Form::Metadata("v1") | Form::MetadataList("v1") => 1,
-        Form::Metadata(_) | Form::MetadataList(_) => 2,
-        Form::Table(_) => return None,
-    };
-    let version = match kind.stored_as {
-        None => 0,
-        Some(_) => kind
-            .version
-            .bytes()
-            .fold(1, |sum, byte| and(sum, byte.into())),
-    };
-    Some(and(and(version, form), encoding as u32))
-}
-
 fn event_word(kind: EventKind) -> &'static str {
     match kind {
         EventKind::Added => "ADDED",
@@ -561,7 +362,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::stream(kind))?;
     let media_type = (accept.encoding.stream_type())
         .ok_or_else(|| Status::internal("a watch in an encoding that has no streams"))?;
-    let options = options(ctx)?;
+    let options = Options::of(ctx)?;
     let mut selection = Selection::of(ctx, kind)?;
     if !ctx.info.name_in_path().is_empty() {
         selection.fields = skiff_api::machinery::selector::FieldSelector::one(
