@@ -3,16 +3,21 @@
 //! | area | what it does | where to begin |
 //! |---|---|---|
 //! | [`machine`] | a whole real node, put together: who uses what is decided here | `RealNode::run` |
-//! | [`agent`] | the node's tasks; one task a pod; what the runtime tells | [`run`], `agent/context.rs` (what all tasks share) |
-//! | [`pod`] | what a pod's task does: what it sees (`view`), what it decides (`actions`, pure), what it does (`start`, `kill`, `enacted`), what it tells (`status`) | `pod/worker.rs` |
+//! | [`dispatch`] | brings up the node's tasks, and hands each pod to one | [`run`] |
+//! | [`worker`] | what a pod's task does: one look after the other (`sync`), `start`, `kill`, volumes, images, probes, and what it tells the API (`publish`) | `worker/run.rs` |
+//! | [`agent`] | what all tasks of a node share | `agent/context.rs` |
+//! | [`pod`] | what is known of a pod (`handle`, `view`), and the decisions that its task follows (`actions`, `enacted`, `status`), which touch nothing | `pod/handle.rs`, `pod/actions.rs` |
 //! | [`runtime`] | what runs containers: the trait, `oci` (real ones, in a shim of each pod), `simulated` | `runtime/mod.rs` |
 //! | [`image`] | images: pulled, loaded, unpacked, swept | `image/mod.rs` |
 //! | [`volume`] | one file a kind of volume | `volume/mod.rs` |
 //! | [`network`] | bridge, addresses, services, DNS, network policies | `network/mod.rs`; `docs/ARCHITECTURE.md` |
 //! | [`ingress`] | the proxy for Ingresses; the proxy itself is the crate `skiff-ingress` | `ingress/mod.rs` |
-//! | [`probe`] | probes, as state machines | `probe/state.rs` |
+//! | [`probe`] | what probes ask, and what follows, as state machines | `probe/state.rs` |
 //! | [`node`] | the node's own object: registration, status, Lease | `node/mod.rs` |
 //! | [`api`], [`stream`], [`logs`], [`stats`] | what the API server asks of the node: exec, attach, port-forward, logs, usage | `api/server.rs` |
+//!
+//! They stand in layers, of which each uses those below: `machine`; `dispatch`; `api`; `worker`; `node`, `volume`, `stats`; `agent`; `pod`; then what knows no pods
+//! (`config`, `objects`, `runtime`, `image`, `network`). A test (`tests/modules.rs`) finds what goes round in a circle, in every folder.
 //!
 //! Whatever reads time does so by [`time`], whatever drops a result says why by `outcome`.
 //!
@@ -30,7 +35,9 @@
 
 pub mod agent;
 pub mod api;
+pub mod config;
 pub mod disk;
+pub mod dispatch;
 pub mod events;
 pub mod figures;
 pub mod image;
@@ -40,6 +47,7 @@ pub mod machine;
 pub mod mounts;
 pub mod network;
 pub mod node;
+pub mod objects;
 pub mod open_files;
 mod outcome;
 pub mod pod;
@@ -49,5 +57,8 @@ pub mod stats;
 pub mod stream;
 pub mod time;
 pub mod volume;
+pub mod worker;
 
-pub use agent::{ApiConfig, Config, Error, Intervals, Parts, run};
+pub use agent::Parts;
+pub use config::{ApiConfig, Config, Intervals};
+pub use dispatch::{Error, run};

@@ -17,7 +17,9 @@ use tokio::{runtime::Handle, sync::OnceCell};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    agent::{self, Parts},
+    agent::Parts,
+    config::Config,
+    dispatch,
     image::{self, Credentials, Image, ImageStore, Loaded, Store},
     ingress::{self, IngressConfig},
     network::{
@@ -42,7 +44,7 @@ const RESTART_AFTER: Duration = Duration::from_secs(1);
 #[derive(thiserror::Error, Debug)]
 pub enum Error {
     #[error(transparent)]
-    Agent(#[from] agent::Error),
+    Agent(#[from] dispatch::Error),
     #[error(transparent)]
     Runtime(#[from] runtime::Error),
     #[error(transparent)]
@@ -56,7 +58,7 @@ pub enum Error {
 /// What a node is made from.
 #[derive(Clone)]
 pub struct RealNode {
-    pub agent: agent::Config,
+    pub agent: Config,
     /// The node's own network namespace.
     pub node: Namespace,
     /// The namespace from which names are resolved that are not the cluster's, and images pulled.
@@ -164,7 +166,7 @@ impl RealNode {
             network: Some(networks),
             nodes: None,
         };
-        let ended = agent::run(self.agent, parts, stop).await;
+        let ended = dispatch::run(self.agent, parts, stop).await;
         outcome::is_a_favour("wait for the node's services to end", services.await);
         outcome::is_a_favour("wait for the keeper of policies to end", policies.await);
         outcome::is_a_favour("wait for the node's ingress to end", ingress.await);

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::NodeAddress;
 use skiff_nodeagent::{
     ApiConfig, Config, Parts,
+    agent::nodes::Nodes,
     image::SimulatedImages,
     machine::{Clients, Ingress, RealNode},
     network::{
@@ -19,7 +20,6 @@ use skiff_nodeagent::{
         ns::Namespace,
         view::ClusterView,
     },
-    node::objects::Nodes,
     runtime::{Usage, simulated::SimulatedRuntime},
 };
 use skiff_server::{

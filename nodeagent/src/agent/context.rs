@@ -14,14 +14,16 @@ use skiff_podspec::resources::List;
 use skiff_watching::{api::Api, client::Client, unreadable::Unreadable};
 use tokio_util::sync::CancellationToken;
 
-use super::{config::Config, objects::Objects, observer::Observer};
+use super::{observer::Observer, puller::Puller};
 use crate::{
+    agent::{machine::Machine, nodes::Nodes},
+    config::Config,
     events::Recorder,
     figures::Figures,
     image::ImageStore,
     network::PodNetworks,
-    node::{machine::Machine, objects::Nodes},
-    pod::{allocation::Allocations, handle::Handle, pull::Puller},
+    objects::Objects,
+    pod::{allocation::Allocations, handle::Handle},
     runtime::SharedRuntime,
 };
 

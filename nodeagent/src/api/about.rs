@@ -13,10 +13,10 @@ use axum::{
 use serde_json::{Value, json};
 use skiff_api::machinery::gonum;
 
-use super::{auth, query, server::Shared};
+use super::{auth, query, shared::Shared};
 use crate::{
-    agent::Config,
-    logs::rotate,
+    config::Config,
+    logs::aside,
     node::lease,
     pod::{handle::Handle, names},
 };
@@ -95,8 +95,8 @@ fn settings(config: &Config) -> Value {
         "syncFrequency": text(config.intervals.resync),
         "maxPods": config.max_pods,
         "resolvConf": config.resolv_conf,
-        "containerLogMaxSize": format!("{}Mi", rotate::MAX_BYTES >> 20),
-        "containerLogMaxFiles": rotate::MAX_FILES,
+        "containerLogMaxSize": format!("{}Mi", aside::MAX_BYTES >> 20),
+        "containerLogMaxFiles": aside::MAX_FILES,
         "containerLogMonitorInterval": text(config.intervals.log_rotation),
         "podLogsDir": config.log_dir,
         "registerNode": true,

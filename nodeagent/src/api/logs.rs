@@ -15,7 +15,7 @@ use k8s_openapi::api::core::v1::PodStatus;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::{query::parameters, server::Shared};
+use super::{query::parameters, shared::Shared};
 use crate::{
     agent::context::Context,
     logs::{

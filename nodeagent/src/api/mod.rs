@@ -6,5 +6,6 @@ pub mod logs;
 pub mod paths;
 pub mod query;
 pub mod server;
+pub mod shared;
 pub mod stats;
 pub mod streams;

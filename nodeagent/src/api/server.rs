@@ -36,12 +36,10 @@ use super::{
     auth::{self, Guard, User},
     logs,
     paths::Paths,
+    shared::Shared,
     stats, streams,
 };
-use crate::{
-    agent::{ApiConfig, Context},
-    time,
-};
+use crate::{agent::context::Context, config::ApiConfig, time};
 
 #[derive(thiserror::Error, Debug)]
 pub enum Error {
@@ -59,14 +57,6 @@ pub enum Error {
     Tls(#[from] rustls::Error),
     #[error("cannot set TLS up: {0}")]
     Verifier(#[from] VerifierBuilderError),
-}
-
-/// What handlers share.
-#[derive(Clone)]
-pub struct Shared {
-    pub node: Arc<Context>,
-    pub guard: Arc<Guard>,
-    pub measuring: Arc<stats::Measuring>,
 }
 
 /// A bound listener.

@@ -13,16 +13,17 @@ use axum::{
 
 use futures::TryFutureExt;
 
-use super::{query::parameters, server::Shared};
+use super::{query::parameters, shared::Shared};
 use crate::{
     agent::context::Context,
-    pod::{handle::Handle, hooks::run_in_container, names},
+    pod::{handle::Handle, names},
     runtime::{ContainerPhase, ExecSpec, Runtime},
     stream::{
         forward::{self, Target},
         remote,
         upgrade::{self, Kind},
     },
+    worker::hooks::run_in_container,
 };
 use skiff_api::machinery::quote::GoQuoted;
 

@@ -8,10 +8,11 @@ use std::{fs, io, path::Path};
 use serde::de::DeserializeOwned;
 
 use super::{
-    Error, Loaded, layer,
+    Error, Loaded,
+    content::{Arrived, Content},
+    failed, layer,
     manifest::{ConfigDocument, Descriptor, Index, Manifest, SavedImage, pick_platform},
     reference::Reference,
-    store::{Arrived, Content, failed},
 };
 use crate::outcome;
 

@@ -11,7 +11,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{Error, Image, manifest::ImageConfig, store::failed};
+use super::{Error, Image, failed, manifest::ImageConfig};
 
 /// Name of the built-in image without its tag.
 pub const SHOP_REPOSITORY: &str = "skiff.local/shop";

@@ -7,6 +7,7 @@ use skiff_api::machinery::quote::GoQuoted;
 
 mod archive;
 mod builtin;
+mod content;
 mod layer;
 mod manifest;
 mod pull;
@@ -16,10 +17,11 @@ mod store;
 mod zstd;
 
 pub use builtin::{SHOP_REPOSITORY, SHOP_VERSIONS};
+pub use content::Rootfs;
 pub use manifest::ImageConfig;
 pub use reference::Reference;
 pub use simulated::SimulatedImages;
-pub use store::{Rootfs, Store};
+pub use store::Store;
 
 /// Credentials for one registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +68,13 @@ pub enum Error {
     NotFound(String),
     #[error("cannot {what}: {reason}")]
     Failed { what: String, reason: String },
+}
+
+fn failed(what: impl Into<String>, reason: impl ToString) -> Error {
+    Error::Failed {
+        what: what.into(),
+        reason: reason.to_string(),
+    }
 }
 
 #[async_trait]

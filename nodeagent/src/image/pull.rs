@@ -18,9 +18,9 @@ use crate::outcome;
 
 use super::{
     Credentials, Error, Image,
+    content::{Arrived, Content},
     manifest::{ConfigDocument, architecture},
     reference::Reference,
-    store::{Arrived, Content},
 };
 
 /// Why an image does not arrive.

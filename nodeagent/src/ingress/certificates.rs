@@ -24,6 +24,8 @@ use skiff_ingress::{
     table::{HostMatch, host_of},
 };
 
+use crate::network::view::ObjectName;
+
 /// The type that Secrets with certificates have.
 pub const SECRET_TYPE: &str = "kubernetes.io/tls";
 
@@ -112,6 +114,9 @@ impl Certificate {
 
 /// The certificates by the hosts that they are for.
 pub type ByHost = HashMap<HostMatch, Arc<CertifiedKey>>;
+
+/// Of the Secrets that there are for TLS, by their names.
+pub type Kept = BTreeMap<ObjectName, Result<Certificate, Error>>;
 
 /// The certificates of listeners, by the hosts that those are for.
 pub type ByListener = Vec<(HostMatch, Arc<CertifiedKey>)>;

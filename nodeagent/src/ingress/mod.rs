@@ -9,6 +9,7 @@ pub mod certificates;
 pub mod class;
 mod doors;
 pub mod gateway;
+mod knowledge;
 mod members;
 mod plan;
 mod status;

@@ -18,7 +18,7 @@ use super::{
     backend::{self, Services, Wanted},
     certificates::{ByHost, ByListener},
     class, gateway,
-    watch::{Knowledge, Known},
+    knowledge::{Knowledge, Known},
 };
 use skiff_ingress::{
     endpoint::Protocol,
@@ -115,7 +115,14 @@ pub fn plan(
         has_classes: knowledge.gateways.has_classes,
         ..planner.plan
     };
-    plan.add(gateway::plan(knowledge, services, upstreams, now, &FIXED));
+    plan.add(gateway::plan(
+        &knowledge.gateways,
+        &knowledge.certificates,
+        services,
+        upstreams,
+        now,
+        &FIXED,
+    ));
     plan
 }
 

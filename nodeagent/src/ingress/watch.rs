@@ -9,7 +9,7 @@ use k8s_openapi::{
         core::v1::Secret,
         networking::v1::{Ingress, IngressClass},
     },
-    apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use parking_lot::Mutex;
 use skiff_watching::{
@@ -23,50 +23,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    AGENT,
-    certificates::{Certificate, Error, SECRET_TYPE},
-    gateway::watch::{self as gateways, Objects, name_of},
+    certificates::{Certificate, SECRET_TYPE},
+    gateway::watch::{self as gateways, name_of},
+    knowledge::{Knowledge, Known},
 };
-use crate::network::view::ObjectName;
-
-/// An Ingress as the proxy keeps it.
-#[derive(Clone, Debug)]
-pub struct Known {
-    /// Without its managed fields.
-    pub ingress: Arc<Ingress>,
-    /// Whether the addresses in its status are this proxy's word.
-    pub told: bool,
-}
-
-impl Known {
-    pub(super) fn of(mut ingress: Ingress) -> Self {
-        let fields = ingress.metadata.managed_fields.take().unwrap_or_default();
-        Known {
-            told: fields.iter().any(says_address),
-            ingress: Arc::new(ingress),
-        }
-    }
-}
-
-/// Whether the manager is this proxy, and the addresses are what it manages.
-fn says_address(entry: &ManagedFieldsEntry) -> bool {
-    let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
-    let addresses = ["f:status", "f:loadBalancer", "f:ingress"]
-        .iter()
-        .try_fold(fields, |at, name| Some(at?.get(name)))
-        .flatten();
-    entry.manager.as_deref() == Some(AGENT) && addresses.is_some()
-}
-
-/// All that is known at one moment.
-#[derive(Clone, Debug, Default)]
-pub struct Knowledge {
-    pub ingresses: BTreeMap<ObjectName, Known>,
-    pub classes: BTreeMap<String, Arc<IngressClass>>,
-    pub certificates: BTreeMap<ObjectName, Result<Certificate, Error>>,
-    /// Nothing while the kinds of the Gateway API are not defined.
-    pub gateways: Objects,
-}
 
 /// See the module.
 pub struct Watched {

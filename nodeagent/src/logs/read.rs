@@ -18,10 +18,8 @@ use tokio::{
     sync::mpsc,
 };
 
-use super::{
-    cri::{self, Stream},
-    rotate::rotated,
-};
+use super::aside::rotated;
+use super::cri::{self, Stream};
 use crate::{outcome::IfThere, time};
 
 /// What of a log is wanted.

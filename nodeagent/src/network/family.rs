@@ -6,8 +6,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::nft::{Family, Table};
-
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IpFamily {
     #[default]
@@ -56,16 +54,6 @@ impl IpFamily {
     /// The first of this family.
     pub fn network(self, nets: &[IpNet]) -> Option<IpNet> {
         self.networks(nets).first().copied()
-    }
-
-    /// The table of nftables that sees this family's packets.
-    pub fn table(self, name: &str) -> Table {
-        let family = match self {
-            IpFamily::V4 => Family::Ip,
-            IpFamily::V6 => Family::Ip6,
-        };
-        let name = name.into();
-        Table { family, name }
     }
 
     pub fn loopback(self) -> IpNet {
@@ -169,6 +157,5 @@ mod tests {
             assert_eq!(next(family.everything().broadcast()), None);
         }
         assert_eq!(next(ips[0]), Some(ips[2]));
-        assert_eq!(IpFamily::V6.table("t").to_string(), "ip6 t");
     }
 }

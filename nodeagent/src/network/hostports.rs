@@ -12,7 +12,7 @@ use super::{
         Base, Batch, Change, DNAT, Element, Field, Hook, Kind, LOCAL, Rule, Set, Side, Statement,
         Table, Test, Value,
     },
-    services::Protocol,
+    protocol::Protocol,
 };
 
 pub const TABLE: &str = "skiff-hostports";

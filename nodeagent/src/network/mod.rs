@@ -18,6 +18,7 @@ mod outside;
 pub mod pods;
 pub mod policy;
 mod pool;
+pub mod protocol;
 pub use pool::next_free;
 pub mod routes;
 pub mod services;
@@ -30,6 +31,9 @@ mod wire;
 use std::{net::IpAddr, path::PathBuf};
 
 use async_trait::async_trait;
+
+/// The bridge of a node's pods.
+const BRIDGE: &str = "skiffbr0";
 
 #[derive(thiserror::Error, Debug)]
 pub enum Error {
@@ -52,7 +56,7 @@ pub struct PodNetwork {
 /// A port of the node that leads to one of a pod (`ports[].hostPort`).
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct HostPort {
-    pub protocol: services::Protocol,
+    pub protocol: protocol::Protocol,
     /// `hostIP`; `None` means all addresses of the node but loopback.
     pub host_ip: Option<IpAddr>,
     pub host_port: u16,

@@ -11,22 +11,20 @@ use std::{
 
 use async_trait::async_trait;
 use ipnet::IpNet;
-use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
 use super::{
-    Error, HostPort, PodNetwork, PodNetworks, failed,
+    BRIDGE, Error, HostPort, PodNetwork, PodNetworks, failed,
     family::{self, IpFamily},
     forwarding, hostports,
     link::{Links, Peer},
     nft::Nft,
     ns::Namespace,
     policy::Walls,
-    pool::{Pool, file_names, records},
+    pool::{Pool, file_names, host_link},
 };
 use crate::outcome::IfThere;
 
-pub const BRIDGE: &str = "skiffbr0";
 const POD_LINK: &str = "eth0";
 
 /// What a node's pod network is made from.
@@ -233,17 +231,6 @@ impl PodNetworks for BridgeNetworks {
     }
 }
 
-/// The pods whose networks' files are in `dir`: uid, addresses, and the node's end of the cable.
-pub fn known(dir: &Path) -> Result<Vec<(String, Vec<IpAddr>, String)>, Error> {
-    let records = records(dir)?.into_iter();
-    Ok(records
-        .map(|(uid, record)| {
-            let link = host_link(&uid);
-            (uid, record.ips(), link)
-        })
-        .collect())
-}
-
 /// Takes away the bridge, all pods' interfaces and namespaces of a node whose network files are in `dir`; for a machine that leaves its cluster.
 pub async fn clear(node: &Namespace, dir: &Path) -> Result<(), Error> {
     let links = Links::open(node).await?;
@@ -261,14 +248,6 @@ pub async fn clear(node: &Namespace, dir: &Path) -> Result<(), Error> {
     removed
         .map(drop)
         .map_err(|e| failed(format!("remove {}", dir.display()), e))
-}
-
-/// The node's end of a pod's veth pair: 15 characters, the most that the kernel takes.
-fn host_link(uid: &str) -> String {
-    format!(
-        "skiffp{}",
-        &hex::encode(Sha256::digest(uid.as_bytes()))[..9]
-    )
 }
 
 fn check_uid(uid: &str) -> Result<(), Error> {

@@ -11,6 +11,7 @@ use std::{
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::{
     Error, HostPort, failed,
@@ -213,6 +214,25 @@ pub fn next_free(net: IpNet, last: Option<IpAddr>, taken: &BTreeSet<IpAddr>) -> 
         .chain(first..from)
         .map(|number| family.address(number))
         .find(|ip| !taken.contains(ip))
+}
+
+/// The pods whose networks' files are in `dir`: uid, addresses, and the node's end of the cable.
+pub fn known(dir: &Path) -> Result<Vec<(String, Vec<IpAddr>, String)>, Error> {
+    let records = records(dir)?.into_iter();
+    Ok(records
+        .map(|(uid, record)| {
+            let link = host_link(&uid);
+            (uid, record.ips(), link)
+        })
+        .collect())
+}
+
+/// The node's end of a pod's veth pair: 15 characters, the most that the kernel takes.
+pub fn host_link(uid: &str) -> String {
+    format!(
+        "skiffp{}",
+        &hex::encode(Sha256::digest(uid.as_bytes()))[..9]
+    )
 }
 
 #[cfg(test)]

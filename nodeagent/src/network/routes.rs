@@ -14,12 +14,11 @@ use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Error,
+    BRIDGE, Error,
     family::IpFamily,
     link::{Links, NODE_ROUTE_PROTOCOL, OwnRoute},
     nft::{Base, Batch, Field, Hook, Nft, Rule, Side, Statement, Test, Value},
     ns::Namespace,
-    pods::BRIDGE,
     view::{Change, ClusterView, NodeInfo},
 };
 

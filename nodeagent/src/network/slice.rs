@@ -6,7 +6,7 @@ use std::{collections::HashSet, net::IpAddr, sync::Arc};
 
 use k8s_openapi::api::discovery::v1::{Endpoint as ApiEndpoint, EndpointPort, EndpointSlice};
 
-use super::{family::IpFamily, services::Protocol};
+use super::{family::IpFamily, protocol::Protocol};
 
 /// A slice of a service's endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,10 +17,7 @@ use skiff_watching::{
     api::{PatchType, item},
 };
 
-use crate::{
-    agent::{config::Config, context::Context},
-    time,
-};
+use crate::{agent::context::Context, config::Config, time};
 
 const NAMESPACE: &str = "kube-node-lease";
 /// How many seconds the Lease says that it holds: whole ones, and never none, which no Lease may say.

@@ -1,7 +1,5 @@
 //! The node's own object: its registration, its status, its heartbeat.
 
 pub mod lease;
-pub mod machine;
-pub mod objects;
 pub mod register;
 pub mod status;

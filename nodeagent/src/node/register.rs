@@ -19,8 +19,12 @@ use skiff_watching::{
     api::{PatchType, item},
 };
 
-use super::{machine::architecture, status};
-use crate::{agent::context::Context, events::Type, time};
+use super::status;
+use crate::{
+    agent::{context::Context, machine::architecture},
+    events::Type,
+    time,
+};
 
 /// The labels that the node gives itself.
 pub fn own_labels(node: &Context) -> BTreeMap<String, String> {

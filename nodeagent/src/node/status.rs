@@ -13,11 +13,7 @@ use k8s_openapi::{
 use serde_json::{Value, json};
 use skiff_podspec::resources::List;
 
-use super::machine::Machine;
-use crate::{
-    image::Image,
-    pod::{admission::is_extended, sandbox},
-};
+use crate::{agent::machine::Machine, image::Image, pod::admission::is_extended, worker::sandbox};
 
 /// At most so many images are told of, the largest first.
 const MAX_IMAGES: usize = 50;
@@ -244,7 +240,7 @@ pub fn differs(a: &NodeStatus, b: &NodeStatus) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::config::Config;
+    use crate::config::Config;
 
     #[test]
     fn conditions_keep_their_transition_times_and_others_are_left_alone() {

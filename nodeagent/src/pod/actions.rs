@@ -10,10 +10,10 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 use super::{
     containers::{any_regular_created, should_be_started},
     names::{self, spec},
-    resize::plan::{self, Fate, Steps},
     view::{PodView, Sandbox, annotation},
 };
 use crate::{
+    pod::resize::plan::{self, Fate, Steps},
     probe::state::Results,
     runtime::{ContainerPhase, ContainerState},
 };

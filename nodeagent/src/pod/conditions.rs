@@ -8,10 +8,9 @@ use skiff_api::machinery::quote::GoQuoted;
 use skiff_podspec::containers::staying;
 
 use super::{
-    containers,
-    names::{is_sidecar, spec},
+    facts::Facts,
+    names::{self, is_sidecar, spec},
     restart_all,
-    status::Facts,
 };
 use crate::time;
 
@@ -68,7 +67,7 @@ pub fn containers_ready(pod: &Pod, statuses: &[ContainerStatus], phase: &str) ->
 }
 
 fn ready(pod: &Pod, type_: &str, statuses: &[ContainerStatus], phase: &str) -> PodCondition {
-    let by_name = containers::by_name(statuses);
+    let by_name = names::by_name(statuses);
     let (mut unknown, mut unready) = (Vec::new(), Vec::new());
     for container in staying(spec(pod)) {
         match by_name.get(container.name.as_str()) {
@@ -156,7 +155,7 @@ pub fn initialized(
     statuses: &[ContainerStatus],
     phase: &str,
 ) -> PodCondition {
-    let by_name = containers::by_name(statuses);
+    let by_name = names::by_name(statuses);
     let (mut unknown, mut incomplete) = (Vec::new(), Vec::new());
     for container in spec(pod).init_containers.iter().flatten() {
         match by_name.get(container.name.as_str()) {

@@ -3,7 +3,7 @@
 //! Invariant: pure; a container that once ran is never reported as if it had not.
 //! Follows `convertToAPIContainerStatuses` in `pkg/kubelet/kubelet_pods.go`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use k8s_openapi::{
     api::core::v1::{
@@ -362,14 +362,4 @@ fn mount_statuses(container: &Container) -> Option<Vec<VolumeMountStatus>> {
             })
             .collect(),
     )
-}
-
-/// By name, for look-ups among statuses of several lists.
-pub fn by_name<'a>(
-    lists: impl IntoIterator<Item = &'a ContainerStatus>,
-) -> BTreeMap<&'a str, &'a ContainerStatus> {
-    lists
-        .into_iter()
-        .map(|status| (status.name.as_str(), status))
-        .collect()
 }

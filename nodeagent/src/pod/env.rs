@@ -17,7 +17,7 @@ use super::{
     fields::{self, Known},
     names::{namespace, spec},
 };
-use crate::agent::objects::{self, Kind, Objects};
+use crate::objects::{self, Kind, Objects};
 use skiff_api::machinery::quote::GoQuoted;
 
 /// Why a container has no environment.

@@ -10,10 +10,10 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    admission::Rejection, allocation::Granted, backoff::Backoff, containers::Waiting, names::uid,
-    resize, startup::Startup, view::PodView, volumes,
+    admission::Rejection, allocation::Granted, backoff::Backoff, containers::Waiting, mounted,
+    names::uid, resize, startup::Startup, unmounted, view::PodView,
 };
-use crate::{agent::context::Context, disk, outcome::IfThere, probe::state::Results, volume};
+use crate::{config::Config, disk, outcome::IfThere, probe::state::Results};
 
 /// The file in the pod's folder that tells what it was granted.
 const GRANTED: &str = "granted.json";
@@ -61,8 +61,8 @@ pub struct State {
     pub probes: HashMap<String, Results>,
     pub in_post_start: Vec<String>,
     pub backoff: Backoff,
-    pub volumes: volume::All,
-    pub unmounted: volumes::Failures,
+    pub volumes: mounted::All,
+    pub unmounted: unmounted::Failures,
     /// A verdict on the pod as a whole.
     pub failed: Option<Verdict>,
     /// What is told of a resize of the running pod.
@@ -188,25 +188,25 @@ impl Handle {
     }
 
     /// Gives the pod these resources, and notes that down for the next agent.
-    pub fn grant(&self, node: &Context, granted: Granted) -> std::io::Result<()> {
+    pub fn grant(&self, config: &Config, granted: Granted) -> std::io::Result<()> {
         let uid = {
             let mut specs = self.specs.write();
             specs.pod = granted.apply(&specs.desired);
             specs.granted = granted.clone();
             uid(&specs.desired).to_owned()
         };
-        if node.config.simulated {
+        if config.simulated {
             return Ok(());
         }
-        let dir = node.config.pod_dir(&uid);
+        let dir = config.pod_dir(&uid);
         std::fs::create_dir_all(&dir)?;
         disk::write_whole(&dir.join(GRANTED), &serde_json::to_vec(&granted)?)
     }
 
     /// What an earlier agent granted the pod.
-    pub fn take_up_granted(&self, node: &Context) -> std::io::Result<()> {
+    pub fn take_up_granted(&self, config: &Config) -> std::io::Result<()> {
         let uid = uid(&self.desired()).to_owned();
-        let file = node.config.pod_dir(&uid).join(GRANTED);
+        let file = config.pod_dir(&uid).join(GRANTED);
         let Some(bytes) = std::fs::read(file).if_there()? else {
             return Ok(());
         };

@@ -1,4 +1,4 @@
-//! Pods: one task each, and the pure decisions that it follows.
+//! Pods: what is known of each, and the pure decisions that its task follows.
 
 pub mod actions;
 pub mod admission;
@@ -10,33 +10,24 @@ pub mod credentials;
 pub mod enacted;
 pub mod ended;
 pub mod env;
-pub mod eviction;
 pub mod expand;
+pub mod facts;
 pub mod fields;
 pub mod files;
 pub mod handle;
-pub mod hooks;
+pub mod held;
 pub mod host_ports;
-pub mod image_volumes;
-pub mod kill;
-pub mod load;
-mod messages;
-pub mod mounts;
+pub mod images;
+pub mod messages;
+pub mod mounted;
 pub mod names;
 pub mod phase;
-pub mod publish;
-pub mod pull;
 pub mod resize;
 pub mod resources;
 pub mod restart_all;
-pub mod sandbox;
 pub mod security;
-pub mod start;
 pub mod startup;
 pub mod status;
-pub mod sync;
 pub mod told;
-pub mod upkeep;
+pub mod unmounted;
 pub mod view;
-pub mod volumes;
-pub mod worker;

@@ -2,8 +2,11 @@
 //!
 //! Follows `pkg/api/v1/pod/util.go` and `pkg/kubelet/container/helpers.go`.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{
-    Container, ContainerRestartRule, EphemeralContainer, ObjectReference, Pod, PodSpec,
+    Container, ContainerRestartRule, ContainerStatus, EphemeralContainer, ObjectReference, Pod,
+    PodSpec,
 };
 use sha2::{Digest, Sha256};
 pub use skiff_podspec::{
@@ -169,6 +172,16 @@ pub fn should_restart(container: &Container, spec: &PodSpec, exit_code: i32) -> 
         Some("Never") => false,
         _ => true,
     }
+}
+
+/// By name, for look-ups among statuses of several lists.
+pub fn by_name<'a>(
+    lists: impl IntoIterator<Item = &'a ContainerStatus>,
+) -> BTreeMap<&'a str, &'a ContainerStatus> {
+    lists
+        .into_iter()
+        .map(|status| (status.name.as_str(), status))
+        .collect()
 }
 
 #[cfg(test)]

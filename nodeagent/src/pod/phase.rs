@@ -5,7 +5,7 @@
 
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, PodSpec};
 
-use super::{containers, names};
+use super::names;
 
 #[derive(Default)]
 struct Count {
@@ -67,7 +67,7 @@ pub fn phase(
     terminal: bool,
     initialized: bool,
 ) -> &'static str {
-    let statuses = containers::by_name(statuses);
+    let statuses = names::by_name(statuses);
     let mut count = Count::default();
     for container in spec.init_containers.iter().flatten() {
         let status = statuses.get(container.name.as_str());

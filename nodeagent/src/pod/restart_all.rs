@@ -10,8 +10,7 @@ use k8s_openapi::api::core::v1::{
 };
 
 use super::{
-    containers::by_name,
-    names::{matching_rule, spec},
+    names::{by_name, matching_rule, spec},
     told::{self, Told},
     view::PodView,
 };

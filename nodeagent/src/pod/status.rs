@@ -3,52 +3,24 @@
 //! Invariant: pure; a terminal phase is never left again, and what others own in the status is not touched.
 //! Follows `generateAPIPodStatus` in `pkg/kubelet/kubelet_pods.go` and `pkg/kubelet/status/status_manager.go`.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    net::IpAddr,
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
-use k8s_openapi::api::core::v1::{
-    Container, ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodStatus,
-};
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, HostIP, Pod, PodIP, PodStatus};
 use serde_json::{Map, Value, json};
 use skiff_podspec::qos;
 
 use super::{
     conditions, containers,
-    containers::{Inputs, Waiting},
+    containers::Inputs,
     enacted, ended,
+    facts::Facts,
     handle::Verdict,
     names::{self, Kind, is_terminal, spec},
     phase, resources, restart_all,
     told::Told,
-    view::{PodView, Sandbox},
+    view::Sandbox,
 };
-use crate::{probe::state::Results, runtime::ContainerPhase, time};
-
-/// All that the status of a pod is made from.
-pub struct Facts<'a> {
-    pub pod: &'a Pod,
-    /// What was last computed; the API's own status at first.
-    pub old: &'a PodStatus,
-    pub view: &'a PodView,
-    pub reasons: &'a HashMap<String, Waiting>,
-    pub messages: &'a HashMap<String, String>,
-    /// Results of probes, by container id.
-    pub probes: &'a HashMap<String, Results>,
-    /// Containers whose postStart hook has not come back yet, by id.
-    pub in_post_start: &'a [String],
-    pub ips: &'a [IpAddr],
-    pub host_ips: &'a [IpAddr],
-    /// Nothing of the pod will be started any more.
-    pub terminal: bool,
-    /// Nothing of the pod is left on the node.
-    pub finished: bool,
-    /// A verdict on the pod as a whole: phase Failed with this reason and message.
-    pub failed: Option<&'a Verdict>,
-    /// What is told of a resize of the running pod.
-    pub resize: &'a [PodCondition],
-}
+use crate::{runtime::ContainerPhase, time};
 
 /// Computes the status.
 pub fn generate(facts: &Facts) -> PodStatus {

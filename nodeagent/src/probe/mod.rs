@@ -1,7 +1,5 @@
-//! Probes: whether containers have started, live, and are ready.
+//! Probes: what they ask (`http`, `grpc`), and what follows from the answers (`state`).
 
 pub mod grpc;
 pub mod http;
-pub mod run;
 pub mod state;
-pub mod task;

@@ -15,13 +15,11 @@ use k8s_openapi::api::core::v1::{Pod, Volume};
 
 use super::{PodSample, Sample};
 use crate::{
-    agent::Context,
+    agent::context::Context,
     disk::{self, Held, Room},
-    pod::{
-        names::{spec, uid},
-        sandbox,
-    },
+    pod::names::{spec, uid},
     time,
+    worker::sandbox,
 };
 
 const GOOD_FOR: Duration = Duration::from_secs(60);

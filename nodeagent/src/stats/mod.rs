@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::{
-    agent::Context,
+    agent::context::Context,
     pod::{
         handle::Handle,
         names::{is_host_network, name, namespace},
@@ -232,6 +232,13 @@ async fn interfaces(wanted: &[Wanted]) -> Result<Vec<Vec<Interface>>, Error> {
         what: "measure the pods' networks".into(),
         reason: error.to_string(),
     })
+}
+
+/// What is measured with.
+#[derive(Default)]
+pub struct Measuring {
+    pub sampler: Sampler,
+    pub disks: disks::Disks,
 }
 
 #[cfg(test)]

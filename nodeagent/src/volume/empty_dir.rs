@@ -6,7 +6,8 @@ use std::fs;
 
 use k8s_openapi::api::core::v1::EmptyDirVolumeSource;
 
-use super::{During, Error, Mounted, Request, give_to_group, open_to_all, tmpfs};
+use super::{During, Error, Request, give_to_group, open_to_all, tmpfs};
+use crate::pod::mounted::Mounted;
 
 pub fn set_up(request: &Request, source: &EmptyDirVolumeSource) -> Result<Mounted, Error> {
     let dir = request.dir("empty-dir");

@@ -10,7 +10,8 @@ use std::{
 
 use k8s_openapi::api::core::v1::HostPathVolumeSource;
 
-use super::{During, Error, Mounted};
+use super::{During, Error};
+use crate::pod::mounted::Mounted;
 
 pub fn set_up(source: &HostPathVolumeSource) -> Result<Mounted, Error> {
     check(

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use super::Mounted;
+use crate::pod::mounted::Mounted;
 
 pub fn set_up() -> Mounted {
     Mounted {

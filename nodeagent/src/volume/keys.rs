@@ -5,7 +5,7 @@
 use k8s_openapi::api::core::v1::KeyToPath;
 
 use super::{Error, File, Files};
-use crate::agent::objects;
+use crate::objects;
 
 /// The keys that an object has, with their values.
 pub type Payload = Vec<(String, Vec<u8>)>;

@@ -14,7 +14,7 @@
 //! Taking down is nobody's own: [`tear_down`] unmounts whatever is mounted below the pod's folder, and removes that.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
@@ -23,14 +23,13 @@ use std::{
 use k8s_openapi::api::core::v1::{Pod, Volume};
 
 use crate::{
-    agent::{
-        context::Context,
-        objects::{self, Kind},
-    },
+    agent::context::Context,
     mounts,
+    objects::{self, Kind},
     outcome::IfThere,
     pod::{
         fields,
+        mounted::Mounted,
         names::{self, spec},
         security,
     },
@@ -89,26 +88,6 @@ impl<T> During<T> for nix::Result<T> {
             what: what(),
             source: errno.into(),
         })
-    }
-}
-
-/// A volume that is there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mounted {
-    pub path: PathBuf,
-    /// Whatever the mount asks for, this volume cannot be written.
-    pub read_only: bool,
-    /// The volume's root is a plain file, or something else that has no sub-paths.
-    pub is_file: bool,
-}
-
-impl Mounted {
-    fn folder(path: PathBuf) -> Self {
-        Self {
-            path,
-            read_only: false,
-            is_file: false,
-        }
     }
 }
 
@@ -358,6 +337,3 @@ pub fn tear_down(pod_dir: &Path) -> Result<(), Error> {
     let removed = std::fs::remove_dir_all(pod_dir).if_there().map(drop);
     removed.during(|| format!("remove {}", pod_dir.display()))
 }
-
-/// Where the volumes are, by name.
-pub type All = HashMap<String, Mounted>;

@@ -8,10 +8,13 @@ use k8s_openapi::api::core::v1::{
     PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimVolumeSource,
 };
 
-use super::{Error, Mounted, Request, give_to_group, host_path};
+use super::{Error, Request, give_to_group, host_path};
 use crate::{
-    agent::objects,
-    pod::names::{name, namespace, uid},
+    objects,
+    pod::{
+        mounted::Mounted,
+        names::{name, namespace, uid},
+    },
 };
 
 pub async fn set_up(

@@ -15,7 +15,7 @@ use skiff_watching::api::item;
 
 use super::{Error, File, Files, Request};
 use crate::{
-    agent::objects,
+    objects,
     pod::names::{name, namespace, spec, uid},
     time,
 };

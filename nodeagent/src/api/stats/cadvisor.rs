@@ -13,8 +13,8 @@ use super::{
     series::Series,
 };
 use crate::{
+    agent::machine::Machine,
     disk::Room,
-    node::machine::Machine,
     pod::{
         names::{name, namespace, uid},
         view::annotation,

@@ -20,22 +20,15 @@ use axum::{
 
 use super::{
     query::{json, parameters},
-    server::Shared,
+    shared::Shared,
 };
 use crate::{
     runtime::{Depth, Error},
-    stats::{Sample, Sampler, disks, disks::Disks, network},
+    stats::{Sample, disks, network},
     time,
 };
 
 pub use own::{metrics, probes};
-
-/// What is measured with.
-#[derive(Default)]
-pub struct Measuring {
-    sampler: Sampler,
-    disks: Disks,
-}
 
 /// What is told of pods is of the moment; a rate needs two.
 const MOMENT: Duration = Duration::from_millis(1100);

@@ -11,9 +11,8 @@ use skiff_watching::tally::{family, process};
 
 use super::{Shared, exposed, exposition::labels, sample};
 use crate::{
-    agent::Context,
+    agent::{context::Context, machine::architecture},
     figures::Present,
-    node::machine::architecture,
     pod::{
         handle::Handle,
         names::{is_terminal, namespace, spec, uid},

@@ -18,7 +18,7 @@ use super::{
     status::Told,
     watch::Objects,
 };
-use crate::{ingress::watch::Knowledge, network::view::ObjectName};
+use crate::{ingress::certificates::Kept, network::view::ObjectName};
 
 /// A listener that was looked at.
 pub struct Judged {
@@ -84,7 +84,7 @@ impl Ports {
 
 /// What is known while listeners are looked at.
 pub struct Judge<'a> {
-    pub knowledge: &'a Knowledge,
+    pub certificates: &'a Kept,
     pub objects: &'a Objects,
     pub now: Timestamp,
     pub ports: Ports,
@@ -174,7 +174,7 @@ impl Judge<'_> {
             let message = format!("No ReferenceGrant lets it use Secret {secret}");
             return Err(("RefNotPermitted", message));
         }
-        match self.knowledge.certificates.get(&secret) {
+        match self.certificates.get(&secret) {
             None => Err((
                 INVALID,
                 format!("There is no Secret {secret} of type kubernetes.io/tls"),

@@ -34,7 +34,10 @@ use self::{
     status::{ListenerTold, Tell, Told},
     watch::Objects,
 };
-use super::{backend::Services, certificates::ByListener, watch::Knowledge};
+use super::{
+    backend::Services,
+    certificates::{ByListener, Kept},
+};
 use crate::network::view::ObjectName;
 
 /// The class that a cluster has once the kind is defined.
@@ -70,17 +73,17 @@ fn by_age<'a, O>(
 
 /// Makes the plan, and brings what it leads to up to date. `open` are the ports that are open in any case, with or without TLS.
 pub fn plan(
-    knowledge: &Knowledge,
+    objects: &Objects,
+    certificates: &Kept,
     services: &Services<'_>,
     upstreams: &Upstreams,
     now: Timestamp,
     open: &[(u16, bool)],
 ) -> Plan {
-    let objects = &knowledge.gateways;
     let mut plan = Plan::default();
     let classes = classes(objects, &mut plan);
     let mut judge = Judge {
-        knowledge,
+        certificates,
         objects,
         now,
         ports: Ports::new(open),

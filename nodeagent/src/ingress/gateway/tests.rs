@@ -19,11 +19,11 @@ use super::{
 use crate::{
     ingress::{
         certificates::Certificate,
+        knowledge::Knowledge,
         tests::{
             certificates::{pem, secret},
             plans::service,
         },
-        watch::Knowledge,
     },
     network::view::ObjectName,
 };
@@ -58,7 +58,15 @@ fn known(objects: Vec<Value>) -> Knowledge {
 fn planned(objects: Vec<Value>) -> Plan {
     let upstreams = Upstreams::default();
     let open = [(80, false), (443, true)];
-    plan(&known(objects), &service, &upstreams, now(), &open)
+    let known = known(objects);
+    plan(
+        &known.gateways,
+        &known.certificates,
+        &service,
+        &upstreams,
+        now(),
+        &open,
+    )
 }
 
 fn now() -> Timestamp {

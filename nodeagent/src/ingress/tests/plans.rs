@@ -16,8 +16,8 @@ use super::certificates::{pem, secret};
 use crate::{
     ingress::{
         certificates::Certificate,
+        knowledge::{Knowledge, Known},
         plan::{Plan, plan, untold},
-        watch::{Knowledge, Known},
     },
     network::{
         slice::Slice,

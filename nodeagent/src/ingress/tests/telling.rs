@@ -3,7 +3,7 @@
 use k8s_openapi::api::{coordination::v1::Lease, networking::v1::Ingress};
 use serde_json::{Value, json};
 
-use crate::ingress::{members::members, status::patch, watch::Known};
+use crate::ingress::{knowledge::Known, members::members, status::patch};
 
 /// A member's lease: its node, the last part of its address, and the second in which it was renewed.
 fn lease(node: &str, address: &str, second: u32) -> Lease {

@@ -25,6 +25,18 @@ pub struct Table {
     pub name: Name,
 }
 
+impl IpFamily {
+    /// The table of nftables that sees this family's packets.
+    pub fn table(self, name: &str) -> Table {
+        let family = match self {
+            IpFamily::V4 => Family::Ip,
+            IpFamily::V6 => Family::Ip6,
+        };
+        let name = name.into();
+        Table { family, name }
+    }
+}
+
 impl Table {
     pub fn ip(name: &str) -> Self {
         let (family, name) = (Family::Ip, name.into());

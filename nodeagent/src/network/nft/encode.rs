@@ -8,12 +8,13 @@ use std::io;
 use super::{
     super::wire::{ACK, APPEND, CREATE, DUMP, Writer},
     change::{Base, Batch, Change, Element, Held, Holds, Hook, Set, Table},
+    data::{put_data, put_verdict},
     expression::{Anonymous, expressions},
     numbers::{
         BATCH_BEGIN, BATCH_END, NFTABLES, attribute as a, described, flag, message, together,
         value_bytes,
     },
-    rule::{Kind, Rule, Value, Verdict},
+    rule::{Kind, Rule, Value},
 };
 
 /// The data type of maps to verdicts.
@@ -23,28 +24,6 @@ const KEY_BYTE_ORDER: u8 = 0;
 const HOST_ORDER: u32 = 1;
 /// With so many bytes a message of elements takes no more: an attribute has at most 64 KB.
 const ENOUGH: usize = 48 << 10;
-
-pub fn put_data(w: &mut Writer, kind: u16, bytes: &[u8]) {
-    w.nest(kind, |w| w.attribute(a::DATA_VALUE, bytes));
-}
-
-pub fn put_verdict(w: &mut Writer, kind: u16, verdict: &Verdict) {
-    let (code, chain) = match verdict {
-        Verdict::Drop => (0, None),
-        Verdict::Accept => (1, None),
-        Verdict::Jump(chain) => (-3, Some(chain)),
-        Verdict::Goto(chain) => (-4, Some(chain)),
-        Verdict::Return => (-5_i32, None),
-    };
-    w.nest(kind, |w| {
-        w.nest(a::DATA_VERDICT, |w| {
-            w.attribute(a::VERDICT_CODE, &code.to_be_bytes());
-            if let Some(chain) = chain {
-                w.text(a::VERDICT_CHAIN, chain);
-            }
-        });
-    });
-}
 
 /// A batch as one datagram, and the number of its last message; `None` if it has none.
 pub fn batch(batch: &Batch) -> io::Result<(Vec<u8>, Option<u32>)> {

@@ -9,7 +9,7 @@ use super::{
         wire::Writer,
     },
     change::{Element, Set},
-    encode::{put_data, put_verdict},
+    data::{put_data, put_verdict},
     kernel as k,
     numbers::value_bytes,
     rule::{Field, Kind, Name, Reject, Rule, Side, Statement, Test, Value, Verdict},

@@ -4,6 +4,7 @@
 //! made only when the kernel said so. Follows `nfnetlink_rcv_batch` in `net/netfilter/nfnetlink.c` of the kernel.
 
 mod change;
+mod data;
 mod encode;
 mod expression;
 mod kernel;

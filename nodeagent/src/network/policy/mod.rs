@@ -44,8 +44,8 @@ use super::{
     family::IpFamily,
     nft::{Base, Batch, Change, Element, Hook, Kind, Nft, Set, Table, Value},
     ns::Namespace,
-    pods,
-    services::Protocol,
+    pool,
+    protocol::Protocol,
 };
 
 /// How often it is looked whether somebody flushed the tables.
@@ -181,7 +181,7 @@ impl<'a> Keeper<'a> {
         let kernel = kernel(&config).await?;
         let mut plan = Plan::default();
         let now = Instant::now();
-        for (uid, ips, link) in pods::known(&config.dir)? {
+        for (uid, ips, link) in pool::known(&config.dir)? {
             let link = Some(link);
             plan.add_own(&uid, Own { ips, link }, now);
         }

@@ -12,10 +12,8 @@ use k8s_openapi::{
 };
 use skiff_api::machinery::selector::Selector;
 
-use super::super::{
-    family::{self, IpFamily},
-    services::Protocol,
-};
+use super::super::family::{self, IpFamily};
+use crate::network::protocol::Protocol;
 
 /// A policy.
 #[derive(Clone, Debug, PartialEq, Eq)]

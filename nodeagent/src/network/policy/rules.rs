@@ -13,17 +13,17 @@ use sha2::{Digest, Sha256};
 
 use super::{
     super::{
+        BRIDGE,
         family::IpFamily,
         nft::{
             Base, Batch, Field, Hook, Kind, RELATED, Reject, Rule, Set, Side, Statement, Table,
             Test, Value, Verdict,
         },
-        pods::BRIDGE,
-        services::Protocol,
     },
     read::{Namespaces, Peer, PodPeer},
     view::{Labels, Pod},
 };
+use crate::network::protocol::Protocol;
 
 /// The name of all tables, of the families `ip`, `ip6` and `bridge`.
 pub const TABLE: &str = "skiff-policy";

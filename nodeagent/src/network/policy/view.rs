@@ -20,10 +20,8 @@ use skiff_watching::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    super::{services::Protocol, view::ObjectName},
-    read::Policy,
-};
+use super::{super::view::ObjectName, read::Policy};
+use crate::network::protocol::Protocol;
 
 pub type Labels = BTreeMap<String, String>;
 

@@ -15,8 +15,8 @@ use super::{
         },
     },
     elements::{Shared, table},
-    plan::Protocol,
 };
+use crate::network::protocol::Protocol;
 
 /// Of packets whose sender is to be hidden.
 pub const MARK: u32 = 0x4000;

@@ -13,8 +13,9 @@ use super::{
         slice::{Endpoint as SliceEndpoint, Port, Slice},
         view::Slices,
     },
-    plan::{Endpoint, NodeFacts, Protocol},
+    node::{Endpoint, NodeFacts},
 };
+use crate::network::protocol::Protocol;
 
 /// An endpoint before the policies have chosen.
 pub struct Candidate {

@@ -20,8 +20,9 @@ use super::{
         ns::Namespace,
         wire::{self, ACK, DUMP, Writer},
     },
-    plan::{PortPlan, Protocol},
+    plan::PortPlan,
 };
+use crate::network::protocol::Protocol;
 
 /// From `linux/netfilter/nfnetlink_conntrack.h`.
 mod kernel {

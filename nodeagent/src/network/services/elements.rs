@@ -4,13 +4,11 @@
 
 use std::net::IpAddr;
 
-use super::{
-    super::{
-        family::IpFamily,
-        nft::{Element, Held, Kind, Name, Set, Table, Value, Verdict},
-    },
-    plan::Protocol,
+use super::super::{
+    family::IpFamily,
+    nft::{Element, Held, Kind, Name, Set, Table, Value, Verdict},
 };
+use crate::network::protocol::Protocol;
 
 pub const TABLE: &str = "skiff-proxy";
 

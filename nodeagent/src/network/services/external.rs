@@ -13,8 +13,8 @@ use super::{
     base::{MARK, NodeRules, from},
     elements::{Key, Leads, Shared},
     fragment::Fragment,
+    names::Names,
     plan::{PortPlan, Target},
-    rules::Names,
 };
 
 /// Adds them, where there are any.

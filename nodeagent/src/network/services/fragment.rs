@@ -10,8 +10,10 @@ use std::{
 use super::{
     super::nft::{Name, Rule},
     elements::{Key, Leads, Shared},
-    plan::{Endpoint, PortPlan, Protocol},
+    node::Endpoint,
+    plan::PortPlan,
 };
+use crate::network::protocol::Protocol;
 
 /// Where a service answers.
 type Place = (IpAddr, Protocol, u16);

@@ -10,6 +10,8 @@ mod elements;
 mod external;
 mod fragment;
 mod health;
+mod names;
+mod node;
 mod picks;
 mod plan;
 mod resting;
@@ -30,14 +32,15 @@ use ipnet::IpNet;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+pub use self::candidates::ready_endpoints;
 use self::{
     base::NodeRules,
-    plan::{NodeFacts, PortPlan, plan},
+    node::NodeFacts,
+    plan::{PortPlan, plan},
     rules::render,
     table::Table,
     userspace::UserspaceProxy,
 };
-pub use self::{candidates::ready_endpoints, plan::Protocol};
 use super::{
     Error,
     family::IpFamily,

@@ -12,74 +12,17 @@ use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use super::{
     super::{
         family::{self, IpFamily},
+        protocol::Protocol,
         view::{ObjectName, Slices},
     },
     candidates::{Candidate, Candidates, candidates, nearness},
+    node::{Endpoint, NodeFacts},
 };
 
 /// Services with this label belong to another proxy.
 const OTHER_PROXY_LABEL: &str = "service.kubernetes.io/service-proxy-name";
 /// `spec.sessionAffinityConfig.clientIP.timeoutSeconds` when it is not given.
 const DEFAULT_AFFINITY_SECONDS: u32 = 10800;
-
-/// The protocols that ports can have.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
-)]
-pub enum Protocol {
-    Tcp,
-    Udp,
-    Sctp,
-}
-
-impl Protocol {
-    /// From the API's spelling; `None` there means TCP.
-    pub fn parse(text: Option<&str>) -> Option<Self> {
-        match text.unwrap_or("TCP") {
-            "TCP" => Some(Protocol::Tcp),
-            "UDP" => Some(Protocol::Udp),
-            "SCTP" => Some(Protocol::Sctp),
-            _ => None,
-        }
-    }
-
-    /// Its number above IP.
-    pub fn number(self) -> u8 {
-        match self {
-            Protocol::Tcp => 6,
-            Protocol::Udp => 17,
-            Protocol::Sctp => 132,
-        }
-    }
-
-    /// In nftables' spelling.
-    pub fn name(self) -> &'static str {
-        match self {
-            Protocol::Tcp => "tcp",
-            Protocol::Udp => "udp",
-            Protocol::Sctp => "sctp",
-        }
-    }
-}
-
-/// The node that a plan is for, and the family that it is of.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NodeFacts {
-    pub family: IpFamily,
-    pub name: String,
-    pub zone: Option<String>,
-    pub ips: Vec<IpAddr>,
-    /// ClusterIPs that this node answers at itself (cluster DNS), not to be translated.
-    pub own_cluster_ips: BTreeSet<IpAddr>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Endpoint {
-    pub ip: IpAddr,
-    pub port: u16,
-    /// Its pod runs on this node.
-    pub local: bool,
-}
 
 /// Where traffic goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

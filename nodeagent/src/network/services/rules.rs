@@ -7,16 +7,17 @@
 //! picks one of as many as they are, which all services with so many share. A chain and a map a service, as upstream has them, make the kernel look through all of them
 //! at each change, and the more of them there are, the longer it takes to make one.
 
-use sha2::{Digest, Sha256};
-
 use super::{
     super::nft::{Field, Name, Rule, Statement, Test, Value},
     base::{NodeRules, from},
     elements::{Key, Leads, Shared},
     external::render_external,
     fragment::Fragment,
-    plan::{Endpoint, PortPlan, Protocol, Target},
+    names::{Names, full_name, unique},
+    node::Endpoint,
+    plan::{PortPlan, Target},
 };
+use crate::network::protocol::Protocol;
 
 /// What all ports of one service add.
 pub fn render(plans: &[PortPlan], node: &NodeRules) -> Fragment {
@@ -25,43 +26,6 @@ pub fn render(plans: &[PortPlan], node: &NodeRules) -> Fragment {
         render_port(&mut fragment, plan, node);
     }
     fragment
-}
-
-/// The names of a port's chains.
-pub struct Names {
-    pub cluster: Name,
-    pub local: Name,
-    pub external: Name,
-    pub firewall: Name,
-}
-
-fn full_name(plan: &PortPlan) -> String {
-    format!(
-        "{}/{}/{}/{}",
-        plan.service.namespace,
-        plan.service.name,
-        plan.protocol.name(),
-        plan.port_name
-    )
-}
-
-impl Names {
-    fn new(plan: &PortPlan) -> Self {
-        let base = unique(&full_name(plan));
-        Names {
-            cluster: format!("svc-{base}").into(),
-            local: format!("local-{base}").into(),
-            external: format!("ext-{base}").into(),
-            firewall: format!("fw-{base}").into(),
-        }
-    }
-}
-
-/// A name that nftables takes (127 bytes at most, no odd characters) and that still tells a person whose it is.
-fn unique(name: &str) -> String {
-    let hash = Sha256::digest(name.as_bytes());
-    let short: String = name.chars().take(96).collect();
-    format!("{}-{short}", hex::encode(&hash[..4]))
 }
 
 fn render_port(fragment: &mut Fragment, plan: &PortPlan, node: &NodeRules) {
@@ -168,11 +132,8 @@ pub(super) mod tests {
     use skiff_testing::With;
 
     use super::{
+        super::super::{family::IpFamily, view::ObjectName},
         super::elements::element,
-        super::{
-            super::{family::IpFamily, view::ObjectName},
-            plan::Protocol,
-        },
         *,
     };
 

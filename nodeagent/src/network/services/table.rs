@@ -321,7 +321,7 @@ mod tests {
     use super::{
         super::{
             elements::{TABLE, pick},
-            plan::{Endpoint, PortPlan},
+            plan::PortPlan,
             resting::REST,
             rules::{
                 render,
@@ -330,6 +330,7 @@ mod tests {
         },
         *,
     };
+    use crate::network::services::node::Endpoint;
 
     fn name(name: &str) -> ObjectName {
         ObjectName::new("ns", name)

@@ -25,8 +25,10 @@ use super::{
         link::Links,
         ns::Namespace,
     },
-    plan::{Endpoint, PortPlan, Protocol, Target},
+    node::Endpoint,
+    plan::{PortPlan, Target},
 };
+use crate::network::protocol::Protocol;
 use crate::outcome;
 
 const LOOPBACK: u32 = 1;

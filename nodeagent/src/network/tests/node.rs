@@ -15,11 +15,11 @@ use super::{
         nft::{Family, Nft},
         node::{self, NodeConfig},
         ns::Namespace,
-        services::Protocol,
         view::ClusterView,
     },
     lab::*,
 };
+use crate::network::protocol::Protocol;
 
 /// An API server that has `lists` (by plural) and tells of what comes over `events` to whoever watches EndpointSlices.
 fn api_server(

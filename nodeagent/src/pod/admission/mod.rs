@@ -6,7 +6,7 @@
 use k8s_openapi::api::core::v1::{Node, Pod};
 use skiff_podspec::resources::Unreadable;
 
-use super::{allocation::Held, names::spec, resources};
+use super::{held::Held, names::spec, resources};
 
 mod predicate;
 mod pressure;

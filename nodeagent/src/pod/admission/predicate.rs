@@ -12,7 +12,7 @@ use skiff_podspec::{
 
 use super::Rejection;
 use crate::pod::{
-    allocation::{Amounts, Held, amount},
+    held::{Amounts, Held, amount},
     names::spec,
 };
 

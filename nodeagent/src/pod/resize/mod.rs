@@ -1,5 +1,4 @@
-//! Resizing a running pod: what is told of it. A resize is granted by the node (`grant.rs`), turned into steps (`plan.rs`), and the steps are taken
-//! (`enact.rs`).
+//! Resizing a running pod: what is told of it.
 //!
 //! Invariant: `PodResizePending` stands while the node does not grant what the pod asks for, `PodResizeInProgress` while what it granted is not in force.
 //! Follows the resize conditions of `pkg/kubelet/status/status_manager.go` and `pkg/kubelet/events/resize.go`.
@@ -12,8 +11,6 @@ use skiff_podspec::resources::List;
 use super::names::spec;
 use crate::time;
 
-pub mod enact;
-pub mod grant;
 pub mod plan;
 
 pub const PENDING: &str = "PodResizePending";
@@ -88,7 +85,7 @@ impl Conditions {
     }
 
     /// Every reason but `Infeasible` is told as `Deferred`. Whether that, or the generation, is news.
-    fn set_pending(&mut self, reason: &str, message: &str, generation: Option<i64>) -> bool {
+    pub fn set_pending(&mut self, reason: &str, message: &str, generation: Option<i64>) -> bool {
         let reason = if reason == "Infeasible" {
             reason
         } else {

@@ -3,26 +3,14 @@
 //! Invariant: pure but for looking images up; an image volume is never writable.
 //! Follows `mutateImageMount` of containerd's CRI plugin.
 
-use std::path::PathBuf;
-
-use serde::{Deserialize, Serialize};
-
-use super::{failed, state::ContainerDir};
+use super::{
+    failed,
+    state::{ContainerDir, ImageVolume},
+};
 use crate::{
     image::{self, Store},
     runtime::{ContainerSpec, Error},
 };
-
-/// One of a container's image volumes, as its record has it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ImageVolume {
-    /// Lower folders for overlayfs, the topmost first.
-    pub layers: Vec<PathBuf>,
-    /// Within the image; empty for all of it.
-    pub sub_path: String,
-    /// What is bound into the container.
-    pub place: PathBuf,
-}
 
 /// Finds the images, and has the mounts lead to the places where their content will be.
 pub fn resolve(

@@ -11,7 +11,7 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{cause::During, image_volumes::ImageVolume};
+use super::cause::During;
 use crate::{
     disk,
     outcome::IfThere,
@@ -20,6 +20,17 @@ use crate::{
 
 /// Exit code of containers whose keeper died, so that theirs was lost (containerd's `unknownExitCode`).
 pub const UNKNOWN_EXIT: i32 = 255;
+
+/// One of a container's image volumes, as its record has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageVolume {
+    /// Lower folders for overlayfs, the topmost first.
+    pub layers: Vec<PathBuf>,
+    /// Within the image; empty for all of it.
+    pub sub_path: String,
+    /// What is bound into the container.
+    pub place: PathBuf,
+}
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SandboxRecord {

@@ -11,7 +11,6 @@ pub const RST_STREAM: u16 = 3;
 pub const PING: u16 = 6;
 pub const GOAWAY: u16 = 7;
 pub const FIN: u8 = 1;
-pub const MAX_CONTROL: usize = 1 << 20;
 /// How much of a frame of data is handed on at once, in bytes.
 pub const PIECE: usize = 64 << 10;
 /// `CANCEL`: whoever opened the stream is not to go on.

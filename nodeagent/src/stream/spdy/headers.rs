@@ -6,7 +6,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
-use super::{Error, Headers, frames::MAX_CONTROL};
+use super::{Error, Headers, MAX_CONTROL};
 
 /// Compresses header blocks; the state goes on from block to block.
 pub struct Packer(Compress);

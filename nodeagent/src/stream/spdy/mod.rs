@@ -34,6 +34,9 @@ pub enum Error {
     Version(u16),
 }
 
+/// Bytes of a control frame, at most.
+pub const MAX_CONTROL: usize = 1 << 20;
+
 /// Headers of a stream; names are in lower case.
 pub type Headers = Vec<(String, String)>;
 

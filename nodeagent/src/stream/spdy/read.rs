@@ -6,10 +6,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::{io::AsyncReadExt, sync::mpsc};
 
 use super::{
-    Error,
-    frames::{
-        CANCEL, FIN, Frame, GOAWAY, MAX_CONTROL, PIECE, PING, RST_STREAM, SYN_REPLY, SYN_STREAM,
-    },
+    Error, MAX_CONTROL,
+    frames::{CANCEL, FIN, Frame, GOAWAY, PIECE, PING, RST_STREAM, SYN_REPLY, SYN_STREAM},
     headers::Unpacker,
     streams::{Stream, Streams},
 };

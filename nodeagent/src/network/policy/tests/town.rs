@@ -11,7 +11,6 @@ use super::super::{
         PodNetworks,
         family::{IpFamily, alone},
         ns::Namespace,
-        pods::known,
         tests::{
             lab::{Lab, Pod, address, serve, translated},
             services::{Cluster, nftables},
@@ -22,6 +21,7 @@ use super::super::{
     view::{self, Seen, Told},
 };
 use crate::network::link::Links;
+use crate::network::pool::known;
 
 pub const DNS: [u8; 4] = [10, 96, 0, 10];
 

@@ -17,7 +17,7 @@ use nix::{
 
 use crate::runtime::oci::{
     cause::During,
-    image_volumes::ImageVolume,
+    state::ImageVolume,
     state::{ContainerDir, ContainerRecord},
 };
 
