@@ -7,9 +7,10 @@ use skiff_api::{
     machinery::{
         field::Errors,
         schema::{
-            Decoded,
+            Decoded, conform,
             emptied::{self, Step},
         },
+        status::Status,
     },
 };
 
@@ -44,19 +45,45 @@ impl Emptied {
             }
             value
         };
-        self.shown(value)
+        self.restored(value, |_| true)
             .is_some_and(|shown| desired(&shown) != desired(value))
     }
 
-    /// The object as it was given; `None`: it is just that.
+    /// The object as words show it; `None`: just as it is.
     fn shown(&self, value: &Value) -> Option<Value> {
+        self.restored(value, |one| one.told)
+    }
+
+    /// The object with what was given; `None`: it is just that.
+    fn restored(&self, value: &Value, counts: impl Fn(&emptied::Emptied) -> bool) -> Option<Value> {
         let all = self.0.lock();
-        if all.is_empty() {
-            return None;
-        }
+        let mut counting = all.iter().filter(|one| counts(one)).peekable();
+        counting.peek()?;
         let mut shown = value.clone();
-        all.iter().for_each(|one| one.restore(&mut shown));
+        counting.for_each(|one| one.restore(&mut shown));
         Some(shown)
+    }
+
+    /// Lets `prepare` see the object as it was given, of kinds that are judged as that, so that what it takes away does not come back.
+    pub fn prepared(
+        &self,
+        kind: &Kind,
+        value: &mut Value,
+        prepare: impl FnOnce(&mut Value),
+    ) -> Result<(), Status> {
+        let shown = match kind.flags.judged_as_given {
+            true => self.shown(value),
+            false => None,
+        };
+        let Some(shown) = shown else {
+            prepare(value);
+            return Ok(());
+        };
+        *value = shown;
+        prepare(value);
+        let decoded = conform(value, kind.node());
+        self.note(&decoded.map_err(|error| Status::internal(error.to_string()))?);
+        Ok(())
     }
 
     /// What `check` has against an object, told of the object as it was given, and of some kinds judged as that, too.

@@ -36,6 +36,8 @@ pub struct Flags {
     pub any_generate_name: bool,
     /// How an update of the whole object checks metadata besides what all updates check.
     pub update_checks: UpdateChecks,
+    /// The same of an update of `/status`.
+    pub status_update_checks: UpdateChecks,
     /// An update without resourceVersion overwrites.
     pub allow_unconditional_update: bool,
     /// PUT of an absent object makes it.
@@ -91,6 +93,7 @@ impl Default for Flags {
             any_finalizers: false,
             any_generate_name: false,
             update_checks: UpdateChecks::Update,
+            status_update_checks: UpdateChecks::Update,
             allow_unconditional_update: true,
             allow_create_on_update: false,
             told_of_group: None,
@@ -214,10 +217,10 @@ pub enum UpdateChecks {
     Both,
     /// As new, then as an update.
     NewUpdate,
-    /// As new, twice.
+    /// As new before what is asked of new objects, too, and again after that.
     NewNew,
     None,
-    /// As new before the rest is looked at, as an update after it.
+    /// As new before what is asked of new objects, too; as an update after that, and before what is asked of updates alone.
     Around,
 }
 
@@ -227,20 +230,36 @@ pub enum UpdateCheck {
     New,
     Update,
     Rest,
+    /// Of the rest what a new object would be refused for, which is told first.
+    RestOfNew,
+    /// And what comes after that.
+    RestOfUpdate,
 }
 
 impl UpdateChecks {
+    pub(super) fn read(word: &str) -> Option<UpdateChecks> {
+        Some(match word {
+            "new" => UpdateChecks::New,
+            "both" => UpdateChecks::Both,
+            "new-update" => UpdateChecks::NewUpdate,
+            "new-new" => UpdateChecks::NewNew,
+            "none" => UpdateChecks::None,
+            "around" => UpdateChecks::Around,
+            _ => return None,
+        })
+    }
+
     /// What is looked at, in the order in which it is told.
     pub fn in_order(self) -> &'static [UpdateCheck] {
-        use UpdateCheck::{New, Rest, Update};
+        use UpdateCheck::{New, Rest, RestOfNew, RestOfUpdate, Update};
         match self {
             UpdateChecks::New => &[New, Rest],
             UpdateChecks::Update => &[Update, Rest],
             UpdateChecks::Both => &[Update, New, Rest],
             UpdateChecks::NewUpdate => &[New, Update, Rest],
-            UpdateChecks::NewNew => &[New, New, Rest],
+            UpdateChecks::NewNew => &[New, RestOfNew, New, RestOfUpdate],
             UpdateChecks::None => &[Rest],
-            UpdateChecks::Around => &[New, Rest, Update],
+            UpdateChecks::Around => &[New, RestOfNew, Update, RestOfUpdate],
         }
     }
 }

@@ -196,17 +196,8 @@ fn say(kind: &mut Kind, word: &'static str) -> Option<()> {
             "empties" => flags.empties_are_desired = true,
             _ => return None,
         },
-        "update" => {
-            flags.update_checks = match value {
-                "new" => UpdateChecks::New,
-                "both" => UpdateChecks::Both,
-                "new-update" => UpdateChecks::NewUpdate,
-                "new-new" => UpdateChecks::NewNew,
-                "none" => UpdateChecks::None,
-                "around" => UpdateChecks::Around,
-                _ => return None,
-            }
-        }
+        "update" => flags.update_checks = UpdateChecks::read(value)?,
+        "status-update" => flags.status_update_checks = UpdateChecks::read(value)?,
         "defaults-when-read" => flags.defaults_when_read = true,
         "generates-prefix" => flags.generates_prefix = true,
         "judged-as-given" => flags.judged_as_given = true,

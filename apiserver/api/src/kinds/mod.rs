@@ -42,7 +42,7 @@ mod prelude {
     pub use serde_json::{Map, Value, json};
 
     pub use super::{
-        PartStrategy, Stamp, Strategy, Warnings, fill,
+        PartStrategy, Stamp, Strategy, UpdateChecks, Warnings, fill,
         validation::{checks, internal},
     };
     pub use crate::machinery::{

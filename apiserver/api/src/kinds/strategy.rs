@@ -5,8 +5,8 @@
 
 use serde_json::Value;
 
-use super::Alias;
-use crate::machinery::{field::Errors, meta::Meta};
+use super::{Alias, UpdateChecks};
+use crate::machinery::{field::Errors, meta::Meta, read::Read};
 
 /// Texts for the Warning header.
 pub type Warnings = Vec<String>;
@@ -106,11 +106,27 @@ pub struct PartStrategy {
     pub reset: Option<&'static [&'static str]>,
     /// `(new, old)`.
     pub validate: fn(&Value, &Value) -> Errors,
+    /// How it checks metadata besides what all updates check.
+    pub checks: UpdateChecks,
 }
 
 impl Strategy {
     pub fn part(&self, name: &str) -> Option<&'static PartStrategy> {
         self.parts.iter().find(|part| part.name == name)
+    }
+}
+
+/// All of the metadata stays as it was, but who manages what.
+pub fn keep_whole_metadata(new: &mut Value, old: &Value) {
+    let managers = new.meta_mut().remove("managedFields");
+    new["metadata"] = old.at("metadata").clone();
+    match managers {
+        Some(managers) => {
+            new.meta_mut().insert("managedFields".into(), managers);
+        }
+        None => {
+            new.meta_mut().remove("managedFields");
+        }
     }
 }
 
@@ -133,5 +149,26 @@ pub fn keep_metadata(new: &mut Value, old: &Value) {
                 new.meta_mut().remove(name);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn of_whole_metadata_the_managers_alone_change() {
+        let old = json!({"metadata": {"name": "a", "uid": "u", "managedFields": [1]}});
+        let mut new = json!({"metadata": {"name": "a", "uid": "v", "generateName": "g", "managedFields": [2]}});
+        keep_whole_metadata(&mut new, &old);
+        assert_eq!(
+            new,
+            json!({"metadata": {"name": "a", "uid": "u", "managedFields": [2]}})
+        );
+        let mut new = json!({"metadata": {"name": "a"}});
+        keep_whole_metadata(&mut new, &old);
+        assert_eq!(new, json!({"metadata": {"name": "a", "uid": "u"}}));
     }
 }

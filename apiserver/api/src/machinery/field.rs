@@ -360,6 +360,19 @@ impl Errors {
     pub fn internal(&mut self, path: &Path, detail: impl Into<String>) {
         self.push(Kind::Internal, path, None, detail);
     }
+    /// How many of them these are, when they are the first; else none.
+    pub fn begins_with(&self, first: &Errors) -> usize {
+        match self.0.starts_with(&first.0) {
+            true => first.0.len(),
+            false => 0,
+        }
+    }
+
+    /// Those at these places.
+    pub fn part(&self, of: impl std::slice::SliceIndex<[Error], Output = [Error]>) -> Errors {
+        Errors(self.0.get(of).map_or_else(Vec::new, <[Error]>::to_vec))
+    }
+
     pub fn extend(&mut self, more: Errors) {
         self.0.extend(more.0);
     }
@@ -383,6 +396,22 @@ impl Errors {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_of_them() {
+        let of = |names: &[&str]| {
+            Errors::of(|errors| {
+                names
+                    .iter()
+                    .for_each(|name| errors.required(&Path::new(name), ""))
+            })
+        };
+        let all = of(&["a", "b", "c"]);
+        assert_eq!(all.begins_with(&of(&["a", "b"])), 2);
+        assert_eq!(all.begins_with(&of(&["b"])), 0);
+        assert_eq!(all.part(..2), of(&["a", "b"]));
+        assert_eq!(all.part(2..), of(&["c"]));
+    }
 
     #[test]
     fn words() {

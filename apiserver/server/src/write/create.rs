@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use skiff_api::{
-    kinds::{Generation, Kind},
+    kinds::{Generation, Kind, UpdateChecks},
     machinery::{
         field::Path, meta::Meta, names::is_path_segment_name, object_meta, read::Read,
         schema::conform, status::Status, time,
@@ -18,8 +18,8 @@ use super::{
     call::{Call, Part, Written},
     devices, managed, params,
     steps::{
-        Owners, check_namespace, creation_error, dedup_owners, escalation, exists, refused, settle,
-        stamp, standard_finalizers, take_addresses, unconverted, unstored,
+        Owners, check_namespace, creation_error, dedup_owners, escalation, exists, name_problems,
+        refused, settle, stamp, standard_finalizers, take_addresses, unconverted, unstored,
     },
 };
 use crate::{
@@ -167,7 +167,8 @@ fn prepare(call: &Call<'_>, kind: &Arc<Kind>, value: &mut Value) -> Result<(), S
     for warning in (kind.strategy.early_warnings)(value) {
         call.warnings.add(warning);
     }
-    (kind.strategy.prepare_for_create)(value);
+    call.emptied
+        .prepared(kind, value, kind.strategy.prepare_for_create)?;
     if kind.has_status() && !kind.flags.keeps_status_on_create {
         clear_status(kind, value)?;
     }
@@ -218,14 +219,18 @@ async fn validate(call: &Call<'_>, kind: &Kind, value: &Value) -> Result<(), Sta
         return refused(kind, value, &kind.validate(value));
     }
     let mut errors = devices::check(call, kind, Part::Whole, value, None).await?;
-    let validate_name = |name: &str, prefix| {
-        let mut problems = kind.flags.name_problems(name, prefix);
-        problems.extend((kind.strategy.name_problems)(value, name));
-        problems
-    };
-    errors.extend(object_meta::validate(value, kind.namespaced, validate_name));
-    errors.extend(standard_finalizers(kind, value));
-    errors.extend(call.emptied.told(kind, value, |value| kind.validate(value)));
+    let validate_name = |name: &str, prefix| name_problems(kind, value, name, prefix);
+    let mut metadata = object_meta::validate(value, kind.namespaced, validate_name);
+    metadata.extend(standard_finalizers(kind, value));
+    let rest = call.emptied.told(kind, value, |value| kind.validate(value));
+    match (kind.flags.update_checks, rest.is_empty()) {
+        // where the kind's own rules do not ask, metadata is looked at after them
+        (UpdateChecks::None, false) => errors.extend(rest),
+        _ => {
+            errors.extend(metadata);
+            errors.extend(rest);
+        }
+    }
     if errors.is_empty() {
         // whatever a kind's names are, each is a part of a path
         let at = Path::new("metadata");

@@ -52,7 +52,9 @@ pub(super) fn prepare(
             if kind.has_status() {
                 take_status(new, live);
             }
-            (kind.strategy.prepare_for_update)(new, live);
+            emptied.prepared(kind, new, |new| {
+                (kind.strategy.prepare_for_update)(new, live)
+            })?;
         }
     }
     conform(new, kind.node()).map_err(|error| Status::internal(error.to_string()))?;

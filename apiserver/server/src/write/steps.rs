@@ -110,6 +110,7 @@ pub(super) async fn unstored(
     kind: &Arc<Kind>,
     mut value: Value,
 ) -> Result<Written, Status> {
+    settle(shown, kind, &mut value);
     as_stored(&mut value, kind.node());
     // what is stored in another form loses what that form does not have
     let stored = call.kinds.stored_row(kind);
@@ -195,6 +196,13 @@ pub(super) fn stamp(
         );
     }
     Ok(())
+}
+
+/// What speaks against a name, or a prefix of one: its form, and what the object itself says of it.
+pub(super) fn name_problems(kind: &Kind, value: &Value, name: &str, prefix: bool) -> Vec<String> {
+    let mut problems = kind.flags.name_problems(name, prefix);
+    problems.extend((kind.strategy.name_problems)(value, name));
+    problems
 }
 
 pub(super) fn standard_finalizers(kind: &Kind, value: &Value) -> Errors {

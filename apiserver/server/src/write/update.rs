@@ -27,7 +27,7 @@ use super::{
     params,
     prepare::prepare,
     steps::{
-        Owners, check_namespace, dedup_owners, escalation, refused, settle, stamp,
+        Owners, check_namespace, dedup_owners, escalation, name_problems, refused, settle, stamp,
         standard_finalizers, store_error, take_addresses, unconverted, unstored,
     },
 };
@@ -333,6 +333,19 @@ fn ends_deletion(kind: &Kind, new: &Value, live: &Value) -> bool {
         && !(kind.strategy.held)(new)
 }
 
+/// How an update of this part checks metadata besides what all updates check.
+fn checks(kind: &Kind, part: Part) -> UpdateChecks {
+    match (kind.flags.update_checks, part) {
+        (UpdateChecks::None, _) => UpdateChecks::None,
+        (checks, Part::Whole) => checks,
+        (_, Part::Sub(Subresource::Status)) => kind.flags.status_update_checks,
+        (_, Part::Sub(sub)) => kind
+            .strategy
+            .part(sub.name())
+            .map_or(UpdateChecks::Update, |rules| rules.checks),
+    }
+}
+
 async fn validate(
     call: &Call<'_>,
     kind: &Kind,
@@ -350,27 +363,57 @@ async fn validate(
         Part::Whole => kind.validate_update(new, live, &mut |text| call.warnings.add(text)),
         Part::Sub(sub) => kind.validate_part(sub, new, live, &mut |text| call.warnings.add(text)),
     });
-    let checks = match (kind.flags.update_checks, part) {
-        (UpdateChecks::None, _) => UpdateChecks::None,
-        (checks, Part::Whole) => checks,
-        _ => UpdateChecks::Update,
-    };
-    for check in checks.in_order() {
+    let of_new = rest.begins_with(&call.emptied.told(kind, new, |new| kind.validate(new)));
+    for check in checks(kind, part).in_order() {
         match check {
             UpdateCheck::Update => {
                 errors.extend(changed.clone());
                 errors.extend(finalizers.clone());
             }
             UpdateCheck::New => {
-                let names = |name: &str, prefix| kind.flags.name_problems(name, prefix);
+                let names = |name: &str, prefix| name_problems(kind, new, name, prefix);
                 errors.extend(object_meta::validate(new, kind.namespaced, names));
                 errors.extend(finalizers.clone());
             }
             UpdateCheck::Rest => errors.extend(rest.clone()),
+            UpdateCheck::RestOfNew => errors.extend(rest.part(..of_new)),
+            UpdateCheck::RestOfUpdate => errors.extend(rest.part(of_new..)),
         }
     }
     if errors.is_empty() {
         errors = params::check(call, kind, part, new, Some(live)).await?;
     }
     refused(kind, new, &errors)
+}
+
+#[cfg(test)]
+mod tests {
+    use skiff_api::kinds::Registry;
+
+    use super::*;
+
+    #[test]
+    fn parts_check_metadata_as_upstream_does() {
+        let status = Part::Sub(Subresource::Status);
+        for (name, part, wanted) in [
+            (
+                "storageclasses.storage.k8s.io",
+                Part::Whole,
+                UpdateChecks::Around,
+            ),
+            ("configmaps", Part::Whole, UpdateChecks::Both),
+            ("deployments.apps", status, UpdateChecks::Update),
+            ("cronjobs.batch", status, UpdateChecks::None),
+            ("poddisruptionbudgets.policy", status, UpdateChecks::None),
+            (
+                "certificatesigningrequests.certificates.k8s.io",
+                status,
+                UpdateChecks::Around,
+            ),
+            ("pods", Part::Sub(Subresource::Resize), UpdateChecks::Both),
+        ] {
+            let kind = Registry::builtin().stored(name).unwrap();
+            assert_eq!(checks(kind, part), wanted, "{name}");
+        }
+    }
 }

@@ -242,6 +242,12 @@ async fn metadata_is_looked_at_as_each_kind_does() {
         &server,
         &[
             (
+                "POST /apis/policy/v1/namespaces/default/poddisruptionbudgets",
+                r#"{"metadata": {"name": "p", "labels": {"-": "-"}}, "spec": {"minAvailable": -1, "selector": {"matchLabels": {"a": "b"}}}}"#,
+                422,
+                "PodDisruptionBudget.policy \"p\" is invalid: spec.minAvailable: Invalid value: -1: must be greater than or equal to 0",
+            ),
+            (
                 "POST /api/v1/namespaces/default/services",
                 r#"{"metadata": {"name": "a.b"}, "spec": {"ports": [{"port": 1}]}}"#,
                 422,

@@ -124,13 +124,15 @@ enum Step<'a> {
 }
 
 impl Trail<'_> {
-    fn path(&self, out: &mut String) {
+    /// Who `converts` does not note the keys of maps.
+    fn path(&self, out: &mut String, converts: bool) {
         if let Some(parent) = self.parent {
-            parent.path(out);
+            parent.path(out, converts);
         }
         match &self.at {
             Step::Field { field, .. } => push_name(out, &field.name),
             Step::Index(index) => out.push_str(&format!("[{index}]")),
+            Step::Key(_) if converts => {}
             Step::Key(key) => push_name(out, key),
         }
     }
@@ -257,7 +259,7 @@ impl<'s> Walk<'s> {
         }
         let (mut path, mut order) = (String::new(), Vec::new());
         if let Some(trail) = trail {
-            trail.path(&mut path);
+            trail.path(&mut path, false);
             trail.order(&mut order);
         }
         self.room.take(path.len() + said.len());
@@ -334,7 +336,7 @@ impl<'s> Walk<'s> {
         }
         let mut path = String::new();
         if let Some(trail) = trail {
-            trail.path(&mut path);
+            trail.path(&mut path, self.converts);
         }
         push_name(&mut path, name);
         self.room.take(path.len());
@@ -350,11 +352,10 @@ impl<'s> Walk<'s> {
         trail: Option<&Trail>,
     ) {
         let gone = map.remove(&*field.name);
-        // selectors are told as JSON has them, which leaves out what is empty
-        if let Some(gone) = gone
-            && !of.name.starts_with("meta.v1.LabelSelector")
-        {
-            self.emptied(&gone, field, trail);
+        if let Some(gone) = gone {
+            // selectors are told as JSON has them, which leaves out what is empty
+            let told = !of.name.starts_with("meta.v1.LabelSelector");
+            self.emptied(&gone, field, trail, told);
         }
     }
 
@@ -384,7 +385,7 @@ impl<'s> Walk<'s> {
         }
     }
 
-    fn emptied(&mut self, gone: &Value, field: &Field, trail: Option<&Trail>) {
+    fn emptied(&mut self, gone: &Value, field: &Field, trail: Option<&Trail>, told: bool) {
         if !matches!(gone, Value::Array(_) | Value::Object(_)) || !self.room.is_left() {
             return;
         }
@@ -397,6 +398,7 @@ impl<'s> Walk<'s> {
         self.decoded.emptied.push(Emptied {
             place,
             is_list: gone.is_array(),
+            told,
         });
     }
 

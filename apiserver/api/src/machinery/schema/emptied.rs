@@ -9,6 +9,8 @@ pub struct Emptied {
     /// From the object down.
     pub place: Vec<Step>,
     pub is_list: bool,
+    /// Words show it. What a selector has is left out of them; it counts all the same.
+    pub told: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -81,5 +83,18 @@ mod tests {
             .for_each(|one| one.restore(&mut other));
         assert_eq!(other["metadata"], kept["metadata"]);
         assert_eq!(other["spec"]["containers"], json!([]));
+    }
+
+    #[test]
+    fn what_a_selector_has_is_noted_but_not_told() {
+        let mut value =
+            json!({"metadata": {"labels": {}}, "spec": {"podSelector": {"matchLabels": {}}}});
+        let node = Schema::builtin()
+            .of_kind("networking.k8s.io/v1", "NetworkPolicy")
+            .unwrap();
+        let decoded = conform(&mut value, node).unwrap();
+        let told: Vec<bool> = decoded.emptied.iter().map(|one| one.told).collect();
+        assert_eq!(told.iter().filter(|told| **told).count(), 1, "{told:?}");
+        assert_eq!(told.len(), 2);
     }
 }

@@ -413,3 +413,20 @@ fn places_come_in_the_order_of_the_text() {
     assert_eq!(first_of(text, &["a", "b.x[1].y"]), 1);
     assert_eq!(parse_json(text).unwrap().duplicates, ["b"]);
 }
+
+#[test]
+fn who_converts_reads_whole_floats_as_numbers_and_names_no_keys() {
+    let service = Schema::builtin().of_kind("v1", "Service").unwrap();
+    let mut value = json!({"spec": {"ports": [{"port": 1, "targetPort": 1000.0}]}});
+    assert!(conform(&mut value.clone(), service).is_err());
+    conform_converted(&mut value, service).unwrap();
+    assert_eq!(value["spec"]["ports"][0]["targetPort"], 1000);
+    let slice = Schema::builtin()
+        .of_kind("resource.k8s.io/v1", "ResourceSlice")
+        .unwrap();
+    let mut value = json!({"spec": {"devices": [{"attributes": {"a": {"odd": 1}}}]}});
+    let decoded = conform_converted(&mut value.clone(), slice).unwrap();
+    assert_eq!(decoded.unknown, ["spec.devices[0].attributes.odd"]);
+    let decoded = conform(&mut value, slice).unwrap();
+    assert_eq!(decoded.unknown, ["spec.devices[0].attributes.a.odd"]);
+}

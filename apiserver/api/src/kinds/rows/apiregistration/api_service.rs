@@ -9,6 +9,7 @@ use crate::machinery::quote::GoQuoted;
 pub const STRATEGY: Strategy = Strategy {
     defaults,
     stamp: Some(stamp),
+    name_problems,
     validate,
     validate_update: |new, _| validate(new),
     ..Strategy::DEFAULT
@@ -32,11 +33,6 @@ fn validate(service: &Value) -> Errors {
     let mut errors = Errors::default();
     let (spec, path) = (service.at("spec"), Path::new("spec"));
     let (group, version) = (spec.text("group"), spec.text("version"));
-    name(
-        service.at("metadata"),
-        &format!("{version}.{group}"),
-        &mut errors,
-    );
     if group.is_empty() && version != "v1" {
         errors.required(
             &path.child("group"),
@@ -68,21 +64,17 @@ fn validate(service: &Value) -> Errors {
     errors
 }
 
-/// The name says what is served. What is no name at all was told of before.
-fn name(meta: &Value, wanted: &str, errors: &mut Errors) {
-    for field in ["generateName", "name"] {
-        let given = meta.text(field);
-        if !given.is_empty() && given != wanted && names::is_path_segment_name(given).is_empty() {
-            errors.invalid(
-                &Path::new("metadata").child(field),
-                given,
-                format!(
-                    "must be `spec.version+\".\"+spec.group`: {wanted}",
-                    wanted = GoQuoted(&wanted)
-                ),
-            );
-        }
+/// The name says what is served. What is no name at all is told of by itself.
+fn name_problems(service: &Value, name: &str) -> Vec<String> {
+    let spec = service.at("spec");
+    let wanted = format!("{}.{}", spec.text("version"), spec.text("group"));
+    if name == wanted || !names::is_path_segment_name(name).is_empty() {
+        return Vec::new();
     }
+    vec![format!(
+        "must be `spec.version+\".\"+spec.group`: {wanted}",
+        wanted = GoQuoted(&wanted)
+    )]
 }
 
 fn local(spec: &Value, path: &Path, errors: &mut Errors) {
@@ -137,10 +129,6 @@ mod tests {
         for (change, said) in [
             (vec![], "[]"),
             (
-                vec![("group", json!("b.c"))],
-                "metadata.name: Invalid value: \"v1.a.b\": must be `spec.version+\".\"+spec.group`: \"v1.b.c\"",
-            ),
-            (
                 vec![("groupPriorityMinimum", json!(20001))],
                 "spec.groupPriorityMinimum: Invalid value: 20001: must be positive and less than 20000",
             ),
@@ -180,6 +168,17 @@ mod tests {
             defaults(&mut service);
             assert_eq!(validate(&service).message(), said, "{change:?}");
         }
+    }
+
+    #[test]
+    fn it_is_named_for_what_it_serves() {
+        let service = json!({"spec": {"group": "a.b", "version": "v1"}});
+        assert!(name_problems(&service, "v1.a.b").is_empty());
+        assert_eq!(
+            name_problems(&service, "v1.b.c"),
+            ["must be `spec.version+\".\"+spec.group`: \"v1.a.b\""]
+        );
+        assert!(name_problems(&service, "a/b").is_empty());
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub const STRATEGY: Strategy = Strategy {
         prepare: keep_status,
         reset: None,
         validate: |new, _| finalizers(new, true),
+        checks: UpdateChecks::Update,
     }],
     held: |namespace| !namespace.at("spec").list("finalizers").is_empty(),
     terminate: Some(|namespace| {

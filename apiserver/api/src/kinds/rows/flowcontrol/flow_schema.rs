@@ -2,13 +2,14 @@
 //!
 //! Follows `ValidateFlowSchema*` of `pkg/apis/flowcontrol/validation/validation.go` and `pkg/apis/flowcontrol/v1/defaults.go`.
 
-use crate::kinds::prelude::*;
 use crate::kinds::rows::flowcontrol::bootstrap;
+use crate::kinds::{prelude::*, strategy::keep_whole_metadata};
 
 pub const STRATEGY: Strategy = Strategy {
     defaults,
     validate,
     validate_update: |new, _| validate(new),
+    prepare_for_status_update: keep_whole_metadata,
     ..Strategy::DEFAULT
 };
 

@@ -40,6 +40,12 @@ impl Walk<'_> {
             }
             (Shape::IntOrString, Value::String(_)) => {}
             (Shape::IntOrString, Value::Number(n)) => {
+                // who converts writes what it holds, and of a float without a fraction no fraction
+                let n = &match converter::whole(n) {
+                    Some(whole) if self.converts => whole.into(),
+                    _ => n.clone(),
+                };
+                *value = Value::Number(n.clone());
                 if n.as_i64().is_none_or(|n| i32::try_from(n).is_err()) {
                     self.fail_typed(&format!("number {n}"), "int32", trail);
                 }

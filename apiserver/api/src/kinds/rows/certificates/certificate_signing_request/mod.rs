@@ -22,6 +22,7 @@ pub const STRATEGY: Strategy = Strategy {
         prepare: keep_all_but_conditions,
         reset: Some(&["spec", "status.certificate"]),
         validate: |new, old| whole(new, old, &["conditions"]),
+        checks: UpdateChecks::Around,
     }],
     stamp: Some(stamp),
     ..Strategy::DEFAULT

@@ -137,6 +137,7 @@ const PARTS: &[PartStrategy] = &[
             keep_metadata(new, old);
         },
         validate: validation::update::ephemeral_containers,
+        checks: UpdateChecks::Both,
     },
     PartStrategy {
         name: "resize",
@@ -146,6 +147,7 @@ const PARTS: &[PartStrategy] = &[
             keep_metadata(new, old);
         },
         validate: |new, old| validation::resize::validate(new, old, qos),
+        checks: UpdateChecks::Both,
     },
     // what a binding changes is no update, and it is checked where it is applied
     PartStrategy {
@@ -153,6 +155,7 @@ const PARTS: &[PartStrategy] = &[
         reset: None,
         prepare: |_, _| {},
         validate: |_, _| Default::default(),
+        checks: UpdateChecks::Update,
     },
 ];
 
