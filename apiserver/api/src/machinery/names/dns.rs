@@ -174,8 +174,12 @@ pub fn is_fully_qualified_name(value: &str) -> Messages {
     messages
 }
 
-/// A domain of two or more labels, a dot at its end allowed. The second of each pair is the value to blame: the name, or one label of it.
+/// A domain of two or more labels, a dot at its end allowed. The second of each pair is the value to blame: the name, or one label of it. That there
+/// must be one at all is told elsewhere.
 pub fn is_fully_qualified_domain_name(value: &str) -> Vec<(String, String)> {
+    if value.is_empty() {
+        return Vec::new();
+    }
     let name = value.strip_suffix('.').unwrap_or(value);
     let messages = is_dns1123_subdomain(name);
     if !messages.is_empty() {

@@ -95,9 +95,11 @@ fn stored_versions(definition: &Value, errors: &mut Errors) {
         );
     }
     let versions = definition.at("spec").list("versions");
-    for version in versions.iter().filter(|version| version.flag("storage")) {
+    for (at, version) in versions.iter().enumerate() {
         let name = version.text("name");
-        if !stored.contains(&name) {
+        // each stored version stands for one version of its name, the first
+        let is_taken = versions[..at].iter().any(|one| one.text("name") == name);
+        if version.flag("storage") && (is_taken || !stored.contains(&name)) {
             let said = format!("must have the storage version {name}");
             errors.invalid(&path, stored.clone(), said);
         }
@@ -338,6 +340,21 @@ mod tests {
 
     const SHOWN: &str = r#"{"Name":"v1","Served":true,"Storage":false,"Deprecated":false,"DeprecationWarning":null,"Schema":null,"Subresources":null,"AdditionalPrinterColumns":null,"SelectableFields":null}"#;
     const MUST_STAY: &str = "missing from spec.versions; v0 was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in v0 and removes v0 from status.storedVersions";
+
+    #[test]
+    fn a_stored_version_stands_for_one_version_of_its_name() {
+        let version = json!({"name": "v1", "storage": true});
+        let said = |versions: Value| {
+            let definition =
+                json!({"spec": {"versions": versions}, "status": {"storedVersions": ["v1"]}});
+            Errors::of(|errors| stored_versions(&definition, errors)).message()
+        };
+        assert_eq!(said(json!([version])), "[]");
+        assert_eq!(
+            said(json!([version, version])),
+            "status.storedVersions: Invalid value: [\"v1\"]: must have the storage version v1"
+        );
+    }
 
     #[test]
     fn what_a_definition_may_say() {

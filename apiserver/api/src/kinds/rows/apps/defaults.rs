@@ -125,6 +125,10 @@ pub fn daemon_set(object: &mut Value) {
         {
             absent(rolling, "maxUnavailable", 1);
             absent(rolling, "maxSurge", 0);
+        } else if let Some(rolling) = inner(strategy, "rollingUpdate") {
+            // the hub type has both as numbers, which v1 always shows
+            absent(rolling, "maxUnavailable", 0);
+            absent(rolling, "maxSurge", 0);
         }
     }
 }

@@ -155,7 +155,9 @@ fn time_zone(zone: &str, path: &Path, errors: &mut Errors) {
             "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
         );
     }
-    if zone != "Local" && cron::zone(zone).is_err() {
+    if zone.contains("..") {
+        errors.invalid(path, zone, "time: invalid location name");
+    } else if zone != "Local" && cron::zone(zone).is_err() {
         errors.invalid(path, zone, format!("unknown time zone {zone}"));
     }
 }
@@ -219,6 +221,10 @@ mod tests {
                 vec![
                     "spec.timeZone: Invalid value: \"\": timeZone must be nil or non-empty string",
                 ],
+            ),
+            (
+                json!({"schedule": "@daily", "timeZone": "a..b"}),
+                vec!["spec.timeZone: Invalid value: \"a..b\": time: invalid location name"],
             ),
             (
                 json!({"schedule": "@daily", "timeZone": "Europe/Parisx"}),

@@ -60,11 +60,15 @@ fn data_sources(claim: &mut Value, old: Option<&Value>) {
     {
         spec.remove("dataSource");
     }
+    // the group is written also where there is none
     let copied = |source: &Value| {
-        let fields = ["apiGroup", "kind", "name"]
-            .into_iter()
-            .filter_map(|name| Some((name.to_string(), source.some(name)?.clone())));
-        Value::Object(fields.collect())
+        let mut copy = json!({"apiGroup": source.some("apiGroup")});
+        for name in ["kind", "name"] {
+            if let Some(value) = source.some(name) {
+                copy[name] = value.clone();
+            }
+        }
+        copy
     };
     match (
         spec.get("dataSource").filter(|value| !value.is_null()),
@@ -308,6 +312,11 @@ mod tests {
         assert_eq!(
             prepared(json!({"dataSourceRef": snapshot})),
             json!({"dataSource": snapshot, "dataSourceRef": snapshot})
+        );
+        let claim = json!({"kind": "PersistentVolumeClaim", "name": "a"});
+        assert_eq!(
+            prepared(json!({"dataSource": claim}))["dataSourceRef"],
+            json!({"apiGroup": null, "kind": "PersistentVolumeClaim", "name": "a"})
         );
         assert_eq!(
             prepared(json!({"dataSource": {"kind": "Odd", "name": "a"}})),

@@ -7,6 +7,7 @@ use crate::kinds::prelude::*;
 pub const STRATEGY: Strategy = Strategy {
     prepare_for_create: names_alone,
     prepare_for_update: |new, _| names_alone(new),
+    warnings,
     ..Strategy::DEFAULT
 };
 
@@ -23,6 +24,25 @@ fn names_alone(account: &mut Value) {
     }
 }
 
+const MOUNTABLE_SECRETS: &str = "kubernetes.io/enforce-mountable-secrets";
+
+/// Whoever gives the annotation, whatever it says, is told that it is old.
+fn warnings(account: &Value, old: Option<&Value>) -> Warnings {
+    let has = |account: &Value| {
+        account
+            .at("metadata")
+            .at("annotations")
+            .get(MOUNTABLE_SECRETS)
+            .is_some()
+    };
+    match has(account) && !old.is_some_and(has) {
+        true => vec![format!(
+            "metadata.annotations[{MOUNTABLE_SECRETS}]: deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets"
+        )],
+        false => Vec::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,5 +56,15 @@ mod tests {
         let mut none = json!({"metadata": {}});
         names_alone(&mut none);
         assert_eq!(none, json!({"metadata": {}}));
+    }
+
+    #[test]
+    fn who_begins_to_enforce_mountable_secrets_is_warned() {
+        let bare = json!({"metadata": {}});
+        let enforced = json!({"metadata": {"annotations": {MOUNTABLE_SECRETS: "false"}}});
+        assert!(warnings(&bare, None).is_empty());
+        assert_eq!(warnings(&enforced, None).len(), 1);
+        assert_eq!(warnings(&enforced, Some(&bare)).len(), 1);
+        assert!(warnings(&enforced, Some(&enforced)).is_empty());
     }
 }

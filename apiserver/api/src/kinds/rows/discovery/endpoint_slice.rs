@@ -181,6 +181,9 @@ fn address(address: &str, kind: &str, list: &Path, path: &Path, errors: &mut Err
             "must be an IPv6 address"
         }
         "FQDN" => {
+            if address.is_empty() {
+                errors.required(path, "");
+            }
             for (said, value) in names::is_fully_qualified_domain_name(address) {
                 errors.invalid(path, value, said);
             }
@@ -253,6 +256,7 @@ mod tests {
             ("IPv4", "10.0.0.1", "[]"),
             ("IPv6", "2001:db8::1", "[]"),
             ("FQDN", "a.example.com", "[]"),
+            ("FQDN", "", "endpoints[0].addresses[0]: Required value"),
             (
                 "IPv4",
                 "2001:db8::1",

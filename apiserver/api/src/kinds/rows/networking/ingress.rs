@@ -17,7 +17,7 @@ pub const STRATEGY: Strategy = Strategy {
     validate_update: |new, old| validate(new, &Options::of(old)),
     validate_status_update: |new, old| balancer::validate(new, old, false),
     status_warnings: balancer::warnings,
-    warnings: |new, _| warnings(new),
+    warnings,
     ..Strategy::DEFAULT
 };
 
@@ -226,9 +226,11 @@ fn tls(list: &[Value], options: &Options, path: &Path, errors: &mut Errors) {
     }
 }
 
-fn warnings(ingress: &Value) -> Warnings {
+/// Of a new one alone.
+fn warnings(ingress: &Value, old: Option<&Value>) -> Warnings {
     let said = "annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' instead";
-    if ingress.annotation(CLASS_ANNOTATION).is_some() {
+    let names_class = ingress.at("spec").some("ingressClassName").is_some();
+    if old.is_none() && !names_class && ingress.annotation(CLASS_ANNOTATION).is_some() {
         vec![said.into()]
     } else {
         Vec::new()
@@ -238,6 +240,16 @@ fn warnings(ingress: &Value) -> Warnings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_new_one_with_the_old_annotation_is_warned_of() {
+        let old = json!({"metadata": {"annotations": {CLASS_ANNOTATION: "a"}}, "spec": {}});
+        let mut named = old.clone();
+        named["spec"]["ingressClassName"] = "b".into();
+        assert_eq!(warnings(&old, None).len(), 1);
+        assert!(warnings(&old, Some(&old)).is_empty());
+        assert!(warnings(&named, None).is_empty());
+    }
 
     #[test]
     fn rules_and_backends() {

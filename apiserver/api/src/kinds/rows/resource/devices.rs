@@ -5,7 +5,7 @@
 use super::sets;
 use crate::kinds::prelude::*;
 use crate::kinds::validation::cel;
-use crate::kinds::validation::checks::{invalid_shown, one_of, qualified_name, required_one_of};
+use crate::kinds::validation::checks::{one_of, qualified_name, required_one_of};
 use crate::kinds::validation::pod::volume_remote::csi_driver_name;
 use crate::machinery::schema::to_json;
 
@@ -139,14 +139,14 @@ pub fn binding(owner: &Value, path: &Path, errors: &mut Errors) {
         }
     }
     match (wanted.is_empty(), failures.is_empty()) {
-        (true, false) => invalid_shown(
-            "null",
+        (true, false) => checks::invalid_or_null(
+            owner.some(name),
             "bindingConditions are required to use bindingFailureConditions",
             &at,
             errors,
         ),
-        (false, true) => invalid_shown(
-            "null",
+        (false, true) => checks::invalid_or_null(
+            owner.some(failure_name),
             "bindingFailureConditions are required to use bindingConditions",
             &failures_at,
             errors,
@@ -256,6 +256,10 @@ mod tests {
     fn conditions_of_binding() {
         for (value, wanted) in [
             (json!({}), "[]"),
+            (
+                json!({"bindingConditions": ["a"], "bindingFailureConditions": []}),
+                "d.bindingFailureConditions: Invalid value: []: bindingFailureConditions are required to use bindingConditions",
+            ),
             (
                 json!({"bindingConditions": ["a"], "bindingFailureConditions": ["b"]}),
                 "[]",

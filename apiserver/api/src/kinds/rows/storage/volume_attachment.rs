@@ -101,6 +101,17 @@ mod tests {
         assert!(validate(&of(json!({"persistentVolumeName": "a"}))).is_empty());
         let said = "spec.source: Required value: must specify exactly one of inlineVolumeSpec and persistentVolumeName";
         assert_eq!(validate(&of(json!({}))).message(), said);
+        // of a class that a volume within names nothing is asked
+        let within = |class: &str| {
+            of(
+                json!({"inlineVolumeSpec": {"accessModes": ["ReadWriteOnce"], "volumeAttributesClassName": class,
+                "csi": {"driver": "a.example.com", "volumeHandle": "h"}}}),
+            )
+        };
+        assert_eq!(
+            validate(&within("Odd Value!")).message(),
+            validate(&within("good")).message()
+        );
         let shown = r#"{"Attacher":"a.example.com","Source":{"PersistentVolumeName":"b","InlineVolumeSpec":null},"NodeName":"n"}"#;
         let changed = validate_update(
             &of(json!({"persistentVolumeName": "b"})),

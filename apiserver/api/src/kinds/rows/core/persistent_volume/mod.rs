@@ -195,6 +195,9 @@ fn classes(spec: &Value, inline: bool, path: &Path, errors: &mut Errors) {
         ),
         (Some(mode), false) => one_of(mode, &["Block", "Filesystem"], &mode_path, errors),
     }
+    if inline {
+        return;
+    }
     if let Some(class) = spec.text_ptr("volumeAttributesClassName") {
         match class {
             "" => errors.required(
