@@ -195,6 +195,7 @@ fn parse_yaml(text: &[u8]) -> Result<Document<'_>, Misread> {
     if text.trim_ascii_start().starts_with(b"{")
         && let Ok(parsed) = parse_json(text)
         && parsed.duplicates.is_empty()
+        && !holds_floats(&parsed.value)
     {
         return Ok(Document {
             value: parsed.value,
@@ -224,6 +225,16 @@ fn parse_yaml(text: &[u8]) -> Result<Document<'_>, Misread> {
     })
 }
 
+/// What YAML makes of them is another matter than what JSON does: `2.0` is 2.
+fn holds_floats(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.is_f64(),
+        Value::Array(items) => items.iter().any(holds_floats),
+        Value::Object(map) => map.values().any(holds_floats),
+        _ => false,
+    }
+}
+
 /// The first bytes of a body that was not understood, as upstream shows them.
 pub fn shown(text: &[u8]) -> String {
     const MOST: usize = 30;
@@ -233,5 +244,24 @@ pub fn shown(text: &[u8]) -> String {
         None => "<empty>".into(),
         Some(b'{') => format!("{}{more}", String::from_utf8_lossy(start)),
         Some(_) => format!("{}{more}", hex::encode(start)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_floats_of_yaml_are_integers_even_where_it_is_json() {
+        let text = br#"{"a": 1.0, "b": [2.5, 1e3]}"#;
+        let read = |kind| parse(text, kind).map(|document| document.value.to_string());
+        assert_eq!(
+            read(Encoding::Yaml).ok().as_deref(),
+            Some(r#"{"a":1,"b":[2.5,1000]}"#)
+        );
+        assert_eq!(
+            read(Encoding::Json).ok().as_deref(),
+            Some(r#"{"a":1.0,"b":[2.5,1000.0]}"#)
+        );
     }
 }

@@ -29,8 +29,12 @@ fn definition() -> Value {
 }
 
 async fn sailing() -> Server {
+    sailing_by(&definition()).await
+}
+
+async fn sailing_by(definition: &Value) -> Server {
     let server = Server::start().await;
-    server.make(DEFINITIONS, &definition()).await;
+    server.make(DEFINITIONS, definition).await;
     let path = format!("{DEFINITIONS}/boats.sea.example.com");
     let established = |conditions: &Value| {
         conditions
@@ -47,6 +51,18 @@ async fn sailing() -> Server {
     let boat = json!({"apiVersion": "sea.example.com/v1", "kind": "Boat", "metadata": {"name": "b"}, "spec": {"crew": 2}});
     server.make(BOATS, &boat).await;
     server
+}
+
+#[tokio::test]
+async fn rules_are_not_asked_of_an_object_without_a_name() {
+    let mut ruled = definition();
+    ruled["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["x-kubernetes-validations"] =
+        json!([{"rule": "self.crew > 0"}]);
+    let server = sailing_by(&ruled).await;
+    told(&server, &[
+        ("POST /apis/sea.example.com/v1/namespaces/default/boats", r#"{"apiVersion":"sea.example.com/v1","kind":"Boat","spec":{"crew":0}}"#, 422, r#"Boat.sea.example.com "" is invalid: [metadata.name: Required value: name or generateName is required, <nil>: Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation]"#),
+    ])
+    .await;
 }
 
 #[tokio::test]

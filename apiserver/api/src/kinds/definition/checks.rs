@@ -12,7 +12,7 @@ use crate::machinery::quote::GoQuoted;
 use crate::machinery::{
     field::{self, Errors, NIL, Path},
     meta::Meta,
-    names,
+    names, object_meta,
     read::Read,
 };
 
@@ -108,7 +108,10 @@ impl Definition {
             field::Kind::TooMany,
             field::Kind::TypeInvalid,
         ];
-        let blocked = errors.0.iter().any(|error| BLOCKING.contains(&error.kind));
+        let blocks = |errors: &Errors| errors.0.iter().any(|error| BLOCKING.contains(&error.kind));
+        // what metadata is refused for is told by whoever checks that of all kinds
+        let metadata = object_meta::validate(new, false, |_, _| Vec::new());
+        let blocked = blocks(&errors) || blocks(&metadata);
         let made = self.made();
         if blocked && made.broken.is_none() && !made.structural.root().is_ruled() {
             return errors;

@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use crate::machinery::{
-    field::{Errors, Path},
+    field::{Errors, NIL, Path},
     patch::go::{GoValue, go_type},
     problem::{Problem, problem},
 };
@@ -62,7 +62,11 @@ fn at_path<'v>(value: &'v Value, path: &str) -> Result<Option<&'v Value>, Proble
 
 /// What Go says of a value of another type than was looked for.
 fn accessor(path: &str, found: &Value, expected: &str) -> Problem {
-    let (shown, of) = (GoValue(found), go_type(found));
+    let of = match found {
+        Value::Null => NIL,
+        found => go_type(found),
+    };
+    let shown = GoValue(found);
     problem!("{path} accessor error: {shown} is of the type {of}, expected {expected}")
 }
 
@@ -83,5 +87,22 @@ fn count(value: &Value, path: &str, errors: &mut Errors) {
             format!("should be less than or equal to {}", i32::MAX),
         ),
         Ok(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn null_is_no_count() {
+        let value = json!({"spec": {"n": null}});
+        let errors = Errors::of(|errors| count(&value, ".spec.n", errors));
+        assert_eq!(
+            errors.message(),
+            ".spec.n: Invalid value: 0: .spec.n accessor error: <nil> is of the type <nil>, expected int64"
+        );
     }
 }

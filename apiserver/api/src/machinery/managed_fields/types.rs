@@ -128,10 +128,13 @@ fn of_node<'a>(node: Node<'a>, value: Option<&Value>) -> Atom<'a> {
             fields: None,
             element: node.child("").map(Ty::Node),
         }),
-        Some(Shape::Raw) => Atom::Map(MapType {
-            atomic: true,
-            ..MapType::DEDUCED
-        }),
+        Some(Shape::Raw) => match value {
+            Some(Value::Array(_)) => deduced(value),
+            _ => Atom::Map(MapType {
+                atomic: true,
+                ..MapType::DEDUCED
+            }),
+        },
         Some(Shape::Json | Shape::SchemaOr(..) | Shape::Fields) => match deduced(value) {
             Atom::Map(map) => Atom::Map(MapType { atomic, ..map }),
             other => other,
@@ -151,9 +154,12 @@ fn of_node<'a>(node: Node<'a>, value: Option<&Value>) -> Atom<'a> {
         }
         Some(Shape::Bool) => Atom::Scalar(Scalar::Boolean),
         Some(Shape::Int32(_) | Shape::Int64(_) | Shape::Float64) => Atom::Scalar(Scalar::Numeric),
-        Some(Shape::Quantity | Shape::Time | Shape::MicroTime | Shape::IntOrString) => {
-            Atom::Scalar(Scalar::Untyped)
-        }
+        // to be one thing or another is left to the value altogether; what is given none is a scalar
+        Some(Shape::IntOrString) => match value {
+            Some(Value::Array(_) | Value::Object(_)) => deduced(value),
+            _ => Atom::Scalar(Scalar::Untyped),
+        },
+        Some(Shape::Quantity | Shape::Time | Shape::MicroTime) => Atom::Scalar(Scalar::Untyped),
         _ => Atom::Scalar(Scalar::String),
     }
 }

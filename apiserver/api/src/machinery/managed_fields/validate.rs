@@ -152,3 +152,29 @@ fn syntax(value: &Value) -> String {
         scalar => GoValue(scalar).to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::machinery::schema::Schema;
+
+    #[test]
+    fn what_is_one_thing_or_another_may_be_anything() {
+        let node = Schema::builtin().of_kind("apps/v1", "Deployment").unwrap();
+        for value in [json!(["x"]), json!({"x": 1}), json!("1"), json!(1)] {
+            let object = json!({"spec": {"strategy": {"rollingUpdate": {"maxSurge": value}}}});
+            assert_eq!(
+                validate(&object, Ty::Node(node)).map_err(|why| why.0),
+                Ok(())
+            );
+        }
+        for object in [
+            json!({"spec": {"replicas": ["x"]}}),
+            json!({"spec": {"template": {"spec": {"overhead": {"cpu": []}}}}}),
+        ] {
+            assert!(validate(&object, Ty::Node(node)).is_err(), "{object}");
+        }
+    }
+}

@@ -117,9 +117,8 @@ impl Maker<'_> {
                 let format = node.body.checks.as_ref().and_then(|c| c.format.as_ref());
                 match format.map_or("", |format| &format.text) {
                     "" | "byte" => Shape::String(None),
-                    "date-time" => Shape::Time,
                     // any scalar, as far as managed fields go
-                    _ => Shape::IntOrString,
+                    _ => Shape::Time,
                 }
             }
         }
