@@ -2,6 +2,7 @@
 //! Invariant: an answer outside 200–299 is always an `Error::Status`, whatever its body; warnings of the server are printed once each.
 //! Behaviour follows `staging/src/k8s.io/client-go/rest` (request, warnings, transport).
 
+mod answer;
 mod connect;
 mod credential;
 mod exec_plugin;
@@ -13,6 +14,7 @@ mod spdy;
 mod version;
 pub mod ws;
 
+pub use answer::{Answer, generic};
 pub use connect::{addresses, cause};
 pub use pages::Pages;
 pub use pool::Pool;
@@ -20,7 +22,7 @@ pub use pool::Pool;
 use crate::error::{Error, Problem, Result};
 use crate::kubeconfig::Resolved;
 use crate::kuberc::Policy;
-use crate::typed::Read;
+use answer::{failure, is_text};
 use bytes::Bytes;
 use connect::Target;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
@@ -29,12 +31,9 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, utf8_percent_encode};
-use serde_json::{Value, json};
+use serde_json::Value;
 use skiff_api::machinery::quote::GoQuoted;
-use skiff_api::machinery::{
-    status::unrecognized,
-    url::{UNRESERVED, query_value},
-};
+use skiff_api::machinery::url::{UNRESERVED, query_value};
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -301,9 +300,14 @@ impl Client {
         if response.status().is_success() {
             return Ok(response);
         }
-        let status = response.status().as_u16();
+        let (status, is_text) = (response.status(), is_text(response.headers()));
         let body = self.limited(call, self.collect(call, response)).await?;
-        Err(failure(call, status, &body))
+        let answer = Answer {
+            status,
+            is_text,
+            body,
+        };
+        Err(failure(call, &answer))
     }
 
     async fn collect(&self, call: &Call<'_>, response: Response<Incoming>) -> Result<Bytes> {
@@ -334,11 +338,11 @@ impl Client {
     /// # Errors
     /// No connection, or an answer that is not a success.
     pub async fn bytes(&self, call: &Call<'_>) -> Result<Bytes> {
-        let (status, body) = self.answer(call).await?;
-        if status.is_success() {
-            Ok(body)
+        let answer = self.answer(call).await?;
+        if answer.status.is_success() {
+            Ok(answer.body)
         } else {
-            Err(failure(call, status.as_u16(), &body))
+            Err(failure(call, &answer))
         }
     }
 
@@ -346,7 +350,7 @@ impl Client {
     ///
     /// # Errors
     /// No connection.
-    pub async fn answer(&self, call: &Call<'_>) -> Result<(http::StatusCode, Bytes)> {
+    pub async fn answer(&self, call: &Call<'_>) -> Result<Answer> {
         let started = Instant::now();
         let work = async {
             let (response, sender) = self.exchange(call).await?;
@@ -360,7 +364,11 @@ impl Client {
         self.0.idle.keep(sender);
         self.log(call, status.as_u16(), &headers, started);
         self.log_body(call, &body);
-        Ok((status, body))
+        Ok(Answer {
+            status,
+            is_text: is_text(&headers),
+            body,
+        })
     }
 
     /// Sends a request and reads the answer as JSON.
@@ -452,66 +460,6 @@ fn warning_text(value: &str) -> Option<String> {
     (!out.is_empty()).then_some(out)
 }
 
-/// The error that an unsuccessful answer is.
-fn failure(call: &Call, code: u16, body: &[u8]) -> Error {
-    if let Ok(status) = serde_json::from_slice::<Value>(body)
-        && status.text("kind") == "Status"
-        && (status.text("status") == "Failure" || code >= 400)
-    {
-        return Error::Status(Box::new(status));
-    }
-    let (reason, mut message) = generic(&call.method, code, body);
-    message.extend(asked(call));
-    let mut status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "code": code});
-    if !reason.is_empty() {
-        status["reason"] = json!(reason);
-    }
-    if reason == "Invalid" {
-        status.as_object_mut().map(|s| s.remove("details"));
-    }
-    Error::Status(Box::new(status))
-}
-
-/// The reason and message that a code stands for.
-pub fn generic(method: &Method, code: u16, body: &[u8]) -> (&'static str, String) {
-    if code == 401 {
-        let message = "the server has asked for the client to provide credentials";
-        return ("Unauthorized", message.into());
-    }
-    unrecognized(code, *method == Method::POST, plain(body).unwrap_or(""))
-}
-
-/// What a request was for, as client libraries say it: ` (get boats.sea.example.com a)`. `None` of a path that leads to no resource.
-fn asked(call: &Call) -> Option<String> {
-    if call.is_raw {
-        return None;
-    }
-    let path = call.path.split('?').next().unwrap_or("");
-    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
-    let (group, rest) = match parts.as_slice() {
-        ["api", "v1", rest @ ..] => ("", rest),
-        ["apis", group, _, rest @ ..] => (*group, rest),
-        _ => return None,
-    };
-    let [resource, name @ ..] = (match rest {
-        ["namespaces", _, rest @ ..] if !rest.is_empty() => rest,
-        rest => rest,
-    }) else {
-        return None;
-    };
-    let dot = if group.is_empty() { "" } else { "." };
-    let name = name
-        .first()
-        .map_or(String::new(), |name| format!(" {name}"));
-    let verb = call.method.as_str().to_ascii_lowercase();
-    Some(format!(" ({verb} {resource}{dot}{group}{name})"))
-}
-
-fn plain(body: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(body).ok()?.trim();
-    (text.len() < 2048).then_some(text)
-}
-
 /// Escapes a path's segment.
 pub fn segment(text: &str) -> String {
     const KEPT: &AsciiSet = &UNRESERVED
@@ -548,38 +496,6 @@ mod tests {
             Some("a \"b\" c")
         );
         assert_eq!(warning_text(r#"199 - "a""#), None);
-    }
-
-    #[test]
-    fn every_failure_is_a_status() {
-        let e = failure(&Call::get("/x"), 404, b"404 page not found");
-        assert_eq!(
-            crate::error::told(&e).0,
-            "Error from server (NotFound): the server could not find the requested resource"
-        );
-        for (path, asked) in [
-            (
-                "/apis/sea.example.com/v1/boats?limit=500",
-                "get boats.sea.example.com",
-            ),
-            (
-                "/apis/sea.example.com/v1/namespaces/n/boats/a",
-                "get boats.sea.example.com a",
-            ),
-            ("/api/v1/namespaces/n", "get namespaces n"),
-        ] {
-            let e = failure(&Call::get(path), 404, b"404 page not found");
-            let (told, _) = crate::error::told(&e);
-            assert!(
-                told.ends_with(&format!("requested resource ({asked})")),
-                "{told}"
-            );
-        }
-        let e = failure(&Call::get("/x"), 403, br#"{"kind":"Status","status":"Failure","reason":"Forbidden","message":"no","code":403}"#);
-        assert_eq!(
-            crate::error::told(&e).0,
-            "Error from server (Forbidden): no"
-        );
     }
 
     #[test]

@@ -319,7 +319,7 @@ fn unread(why: Error) -> Error {
         return why;
     };
     let code = u16::try_from(why.code()).unwrap_or_default();
-    let (reason, message) = crate::client::generic(&http::Method::GET, code, b"unknown");
+    let (reason, message) = crate::client::generic(&http::Method::GET, code, "unknown");
     let mut status = status.clone();
     (status["reason"], status["message"]) = (json!(reason), json!(message));
     Error::Status(status)

@@ -179,15 +179,15 @@ impl Dump<'_> {
     /// What a container wrote; a refusal is told by its code alone, as Go's clients tell those of answers that they do not decode.
     async fn logs(&self, path: String, pod: &str) -> Result<bytes::Bytes> {
         let call = Call::get(path).accept("*/*");
-        let (code, body) = self.ctx.client()?.answer(&call).await?;
-        if code.is_success() {
-            Ok(body)
-        } else {
-            Err(message!(
-                "{} (get pods {pod})",
-                client::generic(&call.method, code.as_u16(), &body).1
-            ))
+        let answer = self.ctx.client()?.answer(&call).await?;
+        if answer.status.is_success() {
+            return Ok(answer.body);
         }
+        let code = answer.status.as_u16();
+        Err(message!(
+            "{} (get pods {pod})",
+            client::generic(&call.method, code, &answer.text()).1
+        ))
     }
 
     fn write(&self, file: &str, text: &[u8]) -> Result<()> {
