@@ -251,10 +251,11 @@ pub fn env(pairs: &[String]) -> Result<Vec<Value>> {
             let (n, v) = p
                 .split_once('=')
                 .ok_or_else(|| message!("invalid env: {p}"))?;
-            if ok(n) {
-                Ok(json!({"name": n, "value": v}))
-            } else {
-                Err(message!("invalid env: {p}"))
+            match (ok(n), v) {
+                (false, _) => Err(message!("invalid env: {p}")),
+                // as it is stored
+                (true, "") => Ok(json!({"name": n})),
+                (true, v) => Ok(json!({"name": n, "value": v})),
             }
         })
         .collect()

@@ -3,11 +3,12 @@
 //! Behaviour follows `staging/src/k8s.io/api` through the schema table of `skiff_api`.
 
 use crate::discovery::split_api_version;
-use crate::error::Problem;
+use crate::error::{Problem, quote};
 use serde_json::Value;
 use skiff_api::machinery::patch::{merge, strategic};
 pub use skiff_api::machinery::read::Read;
-use skiff_api::machinery::schema::{Node, Schema, conform};
+use skiff_api::machinery::read::go_kind;
+use skiff_api::machinery::schema::{Node, Schema, TypeError, conform};
 
 /// The built-in type of an object; nothing for kinds that are not built in.
 pub fn schema(object: &Value) -> Option<Node<'static>> {
@@ -41,18 +42,55 @@ pub fn go_type(object: &Value) -> String {
 
 /// The object as Go would write it after reading it into its type; unknown kinds stay as they are.
 pub fn canonical(object: &Value) -> Value {
-    let mut copy = object.clone();
-    if let Some(node) = schema(object) {
-        if conform(&mut copy, node).is_err() {
-            return object.clone();
-        }
-        if copy.at("metadata").at("creationTimestamp").is_null()
-            && let Some(m) = copy.get_mut("metadata").and_then(Value::as_object_mut)
-        {
-            m.remove("creationTimestamp");
-        }
+    let read = schema(object).and_then(|node| written(object, node).ok());
+    read.unwrap_or_else(|| object.clone())
+}
+
+/// The same of what must be of a kind that kubectl's scheme has; fields that its type lacks are gone.
+///
+/// # Errors
+/// What Go's decoder says of another kind, and of a value that does not fit.
+pub fn decoded(object: &Value) -> Result<Value, Problem> {
+    if !object.is_object() {
+        return Err(Problem(no_version_and_kind(object)));
     }
-    copy
+    let node = schema(object).ok_or_else(|| {
+        let (version, kind) = (object.text("apiVersion"), object.text("kind"));
+        Problem(unregistered(version, kind, KUBECTL))
+    })?;
+    written(object, node).map_err(|why| Problem(why.0))
+}
+
+fn written(object: &Value, node: Node) -> Result<Value, TypeError> {
+    let mut copy = object.clone();
+    conform(&mut copy, node)?;
+    if copy.at("metadata").at("creationTimestamp").is_null()
+        && let Some(m) = copy.get_mut("metadata").and_then(Value::as_object_mut)
+    {
+        m.remove("creationTimestamp");
+    }
+    Ok(copy)
+}
+
+/// Where kubectl's own scheme is made, as its errors say.
+pub const KUBECTL: &str = "pkg/scheme/scheme.go:28";
+
+/// What is said of a kind that a scheme has no type of.
+pub fn unregistered(version: &str, kind: &str, scheme: &str) -> String {
+    format!(
+        "no kind {} is registered for version {} in scheme {}",
+        quote(kind),
+        quote(version),
+        quote(scheme)
+    )
+}
+
+/// What is said of JSON that is no object where one with a version and a kind is to be.
+pub fn no_version_and_kind(value: &Value) -> String {
+    format!(
+        "couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}",
+        go_kind(value)
+    )
 }
 
 /// The patch that makes `after` of `before`, and its media type: strategic for built-in kinds, merge for the others.
@@ -118,6 +156,35 @@ mod tests {
             canonical(&json!({"apiVersion": "x.example.com/v1", "kind": "K", "a": 1}))["a"],
             1
         );
+    }
+
+    /// What kubectl v1.36 makes of `run --overrides`, and says of it.
+    #[test]
+    fn what_is_decoded_fits_its_type() {
+        let pod = |container: Value| json!({"apiVersion": "v1", "kind": "Pod", "spec": {"nosuch": 1, "containers": container}});
+        let read = decoded(&pod(
+            json!([{"name": "a", "env": [{"name": "E", "value": ""}]}]),
+        ));
+        assert_eq!(
+            read.unwrap()["spec"],
+            json!({"containers": [{"name": "a", "env": [{"name": "E"}], "resources": {}}]})
+        );
+        for (object, says) in [
+            (
+                pod(json!("x")),
+                "json: cannot unmarshal string into Go struct field PodSpec.spec.containers of type []v1.Container",
+            ),
+            (
+                json!({"apiVersion": "v2", "kind": "Pod"}),
+                "no kind \"Pod\" is registered for version \"v2\" in scheme \"pkg/scheme/scheme.go:28\"",
+            ),
+            (
+                json!([]),
+                "couldn't get version/kind; json parse error: json: cannot unmarshal array into Go value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }",
+            ),
+        ] {
+            assert_eq!(decoded(&object).unwrap_err().to_string(), says);
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::context::{Ctx, With};
 use crate::error::{Result, bail};
 use crate::flags::{Csv, Group, Listed, group};
 use crate::remote::{session, terminal};
-use crate::resource::Builder;
+use crate::resource::{Builder, builder::KUBECTL};
 use crate::typed::Read;
 
 pub static COMMAND: Command = Command {
@@ -96,7 +96,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let f = &ctx.shared().session;
     let (word, command) = words(&ctx)?;
     let info = match word {
-        Some(word) => pods::object(&ctx, &word).await?,
+        Some(word) => pods::object(&ctx, &word, KUBECTL).await?,
         None => {
             let infos = Builder::new(&ctx)?.args(&[]).find().await?.all()?;
             let [info] = infos.as_slice() else {

@@ -8,7 +8,7 @@ use crate::context::With;
 use crate::error::{Error, Result, bail, message};
 use crate::generate::{self, MANAGER, SAVE_CONFIG};
 use crate::print;
-use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, Info};
+use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, Info, builder::KUBECTL};
 use crate::typed::Read;
 use serde_json::{Value, json};
 
@@ -100,6 +100,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     ctx.client()?;
     let mut printer = generate::printer(&ctx, "exposed")?;
     let mut builder = Builder::new(&ctx)?;
+    builder.typed = Some(KUBECTL);
     builder.selector = None;
     let mut found = builder.find().await?;
     let mut errors = found.failures();
@@ -140,7 +141,7 @@ fn selector(info: &Info) -> Result<Value> {
             {
                 return Err(missing(&format!(
                     "couldn't convert expressions - \"{}\" to map-based selector format",
-                    print::json::compact(o.at("spec").at("selector").at("matchExpressions"))
+                    expressions(o.at("spec").at("selector").list("matchExpressions"))
                 )));
             }
             o.at("spec").at("selector").at("matchLabels")
@@ -170,6 +171,19 @@ fn selector(info: &Info) -> Result<Value> {
             info.resource.kind.to_lowercase()
         ))),
     }
+}
+
+/// As Go prints them.
+fn expressions(list: &[Value]) -> String {
+    let one = |e: &Value| {
+        let values: Vec<&str> = e.texts("values").collect();
+        let (key, operator) = (e.text("key"), e.text("operator"));
+        format!(
+            "{{Key:{key} Operator:{operator} Values:[{}]}}",
+            values.join(" ")
+        )
+    };
+    format!("[{}]", list.iter().map(one).collect::<Vec<_>>().join(" "))
 }
 
 /// Ports and protocols that the object has, in order.
@@ -317,7 +331,7 @@ fn service_ports(ctx: &With<Flags>, known: &[(i64, String)]) -> Result<Vec<Value
 pub fn overridden(mut object: Value, text: &str, kind: &str) -> Result<Value> {
     use skiff_api::machinery::{patch, schema::parse_json};
     if text.is_empty() {
-        return Ok(object);
+        return Ok(crate::typed::canonical(&object));
     }
     let bad = |e: String| Error::msg(e);
     let over = parse_json(text.as_bytes())
@@ -345,5 +359,5 @@ pub fn overridden(mut object: Value, text: &str, kind: &str) -> Result<Value> {
         }
         other => bail!("invalid override type: {other}"),
     }
-    Ok(object)
+    crate::typed::decoded(&object).map_err(|why| bad(why.to_string()))
 }

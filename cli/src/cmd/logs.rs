@@ -10,7 +10,7 @@ use crate::context::{Ctx, With};
 use crate::error::{Error, Result, bail, message, quote};
 use crate::print;
 use crate::remote::{self, Chunks};
-use crate::resource::builder::NOTHING_NAMED;
+use crate::resource::builder::{KUBECTL, NOTHING_NAMED};
 use crate::resource::{Builder, Info, SELECTOR};
 use crate::typed::Read;
 use serde_json::Value;
@@ -326,7 +326,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let info = match &plan.word {
         Some(word) if word.is_empty() => bail!("{NOTHING_NAMED}"),
         Some(word) => Some(
-            pods::object(&ctx, word)
+            pods::object(&ctx, word, KUBECTL)
                 .await
                 .map_err(|e| not_found(e, &ctx))?,
         ),

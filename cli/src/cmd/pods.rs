@@ -5,7 +5,7 @@
 use crate::client::{Call, query, segment};
 use crate::context::Ctx;
 use crate::error::{Error, Result, bail, message, quote};
-use crate::resource::{Builder, Info};
+use crate::resource::{Builder, Info, builder::KUBECTL};
 use crate::typed::{Read, go_type};
 use serde_json::Value;
 use skiff_api::machinery::selector::Selector;
@@ -13,17 +13,18 @@ use std::cmp::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The object that `NAME` (of a pod) or `TYPE/NAME` means.
+/// The object that `NAME` (of a pod) or `TYPE/NAME` means, of a kind that the scheme has.
 ///
 /// # Errors
 /// An object that is not there, a word that is none of the two.
-pub async fn object(ctx: &Ctx, word: &str) -> Result<Info> {
+pub async fn object(ctx: &Ctx, word: &str, scheme: &'static str) -> Result<Info> {
     let args = if word.contains('/') {
         vec![word.to_string()]
     } else {
         vec!["pods".to_string(), word.to_string()]
     };
     let mut builder = Builder::new(ctx)?.args(&args);
+    builder.typed = Some(scheme);
     builder.fixed_type = true;
     builder.selector = None;
     builder.filenames.clear();
@@ -74,7 +75,7 @@ pub fn end(pod: &Value) -> Option<&str> {
 /// # Errors
 /// As they.
 pub async fn find(ctx: &Ctx, word: &str, timeout: f64) -> Result<Value> {
-    attachable(ctx, &object(ctx, word).await?, timeout).await
+    attachable(ctx, &object(ctx, word, KUBECTL).await?, timeout).await
 }
 
 /// The labels by which an object finds its pods, as a selector.

@@ -7,7 +7,7 @@ use crate::context::{Ctx, DryRun, With};
 use crate::discovery::Resource;
 use crate::error::{Error, Result, bail, message};
 use crate::print::{self, Printer, order::Order};
-use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, Info, helper};
+use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, Info, builder::KUBECTL, helper};
 use crate::typed::Read;
 use serde_json::{Value, json};
 
@@ -52,6 +52,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let mut builder = Builder::new(&ctx)?;
     // What is no role is passed over, whether the server has it or not.
     builder.local = true;
+    builder.typed = Some(KUBECTL);
     let mut found = builder.find().await?;
     let mut errors = found.failures();
     for mut info in found.infos {

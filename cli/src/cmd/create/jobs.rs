@@ -7,6 +7,7 @@ use crate::command::{Command, verb};
 use crate::context::{Ctx, With};
 use crate::error::{Result, bail};
 use crate::generate;
+use crate::resource::{Builder, builder::KUBECTL};
 use crate::typed::Read;
 use serde_json::{Value, json};
 
@@ -96,11 +97,9 @@ async fn job(ctx: With<Job>) -> Result<()> {
 }
 
 async fn from_cronjob(ctx: &Ctx, from: &str, object: &mut Value) -> Result<()> {
-    let found = crate::resource::Builder::new(ctx)?
-        .args(&[from.to_string()])
-        .find()
-        .await?
-        .all()?;
+    let mut builder = Builder::new(ctx)?.args(&[from.to_string()]);
+    builder.typed = Some(KUBECTL);
+    let found = builder.find().await?.all()?;
     let [info] = found.as_slice() else {
         bail!("from must be an existing cronjob");
     };

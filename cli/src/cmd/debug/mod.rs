@@ -12,7 +12,7 @@ use crate::flags::{Csv, Listed, Pairs};
 use crate::generate;
 use crate::podspec;
 use crate::print;
-use crate::resource::{Builder, Info, helper};
+use crate::resource::{Builder, Info, builder::KUBECTL, helper};
 use crate::typed::Read;
 use profile::{KeepFlags, Profile, Style};
 use serde_json::{Map, Value, json};
@@ -251,6 +251,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         }
     });
     let mut builder = Builder::new(&ctx)?.args(&words.collect::<Vec<_>>());
+    builder.typed = Some(KUBECTL);
     builder.latest = false;
     builder.continue_on_error = false;
     let found = builder.find().await?;

@@ -12,7 +12,7 @@ use crate::complete::Words;
 use crate::context::{Ctx, With};
 use crate::error::{Error, Result, bail, message};
 use crate::flags::{Csv, Listed};
-use crate::resource::Info;
+use crate::resource::{Info, builder::CLIENT_GO};
 use crate::typed::Read;
 use bytes::Bytes;
 use serde_json::Value;
@@ -64,7 +64,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         return Err(ctx.usage(USAGE));
     }
     super::pods::check_patience(&ctx, f.pod_running_timeout)?;
-    let info = pods::object(&ctx, word).await?;
+    let info = pods::object(&ctx, word, CLIENT_GO).await?;
     let pod = pods::attachable(&ctx, &info, f.pod_running_timeout).await?;
     let words = ports::numbers(&info, &pod, given)?;
     let text = |field: &str| pod.at("metadata").text(field).to_string();

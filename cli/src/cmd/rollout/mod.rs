@@ -13,7 +13,7 @@ use crate::context::{Ctx, With};
 use crate::error::{Error, Result, bail, message, quote};
 use crate::generate::{LAST_APPLIED, MANAGER};
 use crate::print::{self, Printer, order::Order};
-use crate::resource::{Builder, FILE_FLAGS, Found, Info, SELECTOR};
+use crate::resource::{Builder, FILE_FLAGS, Found, Info, SELECTOR, builder::KUBECTL};
 use crate::typed::Read;
 use serde_json::{Value, json};
 
@@ -111,7 +111,7 @@ fn named(ctx: &Ctx) -> Result<()> {
 async fn find(ctx: &Ctx) -> Result<Found> {
     named(ctx)?;
     let mut b = Builder::new(ctx)?;
-    b.typed = true;
+    b.typed = Some(KUBECTL);
     b.allow_empty_selector = true;
     b.latest = true;
     b.find().await

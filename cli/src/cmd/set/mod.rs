@@ -14,7 +14,10 @@ use crate::context::Ctx;
 use crate::error::{Error, Result};
 use crate::flags::Group;
 use crate::generate::{MANAGER, RECORD};
-use crate::resource::{ALL, Builder, Info, LOCAL as LOCAL_FLAG, builder::LOCAL};
+use crate::resource::{
+    ALL, Builder, Info, LOCAL as LOCAL_FLAG,
+    builder::{KUBECTL, LOCAL},
+};
 
 pub static COMMAND: Command = Command {
     name: "set",
@@ -60,7 +63,7 @@ async fn find_as(ctx: &Ctx, resources: &[String], tells: bool) -> Result<Vec<Inf
         return Err(Error::msg(LOCAL));
     }
     let mut b = Builder::new(ctx)?.args(resources);
-    b.typed = true;
+    b.typed = Some(KUBECTL);
     b.local = local && (tells || ctx.has_files());
     b.latest = !local;
     b.allow_empty_selector = ctx.all();

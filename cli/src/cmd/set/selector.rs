@@ -9,7 +9,7 @@ use crate::context::{DryRun, With};
 use crate::error::{Result, bail};
 use crate::generate;
 use crate::print;
-use crate::resource::{Builder, DEEP, DRY_RUN, FOLDER_FLAGS, Info};
+use crate::resource::{Builder, DEEP, DRY_RUN, FOLDER_FLAGS, Info, builder::KUBECTL};
 use crate::typed::Read;
 use serde_json::{Value, json};
 
@@ -44,7 +44,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let mut printer = generate::printer(&ctx, "selector updated")?;
     let local = ctx.local() || ctx.dry_run()? == DryRun::Client;
     let mut builder = Builder::new(&ctx)?.args(resources);
-    builder.typed = true;
+    builder.typed = Some(KUBECTL);
     builder.latest = !ctx.local();
     builder.allow_empty_selector = ctx.all();
     builder.all = false;

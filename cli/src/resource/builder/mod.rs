@@ -22,6 +22,10 @@ pub const NOTHING_NAMED: &str = "You must provide one or more resources by argum
 /// What is said of several types where there may be but one.
 const ONE_TYPE: &str = "you may only specify a single resource type";
 
+pub use crate::typed::KUBECTL;
+/// Where that of Go's clients is made.
+pub const CLIENT_GO: &str = "k8s.io/client-go/kubernetes/scheme/register.go:82";
+
 /// What to look for. Made from a command line, then `find` is called.
 pub struct Builder {
     ctx: Ctx,
@@ -63,8 +67,8 @@ pub struct Builder {
     pub validation: Validation,
     /// Of tables, keep only what is printed; nothing keeps them whole.
     pub rows: Option<super::rows::RowParts>,
-    /// Only kinds that Go's clients have types of.
-    pub typed: bool,
+    /// Only kinds that this scheme of Go's clients has types of.
+    pub typed: Option<&'static str>,
     /// Read the objects that are named; without, only their names are known.
     pub require_object: bool,
 }
@@ -184,7 +188,7 @@ impl Builder {
             local: f.local.local,
             validation: Validation::Ignore,
             rows: None,
-            typed: false,
+            typed: None,
             require_object: true,
         })
     }

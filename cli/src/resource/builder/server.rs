@@ -9,9 +9,12 @@ use serde_json::{Value, json};
 use super::{Builder, Found, ONE_TYPE};
 use crate::client::{Call, Pages, query};
 use crate::discovery::Resource;
-use crate::error::{Error, Result, message, quote};
+use crate::error::{Error, Result, quote};
 use crate::resource::{Info, helper, is_list, rows};
 use crate::typed::Read;
+
+/// Groups of servers' own libraries, which clients have no types of.
+const ELSEWHERE: &[&str] = &["apiextensions.k8s.io", "apiregistration.k8s.io"];
 
 impl Builder {
     pub(super) async fn by_selector(&self, args: &[String], combined: bool) -> Result<Found> {
@@ -117,13 +120,14 @@ impl Builder {
 
     /// Refuses a kind that Go's clients have no type of, where one is asked for.
     pub(super) fn typed_kind(&self, version: &str, kind: &str) -> Result<()> {
+        let Some(scheme) = self.typed else {
+            return Ok(());
+        };
+        let group = version.split_once('/').map_or("", |(group, _)| group);
         let known = crate::typed::of(version, kind.trim_end_matches("List"));
-        if self.typed && known.is_none() {
-            return Err(message!(
-                "no kind {} is registered for version {} in scheme \"pkg/scheme/scheme.go:28\"",
-                quote(kind),
-                quote(version)
-            ));
+        if known.is_none() || ELSEWHERE.contains(&group) {
+            let why = crate::typed::unregistered(version, kind, scheme);
+            return Err(Error::msg(why));
         }
         Ok(())
     }
