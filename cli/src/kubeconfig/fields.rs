@@ -3,6 +3,7 @@
 //! Behaviour follows `staging/src/k8s.io/client-go/tools/clientcmd/api/types.go` and `v1/types.go`.
 
 use crate::typed::Read;
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 use skiff_api::machinery::read::go_kind;
 
@@ -197,17 +198,17 @@ static VARIABLE: Type = Type {
     fields: &[Field::new("name", Text), Field::new("value", Text)],
 };
 
-/// What Go's decoder says of the first field that holds something else than it should.
+/// Holds the fields against what they are to hold. Base64 becomes what Go writes of it: lines may be broken in a file.
 ///
 /// # Errors
-/// There is one.
-pub fn check(root: &Value) -> Result<(), String> {
+/// What Go's decoder says of the first field that holds something else.
+pub fn check(root: &mut Value) -> Result<(), String> {
     part(root, &CONFIG, "")
 }
 
 /// The fields in the order of their names, in which the text came to the decoder.
-fn part(value: &Value, of: &Type, path: &str) -> Result<(), String> {
-    let mut fields: Vec<_> = value.as_object().into_iter().flatten().collect();
+fn part(value: &mut Value, of: &Type, path: &str) -> Result<(), String> {
+    let mut fields: Vec<_> = value.as_object_mut().into_iter().flatten().collect();
     fields.sort_by_key(|(name, _)| name.as_str());
     for (name, value) in fields {
         if let Some(field) = of.field(name) {
@@ -222,11 +223,11 @@ fn part(value: &Value, of: &Type, path: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn held(value: &Value, holds: Holds, of: &Type, path: &str) -> Result<(), String> {
+fn held(value: &mut Value, holds: Holds, of: &Type, path: &str) -> Result<(), String> {
+    let kind = go_kind(value);
     let wrong = |wanted: &str| {
         Err(format!(
-            "json: cannot unmarshal {} into Go struct field {}.{path} of type {wanted}",
-            go_kind(value),
+            "json: cannot unmarshal {kind} into Go struct field {}.{path} of type {wanted}",
             of.name
         ))
     };
@@ -234,15 +235,18 @@ fn held(value: &Value, holds: Holds, of: &Type, path: &str) -> Result<(), String
         (_, Value::Null) | (Anything, _) | (Text, Value::String(_)) | (Bool, Value::Bool(_)) => {
             Ok(())
         }
-        (Bytes, Value::String(text)) => crate::typed::base64(text).map(drop),
-        (Texts, Value::Array(list)) => list.iter().try_for_each(|v| held(v, Text, of, path)),
-        (Words, Value::Object(map)) => map.values().try_for_each(|v| held(v, Text, of, path)),
-        (Lists, Value::Object(map)) => map.values().try_for_each(|v| held(v, Texts, of, path)),
-        (Part(inner) | Perhaps(inner), Value::Object(_)) => part(value, inner, path),
-        (Items(inner) | Named(inner, _), Value::Array(list)) => {
-            list.iter().try_for_each(|v| held(v, Part(inner), of, path))
+        (Bytes, Value::String(text)) => {
+            *text = STANDARD.encode(crate::typed::base64(text)?);
+            Ok(())
         }
-        (Extensions, _) => held(value, Items(&NAMED_EXTENSION), of, path),
+        (Texts, Value::Array(list)) => list.iter_mut().try_for_each(|v| held(v, Text, of, path)),
+        (Words, Value::Object(map)) => map.values_mut().try_for_each(|v| held(v, Text, of, path)),
+        (Lists, Value::Object(map)) => map.values_mut().try_for_each(|v| held(v, Texts, of, path)),
+        (Part(inner) | Perhaps(inner), value @ Value::Object(_)) => part(value, inner, path),
+        (Items(inner) | Named(inner, _), Value::Array(list)) => {
+            (list.iter_mut()).try_for_each(|v| held(v, Part(inner), of, path))
+        }
+        (Extensions, value) => held(value, Items(&NAMED_EXTENSION), of, path),
         (Text, _) => wrong("string"),
         (Bool, _) => wrong("bool"),
         (Bytes, _) => wrong("[]uint8"),
@@ -307,7 +311,7 @@ mod tests {
     /// What kubectl v1.36 says.
     #[test]
     fn a_field_that_holds_something_else_is_refused() {
-        let told = |root: Value| check(&root).unwrap_err();
+        let told = |mut root: Value| check(&mut root).unwrap_err();
         for (root, words) in [
             (
                 json!({"users": 7}),
@@ -336,7 +340,15 @@ mod tests {
         ] {
             assert_eq!(told(root), format!("json: cannot unmarshal {words}"));
         }
-        assert_eq!(check(&json!({"users": null, "nosuch": 7})), Ok(()));
+        assert_eq!(check(&mut json!({"users": null, "nosuch": 7})), Ok(()));
+    }
+
+    #[test]
+    fn lines_of_base64_may_be_broken() {
+        let user = |data: &str| json!({"users": [{"user": {"client-key-data": data}}]});
+        let mut root = user("aGVs\r\nbG8\n=\n");
+        check(&mut root).unwrap();
+        assert_eq!(root, user("aGVsbG8="));
     }
 
     #[test]

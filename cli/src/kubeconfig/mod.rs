@@ -15,7 +15,6 @@ pub use resolve::{Credentials, Overrides, Resolved};
 use crate::error::{Error, Result};
 use crate::typed::Read;
 use serde_json::{Map, Value, json};
-use skiff_api::machinery::read::go_kind;
 use std::path::{Component, Path, PathBuf};
 
 /// The user's home folder.
@@ -130,10 +129,7 @@ impl Config {
             Value::Null => return Ok(()),
             Value::Object(m) => m,
             other => {
-                return Err(bad(format!(
-                    "couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}",
-                    go_kind(&other)
-                )));
+                return Err(bad(crate::typed::no_version_and_kind(&other)));
             }
         };
         let of = |field: &str| {
@@ -153,8 +149,8 @@ impl Config {
                 crate::error::quote(&version)
             )));
         }
-        let whole = Value::Object(root);
-        fields::check(&whole).map_err(bad)?;
+        let mut whole = Value::Object(root);
+        fields::check(&mut whole).map_err(bad)?;
         let Value::Object(mut root) = whole else {
             return Ok(());
         };

@@ -174,9 +174,9 @@ fn set_field(target: &mut Value, field: &Field, value: &str, raw: bool) -> Resul
             json!(base64::engine::general_purpose::STANDARD.encode(value))
         }
         Holds::Bytes => {
-            crate::typed::base64(value)
+            let bytes = crate::typed::base64(value)
                 .map_err(|why| message!("error decoding input value: {why}"))?;
-            json!(value)
+            json!(base64::engine::general_purpose::STANDARD.encode(bytes))
         }
         Holds::Texts => bail!("unrecognized slice type. string"),
         Holds::Lists => {
