@@ -43,13 +43,13 @@ pub static COMMAND: Command = Command {
 struct Flags {
     /// The least number of pods; negative leaves it to the server
     #[arg(long, default_value = "-1")]
-    min: i64,
+    min: i32,
     /// The greatest number of pods
     #[arg(long, default_value = "-1")]
-    max: i64,
+    max: i32,
     /// The share of the requested CPU to aim at; --cpu is newer
     #[arg(long, value_name = "-1")]
-    cpu_percent: Option<i64>,
+    cpu_percent: Option<i32>,
     /// The CPU to aim at: a share of what is requested (70%), or an amount (500m)
     #[arg(long)]
     cpu: Option<String>,

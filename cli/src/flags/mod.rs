@@ -14,8 +14,8 @@ use clap::{Arg, ArgAction, Command};
 pub use skiff_api::machinery::problem::Problem;
 
 pub use line::{Line, is_flag, old_flags, read, takes_next};
-use values::parse_int;
 pub use values::{Csv, Listed, Modules, Pairs, modules, parse_bool, parse_duration, seconds};
+use values::{parse_int, parse_int32};
 
 /// Declares the flags of one struct.
 pub type Group = fn(Command) -> Command;
@@ -94,7 +94,7 @@ fn optional(arg: Arg, missing: &'static str) -> Arg {
 fn zero(arg: &Arg) -> &'static str {
     if holds::<bool>(arg) {
         "false"
-    } else if holds::<i64>(arg) {
+    } else if holds::<i64>(arg) || holds::<i32>(arg) {
         "0"
     } else if holds::<f64>(arg) {
         "0s"
@@ -119,6 +119,8 @@ pub fn as_pflag(arg: Arg) -> Arg {
         optional(arg, "true").value_parser(parse_bool)
     } else if holds::<i64>(&arg) {
         arg.value_parser(parse_int)
+    } else if holds::<i32>(&arg) {
+        arg.value_parser(parse_int32)
     } else if holds::<f64>(&arg) {
         arg.value_parser(parse_duration)
     } else {

@@ -38,10 +38,10 @@ struct Flags {
     image: Vec<Csv>,
     /// The port that the container listens on
     #[arg(long, default_value = "-1")]
-    port: i64,
+    port: i32,
     /// How many pods to run
     #[arg(long, short, default_value = "1")]
-    replicas: i64,
+    replicas: i32,
 }
 
 /// A container's name, from its image: the last part of its path; one with `_` or `.` gets others for them and a random end.

@@ -85,7 +85,7 @@ pub static PRIORITYCLASS: Command = Command {
 struct PriorityClass {
     /// The priority
     #[arg(long)]
-    value: i64,
+    value: i32,
     /// Whether pods that name no class get this one
     #[arg(long)]
     global_default: bool,
