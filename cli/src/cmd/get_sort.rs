@@ -33,40 +33,51 @@ fn missing(field: &str) -> Error {
     )
 }
 
-/// Sorts the rows of a table. One that cannot be sorted shows no rows, which is all that kubectl tells of it.
+/// Sorts what `get` shows as tables. One alone that cannot be sorted shows no rows, which is all that kubectl tells of it.
 ///
 /// # Errors
 /// Of several tables: a field that none has.
 pub fn sort_tables(infos: &mut Vec<Info>, field: &str) -> Result<()> {
-    if infos.is_empty() {
-        return Ok(());
-    }
     // of several, each is taken for an object of its own, and the field is looked for in the table
     let [one] = infos.as_mut_slice() else {
         return sort_objects(infos, field);
     };
-    let Some(rows) = one.object.get_mut("rows").and_then(Value::as_array_mut) else {
-        return Ok(());
-    };
-    // one row is in order, whatever the field
-    if rows.len() < 2 {
-        return Ok(());
+    match sort_table(one, field) {
+        Err(Error::Exit(code)) => Err(Error::Exit(code)),
+        Err(_) => {
+            one.object["rows"] = Value::Array(Vec::new());
+            Ok(())
+        }
+        Ok(()) => Ok(()),
     }
-    let field = relaxed(field).unwrap_or_else(|_| field.to_string());
-    let Ok(mut keyed) = keyed(rows.clone(), &field, |row| row.at("object")) else {
-        rows.clear();
+}
+
+/// Sorts the rows of one table.
+///
+/// # Errors
+/// A field that none of several rows has, or whose values are in no order.
+pub fn sort_table(info: &mut Info, field: &str) -> Result<()> {
+    let rows = info.object.get_mut("rows").and_then(Value::as_array_mut);
+    // one row is in order, whatever the field
+    let Some(rows) = rows.filter(|rows| rows.len() > 1) else {
         return Ok(());
     };
+    let field = relaxed(field).unwrap_or_else(|_| field.to_string());
+    parsed(&field).map_err(|why| message!("sorting error: {why}"))?;
+    let mut keyed = keyed(rows.clone(), &field, |row| row.at("object"))?;
     sort(&mut keyed, &field, "[][][]reflect.Value")?;
     *rows = keyed.into_iter().map(|(_, row)| row).collect();
     Ok(())
 }
 
-/// Sorts objects.
+/// Sorts objects. Where there are none, nothing is said of the field.
 ///
 /// # Errors
 /// A field that none has, or whose values are in no order.
 pub fn sort_objects(infos: &mut Vec<Info>, field: &str) -> Result<()> {
+    if infos.is_empty() {
+        return Ok(());
+    }
     let field = relaxed(field).map_err(|why| Error::msg(why.to_string()))?;
     let mut keyed = keyed(std::mem::take(infos), &field, |info| &info.object)?;
     sort(&mut keyed, &field, "*unstructured.Unstructured")?;
@@ -168,7 +179,13 @@ mod tests {
         assert_eq!(shown("{.a", &rows).unwrap(), 0);
         assert_eq!(shown(".nosuch", &rows[..1]).unwrap(), 1);
         assert!(matches!(shown(".m", &rows), Err(Error::Exit(1))));
+        // a watch tells why
+        let told = sort_table(&mut table(&rows)[0], ".nosuch").unwrap_err();
+        assert!(told.to_string().contains("couldn't find any field"));
+        let told = sort_table(&mut table(&rows)[0], "{.a").unwrap_err();
+        assert_eq!(told.to_string(), "sorting error: unclosed action");
         // nor is there anything to be missed where nothing is shown
         assert!(sort_tables(&mut Vec::new(), ".a").is_ok());
+        assert!(sort_objects(&mut Vec::new(), "{.a").is_ok());
     }
 }

@@ -56,9 +56,11 @@ pub async fn run(ctx: &With<Flags>, format: Option<Format>) -> Result<()> {
     if found.infos.is_empty() {
         return Ok(());
     }
-    if format.is_none() && !f.sort_by.is_empty() && found.infos.len() == 1 {
-        let sorted = super::get_sort::sort_tables(&mut found.infos, f.sort_by.as_str());
-        sorted.map_err(|why| message!("unable to output the provided object: {why}"))?;
+    if let (None, [one]) = (&format, found.infos.as_mut_slice())
+        && !f.sort_by.is_empty()
+    {
+        super::get_sort::sort_table(one, &f.sort_by)
+            .map_err(|why| message!("unable to output the provided object: {why}"))?;
     }
     let events = f.output_watch_events;
     let mut output = match format {
