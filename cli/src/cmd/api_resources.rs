@@ -171,7 +171,11 @@ fn show(ctx: &With<Flags>, list: &[&Resource]) -> Result<()> {
         let one = |r: &&Resource| json!({"name": r.plural, "singularName": r.singular, "namespaced": r.namespaced, "group": r.group, "version": r.version, "kind": r.kind, "verbs": r.verbs, "shortNames": r.short_names, "categories": r.categories});
         let mut items: Vec<Value> = list.iter().map(one).collect();
         for item in items.iter_mut().filter_map(Value::as_object_mut) {
-            item.retain(|_, value| value.as_array().is_none_or(|list| !list.is_empty()));
+            item.retain(|name, value| match value {
+                Value::Array(list) => !list.is_empty(),
+                Value::String(text) => name != "group" || !text.is_empty(),
+                _ => true,
+            });
         }
         let whole = json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "", "resources": items});
         let format = print::format(ctx, "json,kyaml,yaml")?.unwrap_or(print::Format::Json);

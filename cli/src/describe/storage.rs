@@ -211,20 +211,31 @@ fn topologies(out: &mut Out, class: &Value) {
 
 /// The pods that use a claim.
 async fn users(kube: Kube, claim: Value) -> Result<Value> {
-    let name = claim.at("metadata").text("name");
-    let uses = |pod: &&Value| {
-        let volumes = pod.at("spec").list("volumes");
-        let mut claims = volumes.iter().map(|v| v.at("persistentVolumeClaim"));
-        claims.any(|claim| claim.text_ptr("claimName") == Some(name))
-    };
     let pods = kube.paged(&beside(&claim, "/api/v1", "pods"), &[]).await;
-    let mut users: Vec<String> = pods
-        .iter()
-        .filter(uses)
-        .map(|pod| shown(pod, "metadata.name"))
-        .collect();
+    let mut users = users_among(&pods, &claim);
     users.sort();
     Ok(json!(users))
+}
+
+/// A pod is told once for each of its volumes that names the claim; one that owns it without naming it, as its own claims are owned, once.
+fn users_among(pods: &[Value], claim: &Value) -> Vec<String> {
+    let meta = claim.at("metadata");
+    let name = meta.text("name");
+    let names = |pod: &Value| {
+        let volumes = pod.at("spec").list("volumes").iter();
+        let claims = volumes.map(|v| v.at("persistentVolumeClaim").text_ptr("claimName"));
+        claims.filter(|claim| *claim == Some(name)).count()
+    };
+    let owns = |pod: &Value| {
+        let uid = pod.at("metadata").text("uid");
+        let mut owners = meta.list("ownerReferences").iter();
+        owners.any(|owner| owner.text("kind") == "Pod" && owner.text("uid") == uid)
+    };
+    let users = pods.iter().flat_map(|pod| {
+        let times = names(pod).max(usize::from(owns(pod)));
+        std::iter::repeat_n(shown(pod, "metadata.name"), times)
+    });
+    users.collect()
 }
 
 fn modes(v: &Value) -> String {
@@ -268,5 +279,29 @@ fn affinity(out: &mut Out, required: &Value) {
             &format!("    Term {i}"),
             &expressions.collect::<Vec<_>>(),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_uses_a_claim_names_it_or_owns_it() {
+        let volume = |claim: &str| json!({"persistentVolumeClaim": {"claimName": claim}});
+        let pod = |name: &str, volumes: Vec<Value>| json!({"metadata": {"name": name, "uid": name}, "spec": {"volumes": volumes}});
+        let pods = [
+            pod("twice", vec![volume("c"), volume("d"), volume("c")]),
+            pod("owner", vec![json!({"ephemeral": {}})]),
+            pod("other", vec![volume("d")]),
+        ];
+        let owner = |kind: &str, uid: &str| json!({"kind": kind, "uid": uid});
+        let owners = [
+            owner("Pod", "owner"),
+            owner("Pod", "twice"),
+            owner("Job", "other"),
+        ];
+        let claim = json!({"metadata": {"name": "c", "ownerReferences": owners}});
+        assert_eq!(users_among(&pods, &claim), ["twice", "twice", "owner"]);
     }
 }
