@@ -5,6 +5,7 @@
 use crate::context::{Ctx, DryRun};
 use crate::error::{Error, Result, bail, message};
 use crate::resource::{Info, helper};
+use crate::typed::canonical;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -98,8 +99,11 @@ pub async fn set(
     let mut changed = Vec::new();
     for info in infos {
         let mut after = info.clone();
-        match change(&mut after, &mut errors) {
-            Ok(()) if after.object == info.object && !words.always => {}
+        let made = change(&mut after, &mut errors);
+        // as Go's types write them: an empty value is none
+        after.object = canonical(&after.object);
+        match made {
+            Ok(()) if after.object == canonical(&info.object) && !words.always => {}
             Ok(()) => {
                 crate::generate::record(ctx, &mut after.object);
                 changed.push((info, Ok(after)));
@@ -110,7 +114,7 @@ pub async fn set(
     for (info, after) in changed {
         match after {
             Err(e) => errors.push(message!("error: {} {e}\n", info.object_name())),
-            Ok(after) if local => printer.print(&crate::typed::canonical(&after.object))?,
+            Ok(after) if local => printer.print(&after.object)?,
             Ok(after) => match send(ctx, &info, &after.object).await {
                 Ok(o) => printer.print(&o)?,
                 Err(e) => errors.push(message!("{} {e}", words.refused)),
