@@ -66,11 +66,23 @@ pub fn failure(call: &Call, answer: &Answer) -> Error {
 
 /// The reason and message that a code stands for, with the answer's text.
 pub fn generic(method: &Method, code: u16, text: &str) -> (&'static str, String) {
-    if code == 401 {
-        let message = "the server has asked for the client to provide credentials";
-        return ("Unauthorized", message.into());
+    match code {
+        401 => {
+            let message = "the server has asked for the client to provide credentials";
+            ("Unauthorized", message.into())
+        }
+        403 => ("Forbidden", text.into()),
+        // of these nothing is known but the code
+        410 | 413 => {
+            let message = format!(
+                "the server responded with the status code {code} but did not return more information"
+            );
+            ("", message)
+        }
+        415 => ("UnsupportedMediaType", text.into()),
+        406 if text == "unknown" => unrecognized(code, false, ""),
+        _ => unrecognized(code, *method == Method::POST, text),
     }
-    unrecognized(code, *method == Method::POST, text)
 }
 
 /// What a request was for, as client libraries say it: ` (get boats.sea.example.com a)`. `None` of a path that leads to no resource.
@@ -149,6 +161,31 @@ mod tests {
             crate::error::told(&e).0,
             "Error from server (Forbidden): no"
         );
+    }
+
+    /// As kubectl v1.36 tells them.
+    #[test]
+    fn codes_stand_for_messages() {
+        for (code, text, message) in [
+            (403, "nope", "nope"),
+            (
+                406,
+                "unknown",
+                "the server was unable to respond with a content type that the client supports",
+            ),
+            (
+                413,
+                "too big",
+                "the server responded with the status code 413 but did not return more information",
+            ),
+            (
+                502,
+                "unknown",
+                r#"an error on the server ("unknown") has prevented the request from succeeding"#,
+            ),
+        ] {
+            assert_eq!(generic(&Method::GET, code, text).1, message);
+        }
     }
 
     #[test]
