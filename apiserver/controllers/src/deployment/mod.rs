@@ -6,6 +6,7 @@
 mod conditions;
 mod replicasets;
 mod revision;
+mod rollback;
 mod rollout;
 mod scaling;
 mod status;
@@ -107,7 +108,13 @@ impl Reconcile<Key> for Controller {
                 .map(|()| Next::DONE);
         }
         pass.check_paused().await?;
-        if pass.paused() || pass.is_scaling().await? {
+        if pass.paused() {
+            return pass.scale_only().await.map(|()| Next::DONE);
+        }
+        if let Some(revision) = rollback::wanted(&pass.deployment) {
+            return pass.roll_back(revision).await.map(|()| Next::DONE);
+        }
+        if pass.is_scaling().await? {
             return pass.scale_only().await.map(|()| Next::DONE);
         }
         match status::strategy(&pass.deployment) {

@@ -19,14 +19,16 @@ use super::{
 use crate::{error::Error, hash::template_hash, owners::controller_ref, owners::is_controlled_by};
 
 const HISTORY: &str = "deployment.kubernetes.io/revision-history";
+/// Asks for a revision to go back to.
+pub const ROLLBACK_TO: &str = "deprecated.deployment.rollback.to";
 /// Annotations that say something about one object only and are not copied.
-const OWN: [&str; 6] = [
+pub const OWN: [&str; 6] = [
     "kubectl.kubernetes.io/last-applied-configuration",
     REVISION,
     HISTORY,
     DESIRED,
     MAX,
-    "deprecated.deployment.rollback.to",
+    ROLLBACK_TO,
 ];
 const HISTORY_LENGTH: usize = 2000;
 

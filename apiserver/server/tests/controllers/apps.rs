@@ -97,6 +97,67 @@ async fn a_deployment_goes_on_from_the_replica_set_that_it_finds() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deployment_goes_back_to_the_revision_that_it_is_annotated_with() {
+    let plane = plane_of(1).await;
+    let _kubelets = plane.kubelets(|_| RUN);
+    let path = format!("{SETS}/deployments/web");
+    let is = async |revision: &str, now: &str| {
+        plane
+            .until(&format!("revision {revision} of {now}"), async || {
+                let web = plane.get(&path).await.unwrap();
+                let notes = &web["metadata"]["annotations"];
+                notes["deployment.kubernetes.io/revision"] == revision
+                    && notes["deprecated.deployment.rollback.to"].is_null()
+                    && image(&web) == now
+            })
+            .await;
+    };
+    plane
+        .create(&format!("{SETS}/deployments"), deployment("web", 1))
+        .await;
+    is("1", "x").await;
+    plane.patch(&path, other_image("next")).await;
+    is("2", "next").await;
+    for (to, revision, now, said) in [
+        (
+            "1",
+            "3",
+            "x",
+            "DeploymentRollback: Rolled back deployment \"web\" to revision 1",
+        ),
+        (
+            "9",
+            "3",
+            "x",
+            "DeploymentRollbackRevisionNotFound: Unable to find the revision to rollback to.",
+        ),
+        (
+            "3",
+            "3",
+            "x",
+            "DeploymentRollbackTemplateUnchanged: The rollback revision contains the same template as current deployment \"web\"",
+        ),
+        (
+            "0",
+            "4",
+            "next",
+            "DeploymentRollback: Rolled back deployment \"web\" to revision 2",
+        ),
+    ] {
+        let wanted =
+            json!({"metadata": {"annotations": {"deprecated.deployment.rollback.to": to}}});
+        plane.patch(&path, wanted).await;
+        plane
+            .until(said, async || {
+                plane.events("web").await.iter().any(|event| event == said)
+            })
+            .await;
+        is(revision, now).await;
+    }
+    plane.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rollout_that_is_stuck_grows_in_proportion_and_is_rolled_over() {
     let plane = plane_of(1).await;
     let _kubelets = plane.kubelets(|pod| if image(pod) == "bad" { Act::Wait } else { RUN });
