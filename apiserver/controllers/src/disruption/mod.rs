@@ -88,7 +88,7 @@ fn selector_of(budget: &PodDisruptionBudget) -> Result<Selector, Error> {
     Ok(selector::of(budget.spec().selector.as_ref())?)
 }
 
-/// Since when a pod that does not go bears the mark of one that is to.
+/// Since when a pod that does not go bears the mark of one that is to; one that does not say when has borne it for ever.
 fn stale_since(pod: &Pod) -> Option<Timestamp> {
     if pods::is_deleting(pod) || pods::is_finished(pod) {
         return None;
@@ -96,9 +96,8 @@ fn stale_since(pod: &Pod) -> Option<Timestamp> {
     let condition = pods::condition(pod.status.as_deref(), "DisruptionTarget")?;
     let stale =
         condition.status == "True" && condition.reason.as_deref() != Some("TerminationByKubelet");
-    stale
-        .then(|| condition.last_transition_time.as_ref().map(|t| t.0))
-        .flatten()
+    let since = condition.last_transition_time.as_ref();
+    stale.then(|| since.map_or(Timestamp::UNIX_EPOCH, |t| t.0))
 }
 
 impl Controller {
@@ -346,7 +345,8 @@ impl Reconcile<Key> for Stale {
         if end > now {
             return Ok(Next::after(until(now, end)));
         }
-        let condition = json!({"type": "DisruptionTarget", "status": "False", "reason": null, "message": null, "lastTransitionTime": controller.clock.time()});
+        let condition = json!({"type": "DisruptionTarget", "status": "False", "reason": null, "message": null,
+            "lastTransitionTime": controller.clock.time(), "observedGeneration": pod.metadata.generation});
         let patch =
             json!({"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": [condition]}});
         controller

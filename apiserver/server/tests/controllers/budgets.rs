@@ -1,6 +1,7 @@
 //! What disruption budgets say of pods whose number nobody knows.
 
 use serde_json::json;
+use skiff_watching::api::PatchType;
 
 use crate::plane::Plane;
 
@@ -49,5 +50,36 @@ async fn owners_that_cannot_be_scaled_are_named() {
             })
             .await;
     }
+    plane.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mark_of_disruption_that_says_not_since_when_is_taken_back() {
+    let plane = Plane::start().await;
+    plane.pod("stays", json!({})).await;
+    let path = "/api/v1/namespaces/default/pods/stays";
+    let mark =
+        json!({"type": "DisruptionTarget", "status": "True", "reason": "Told", "message": "so"});
+    plane
+        .api
+        .patch(
+            &format!("{path}/status"),
+            PatchType::Strategic,
+            &json!({"status": {"conditions": [mark]}}),
+        )
+        .await
+        .unwrap();
+    plane
+        .until("it is taken back", async || {
+            let pod = plane.get(path).await.unwrap();
+            let conditions = pod["status"]["conditions"].as_array().unwrap();
+            let mark = conditions.iter().find(|c| c["type"] == "DisruptionTarget");
+            mark.is_some_and(|mark| {
+                mark["status"] == "False"
+                    && mark["reason"].is_null()
+                    && mark["observedGeneration"] == 1
+            })
+        })
+        .await;
     plane.end().await;
 }
