@@ -8,7 +8,7 @@ mod revisions;
 mod update;
 
 use std::{
-    collections::{BTreeMap, HashMap, hash_map::Entry},
+    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
     time::Duration,
 };
 
@@ -77,7 +77,7 @@ pub fn start(context: &Context) -> Result<Work, Error> {
     });
     c.on(&c.nodes, |c, change, queue| {
         if matters(change) {
-            wake(queue, c.sets.list());
+            c.node_changed(change.object(), queue);
         }
     });
     c.on(&c.revisions, |c, change, queue| {
@@ -103,6 +103,20 @@ fn matters(change: &Change<Node>) -> bool {
 }
 
 impl Controller {
+    /// Wakes the sets that the node concerns as it is now.
+    fn node_changed(&self, node: &Node, queue: &Queue<Key>) {
+        let here = self.pods.in_group(node.metadata.name());
+        let owners: HashSet<&str> = here
+            .iter()
+            .filter_map(|pod| Some(controller_of(&pod.metadata)?.uid.as_str()))
+            .collect();
+        let concerned = |set: &Arc<DaemonSet>| {
+            Placement::new(set, &[], BTreeMap::new())
+                .is_concerned(node, owners.contains(set.metadata.uid()))
+        };
+        wake(queue, self.sets.list().into_iter().filter(concerned));
+    }
+
     /// The set's pods, by the node that they are on or meant for.
     async fn pods_by_node(
         &self,

@@ -16,7 +16,7 @@ use k8s_openapi::api::{
         PodSpec, Toleration,
     },
 };
-use skiff_podspec::parts::{HasSpec, Meta};
+use skiff_podspec::parts::{HasSpec, HasStatus, Meta};
 use skiff_podspec::pod::{AnySpec, Pod};
 use skiff_podspec::{
     affinity::{self, Required},
@@ -235,6 +235,17 @@ impl<'a> Placement<'a> {
         (false, tolerates_all(&self.tolerations, taints(node), &ENDS))
     }
 
+    /// Whether what became of a node is for the set to see to: it lacks a pod there, has one that may not stay, or has one while it counts
+    /// some as misplaced.
+    pub fn is_concerned(&self, node: &Node, has_pod: bool) -> bool {
+        let (should_run, may_stay) = self.should_run(node);
+        if has_pod {
+            !may_stay || self.set.status().number_misscheduled > 0
+        } else {
+            should_run
+        }
+    }
+
     /// What is to be done on each node, and with pods that wait for nodes that are gone.
     pub fn verdicts(&self, hash: &str, min_ready: i32, now: Timestamp) -> Vec<Verdict> {
         let mut verdicts: Vec<_> = self
@@ -432,6 +443,26 @@ pub mod tests {
             ),
             (2, 2, Some(2))
         );
+    }
+
+    #[test]
+    fn which_nodes_concern_a_set() {
+        let (mut good, mut misplaced) = (set(), set());
+        good.status = Some(DaemonSetStatus::default());
+        misplaced.status.get_or_insert_default().number_misscheduled = 1;
+        for (taints, with_none, with_pod, with_misplaced) in [
+            (&[][..], true, false, true),
+            (&[("own", "NoSchedule")], false, false, true),
+            (&[("own", "NoExecute")], false, true, true),
+        ] {
+            let node = node("a", taints);
+            let concerned = |set, has_pod| {
+                Placement::new(set, &[], BTreeMap::new()).is_concerned(&node, has_pod)
+            };
+            assert_eq!(concerned(&good, false), with_none, "{taints:?}");
+            assert_eq!(concerned(&good, true), with_pod, "{taints:?}");
+            assert_eq!(concerned(&misplaced, true), with_misplaced, "{taints:?}");
+        }
     }
 
     #[test]
