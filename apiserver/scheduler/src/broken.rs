@@ -19,6 +19,9 @@ pub enum Broken {
     /// What the pod's claims need could not be written.
     #[error("running PreBind plugin \"VolumeBinding\": {0}")]
     Volumes(#[source] Error),
+    /// The pod's claims will not be bound on the node that it was given.
+    #[error("running PreBind plugin \"VolumeBinding\": binding volumes: {0}")]
+    Binding(String),
     /// The pod's claims were not bound in time.
     #[error("running PreBind plugin \"VolumeBinding\": binding volumes: context deadline exceeded")]
     VolumesLate,

@@ -29,10 +29,10 @@ use crate::{
     nominator::Nominator,
     options::Options,
     owners::Owners,
-    plugins::volume_binding::{self, Plan},
+    plugins::volume_binding::{Plan, waiting::Waiting},
     pod::PodInfo,
     queue::{Queue, Why},
-    volumes::{Name, Store, Volumes, name_of},
+    volumes::{Store, Volumes},
 };
 
 /// Pods decided on between two looks at what changed.
@@ -45,7 +45,7 @@ const VOLUMES_DEADLINE: Duration = Duration::from_secs(600);
 pub(crate) struct Pending {
     pub pod: Arc<PodInfo>,
     pub node: String,
-    pub claims: Vec<Name>,
+    pub claims: Waiting,
     pub since: Instant,
 }
 
@@ -196,39 +196,36 @@ impl Scheduler {
         for (volume, _) in &plan.bind {
             self.volumes.promise(volume.metadata.name(), &pod.uid);
         }
-        let claims = plan
-            .claims()
-            .map(|claim| name_of(&claim.metadata))
-            .collect();
         self.ask_for_volumes(pod.clone(), &node, plan);
         self.pending.insert(
             pod.uid.clone(),
             Pending {
                 pod,
                 node,
-                claims,
+                claims: Waiting::of(plan),
                 since: Instant::now(),
             },
         );
     }
 
-    /// Pods whose claims are bound now go on.
+    /// Pods whose claims are bound now go on; those whose claims will not be are tried again.
     pub fn bind_those_with_volumes(&mut self) {
-        let is_bound = |(namespace, name): &Name| {
-            self.volumes
-                .claims
-                .get(namespace, name)
-                .is_some_and(|claim| volume_binding::is_bound(claim))
-        };
-        let done = self
-            .pending
-            .iter()
-            .filter(|(_, pending)| pending.claims.iter().all(is_bound));
-        let done: Vec<Arc<str>> = done.map(|(uid, _)| uid.clone()).collect();
+        let (mut done, mut broken) = (Vec::new(), Vec::new());
+        for (uid, pending) in &mut self.pending {
+            let (name, claims) = (&pending.node, &mut pending.claims);
+            match claims.check(name, self.cache.get(name), &self.volumes) {
+                Ok(true) => done.push(uid.clone()),
+                Ok(false) => {}
+                Err(why) => broken.push((uid.clone(), why)),
+            }
+        }
         for uid in done {
             if let Some(pending) = self.pending.remove(&uid) {
                 self.bind(pending.pod, pending.node);
             }
+        }
+        for (uid, why) in broken {
+            self.bound(&uid, Err(Broken::Binding(why)));
         }
     }
 

@@ -153,6 +153,7 @@ impl Scheduler {
             Event::Delete(node) => {
                 self.cache
                     .remove_node(node.metadata.name.as_deref().unwrap_or(""));
+                self.bind_those_with_volumes();
                 self.queue.changed(&ClusterEvent::NodeDeleted(node));
             }
         }

@@ -38,6 +38,7 @@ const VOLUME_GONE: &str =
     "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)";
 
 mod making;
+pub mod waiting;
 
 pub use making::is_allowed;
 use making::{can_be_made, most};
@@ -119,14 +120,6 @@ pub struct Plan {
 impl Plan {
     pub fn is_empty(&self) -> bool {
         self.bind.is_empty() && self.provision.is_empty()
-    }
-
-    /// The claims that must be bound first.
-    pub fn claims(&self) -> impl Iterator<Item = &Arc<PersistentVolumeClaim>> {
-        self.bind
-            .iter()
-            .map(|(_, claim)| claim)
-            .chain(&self.provision)
     }
 
     /// The merge patches by their paths.
