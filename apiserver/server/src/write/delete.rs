@@ -17,7 +17,7 @@ use skiff_api::{
         time,
     },
 };
-use skiff_storage::{Error, Expect, Object, Write};
+use skiff_storage::{Draft, Error, Expect, Object, Write};
 
 use super::{call::Call, steps::store_error};
 use crate::{
@@ -242,6 +242,8 @@ pub fn preconditions(
 #[derive(Debug, PartialEq)]
 enum Plan {
     Remove(Value),
+    /// It is marked in this form, as if it had some time left, and removed thereafter: whoever watches sees both.
+    End(Value),
     /// It stays, in this form.
     Mark(Value),
     /// Its deletion is under way already.
@@ -282,10 +284,11 @@ fn plan(kind: &Kind, live: &Value, options: &DeleteOptions, now: Timestamp) -> P
             Plan::Mark(value)
         };
     }
-    if matches!(graceful, Grace::Pending) {
-        return Plan::Mark(value);
+    match graceful {
+        Grace::Pending => Plan::Mark(value),
+        Grace::Over => Plan::End(value),
+        Grace::Seconds(_) | Grace::None => Plan::Remove(value),
     }
-    Plan::Remove(value)
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -408,26 +411,39 @@ async fn carry_out(
     plan: Plan,
     options: &DeleteOptions,
 ) -> Result<Option<Deleted>, Status> {
-    let (value, removal) = match plan {
+    let (value, removal, ends) = match plan {
         Plan::Leave => return Ok(Some(Deleted::Marked(live))),
         Plan::Mark(value) if options.dry_run => return Ok(Some(Deleted::Marked(value))),
-        Plan::Remove(value) if options.dry_run => return Ok(Some(Deleted::Gone(value))),
-        Plan::Mark(value) => (value, false),
-        Plan::Remove(value) => (value, true),
+        Plan::Remove(value) | Plan::End(value) if options.dry_run => {
+            return Ok(Some(Deleted::Gone(value)));
+        }
+        Plan::Mark(value) => (value, false, false),
+        Plan::Remove(value) => (value, true, false),
+        Plan::End(value) => (value, true, true),
     };
-    let draft = call.draft(kind, &value).await?;
-    let (draft, last) = if removal {
-        (None, Some(draft))
-    } else {
-        (Some(draft), None)
-    };
-    let write = Write {
+    let write = |revision: u64, draft: Option<Draft>, last: Option<Draft>| Write {
         key: object.key.clone(),
-        expect: Expect::Revision(object.revision),
+        expect: Expect::Revision(revision),
         draft,
         last,
     };
-    match call.writer.core.commit(write).await {
+    let core = &call.writer.core;
+    let mut revision = object.revision;
+    if ends {
+        let draft = call.draft(kind, &value).await?;
+        match core.commit(write(revision, Some(draft), None)).await {
+            Ok(marked) => revision = marked.revision,
+            Err(Error::Conflict(_)) => return Ok(None),
+            Err(error) => return Err(store_error(kind, live.name(), error)),
+        }
+    }
+    let draft = call.draft(kind, &value).await?;
+    let write = if removal {
+        write(revision, None, Some(draft))
+    } else {
+        write(revision, Some(draft), None)
+    };
+    match core.commit(write).await {
         Ok(_) if removal => {
             if kind.flags.takes_addresses {
                 call.writer.allocator.free(&value);
@@ -436,6 +452,10 @@ async fn carry_out(
             Ok(Some(Deleted::Gone(value)))
         }
         Ok(object) => Ok(Some(Deleted::Marked(call.read(kind, &object).await?))),
+        // somebody else has removed it once it was marked
+        Err(Error::Conflict(_)) if ends && call.store().get(&object.key).is_none() => {
+            Ok(Some(Deleted::Gone(value)))
+        }
         Err(Error::Conflict(_)) => Ok(None),
         Err(error) => Err(store_error(kind, live.name(), error)),
     }

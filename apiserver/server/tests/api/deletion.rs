@@ -160,6 +160,60 @@ async fn no_grace_left() {
     server.get(&format!("{pods}/p")).await.is(404);
 }
 
+/// Who watches sees the mark of an object that may have some time left, also of one that has none, and then its end.
+#[tokio::test]
+async fn an_object_that_goes_at_once_is_marked_before() {
+    let server = Server::start().await;
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    server
+        .make(accounts, &json!({"metadata": {"name": "default"}}))
+        .await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let pod = |name: &str, grace: i64| json!({"metadata": {"name": name}, "spec": {"nodeName": "n", "terminationGracePeriodSeconds": grace, "containers": [{"name": "c", "image": "i"}]}});
+    server.make(pods, &pod("short", 0)).await;
+    server.make(pods, &pod("long", 30)).await;
+    let map = json!({"metadata": {"name": "map"}});
+    let first = server.make(maps, &map).await.json();
+    let since = first["metadata"]["resourceVersion"].as_str().unwrap();
+    for path in [
+        format!("{pods}/short"),
+        format!("{pods}/long"),
+        format!("{pods}/long?gracePeriodSeconds=0"),
+        format!("{maps}/map"),
+    ] {
+        server.delete(&path).await.is(200);
+    }
+    let seen = async |path: &str| -> Vec<String> {
+        let path = format!("{path}?watch=true&timeoutSeconds=1&resourceVersion={since}");
+        let text = server.get(&path).await.is(200).text();
+        let told = |line: &str| {
+            let event: Value = serde_json::from_str(line).unwrap();
+            let meta = &event["object"]["metadata"];
+            let (kind, name) = (event["type"].as_str(), meta["name"].as_str());
+            let grace = &meta["deletionGracePeriodSeconds"];
+            format!(
+                "{} {} {grace} {}",
+                kind.unwrap(),
+                name.unwrap(),
+                meta["generation"]
+            )
+        };
+        text.lines().map(told).collect()
+    };
+    assert_eq!(
+        seen(pods).await,
+        [
+            "MODIFIED short 0 2",
+            "DELETED short 0 2",
+            "MODIFIED long 30 2",
+            "MODIFIED long 0 2",
+            "DELETED long 0 2"
+        ]
+    );
+    assert_eq!(seen(maps).await, ["DELETED map null null"]);
+}
+
 #[tokio::test]
 async fn what_is_answered_to_a_deletion() {
     let server = Server::start().await;
