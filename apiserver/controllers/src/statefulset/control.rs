@@ -181,7 +181,7 @@ impl Pass<'_> {
         pods: &[Arc<Pod>],
         revisions: &Revisions,
     ) -> (StatefulSetStatus, Result<(), Error>) {
-        let status = count(
+        let mut status = count(
             &pods.iter().map(|pod| &**pod).collect::<Vec<_>>(),
             revisions,
             self.min_ready(),
@@ -191,6 +191,10 @@ impl Pass<'_> {
             return (status, Ok(()));
         }
         let outcome = self.replicas_and_condemned(pods, revisions).await;
+        // without a partition it says which pods are still of the old revision, and the one that went is none
+        if let (Ok(true), Some(current)) = (&outcome, status.current_replicas) {
+            status.current_replicas = Some(current - 1).filter(|rest| *rest > 0);
+        }
         (status, outcome.map(drop))
     }
 
@@ -198,11 +202,12 @@ impl Pass<'_> {
         self.set.spec().min_ready_seconds.unwrap_or(0)
     }
 
+    /// Takes one step; tells whether that was to delete a pod for the update.
     async fn replicas_and_condemned(
         &self,
         pods: &[Arc<Pod>],
         revisions: &Revisions,
-    ) -> Result<Step, Error> {
+    ) -> Result<bool, Error> {
         let (replicas, all) = self.places(pods, revisions)?;
         let mut condemned: Vec<_> = pods
             .iter()
@@ -224,7 +229,7 @@ impl Pass<'_> {
             == Step::Stop
             || !all
         {
-            return Ok(Step::Stop);
+            return Ok(false);
         }
         for pod in &condemned {
             if !self.controller.claims_fit(self.set, pod) {
@@ -236,16 +241,17 @@ impl Pass<'_> {
             .await?
             == Step::Stop
         {
-            return Ok(Step::Stop);
+            return Ok(false);
         }
         if strategy(self.set) == "RollingUpdate" {
             let places: Vec<&Pod> = replicas.iter().map(Replica::pod).collect();
             let update = revisions.update.metadata.name();
             if let Some(pod) = outdated(self.set, &places, update, self.now) {
                 self.delete(pod).await?;
+                return Ok(true);
             }
         }
-        Ok(Step::GoOn)
+        Ok(false)
     }
 
     /// The places of the set, those without a pod with the pod that belongs there; and whether that is all of them. However many a set wants, no more

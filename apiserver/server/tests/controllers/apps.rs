@@ -285,6 +285,43 @@ async fn a_stateful_set_halts_at_a_pod_that_is_not_ready_and_a_parallel_one_does
     plane.end().await;
 }
 
+/// A strategy that says nothing of how pods are replaced has no partition.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stateful_set_without_a_partition_replaces_each_pod_once() {
+    let plane = plane_of(1).await;
+    let _kubelets = plane.kubelets(|_| RUN);
+    let spec = json!({"replicas": 3, "serviceName": "base", "updateStrategy": {"type": "RollingUpdate"},
+        "selector": {"matchLabels": {"app": "base"}}, "template": template("base")});
+    let path = format!("{SETS}/statefulsets");
+    plane.create(&path, json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "base"}, "spec": spec})).await;
+    let path = format!("{path}/base");
+    let ready = async |image_of: &str| {
+        let pods = plane.list(PODS).await;
+        let set = plane.get(&path).await.unwrap();
+        let ready = set["status"]["readyReplicas"] == 3 && set["status"]["updatedReplicas"] == 3;
+        ready && pods.len() == 3 && pods.iter().all(|pod| image(pod) == image_of)
+    };
+    plane.until("three pods", async || ready("x").await).await;
+    plane.patch(&path, other_image("next")).await;
+    plane
+        .until("three others", async || ready("next").await)
+        .await;
+    for number in 0..3 {
+        let created = format!("SuccessfulCreate: Create Pod base-{number} in StatefulSet base");
+        let events = plane.list("/api/v1/events").await;
+        let of = |event: &&Value| {
+            let (reason, message) = (event["reason"].as_str(), event["message"].as_str());
+            format!("{}: {}", reason.unwrap(), message.unwrap()).starts_with(&created)
+        };
+        let times = events
+            .iter()
+            .filter(of)
+            .map(|e| e["count"].as_i64().unwrap());
+        assert_eq!(times.sum::<i64>(), 2, "{created}");
+    }
+    plane.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn daemons_come_back_and_those_that_an_undone_update_left_alone_stay() {
     let plane = plane_of(3).await;
