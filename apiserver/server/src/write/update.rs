@@ -363,8 +363,12 @@ async fn validate(
         Part::Whole => kind.validate_update(new, live, &mut |text| call.warnings.add(text)),
         Part::Sub(sub) => kind.validate_part(sub, new, live, &mut |text| call.warnings.add(text)),
     });
-    let of_new = rest.begins_with(&call.emptied.told(kind, new, |new| kind.validate(new)));
-    for check in checks(kind, part).in_order() {
+    let order = checks(kind, part).in_order();
+    let of_new = match order.contains(&UpdateCheck::RestOfNew) {
+        true => rest.begins_with(&call.emptied.told(kind, new, |new| kind.validate(new))),
+        false => 0,
+    };
+    for check in order {
         match check {
             UpdateCheck::Update => {
                 errors.extend(changed.clone());
