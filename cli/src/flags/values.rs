@@ -65,42 +65,12 @@ pub fn parse_bool(value: &str) -> Result<bool, Problem> {
 
 /// `strconv.ParseInt(value, 0, 64)`.
 pub fn parse_int(value: &str) -> Result<i64, Problem> {
-    int(value)
+    gonum::literal(value)
 }
 
 /// `strconv.ParseInt(value, 0, 32)`.
 pub fn parse_int32(value: &str) -> Result<i32, Problem> {
-    int(value)
-}
-
-/// A number of any base that Go's literals have: `0x1f`, `0b1`, `017`, `1_000`.
-fn int<T: TryFrom<i128>>(value: &str) -> Result<T, Problem> {
-    let fail = |why: &str| {
-        Problem(format!(
-            "strconv.ParseInt: parsing {value}: {why}",
-            value = GoQuoted(&value)
-        ))
-    };
-    let (sign, rest) = match value.strip_prefix('-') {
-        Some(rest) => (-1, rest),
-        None => (1, value.strip_prefix('+').unwrap_or(value)),
-    };
-    let (base, digits, prefixed) = match rest.as_bytes() {
-        [b'0', b'x' | b'X', _, ..] => (16, &rest[2..], true),
-        [b'0', b'o' | b'O', _, ..] => (8, &rest[2..], true),
-        [b'0', b'b' | b'B', _, ..] => (2, &rest[2..], true),
-        [b'0', _, ..] => (8, rest, false),
-        _ => (10, rest, false),
-    };
-    let parted =
-        digits.contains("__") || digits.ends_with('_') || (digits.starts_with('_') && !prefixed);
-    let digits: String = digits.chars().filter(|c| *c != '_').collect();
-    if parted || digits.is_empty() || !digits.chars().all(|c| c.is_digit(base)) {
-        return Err(fail("invalid syntax"));
-    }
-    let number = i128::from_str_radix(&digits, base).ok();
-    let number = number.and_then(|number| T::try_from(sign * number).ok());
-    number.ok_or_else(|| fail("value out of range"))
+    gonum::literal(value)
 }
 
 /// Reads a Go duration (`300ms`, `-1.5h`, `2h45m`); the result is signed seconds.
@@ -182,35 +152,4 @@ fn split_csv(text: &str) -> Vec<String> {
     }
     out.push(field);
     out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// As `strconv.ParseInt` with base 0.
-    #[test]
-    fn numbers_have_the_bases_of_go() {
-        for (text, number) in [
-            ("0", 0),
-            ("-0x1F", -31),
-            ("0b101", 5),
-            ("0o17", 15),
-            ("017", 15),
-            ("1_000", 1000),
-            ("0x_f", 15),
-            ("+7", 7),
-            ("-2147483648", i32::MIN),
-        ] {
-            assert_eq!(parse_int32(text).unwrap(), number, "{text}");
-        }
-        for text in ["", "-", "+-1", "08", "1__0", "_1", "1_", "0x", "1e3", "1.0"] {
-            let told = parse_int(text).unwrap_err().to_string();
-            let says = format!("strconv.ParseInt: parsing \"{text}\": invalid syntax");
-            assert_eq!(told, says);
-        }
-        let told = parse_int32("2147483648").unwrap_err().to_string();
-        assert!(told.ends_with("value out of range"), "{told}");
-        assert!(parse_int("9223372036854775808").is_err());
-    }
 }

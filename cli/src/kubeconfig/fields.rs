@@ -236,7 +236,10 @@ fn held(value: &mut Value, holds: Holds, of: &Type, path: &str) -> Result<(), St
             Ok(())
         }
         (Bytes, Value::String(text)) => {
-            *text = STANDARD.encode(crate::typed::base64(text)?);
+            let bytes = crate::typed::base64(text)?;
+            if text.contains(['\r', '\n']) {
+                *text = STANDARD.encode(bytes);
+            }
             Ok(())
         }
         (Texts, Value::Array(list)) => list.iter_mut().try_for_each(|v| held(v, Text, of, path)),

@@ -3,6 +3,9 @@
 //! Invariant: what the agent started ends with it, but for containers: those run on and are taken up again by the next agent.
 //! Follows `pkg/kubelet/kubelet.go`.
 
+mod leftovers;
+mod rotate;
+
 use std::{
     collections::{HashMap, HashSet},
     os::unix::fs::PermissionsExt,
@@ -12,18 +15,15 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::{Node, Pod};
-use skiff_watching::task::boxed;
 use skiff_watching::{
     api::Api as Server,
     clock::Clock,
     follow::{Seen, Selection, follow},
+    task::boxed,
     unreadable::Unreadable,
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-
-mod leftovers;
-mod rotate;
 
 use crate::{
     agent::{

@@ -30,11 +30,14 @@ pub struct Store {
 }
 
 /// Holds the sweeping back while it lives, in every process that uses the folder.
-struct ArrivalGuard(#[allow(dead_code, reason = "the lock ends with it")] Flock<fs::File>);
+struct ArrivalGuard {
+    _lock: Flock<fs::File>,
+}
 
 impl ArrivalGuard {
     fn new(content: &Content) -> Result<Self, Error> {
-        lock(&content.root, "arriving.lock", FlockArg::LockShared).map(Self)
+        let _lock = lock(&content.root, "arriving.lock", FlockArg::LockShared)?;
+        Ok(Self { _lock })
     }
 }
 

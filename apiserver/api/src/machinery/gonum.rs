@@ -37,6 +37,36 @@ pub fn int64(text: &str) -> Result<i64, Problem> {
     })
 }
 
+/// `strconv.ParseInt(text, 0, …)` of as many bits as `T` has: a number of any base that Go's literals have, `0x1f`, `0b1`, `017`, `1_000`.
+pub fn literal<T: TryFrom<i128>>(text: &str) -> Result<T, Problem> {
+    let fail = |why: &str| {
+        problem!(
+            "strconv.ParseInt: parsing {text}: {why}",
+            text = GoQuoted(&text)
+        )
+    };
+    let (sign, rest) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (base, digits, prefixed) = match rest.as_bytes() {
+        [b'0', b'x' | b'X', _, ..] => (16, &rest[2..], true),
+        [b'0', b'o' | b'O', _, ..] => (8, &rest[2..], true),
+        [b'0', b'b' | b'B', _, ..] => (2, &rest[2..], true),
+        [b'0', _, ..] => (8, rest, false),
+        _ => (10, rest, false),
+    };
+    let parted =
+        digits.contains("__") || digits.ends_with('_') || (digits.starts_with('_') && !prefixed);
+    let digits: String = digits.chars().filter(|c| *c != '_').collect();
+    if parted || digits.is_empty() || !digits.chars().all(|c| c.is_digit(base)) {
+        return Err(fail("invalid syntax"));
+    }
+    let number = i128::from_str_radix(&digits, base).ok();
+    let number = number.and_then(|number| T::try_from(sign * number).ok());
+    number.ok_or_else(|| fail("value out of range"))
+}
+
 /// `strconv.ParseUint(text, 10, 64)`, which takes no sign.
 pub fn uint64(text: &str) -> Result<u64, Problem> {
     uint(text)
@@ -200,6 +230,32 @@ pub fn duration_text(nanos: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As `strconv.ParseInt` with base 0.
+    #[test]
+    fn numbers_have_the_bases_of_go() {
+        for (text, number) in [
+            ("0", 0),
+            ("-0x1F", -31),
+            ("0b101", 5),
+            ("0o17", 15),
+            ("017", 15),
+            ("1_000", 1000),
+            ("0x_f", 15),
+            ("+7", 7),
+            ("-2147483648", i32::MIN),
+        ] {
+            assert_eq!(literal::<i32>(text).unwrap(), number, "{text}");
+        }
+        for text in ["", "-", "+-1", "08", "1__0", "_1", "1_", "0x", "1e3", "1.0"] {
+            let told = literal::<i64>(text).unwrap_err().to_string();
+            let says = format!("strconv.ParseInt: parsing \"{text}\": invalid syntax");
+            assert_eq!(told, says);
+        }
+        let told = literal::<i32>("2147483648").unwrap_err().to_string();
+        assert!(told.ends_with("value out of range"), "{told}");
+        assert!(literal::<i64>("9223372036854775808").is_err());
+    }
 
     #[test]
     fn numbers() {

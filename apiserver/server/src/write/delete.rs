@@ -17,7 +17,7 @@ use skiff_api::{
         time,
     },
 };
-use skiff_storage::{Draft, Error, Expect, Object, Write};
+use skiff_storage::{Error, Expect, Object, Write};
 
 use super::{call::Call, steps::store_error};
 use crate::{
@@ -403,6 +403,26 @@ fn set_finalizers(value: &mut Value, finalizers: &[String]) {
     }
 }
 
+/// Marks an object that ends, before it is removed: its revision then, or nothing where somebody else was first.
+async fn mark_ending(
+    call: &Call<'_>,
+    kind: &Arc<Kind>,
+    object: &Object,
+    value: &Value,
+) -> Result<Option<u64>, Status> {
+    let write = Write {
+        key: object.key.clone(),
+        expect: Expect::Revision(object.revision),
+        draft: Some(call.draft(kind, value).await?),
+        last: None,
+    };
+    match call.writer.core.commit(write).await {
+        Ok(marked) => Ok(Some(marked.revision)),
+        Err(Error::Conflict(_)) => Ok(None),
+        Err(error) => Err(store_error(kind, value.name(), error)),
+    }
+}
+
 async fn carry_out(
     call: &Call<'_>,
     kind: &Arc<Kind>,
@@ -411,39 +431,37 @@ async fn carry_out(
     plan: Plan,
     options: &DeleteOptions,
 ) -> Result<Option<Deleted>, Status> {
-    let (value, removal, ends) = match plan {
+    let mut revision = object.revision;
+    let ends = matches!(plan, Plan::End(_));
+    let (value, removal) = match plan {
         Plan::Leave => return Ok(Some(Deleted::Marked(live))),
         Plan::Mark(value) if options.dry_run => return Ok(Some(Deleted::Marked(value))),
         Plan::Remove(value) | Plan::End(value) if options.dry_run => {
             return Ok(Some(Deleted::Gone(value)));
         }
-        Plan::Mark(value) => (value, false, false),
-        Plan::Remove(value) => (value, true, false),
-        Plan::End(value) => (value, true, true),
+        Plan::Mark(value) => (value, false),
+        Plan::Remove(value) => (value, true),
+        Plan::End(value) => {
+            let Some(marked) = mark_ending(call, kind, object, &value).await? else {
+                return Ok(None);
+            };
+            revision = marked;
+            (value, true)
+        }
     };
-    let write = |revision: u64, draft: Option<Draft>, last: Option<Draft>| Write {
+    let draft = call.draft(kind, &value).await?;
+    let (draft, last) = if removal {
+        (None, Some(draft))
+    } else {
+        (Some(draft), None)
+    };
+    let write = Write {
         key: object.key.clone(),
         expect: Expect::Revision(revision),
         draft,
         last,
     };
-    let core = &call.writer.core;
-    let mut revision = object.revision;
-    if ends {
-        let draft = call.draft(kind, &value).await?;
-        match core.commit(write(revision, Some(draft), None)).await {
-            Ok(marked) => revision = marked.revision,
-            Err(Error::Conflict(_)) => return Ok(None),
-            Err(error) => return Err(store_error(kind, live.name(), error)),
-        }
-    }
-    let draft = call.draft(kind, &value).await?;
-    let write = if removal {
-        write(revision, None, Some(draft))
-    } else {
-        write(revision, Some(draft), None)
-    };
-    match core.commit(write).await {
+    match call.writer.core.commit(write).await {
         Ok(_) if removal => {
             if kind.flags.takes_addresses {
                 call.writer.allocator.free(&value);

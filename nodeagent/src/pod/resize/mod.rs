@@ -3,15 +3,14 @@
 //! Invariant: `PodResizePending` stands while the node does not grant what the pod asks for, `PodResizeInProgress` while what it granted is not in force.
 //! Follows the resize conditions of `pkg/kubelet/status/status_manager.go` and `pkg/kubelet/events/resize.go`.
 
+pub mod plan;
+
 use k8s_openapi::api::core::v1::{Container, Pod, PodCondition, PodStatus, ResourceRequirements};
 use serde::Serialize;
-
 use skiff_podspec::resources::List;
 
 use super::names::spec;
 use crate::time;
-
-pub mod plan;
 
 pub const PENDING: &str = "PodResizePending";
 pub const IN_PROGRESS: &str = "PodResizeInProgress";

@@ -41,13 +41,13 @@ impl Walk<'_> {
             (Shape::IntOrString, Value::String(_)) => {}
             (Shape::IntOrString, Value::Number(n)) => {
                 // who converts writes what it holds, and of a float without a fraction no fraction
-                let n = &match converter::whole(n) {
-                    Some(whole) if self.converts => whole.into(),
-                    _ => n.clone(),
-                };
-                *value = Value::Number(n.clone());
+                let whole = converter::whole(n).filter(|_| self.converts);
+                let n = whole.map_or_else(|| n.clone(), Into::into);
                 if n.as_i64().is_none_or(|n| i32::try_from(n).is_err()) {
                     self.fail_typed(&format!("number {n}"), "int32", trail);
+                }
+                if whole.is_some() {
+                    *value = n.into();
                 }
             }
             (Shape::IntOrString, other) => self.fail_typed(go_kind(other), "int32", trail),
