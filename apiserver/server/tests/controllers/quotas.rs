@@ -108,7 +108,10 @@ async fn scopes_tell_which_pods_are_counted() {
         "NotTerminating",
     ] {
         let spec = json!({"hard": {"pods": "5"}, "scopes": [scope]});
-        quota(&plane, &scope.to_lowercase(), spec).await;
+        let name = scope.to_lowercase();
+        quota(&plane, &name, spec).await;
+        // until it is known what is used, nothing may be made
+        used(&plane, &name, json!({"pods": "0"})).await;
     }
     let asks = json!({"requests": {"cpu": "100m"}});
     for (name, spec, counted) in [

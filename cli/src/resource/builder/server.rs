@@ -13,9 +13,6 @@ use crate::error::{Error, Result, quote};
 use crate::resource::{Info, helper, is_list, rows};
 use crate::typed::Read;
 
-/// Groups of servers' own libraries, which clients have no types of.
-const ELSEWHERE: &[&str] = &["apiextensions.k8s.io", "apiregistration.k8s.io"];
-
 impl Builder {
     pub(super) async fn by_selector(&self, args: &[String], combined: bool) -> Result<Found> {
         if combined {
@@ -123,9 +120,7 @@ impl Builder {
         let Some(scheme) = self.typed else {
             return Ok(());
         };
-        let group = version.split_once('/').map_or("", |(group, _)| group);
-        let known = crate::typed::of(version, kind.trim_end_matches("List"));
-        if known.is_none() || ELSEWHERE.contains(&group) {
+        if !crate::typed::knows(version, kind) {
             let why = crate::typed::unregistered(version, kind, scheme);
             return Err(Error::msg(why));
         }

@@ -2,6 +2,8 @@
 //! Invariant: custom resources have no type here and stay as they are.
 //! Behaviour follows `staging/src/k8s.io/api` through the schema table of `skiff_api`.
 
+mod scheme;
+
 use crate::discovery::split_api_version;
 use crate::error::{Problem, quote};
 use serde_json::Value;
@@ -9,6 +11,8 @@ use skiff_api::machinery::patch::{merge, strategic};
 pub use skiff_api::machinery::read::Read;
 use skiff_api::machinery::read::go_kind;
 use skiff_api::machinery::schema::{Node, Schema, TypeError, conform};
+
+pub use scheme::knows;
 
 /// The built-in type of an object; nothing for kinds that are not built in.
 pub fn schema(object: &Value) -> Option<Node<'static>> {
@@ -54,11 +58,15 @@ pub fn decoded(object: &Value) -> Result<Value, Problem> {
     if !object.is_object() {
         return Err(Problem(no_version_and_kind(object)));
     }
-    let node = schema(object).ok_or_else(|| {
-        let (version, kind) = (object.text("apiVersion"), object.text("kind"));
-        Problem(unregistered(version, kind, KUBECTL))
-    })?;
-    written(object, node).map_err(|why| Problem(why.0))
+    let (version, kind) = (object.text("apiVersion"), object.text("kind"));
+    if !knows(version, kind) {
+        return Err(Problem(unregistered(version, kind, KUBECTL)));
+    }
+    match schema(object) {
+        Some(node) => written(object, node).map_err(|why| Problem(why.0)),
+        // of an API that is gone
+        None => Ok(object.clone()),
+    }
 }
 
 fn written(object: &Value, node: Node) -> Result<Value, TypeError> {
