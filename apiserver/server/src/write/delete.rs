@@ -170,11 +170,11 @@ pub async fn delete(
     options: &DeleteOptions,
 ) -> Result<Deleted, Status> {
     let key = stored::named(kind, namespace, name)?;
+    let mut ended = None;
     for _ in 0..100 {
-        let object = call
-            .store()
-            .get(&key)
-            .ok_or_else(|| Status::not_found(kind.group, kind.plural, name))?;
+        let Some(object) = call.store().get(&key) else {
+            return gone(ended, kind, name);
+        };
         let live = call.read(kind, &object).await?;
         preconditions(kind, name, options, &live)?;
         // who deletes many names none
@@ -191,11 +191,17 @@ pub async fn delete(
         call.admit(&mut attributes).await?;
         call.check(&attributes).await?;
         let plan = plan(kind, &live, options, call.now());
-        if let Some(done) = carry_out(call, kind, &object, live, plan, options).await? {
+        if let Some(done) = carry_out(call, kind, &object, live, plan, options, &mut ended).await? {
             return Ok(done);
         }
     }
     Err(Status::modified(kind.group, kind.plural, name))
+}
+
+/// Of what is not there, or no more: who marked its end has deleted it, whoever removed it then.
+fn gone(ended: Option<Value>, kind: &Kind, name: &str) -> Result<Deleted, Status> {
+    let last = ended.map(Deleted::Gone);
+    last.ok_or_else(|| Status::not_found(kind.group, kind.plural, name))
 }
 
 /// The object is the one that the options speak of.
@@ -418,11 +424,12 @@ async fn mark_ending(
     };
     match call.writer.core.commit(write).await {
         Ok(marked) => Ok(Some(marked.revision)),
-        Err(Error::Conflict(_)) => Ok(None),
+        Err(Error::Conflict(_) | Error::NotFound) => Ok(None),
         Err(error) => Err(store_error(kind, value.name(), error)),
     }
 }
 
+/// Does what is planned; nothing where somebody else was first. What it marked as ending is put into `ended`.
 async fn carry_out(
     call: &Call<'_>,
     kind: &Arc<Kind>,
@@ -430,9 +437,9 @@ async fn carry_out(
     live: Value,
     plan: Plan,
     options: &DeleteOptions,
+    ended: &mut Option<Value>,
 ) -> Result<Option<Deleted>, Status> {
     let mut revision = object.revision;
-    let ends = matches!(plan, Plan::End(_));
     let (value, removal) = match plan {
         Plan::Leave => return Ok(Some(Deleted::Marked(live))),
         Plan::Mark(value) if options.dry_run => return Ok(Some(Deleted::Marked(value))),
@@ -446,6 +453,7 @@ async fn carry_out(
                 return Ok(None);
             };
             revision = marked;
+            *ended = Some(value.clone());
             (value, true)
         }
     };
@@ -470,11 +478,7 @@ async fn carry_out(
             Ok(Some(Deleted::Gone(value)))
         }
         Ok(object) => Ok(Some(Deleted::Marked(call.read(kind, &object).await?))),
-        // somebody else has removed it once it was marked
-        Err(Error::Conflict(_)) if ends && call.store().get(&object.key).is_none() => {
-            Ok(Some(Deleted::Gone(value)))
-        }
-        Err(Error::Conflict(_)) => Ok(None),
+        Err(Error::Conflict(_) | Error::NotFound) => Ok(None),
         Err(error) => Err(store_error(kind, live.name(), error)),
     }
 }

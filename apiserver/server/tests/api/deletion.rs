@@ -214,6 +214,44 @@ async fn an_object_that_goes_at_once_is_marked_before() {
     assert_eq!(seen(maps).await, ["DELETED map null null"]);
 }
 
+/// Who marked a pod's end has deleted it, though others write its status and remove it meanwhile, as its node does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_ended_an_object_has_deleted_it() {
+    let server = Server::start().await;
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    server
+        .make(accounts, &json!({"metadata": {"name": "default"}}))
+        .await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let one = format!("{pods}/p");
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"nodeName": "n", "terminationGracePeriodSeconds": 0, "containers": [{"name": "c", "image": "i"}]}});
+    for _ in 0..60 {
+        server.make(pods, &pod).await;
+        let ends = server.delete(&one);
+        let writes = async |who: usize| {
+            for turn in 0.. {
+                let status = json!({"status": {"message": format!("{who} {turn}")}});
+                let answer = server
+                    .patch(&format!("{one}/status"), "merge", &status)
+                    .await;
+                let marked = answer.code == 200
+                    && answer
+                        .json()
+                        .get("metadata")
+                        .is_some_and(|meta| meta.get("deletionTimestamp").is_some());
+                if marked {
+                    server.delete(&format!("{one}?gracePeriodSeconds=0")).await;
+                }
+                if marked || answer.code == 404 {
+                    break;
+                }
+            }
+        };
+        let (ended, ..) = tokio::join!(ends, writes(0), writes(1), writes(2));
+        ended.is(200);
+    }
+}
+
 #[tokio::test]
 async fn what_is_answered_to_a_deletion() {
     let server = Server::start().await;
