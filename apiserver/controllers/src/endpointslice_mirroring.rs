@@ -218,7 +218,6 @@ struct Plan {
 /// One slice for each family and set of ports; one that is not wanted any more becomes another of its family rather than being deleted.
 fn plan(endpoints: &Endpoints, desired: Desired, mut existing: Existing) -> Plan {
     let renamed = |mut new: EndpointSlice, old: &EndpointSlice| {
-        new.metadata.generate_name = None;
         new.metadata.name = old.metadata.name.clone();
         new
     };
@@ -228,7 +227,12 @@ fn plan(endpoints: &Endpoints, desired: Desired, mut existing: Existing) -> Plan
         let mut old = existing.remove(&slice_key).unwrap_or_default().into_iter();
         match old.next() {
             Some(old) if is_same(&old, &new) => {}
-            Some(old) => plan.update.push(renamed(new, &old)),
+            Some(old) => {
+                // what is there is written anew under its name alone; one that becomes another keeps what names are made of
+                let mut new = renamed(new, &old);
+                new.metadata.generate_name = None;
+                plan.update.push(new);
+            }
             None => plan.create.push(new),
         }
         plan.delete.extend(old);

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 use k8s_openapi::api::{
     batch::v1::{CronJob, Job},
     core::v1::ObjectReference,
@@ -32,6 +32,16 @@ pub fn drop_active(cron: &mut CronJob, uid: Option<&String>) {
     if active.as_ref().is_some_and(Vec::is_empty) {
         *active = None;
     }
+}
+
+/// When a Job was to start, in its CronJob's zone as Go writes times: one that is no hours off is `Z`, whatever the zone's name.
+pub fn scheduled_at(at: Timestamp, zone: TimeZone) -> String {
+    let at = at.to_zoned(zone);
+    let form = match at.offset().is_zero() {
+        true => "%Y-%m-%dT%H:%M:%SZ",
+        false => "%Y-%m-%dT%H:%M:%S%:z",
+    };
+    at.strftime(form).to_string()
 }
 
 /// The name of the Job of one minute.
@@ -137,6 +147,32 @@ mod tests {
             .unwrap();
         let status: Value = from_str(status).unwrap();
         from_value(json!({"metadata": {"name": "c"}, "spec": all, "status": status})).unwrap()
+    }
+
+    #[test]
+    fn times_of_schedules_are_written_as_go_writes_them() {
+        for (zone, at, wanted) in [
+            ("UTC", "2026-07-01T03:52:00Z", "2026-07-01T03:52:00Z"),
+            ("Etc/UTC", "2026-07-01T03:52:00Z", "2026-07-01T03:52:00Z"),
+            (
+                "Europe/London",
+                "2026-01-01T03:52:00Z",
+                "2026-01-01T03:52:00Z",
+            ),
+            (
+                "Europe/London",
+                "2026-07-01T03:52:00Z",
+                "2026-07-01T04:52:00+01:00",
+            ),
+            (
+                "Asia/Kolkata",
+                "2026-07-01T03:52:00Z",
+                "2026-07-01T09:22:00+05:30",
+            ),
+        ] {
+            let zone = skiff_api::machinery::cron::zone(zone).unwrap();
+            assert_eq!(scheduled_at(at.parse().unwrap(), zone), wanted);
+        }
     }
 
     /// Jobs, each `NAME:END:STARTED`, with what ends it (C, F or nothing) and when it began.

@@ -21,7 +21,7 @@ use skiff_api::machinery::cron::{self, Schedule};
 use skiff_api::machinery::quote::GoQuoted;
 
 use self::{
-    decide::{Told, active, drop_active, is_active, job_name},
+    decide::{Told, active, drop_active, is_active, job_name, scheduled_at},
     missed::{Look, Missed, due, look, next_wait},
 };
 use crate::{
@@ -268,15 +268,7 @@ impl Controller {
         let meta = template.metadata.clone().unwrap_or_default();
         let mut annotations = meta.annotations.unwrap_or_default();
         let zone = cron::zone(zone_name).map_err(|e| Error::Failed(e.to_string()))?;
-        let offset = if zone_name.is_empty() || zone_name == "UTC" {
-            "%Y-%m-%dT%H:%M:%SZ"
-        } else {
-            "%Y-%m-%dT%H:%M:%S%:z"
-        };
-        annotations.insert(
-            SCHEDULED_AT.into(),
-            time.to_zoned(zone).strftime(offset).to_string(),
-        );
+        annotations.insert(SCHEDULED_AT.into(), scheduled_at(time, zone));
         let job = Job {
             metadata: ObjectMeta {
                 name: Some(job_name(cron, time)),

@@ -182,7 +182,6 @@ fn reuse(service: &Service, plan: &mut Plan) {
     for old in std::mem::take(&mut plan.delete) {
         match plan.create.pop() {
             Some(mut new) if owned_by(&old, service) => {
-                new.metadata.generate_name = None;
                 new.metadata.name = old.metadata.name.clone();
                 plan.update.push(new);
             }
@@ -362,6 +361,29 @@ mod tests {
             updates,
             plan.delete.len(),
         )
+    }
+
+    #[test]
+    fn a_slice_that_becomes_another_keeps_what_its_name_is_made_of() {
+        let mut service = Service::default();
+        (service.metadata.name, service.metadata.uid) = (Some("s".into()), Some("u".into()));
+        let named = |name: Option<&str>| EndpointSlice {
+            metadata: ObjectMeta {
+                name: name.map(Into::into),
+                generate_name: Some("s-".into()),
+                owner_references: Some(vec![controller_ref(&service)]),
+                ..Default::default()
+            },
+            ..Default::default()
+        };
+        let mut plan = Plan {
+            create: vec![named(None)],
+            delete: vec![Arc::new(named(Some("s-abc")))],
+            ..Default::default()
+        };
+        reuse(&service, &mut plan);
+        assert!(plan.create.is_empty() && plan.delete.is_empty());
+        assert_eq!(plan.update, [named(Some("s-abc"))]);
     }
 
     #[test]

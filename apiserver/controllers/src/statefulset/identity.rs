@@ -143,7 +143,6 @@ pub fn new_pod(set: &StatefulSet, template: &PodTemplateSpec, revision: &str, or
         controller_ref(set),
     );
     let pod_name = format!("{}-{ordinal}", set.metadata.name());
-    pod.metadata.generate_name = None;
     pod.metadata.name = Some(pod_name.clone());
     let all = pod.metadata.labels.get_or_insert_default();
     all.extend(labels(&pod_name, ordinal).map(|(key, value)| (key.to_string(), value)));
@@ -231,5 +230,6 @@ mod tests {
             (Some("web-1"), "data-web-1")
         );
         assert_eq!(revision(&pod), "web-abc");
+        assert_eq!(pod.metadata.generate_name.as_deref(), Some("web-"));
     }
 }
