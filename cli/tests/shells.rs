@@ -218,6 +218,14 @@ fn programs_in_pods_at_a_terminal() {
     screen.types("\x03");
     assert_eq!(screen.ends(), 130);
 
+    // who detaches leaves the program where it is
+    let mut screen = Screen::of(&cluster, "kubectl attach -it shell");
+    screen.shows("If you don't see a command prompt, try pressing enter.");
+    screen.types(ENTER);
+    asks(&mut screen);
+    screen.types("\x10\x11");
+    assert_eq!(screen.ends(), 0);
+
     let mut screen = Screen::of(&cluster, "kubectl attach -it shell");
     screen.shows("If you don't see a command prompt, try pressing enter.");
     screen.types(ENTER);

@@ -12,6 +12,7 @@ use axum::{
 };
 
 use futures::TryFutureExt;
+use k8s_openapi::api::core::v1::Container;
 
 use super::{query::parameters, shared::Shared};
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
     runtime::{ContainerPhase, ExecSpec, Runtime},
     stream::{
         forward::{self, Target},
-        remote,
+        remote::{self, Ends},
         upgrade::{self, Kind},
     },
     worker::hooks::run_in_container,
@@ -134,7 +135,7 @@ fn wanted(
     place: &Place,
     way: Way,
     request: &Request,
-) -> Result<(String, ExecSpec), Box<Response>> {
+) -> Result<(String, ExecSpec, Ends), Box<Response>> {
     let mut spec = exec_spec(request);
     if !(spec.stdin || spec.stdout || spec.stderr) {
         return Err(Box::new(refuse(
@@ -153,15 +154,24 @@ fn wanted(
     };
     let id = running(&handle, container)
         .ok_or_else(|| Box::new(refuse(StatusCode::INTERNAL_SERVER_ERROR, missing)))?;
+    let mut ends = Ends::WithProcess;
     if matches!(way, Way::Attach) {
         spec.command.clear();
         // Whether there is a terminal was decided when the container was started.
-        spec.tty = names::find_container(&handle.pod(), container)
-            .and_then(|(_, container)| container.tty)
-            .unwrap_or(false);
+        let pod = handle.pod();
+        let container = names::find_container(&pod, container).map(|(_, container)| container);
+        let says =
+            |of: fn(&Container) -> Option<bool>| container.as_ref().and_then(of).unwrap_or(false);
+        spec.tty = says(|container| container.tty);
         spec.stderr &= !spec.tty;
+        // What reads its input once is waited for, as its end is what the client wants; whatever reads on is left alone, as containerd does
+        // (`ContainerIO.Attach`), which a client that detaches relies on.
+        let reads_on = spec.tty || !says(|container| container.stdin_once);
+        if spec.stdin && says(|container| container.stdin) && reads_on {
+            ends = Ends::WithInput;
+        }
     }
-    Ok((id, spec))
+    Ok((id, spec, ends))
 }
 
 /// The stream protocol that the request is to be upgraded to.
@@ -180,7 +190,7 @@ fn remote_command(
     way: Way,
     request: Request,
 ) -> Result<Response, Box<Response>> {
-    let (id, spec) = wanted(shared, place, way, &request)?;
+    let (id, spec, ends) = wanted(shared, place, way, &request)?;
     let runtime = shared.node.runtime.clone();
     let kind = upgraded_to(&request)?;
     let spoken: Vec<&str> = match kind {
@@ -217,7 +227,7 @@ fn remote_command(
                 }
             };
             let started = start(&*runtime, &id, &spec, way).await;
-            session.join(started, &spec.command).await;
+            session.join(started, &spec.command, ends).await;
         },
     ))
 }

@@ -252,9 +252,25 @@ async fn forward_sizes(mut inbound: mpsc::Receiver<Bytes>, sizes: mpsc::Sender<(
 /// What becomes of a session: the exit code, or why there is none.
 pub type Exit = Result<i32, runtime::Error>;
 
+/// When a session ends, if the client stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    WithProcess,
+    /// Or with what the client had to say: who detaches says no more.
+    WithInput,
+}
+
+/// What a process answered to the last of its input is to come within.
+const LAST_OUTPUT: Duration = Duration::from_millis(100);
+
 impl Session {
-    /// Joins the client to the process until the process ends or the client leaves. `command`: for the message about an exit code.
-    pub async fn join(self, started: Result<Streams, runtime::Error>, command: &[String]) {
+    /// Joins the client to the process until that is over or the client leaves. `command`: for the message about an exit code.
+    pub async fn join(
+        self,
+        started: Result<Streams, runtime::Error>,
+        command: &[String],
+        ends: Ends,
+    ) {
         let Session {
             version,
             stdin,
@@ -265,7 +281,7 @@ impl Session {
         } = self;
         let exit = match started {
             Ok(streams) => tokio::select! {
-                exit = copy(streams, stdin, resize, &outlets) => exit,
+                exit = copy(streams, stdin, resize, &outlets, ends) => exit,
                 _ = gone.recv() => return,
             },
             Err(error) => Err(error),
@@ -286,6 +302,7 @@ async fn copy(
     mut stdin: mpsc::Receiver<Bytes>,
     mut sizes: mpsc::Receiver<(u16, u16)>,
     outlets: &Outlets,
+    ends: Ends,
 ) -> Exit {
     let Streams {
         stdin: into,
@@ -294,15 +311,17 @@ async fn copy(
         resize,
         exit,
     } = streams;
+    // Whether the client has said all.
     let input = async {
-        let Some(mut into) = into else { return };
+        let Some(mut into) = into else { return false };
         while let Some(data) = stdin.recv().await {
             if into.write_all(&data).await.is_err() || into.flush().await.is_err() {
-                return;
+                return false;
             }
         }
         // The process sees the end of its input.
         outcome::may_be_broken_off(into.shutdown().await);
+        true
     };
     let window = async {
         let Some(resize) = resize else { return };
@@ -321,10 +340,19 @@ async fn copy(
         .2
     };
     let mut output = std::pin::pin!(output);
-    let mut aside = std::pin::pin!(async { tokio::join!(input, window) });
-    tokio::select! {
-        exit = &mut output => exit,
-        _ = &mut aside => output.await,
+    let (mut input, mut window) = (std::pin::pin!(input), std::pin::pin!(window));
+    let (mut heard, mut sized) = (false, false);
+    loop {
+        tokio::select! {
+            exit = &mut output => return exit,
+            all = &mut input, if !heard => {
+                if all && ends == Ends::WithInput {
+                    return time::timeout(LAST_OUTPUT, output).await.unwrap_or(Ok(0));
+                }
+                heard = true;
+            }
+            () = &mut window, if !sized => sized = true,
+        }
     }
 }
 
@@ -421,7 +449,7 @@ mod tests {
             spdy(far, Version::Status, &spec)
                 .await
                 .unwrap()
-                .join(Ok(shouting(3)), &["sh".into()])
+                .join(Ok(shouting(3)), &["sh".into()], Ends::WithProcess)
                 .await
         });
         let mut client = Client::new(near);
@@ -462,7 +490,7 @@ mod tests {
         };
         let server = skiff_watching::task::spawn(async move {
             let session = websocket(far, Version::Status, Framing::BinaryWithClose, &spec).await;
-            session.join(Ok(shouting(0)), &[]).await;
+            session.join(Ok(shouting(0)), &[], Ends::WithProcess).await;
         });
         let mut client = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
         client
@@ -485,6 +513,54 @@ mod tests {
                 b"\x03{\"metadata\":{},\"status\":\"Success\"}"
             ]
         );
+        server.await.unwrap();
+    }
+
+    /// Who is attached to a process that reads on, and has no more to say, sees what it answered, and leaves.
+    #[tokio::test]
+    async fn a_session_that_ends_with_its_input() {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let spec = ExecSpec {
+            stdin: true,
+            stdout: true,
+            ..Default::default()
+        };
+        let server = skiff_watching::task::spawn(async move {
+            let (stdin, mut inside) = tokio::io::duplex(1024);
+            let (mut outside, stdout) = tokio::io::duplex(1024);
+            let _process = AbortOnDropHandle::new(skiff_watching::task::spawn(async move {
+                let mut heard = [0; 4];
+                inside.read_exact(&mut heard).await.unwrap();
+                outside.write_all(b"echo").await.unwrap();
+                std::future::pending::<()>().await;
+            }));
+            let streams = Streams {
+                stdin: Some(Box::pin(stdin)),
+                stdout: Some(Box::pin(stdout)),
+                stderr: None,
+                resize: None,
+                exit: std::future::pending().boxed(),
+            };
+            let session = spdy(far, Version::Status, &spec).await.unwrap();
+            session.join(Ok(streams), &[], Ends::WithInput).await
+        });
+        let mut client = Client::new(near);
+        client.open(1, &[("streamtype", "error")]).await;
+        client.open(3, &[("streamtype", "stdin")]).await;
+        client.open(5, &[("streamtype", "stdout")]).await;
+        client.send(3, b"echo", true).await;
+        let mut got = HashMap::<u32, Vec<u8>>::new();
+        while let Some(seen) = client.next().await {
+            if let Seen::Data(id, _, data) = seen {
+                got.entry(id).or_default().extend(data);
+            }
+            if got.contains_key(&1) {
+                break;
+            }
+        }
+        assert_eq!(got[&5], b"echo");
+        assert_eq!(got[&1], br#"{"metadata":{},"status":"Success"}"#);
+        drop(client);
         server.await.unwrap();
     }
 }
