@@ -6,8 +6,8 @@
 use std::{fmt::Debug, sync::Arc};
 
 use rustls::{
-    ClientConfig, ConfigBuilder, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
-    ServerConfig, SignatureScheme, WantsVerifier,
+    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, DistinguishedName, Error,
+    RootCertStore, ServerConfig, SignatureScheme, WantsVerifier,
     client::{
         WantsClientCert,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -77,6 +77,16 @@ pub fn client_of(
     Ok(verifying(provider)?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier)))
+}
+
+/// Whether a certificate is refused because nobody stands behind it who is believed. One that is an authority's own, and not believed, is refused for
+/// the same: webpki has an error of its own for that, which it tells by its name alone.
+pub fn is_of_unknown_authority(why: &CertificateError) -> bool {
+    match why {
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => true,
+        CertificateError::Other(other) => other.to_string() == "CaUsedAsEndEntity",
+        _ => false,
+    }
 }
 
 /// The provider of cryptography.

@@ -366,7 +366,7 @@ fn tls_cause(e: &std::io::Error) -> String {
     let wrong = |why: &str| format!("tls: failed to verify certificate: x509: {why}");
     match e.get_ref().and_then(|r| r.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::InvalidCertificate(c)) => match c {
-            rustls::CertificateError::UnknownIssuer => {
+            why if skiff_watching::tls::is_of_unknown_authority(why) => {
                 wrong("certificate signed by unknown authority")
             }
             rustls::CertificateError::Expired | rustls::CertificateError::ExpiredContext { .. } => {

@@ -168,14 +168,14 @@ fn in_words(
         )
     };
     let text = match &why {
+        why if tls::is_of_unknown_authority(why) => {
+            "certificate signed by unknown authority".into()
+        }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             outdated("after", facts.map(|facts| facts.not_after))
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             outdated("before", facts.map(|facts| facts.not_before))
-        }
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            "certificate signed by unknown authority".into()
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             other_name(&facts.map_or_else(Vec::new, |facts| facts.sans), name)
@@ -225,7 +225,10 @@ fn other_name(sans: &[San], name: &ServerName<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use skiff_api::machinery::clock;
+
     use super::*;
+    use crate::auth::pki::Authority;
 
     #[test]
     fn names_that_a_certificate_is_not_for() {
@@ -257,6 +260,29 @@ mod tests {
                 said
             );
         }
+    }
+
+    /// Who believes one authority, and is shown the certificate of another, does not know who stands behind that.
+    #[test]
+    fn an_authority_that_nobody_knows() {
+        let certificate = |name: &str| {
+            let (authority, _) = Authority::named(name, clock::system()).unwrap();
+            read(authority.certificate_pem().as_bytes()).remove(0)
+        };
+        let (known, other) = (certificate("known"), certificate("other"));
+        let judged = Authorities::new(vec![known]).judge(
+            &other,
+            &[],
+            &ServerName::try_from("other").unwrap(),
+            UnixTime::now(),
+        );
+        let Err(Error::InvalidCertificate(CertificateError::Other(said))) = judged else {
+            panic!("{judged:?}");
+        };
+        assert_eq!(
+            said.to_string(),
+            "tls: failed to verify certificate: x509: certificate signed by unknown authority"
+        );
     }
 
     #[test]
