@@ -155,3 +155,20 @@ async fn initial_events_are_of_the_revision_that_is_asked_for() {
         (&json!("ERROR"), &json!(504))
     );
 }
+
+/// Who watches for some time is told where it stands shortly before the end, so that it misses little when it comes back.
+#[tokio::test]
+async fn the_last_bookmark_comes_before_the_end() {
+    let server = Server::start().await;
+    let start = make(&server, "start", "x").await;
+    let watch =
+        |rest: &str| format!("{MAPS}?watch=true&resourceVersion={start}&timeoutSeconds=3{rest}");
+    let (told, silent) = (watch("&allowWatchBookmarks=true"), watch(""));
+    let (told, silent) = tokio::join!(server.get(&told), server.get(&silent));
+    let event = told.is(200).json();
+    assert_eq!(
+        (&event["type"], revision(&event["object"])),
+        (&json!("BOOKMARK"), start)
+    );
+    assert_eq!(silent.is(200).text(), "");
+}

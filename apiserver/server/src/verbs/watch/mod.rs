@@ -34,6 +34,8 @@ const PIECE: usize = 64 * 1024;
 /// A line of so many bytes goes out by itself, as all watchers share it: one that nobody takes costs its watcher nothing.
 const LARGE: usize = 8 * 1024;
 const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
+/// How long before its end a watch has its last, so that whoever watches on misses little.
+const BEFORE_THE_END: Duration = Duration::from_secs(2);
 
 type Objects = Box<dyn Iterator<Item = Arc<Object>> + Send + Sync>;
 
@@ -251,7 +253,8 @@ impl Stream {
                         self.ended = true;
                         return None;
                     }
-                    self.next_bookmark = tokio::time::Instant::now() + BOOKMARK_PERIOD;
+                    let now = tokio::time::Instant::now();
+                    self.next_bookmark = next_bookmark(now, self.deadline);
                     return self.bookmark(self.watch.revision(), false);
                 }
             };
@@ -343,6 +346,18 @@ impl Beginning {
     }
 }
 
+/// When the bookmark after this moment is due.
+fn next_bookmark(
+    now: tokio::time::Instant,
+    deadline: tokio::time::Instant,
+) -> tokio::time::Instant {
+    let regular = now + BOOKMARK_PERIOD;
+    match deadline.checked_sub(BEFORE_THE_END) {
+        Some(last) if last > now => regular.min(last),
+        _ => regular,
+    }
+}
+
 /// What a stream tells until the server stops.
 fn body(stream: Stream, stopping: CancellationToken) -> Body {
     let pieces = futures::stream::unfold(stream, move |mut stream| {
@@ -410,6 +425,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
         Err(error) => return Err(Status::internal(error)),
     };
     let now = tokio::time::Instant::now();
+    let deadline = now + options.timeout;
     let shared_slot = slot(kind, accept.encoding, accept.form);
     let stream = Stream {
         rendering,
@@ -417,8 +433,8 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
         namespace,
         watch,
         bookmarks: options.bookmarks,
-        deadline: now + options.timeout,
-        next_bookmark: now + BOOKMARK_PERIOD,
+        deadline,
+        next_bookmark: next_bookmark(now, deadline),
         initial: begins.initial,
         initial_end: begins.end,
         pending: VecDeque::new(),
