@@ -223,15 +223,9 @@ impl Context {
             header::CACHE_CONTROL,
             HeaderValue::from_static("no-cache, private"),
         );
-        self.warnings.for_each(|warning| {
-            let escaped = warning
-                .replace('\\', "\\\\")
-                .replace('"', "\\\"")
-                .replace(['\n', '\r'], " ");
-            if let Ok(value) = HeaderValue::from_bytes(format!("299 - \"{escaped}\"").as_bytes()) {
-                headers.append(header::WARNING, value);
-            }
-        });
+        for warning in self.warnings.headers() {
+            headers.append(header::WARNING, warning);
+        }
         response
     }
 }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use parking_lot::Mutex;
 use serde_json::Value;
 use skiff_api::{
     kinds::{Kind, Registry, Subresource},
@@ -15,6 +14,7 @@ use skiff_api::{
 };
 use skiff_storage::{Draft, Object, Store};
 
+use super::warnings::Warnings;
 use crate::{
     admission::{Attributes, Chain, Charged, Compute, Given, Operation, Rounds, Statuses},
     allocate::Allocator,
@@ -48,24 +48,6 @@ pub struct Options {
     pub given: (String, String),
     /// Admission was asked about what this is a part of.
     pub admitted: bool,
-}
-
-/// Texts for Warning headers, in the order in which they came up, each once.
-#[derive(Default)]
-pub struct Warnings(Mutex<Vec<String>>);
-
-impl Warnings {
-    pub fn add(&self, text: impl Into<String>) {
-        let text = text.into();
-        let mut texts = self.0.lock();
-        if !texts.contains(&text) {
-            texts.push(text);
-        }
-    }
-
-    pub fn for_each(&self, tell: impl FnMut(&String)) {
-        self.0.lock().iter().for_each(tell);
-    }
 }
 
 /// One write on its way.

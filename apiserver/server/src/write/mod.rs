@@ -13,11 +13,13 @@ mod params;
 mod prepare;
 mod steps;
 mod update;
+mod warnings;
 
 pub use self::{
-    call::{Call, Options, Part, Warnings, Writer, Written},
+    call::{Call, Options, Part, Writer, Written},
     create::{create, wipe_system_fields},
     delete::{DeleteOptions, Deleted, delete, preconditions},
     steps::{check_namespace, dedup_sent_owners},
     update::{Seen, Update, update},
+    warnings::Warnings,
 };
