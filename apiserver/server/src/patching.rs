@@ -7,7 +7,7 @@ use skiff_api::{
     kinds::Kind,
     machinery::{
         field::{Errors, Path},
-        patch,
+        patch::{self, json::JsonPatchError},
         quote::GoQuoted,
         read::go_kind,
         schema::Node,
@@ -168,8 +168,14 @@ impl Patching<'_> {
         let mut new = live.clone();
         match self.patch_type {
             PatchType::Json => {
-                let patch = patch::json::JsonPatch::decode(&document, validate)
-                    .map_err(|error| Status::bad_request(error.to_string()))?;
+                let patch = patch::json::JsonPatch::decode(&document, validate).map_err(
+                    |error| match error {
+                        JsonPatchError::TooMany(_) => {
+                            Status::too_large(format!("Request entity too large: {error}"))
+                        }
+                        _ => Status::bad_request(error.to_string()),
+                    },
+                )?;
                 remarks.extend(patch.unknown.iter().map(|path| {
                     format!("json patch unknown field {path}", path = GoQuoted(&path))
                 }));

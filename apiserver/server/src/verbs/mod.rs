@@ -91,9 +91,8 @@ async fn route(ctx: &Context, mut parts: Parts, body: Body) -> Answer {
         // what is proxied may be asked for its options: the one method without a verb
         let options = matches!(sub, Subresource::Proxy(_)) && parts.method == http::Method::OPTIONS;
         // nor is a HEAD a GET, but for what is proxied
-        let misread = info.verb == "get"
-            && parts.method != http::Method::GET
-            && !matches!(sub, Subresource::Proxy(_));
+        let misread =
+            info.verb == "get" && !reads(kind, &parts) && !matches!(sub, Subresource::Proxy(_));
         if !options && (misread || !sub.verbs().contains(&info.verb.as_str())) {
             return Err(match kind.flags.untyped {
                 true => Status::method_not_supported(kind.group, kind.plural, &info.verb),
@@ -107,10 +106,19 @@ async fn route(ctx: &Context, mut parts: Parts, body: Body) -> Answer {
         return Box::pin(subresource(ctx, kind, sub, parts, body)).await;
     }
     // what `/watch/` in a path says of the verb, or a HEAD, is no GET
-    if matches!(info.verb.as_str(), "get" | "list" | "watch") && parts.method != http::Method::GET {
+    if matches!(info.verb.as_str(), "get" | "list" | "watch") && !reads(kind, &parts) {
         return Err(Status::method_not_allowed());
     }
     let unnamed = info.name.is_empty() && matches!(info.verb.as_str(), "update" | "patch");
+    if kind.flags.untyped {
+        if unnamed {
+            return patch::without_name(ctx, kind);
+        }
+        if !kind.verbs.has(&info.verb) {
+            let refused = Status::method_not_supported(kind.group, kind.plural, &info.verb);
+            return Err(refused);
+        }
+    }
     if unnamed
         || !kind.verbs.has(&info.verb)
         // a custom object may be posted to any name; its own counts
@@ -137,6 +145,11 @@ async fn route(ctx: &Context, mut parts: Parts, body: Body) -> Answer {
         // boxed: what a write needs is much, and a read is not to carry it along
         _ => Box::pin(write(ctx, kind, body)).await,
     }
+}
+
+/// A request that asks for what is there. Custom objects are asked by HEAD, too.
+fn reads(kind: &Kind, parts: &Parts) -> bool {
+    parts.method == http::Method::GET || kind.flags.untyped && parts.method == http::Method::HEAD
 }
 
 async fn write(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {

@@ -43,7 +43,7 @@ pub(super) fn same_but_for_times(new: &Value, live: &Value) -> bool {
             .all(|(new, live)| alike_but(new.as_object(), live.as_object(), &["time"]))
 }
 
-/// Something besides metadata and status changed.
+/// Something besides metadata and status changed. Of a kind whose status is not written by itself it is desired like all else.
 pub(super) fn desired_differs(kind: &Kind, new: &Value, live: &Value) -> bool {
     let of_meta = |name: &str| {
         new.meta().and_then(|meta| meta.get(name)) != live.meta().and_then(|meta| meta.get(name))
@@ -53,7 +53,10 @@ pub(super) fn desired_differs(kind: &Kind, new: &Value, live: &Value) -> bool {
         || !alike_but(
             new.as_object(),
             live.as_object(),
-            &["metadata", "status", "apiVersion", "kind"],
+            match kind.has_status() {
+                true => &["metadata", "apiVersion", "kind", "status"],
+                false => &["metadata", "apiVersion", "kind"],
+            },
         )
 }
 
@@ -109,5 +112,7 @@ mod tests {
         assert!(desired_differs(slices, &new, &live));
         new["spec"]["a"] = 2.into();
         assert!(desired_differs(pods, &new, &live));
+        let (live, new) = (json!({"status": {"a": 1}}), json!({"status": {"a": 2}}));
+        assert!(!desired_differs(pods, &new, &live) && desired_differs(slices, &new, &live));
     }
 }

@@ -235,3 +235,69 @@ async fn names_are_parts_of_paths() {
         answer.message()
     );
 }
+
+/// Handlers of custom objects are found by the verb alone: they are asked by HEAD, and say themselves what they miss.
+#[tokio::test]
+async fn custom_objects_are_asked_in_all_ways() {
+    let server = sailing().await;
+    for path in [BOATS, &format!("{BOATS}/b"), &format!("{BOATS}/b/status")] {
+        server.send("HEAD", path, &[], "").await.is(200);
+    }
+    let maps = "/api/v1/namespaces/default/configmaps";
+    server.send("HEAD", maps, &[], "").await.is(405);
+    let nothing = json!({});
+    for refused in [
+        server.put(BOATS, &nothing).await,
+        server.patch(BOATS, "merge", &nothing).await,
+    ] {
+        assert_eq!(refused.is(400).message(), "name must be provided");
+    }
+    server.send("PATCH", BOATS, &[], "{}").await.is(415);
+    let odd = server.send("FOO", BOATS, &[], "").await.is(405);
+    assert_eq!(
+        odd.message(),
+        r#" is not supported on resources of kind "boats.sea.example.com""#
+    );
+}
+
+/// A status that is written with the rest of the object is a part of what is wanted.
+#[tokio::test]
+async fn generations_of_objects_without_a_status_of_its_own() {
+    let mut definition = definition();
+    definition["spec"]["versions"][0]
+        .as_object_mut()
+        .unwrap()
+        .remove("subresources");
+    let server = sailing_by(&definition).await;
+    let boat = format!("{BOATS}/b");
+    for (change, generation) in [
+        (json!({"status": {"crew": 1}}), 2),
+        (json!({"spec": {"crew": 3}}), 3),
+        (json!({"status": {"crew": 1}}), 3),
+        (json!({"metadata": {"labels": {"a": "b"}}}), 3),
+        (json!({"status": null}), 4),
+    ] {
+        let changed = server.patch(&boat, "merge", &change).await.is(200).json();
+        assert_eq!(changed["metadata"]["generation"], generation, "{change}");
+    }
+}
+
+#[tokio::test]
+async fn patches_of_too_many_operations_are_too_large() {
+    let server = sailing().await;
+    let step = json!({"op": "test", "path": "/kind", "value": "Boat"});
+    let many = |count: usize| Value::Array(vec![step.clone(); count]);
+    let boat = format!("{BOATS}/b");
+    server.patch(&boat, "json", &many(10_000)).await.is(200);
+    let refused = server.patch(&boat, "json", &many(10_001)).await.is(413);
+    let said = refused.json();
+    assert_eq!(
+        (&said["reason"], &said["message"]),
+        (
+            &json!("RequestEntityTooLarge"),
+            &json!(
+                "Request entity too large: The allowed maximum operations in a JSON patch is 10000, got 10001"
+            )
+        )
+    );
+}

@@ -64,6 +64,14 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, part: Part, body: Body) -> A
     respond::written(ctx, &accept, kind, if created { 201 } else { 200 }, written).await
 }
 
+/// What is said to an update or a patch of a custom object that names none: the handler is there, and misses the name after it looked at the patch's type.
+pub fn without_name(ctx: &Context, kind: &Kind) -> Answer {
+    if ctx.info.verb == "patch" {
+        PatchType::of(ctx, kind)?;
+    }
+    Err(Status::bad_request("name must be provided"))
+}
+
 struct Patch<'a> {
     ctx: &'a Context,
     call: &'a Call<'a>,
