@@ -156,22 +156,31 @@ fn wanted(
         .ok_or_else(|| Box::new(refuse(StatusCode::INTERNAL_SERVER_ERROR, missing)))?;
     let mut ends = Ends::WithProcess;
     if matches!(way, Way::Attach) {
-        spec.command.clear();
-        // Whether there is a terminal was decided when the container was started.
-        let pod = handle.pod();
-        let container = names::find_container(&pod, container).map(|(_, container)| container);
-        let says =
-            |of: fn(&Container) -> Option<bool>| container.as_ref().and_then(of).unwrap_or(false);
-        spec.tty = says(|container| container.tty);
-        spec.stderr &= !spec.tty;
-        // What reads its input once is waited for, as its end is what the client wants; whatever reads on is left alone, as containerd does
-        // (`ContainerIO.Attach`), which a client that detaches relies on.
-        let reads_on = spec.tty || !says(|container| container.stdin_once);
-        if spec.stdin && says(|container| container.stdin) && reads_on {
-            ends = Ends::WithInput;
-        }
+        let container = names::find_container(&handle.pod(), container);
+        let container = container.map(|(_, container)| container);
+        (spec, ends) = attached(spec, &container.unwrap_or_default());
     }
     Ok((id, spec, ends))
+}
+
+/// What a client that asked for this is attached to, and until when.
+fn attached(asked: ExecSpec, container: &Container) -> (ExecSpec, Ends) {
+    // Whether there is a terminal was decided when the container was started.
+    let tty = container.tty == Some(true);
+    // Who sits at a terminal and has no more to say detaches. Whoever else has said all waits for what comes of it; `ContainerIO.Attach` of containerd
+    // ends with the input there, too, unless the container reads it once.
+    let detaches = asked.tty && tty && asked.stdin && container.stdin == Some(true);
+    let ends = match detaches {
+        true => Ends::WithInput,
+        false => Ends::WithProcess,
+    };
+    let spec = ExecSpec {
+        command: Vec::new(),
+        tty,
+        stderr: asked.stderr && !tty,
+        ..asked
+    };
+    (spec, ends)
 }
 
 /// The stream protocol that the request is to be upgraded to.
@@ -403,5 +412,34 @@ mod tests {
             (spec.stdin, spec.stdout, spec.stderr, spec.tty),
             (true, true, true, false)
         );
+    }
+
+    #[test]
+    fn who_is_attached_at_a_terminal_detaches_with_the_end_of_the_input() {
+        let all = |tty: bool, stdin: bool| ExecSpec {
+            command: vec!["x".into()],
+            tty,
+            stdin,
+            stdout: true,
+            stderr: true,
+        };
+        for (asked, (stdin, tty), ends) in [
+            ((true, true), (true, true), Ends::WithInput),
+            ((true, false), (true, true), Ends::WithProcess),
+            ((true, true), (false, true), Ends::WithProcess),
+            // a client whose input is no terminal: what it asked for comes yet
+            ((false, true), (true, true), Ends::WithProcess),
+            ((false, true), (true, false), Ends::WithProcess),
+        ] {
+            let container = Container {
+                stdin: Some(stdin),
+                tty: Some(tty),
+                ..Container::default()
+            };
+            let (spec, found) = attached(all(asked.0, asked.1), &container);
+            assert_eq!(found, ends, "{asked:?} {stdin} {tty}");
+            assert_eq!((spec.tty, spec.stderr), (tty, !tty));
+            assert!(spec.command.is_empty());
+        }
     }
 }
