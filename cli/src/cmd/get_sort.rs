@@ -1,5 +1,5 @@
 //! `get --sort-by`: orders tables and objects by a field.
-//! Invariant: objects that lack the field come first; a field that none has is an error, but for a table, which then shows nothing.
+//! Invariant: objects that lack the field come first, then those where it is null; a field that none has is an error, but for a table, which then shows nothing.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/get/sorter.go`.
 
 use crate::client::klog;
@@ -9,6 +9,7 @@ use crate::resource::Info;
 use crate::typed::Read;
 use serde_json::Value;
 use skiff_api::machinery::jsonpath::{JsonPath, relaxed};
+use std::cell::Cell;
 use std::cmp::Ordering;
 
 fn parsed(field: &str) -> Result<JsonPath> {
@@ -101,44 +102,57 @@ fn keyed<T>(items: Vec<T>, field: &str, object: fn(&T) -> &Value) -> Result<Keye
 }
 
 fn sort<T>(keyed: &mut Keyed<T>, field: &str, of: &str) -> Result<()> {
-    let mut values = keyed.iter().filter_map(|(key, _)| key.as_ref());
-    let mut values = values.by_ref().filter(|value| !value.is_null());
-    if let (Some(why), Some(_)) = (values.next().and_then(unsortable), values.next()) {
-        let told = format!(
-            "Field {field} in {of} is an unsortable type: interface, err: unsortable type: {why}"
-        );
-        klog('F', "sorter.go:375", &told);
-        return Err(Error::Exit(1));
-    }
-    sort_by(keyed, |a, b| compare(&a.0, &b.0));
-    Ok(())
+    let wrong = Cell::new(None);
+    sort_by(keyed, |a, b| {
+        compare(&a.0, &b.0).unwrap_or_else(|why| {
+            wrong.set(wrong.take().or(Some(why)));
+            Ordering::Equal
+        })
+    });
+    let Some(why) = wrong.take() else {
+        return Ok(());
+    };
+    let told =
+        format!("Field {field} in {of} is an unsortable type: interface, err: unsortable {why}");
+    klog('F', "sorter.go:375", &told);
+    Err(Error::Exit(1))
 }
 
 /// The type in Go of a value that is in no order with others.
 fn unsortable(value: &Value) -> Option<&'static str> {
     match value {
-        Value::Object(_) => Some("map[string]interface {}"),
-        Value::Array(_) => Some("[]interface {}"),
-        Value::Bool(_) => Some("bool"),
+        Value::Object(_) => Some("type: map[string]interface {}"),
+        Value::Array(_) => Some("type: []interface {}"),
+        Value::Bool(_) => Some("type: bool"),
         _ => None,
     }
 }
 
-/// The order of two values of the field. What lacks it comes before all others, also such as it.
-fn compare(a: &Option<Value>, b: &Option<Value>) -> Ordering {
-    match (a, b) {
-        (None, _) => Ordering::Less,
-        (_, None) => Ordering::Greater,
-        (Some(Value::Number(a)), Some(Value::Number(b))) => a
-            .as_f64()
-            .partial_cmp(&b.as_f64())
-            .unwrap_or(Ordering::Equal),
-        (Some(Value::String(a)), Some(Value::String(b))) => match (quantity(a), quantity(b)) {
+/// The order of two values of the field. What lacks it comes before all others, also such as it; then comes what has null there.
+///
+/// # Errors
+/// Values that are in no order.
+fn compare(a: &Option<Value>, b: &Option<Value>) -> Result<Ordering, &'static str> {
+    let (Some(a), Some(b)) = (a, b) else {
+        return Ok(match a {
+            None => Ordering::Less,
+            Some(_) => Ordering::Greater,
+        });
+    };
+    Ok(match (a, b) {
+        (Value::Null, _) | (_, Value::Null) => b.is_null().cmp(&a.is_null()),
+        (Value::Number(x), Value::Number(y)) if x.is_f64() == y.is_f64() => {
+            match (x.as_i64(), y.as_i64()) {
+                (Some(x), Some(y)) => x.cmp(&y),
+                _ => (x.as_f64().partial_cmp(&y.as_f64())).unwrap_or(Ordering::Equal),
+            }
+        }
+        (Value::String(a), Value::String(b)) => match (quantity(a), quantity(b)) {
             (Some(x), Some(y)) => x.partial_cmp(&y).unwrap_or(Ordering::Equal),
             _ => a.cmp(b),
         },
-        (Some(a), Some(b)) => a.to_string().cmp(&b.to_string()),
-    }
+        _ => return Err(unsortable(a).unwrap_or("interface: interface")),
+    })
 }
 
 fn quantity(text: &str) -> Option<f64> {
@@ -152,12 +166,37 @@ mod tests {
 
     #[test]
     fn fields_are_ordered_by_what_they_are() {
-        let less = |a: Value, b: Value| compare(&Some(a), &Some(b)) == Ordering::Less;
+        let less = |a: Value, b: Value| compare(&Some(a), &Some(b)) == Ok(Ordering::Less);
         assert!(less(json!("a10"), json!("a2")));
         assert!(less(json!("100m"), json!("1")));
         assert!(less(json!("1Mi"), json!("1Gi")));
         assert!(less(json!(2), json!(10)));
-        assert_eq!(compare(&None, &Some(json!(1))), Ordering::Less);
+        assert_eq!(compare(&None, &Some(json!(1))), Ok(Ordering::Less));
+    }
+
+    #[test]
+    fn null_comes_before_all_values() {
+        for value in [
+            json!("2026-01-01T00:00:00Z"),
+            json!(-1),
+            json!({}),
+            json!(false),
+        ] {
+            let (null, value) = (Some(Value::Null), Some(value));
+            assert_eq!(compare(&null, &value), Ok(Ordering::Less));
+            assert_eq!(compare(&value, &null), Ok(Ordering::Greater));
+            assert_eq!(compare(&null, &null), Ok(Ordering::Equal));
+            assert_eq!(compare(&None, &null), Ok(Ordering::Less));
+        }
+    }
+
+    #[test]
+    fn values_of_two_types_are_in_no_order() {
+        let wrong = |a: Value, b: Value| compare(&Some(a), &Some(b)).unwrap_err();
+        assert_eq!(wrong(json!("a"), json!(1)), "interface: interface");
+        assert_eq!(wrong(json!(1.5), json!(1)), "interface: interface");
+        assert_eq!(wrong(json!(1), json!({})), "interface: interface");
+        assert_eq!(wrong(json!([]), json!(1)), "type: []interface {}");
     }
 
     fn table(rows: &[Value]) -> Vec<Info> {
