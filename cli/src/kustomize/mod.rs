@@ -8,6 +8,7 @@ mod generate;
 mod item;
 mod load;
 mod names;
+mod operations;
 mod patches;
 mod plugins;
 mod replace;

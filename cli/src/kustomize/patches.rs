@@ -3,11 +3,11 @@
 //! Behaviour follows `sigs.k8s.io/kustomize/api/internal/builtins/PatchTransformer.go`.
 
 use super::item::{Id, Item, find};
+use super::operations::Operations;
 use super::strategic;
 use crate::error::{Problem, Result, bail, go_io, message};
 use crate::typed::Read;
-use serde_json::Value;
-use skiff_api::machinery::patch::json::JsonPatch;
+use serde_json::{Value, json};
 use skiff_api::machinery::quote::GoQuoted;
 use skiff_api::machinery::selector::{Selector as Labels, SelectorError};
 use std::path::Path;
@@ -39,7 +39,7 @@ pub struct Patch<'a> {
 }
 
 enum Changes {
-    Json(JsonPatch),
+    Json(Operations),
     Strategic(Vec<Value>),
 }
 
@@ -76,7 +76,7 @@ impl Patch<'_> {
             .collect();
         let changes = match documents.as_slice() {
             [one] if one.is_array() => {
-                Changes::Json(JsonPatch::decode(one, false).map_err(|_| unreadable())?)
+                Changes::Json(Operations::decode(one).map_err(|_| unreadable())?)
             }
             several if several.iter().all(names_object) => Changes::Strategic(documents),
             _ => return Err(unreadable()),
@@ -250,13 +250,35 @@ pub fn json(dir: &Path, entries: &[Value], items: &mut [Item]) -> Result<()> {
             .next()
             .map(|d| d.value)
             .unwrap_or_default();
-        let patch = JsonPatch::decode(&one, false).map_err(|why| message!("{why}"))?;
+        let patch = operations(&one, &text, path).map_err(|why| {
+            let config = match patch.is_empty() {
+                true => json!({"path": path, "target": target}),
+                false => json!({"jsonOp": patch, "target": target}),
+            };
+            trouble("PatchJson6902Transformer", &config, &why)
+        })?;
         by_json(&patch, target, items)?;
     }
     Ok(())
 }
 
-fn by_json(patch: &JsonPatch, target: &Value, items: &mut [Item]) -> Result<()> {
+/// The operations of a patch, which are to be some.
+fn operations(patch: &Value, text: &str, path: &str) -> Result<Operations, Problem> {
+    let shown = match text.starts_with('[') {
+        true => text.to_string(),
+        false => patch.to_string(),
+    };
+    let read =
+        Operations::decode(patch).map_err(|why| Problem(format!("decoding {shown}: {why}")))?;
+    if read.is_empty() {
+        return Err(Problem(format!(
+            "patch appears to be empty; file={path}, JsonOp={shown}"
+        )));
+    }
+    Ok(read)
+}
+
+fn by_json(patch: &Operations, target: &Value, items: &mut [Item]) -> Result<()> {
     let selector = Selector::of(target)?;
     for item in items.iter_mut() {
         if selector.chooses(item) {
