@@ -241,7 +241,7 @@ pub fn options(ctx: &With<Flags>, info: &Info, with_kind: bool) -> Options {
     let f = ctx.flags();
     Options {
         no_headers: f.no_headers,
-        namespace: f.all_namespaces && info.resource.namespaced,
+        namespace: f.all_namespaces,
         wide: f.output == "wide",
         show_labels: f.show_labels,
         label_columns: f.label_columns.list(),
@@ -267,6 +267,8 @@ pub fn human(ctx: &With<Flags>, mut found: Found) -> Result<()> {
         .any(|i| kinds(i) != kinds(&found.infos[0]));
     let mut writer = TabWriter::table();
     let mut current: Option<(_, TablePrinter)> = None;
+    // once a table has namespaces, those after it have a column for them, too
+    let mut namespaces = false;
     let (mut out, mut block_started) = (String::new(), false);
     let flush = |writer: &mut TabWriter, out: &mut String, block_started: &mut bool| {
         let text = writer.flush();
@@ -281,10 +283,12 @@ pub fn human(ctx: &With<Flags>, mut found: Found) -> Result<()> {
             flush(&mut writer, &mut out, &mut block_started);
             writer.forget();
             block_started = true;
-            current = Some((
-                kinds(info),
-                TablePrinter::new(options(ctx, info, with_kind)),
-            ));
+            namespaces |= f.all_namespaces && info.resource.namespaced;
+            let options = Options {
+                namespace: namespaces,
+                ..options(ctx, info, with_kind)
+            };
+            current = Some((kinds(info), TablePrinter::new(options)));
         }
         if let Some((_, printer)) = &mut current {
             writer.push(&printer.lines(&info.object, None));
