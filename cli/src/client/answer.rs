@@ -6,7 +6,8 @@ use super::Call;
 use crate::error::Error;
 use crate::typed::Read;
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, Method, Response, StatusCode, header};
+use hyper::ext::ReasonPhrase;
 use serde_json::{Value, json};
 use skiff_api::machinery::status::unrecognized;
 use std::borrow::Cow;
@@ -41,6 +42,15 @@ pub fn is_text(headers: &HeaderMap) -> bool {
                 .get(..5)
                 .is_some_and(|k| k.eq_ignore_ascii_case(b"text/"))
     })
+}
+
+/// An answer's code with the words that the server has for it: `404 Not Found`.
+pub fn status_text<B>(response: &Response<B>) -> String {
+    let status = response.status();
+    let own = response.extensions().get::<ReasonPhrase>();
+    let own = own.map(|own| String::from_utf8_lossy(own.as_bytes()));
+    let words = own.unwrap_or_else(|| status.canonical_reason().unwrap_or_default().into());
+    format!("{} {words}", status.as_u16())
 }
 
 /// The error that an unsuccessful answer is.
@@ -122,6 +132,16 @@ mod tests {
             is_text: is_text(&headers),
             body: Bytes::copy_from_slice(body.as_bytes()),
         }
+    }
+
+    #[test]
+    fn codes_are_told_in_the_words_of_the_server() {
+        let mut response = Response::new(());
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        assert_eq!(status_text(&response), "404 Not Found");
+        let own = ReasonPhrase::from_static(b"File not found");
+        response.extensions_mut().insert(own);
+        assert_eq!(status_text(&response), "404 File not found");
     }
 
     #[test]

@@ -30,14 +30,10 @@ impl Client {
         }
     }
 
-    pub(super) fn log(&self, call: &Call, status: u16, headers: &HeaderMap, started: Instant) {
+    pub(super) fn log(&self, call: &Call, status: &str, headers: &HeaderMap, started: Instant) {
         if !self.logs("round_trippers", 6) {
             return;
         }
-        let reason = http::StatusCode::from_u16(status)
-            .ok()
-            .and_then(|s| s.canonical_reason())
-            .unwrap_or("");
         let took = started.elapsed().as_millis();
         // What was asked has been told where the request was.
         let asked = match self.logs("round_trippers", 7) {
@@ -55,9 +51,7 @@ impl Client {
         klog(
             'I',
             "round_trippers.go:632",
-            &format!(
-                "\"Response\" {asked}status=\"{status} {reason}\" {headers}milliseconds={took}"
-            ),
+            &format!("\"Response\" {asked}status=\"{status}\" {headers}milliseconds={took}"),
         );
     }
 

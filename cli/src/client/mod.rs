@@ -14,7 +14,7 @@ mod spdy;
 mod version;
 pub mod ws;
 
-pub use answer::{Answer, generic};
+pub use answer::{Answer, generic, status_text};
 pub use connect::{addresses, cause};
 pub use pages::Pages;
 pub use pool::Pool;
@@ -283,20 +283,24 @@ impl Client {
         }
     }
 
+    /// Sends a request and gives the answer as it begins, whatever it is.
+    ///
+    /// # Errors
+    /// No connection.
+    pub async fn begun(&self, call: &Call<'_>) -> Result<Response<Incoming>> {
+        let started = Instant::now();
+        let (response, _sender) = self.limited(call, self.exchange(call)).await?;
+        self.log(call, &status_text(&response), response.headers(), started);
+        self.warn(response.headers());
+        Ok(response)
+    }
+
     /// Sends a request and gives the answer as it begins; its status is checked.
     ///
     /// # Errors
     /// No connection, or an answer that is not a success.
     pub async fn stream(&self, call: &Call<'_>) -> Result<Response<Incoming>> {
-        let started = Instant::now();
-        let (response, _sender) = self.limited(call, self.exchange(call)).await?;
-        self.log(
-            call,
-            response.status().as_u16(),
-            response.headers(),
-            started,
-        );
-        self.warn(response.headers());
+        let response = self.begun(call).await?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -354,15 +358,15 @@ impl Client {
         let started = Instant::now();
         let work = async {
             let (response, sender) = self.exchange(call).await?;
-            let status = response.status();
+            let (status, told) = (response.status(), status_text(&response));
             self.warn(response.headers());
             let headers = response.headers().clone();
             let body = self.collect(call, response).await?;
-            Ok((status, headers, body, sender))
+            Ok((status, told, headers, body, sender))
         };
-        let (status, headers, body, sender) = self.limited(call, work).await?;
+        let (status, told, headers, body, sender) = self.limited(call, work).await?;
         self.0.idle.keep(sender);
-        self.log(call, status.as_u16(), &headers, started);
+        self.log(call, &told, &headers, started);
         self.log_body(call, &body);
         Ok(Answer {
             status,

@@ -2,10 +2,8 @@
 //! Invariant: a document is never passed over because it could not be read; the message names the file.
 //! Behaviour follows `staging/src/k8s.io/cli-runtime/pkg/resource/visitor.go`.
 
-use crate::client::Options;
 use crate::error::{Error, Problem, Result, quote};
 use crate::flags::Group;
-use crate::kuberc::Policy;
 use crate::typed::Read;
 use serde_json::Value;
 use skiff_api::machinery::read::go_kind;
@@ -126,7 +124,7 @@ pub async fn read_all(names: &[String], recursive: bool) -> Result<Vec<Vec<Resul
                 .map_err(|e| Error::msg(format!("error reading STDIN: {e}")))?;
             out.push(documents("STDIN", &decoded(&bytes)));
         } else if name.starts_with("http://") || name.starts_with("https://") {
-            out.push(documents(name, &fetch(name).await?));
+            out.push(documents(name, &super::web::fetch(name).await?));
         } else {
             for path in expand(name, recursive)? {
                 let shown = path.display().to_string();
@@ -138,37 +136,6 @@ pub async fn read_all(names: &[String], recursive: bool) -> Result<Vec<Vec<Resul
         }
     }
     Ok(out)
-}
-
-/// The text at a URL.
-///
-/// # Errors
-/// No answer, or one that is not a success.
-pub async fn fetch(url: &str) -> Result<String> {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
-    let (host, path) = rest.find('/').map_or((rest, "/"), |i| rest.split_at(i));
-    let resolved = crate::kubeconfig::Resolved {
-        server: format!("{scheme}://{host}"),
-        ..Default::default()
-    };
-    let client = crate::client::Client::new(
-        &resolved,
-        &Options {
-            program: "kubectl".into(),
-            ..Options::new(Policy::allow_all())
-        },
-    )?;
-    let body = client
-        .bytes(&crate::client::Call::get(path).accept("*/*"))
-        .await
-        .map_err(|e| match e.code() {
-            0 => e,
-            code => Error::msg(format!(
-                "unable to read URL {}, server reported {code}, status code={code}",
-                quote(url)
-            )),
-        })?;
-    String::from_utf8(body.to_vec()).map_err(|_| Error::msg(format!("{url} is not text")))
 }
 
 /// The files under a path, or those that a pattern matches.

@@ -9,6 +9,7 @@ pub mod files;
 pub mod helper;
 pub mod rows;
 pub mod typo;
+mod web;
 
 pub use builder::{Builder, Found};
 pub use failures::Failures;
