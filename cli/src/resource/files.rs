@@ -6,6 +6,7 @@ use crate::error::{Error, Problem, Result, quote};
 use crate::flags::Group;
 use crate::typed::Read;
 use serde_json::Value;
+use skiff_api::machinery::aggregate::aggregate;
 use skiff_api::machinery::read::go_kind;
 use std::collections::HashMap;
 use std::io::Read as _;
@@ -262,18 +263,26 @@ fn decoded(bytes: &[u8]) -> String {
     }
 }
 
-/// That a document is an object.
+/// That a document is an object, and where it has items, a list.
 ///
 /// # Errors
-/// It is a list, a text, …, as Go's decoder words it.
+/// It is something else, as Go's decoder words it.
 pub fn decodes(m: &Manifest) -> Result<()> {
-    if m.object.is_object() {
+    let items = m.object.at("items");
+    let (what, into) = if !m.object.is_object() {
+        (&m.object, "value of type unstructured.detector")
+    } else if items.is_null() || items.is_array() {
         return Ok(());
-    }
-    let what = go_kind(&m.object);
+    } else {
+        (
+            items,
+            "struct field decodeList.items of type []jsontext.Value",
+        )
+    };
     Err(Error::msg(format!(
-        "unable to decode {}: json: cannot unmarshal {what} into Go value of type unstructured.detector",
-        quote(&m.source)
+        "unable to decode {}: json: cannot unmarshal {} into Go {into}",
+        quote(&m.source),
+        go_kind(what)
     )))
 }
 
@@ -287,12 +296,15 @@ pub fn validate(m: &Manifest) -> Result<()> {
     } else {
         Err(Problem("invalid object to validate".into()))
     };
-    checked.map_err(|what| {
-        Error::msg(format!(
-            "error validating {}: error validating data: {what}; if you choose to ignore these errors, turn validation off with --validate=false",
-            quote(&m.source)
-        ))
-    })
+    checked.map_err(|what| invalid(&m.source, what))
+}
+
+/// That what a file holds is not valid.
+pub fn invalid(source: &str, what: impl std::fmt::Display) -> Error {
+    Error::msg(format!(
+        "error validating {}: error validating data: {what}; if you choose to ignore these errors, turn validation off with --validate=false",
+        quote(source)
+    ))
 }
 
 /// The same for a text that is to hold one document.
@@ -308,25 +320,23 @@ pub fn check_text(text: &str) -> Result<(), Problem> {
 }
 
 fn check_kind(object: &Value) -> Result<(), Problem> {
+    aggregate(kind_faults(object)).map_or(Ok(()), |why| Err(Problem(why)))
+}
+
+/// Why an object does not say what it is.
+pub fn kind_faults(object: &Value) -> Vec<String> {
     if !object.is_object() {
-        return Err(Problem::from("invalid object to validate".to_string()));
+        return vec!["invalid object to validate".into()];
     }
-    let mut wrong = Vec::new();
-    for field in ["apiVersion", "kind"] {
-        match object.at(field) {
-            Value::Null => wrong.push(format!("{field} not set")),
-            Value::String(text) if field == "apiVersion" && text.matches('/').count() > 1 => {
-                wrong.push(format!("unexpected GroupVersion string: {text}"))
-            }
-            Value::String(_) => {}
-            _ => wrong.push(format!("{field} isn't string type")),
+    let fault = |field: &&str| match object.at(field) {
+        Value::Null => Some(format!("{field} not set")),
+        Value::String(text) if *field == "apiVersion" && text.matches('/').count() > 1 => {
+            Some(format!("unexpected GroupVersion string: {text}"))
         }
-    }
-    match wrong.as_slice() {
-        [] => Ok(()),
-        [one] => Err(one.clone().into()),
-        many => Err(format!("[{}]", many.join(", ")).into()),
-    }
+        Value::String(_) => None,
+        _ => Some(format!("{field} isn't string type")),
+    };
+    ["apiVersion", "kind"].iter().filter_map(fault).collect()
 }
 
 /// The objects that a document holds: itself, or the items of the list that it is.
@@ -395,6 +405,9 @@ mod tests {
             );
             assert_eq!(decodes(&m).unwrap_err().to_string(), wrong);
         }
+        let m = documents("STDIN", "items: {}").remove(0).unwrap();
+        let wrong = "unable to decode \"STDIN\": json: cannot unmarshal object into Go struct field decodeList.items of type []jsontext.Value";
+        assert_eq!(decodes(&m).unwrap_err().to_string(), wrong);
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod documents;
 mod failures;
 pub mod files;
 pub mod helper;
+mod judged;
 pub mod rows;
 pub mod typo;
 mod web;

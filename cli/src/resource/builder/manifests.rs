@@ -1,14 +1,16 @@
 //! Objects that files hold, each put where the command line and its own words say.
 //! Invariant: an object without a kind, or of another namespace than the command line names, is an error.
 
-use serde_json::json;
+use serde_json::{Value, json};
+use skiff_api::machinery::aggregate::aggregate;
 use skiff_api::machinery::selector::Selector;
 
 use super::{Builder, Found};
+use crate::client::Call;
 use crate::discovery::Resource;
 use crate::error::{Error, Result, message, quote};
 use crate::resource::files::{self, Validation};
-use crate::resource::{Info, is_list};
+use crate::resource::{Info, is_list, judged};
 use crate::typed::Read;
 
 impl Builder {
@@ -64,32 +66,40 @@ impl Builder {
             by_sources: true,
             ..Found::default()
         };
-        for manifest in files.into_iter().flat_map(|file| self.checked(file)) {
-            match manifest {
-                Ok(manifest) => {
-                    self.one_manifest(manifest, wanted.as_ref(), &mut found)
-                        .await
+        let mut openapi = None;
+        'files: for file in files {
+            for manifest in self.checked(file, &mut openapi).await {
+                match manifest {
+                    Ok(manifest) => {
+                        self.one_manifest(manifest, wanted.as_ref(), &mut found)
+                            .await
+                    }
+                    Err(why) => found.fail(why),
                 }
-                Err(why) => found.fail(why),
-            }
-            if !self.continue_on_error && !found.errors.is_empty() {
-                break;
+                if !self.continue_on_error && !found.errors.is_empty() {
+                    break 'files;
+                }
             }
         }
         found.single &= found.infos.len() == 1;
         Ok(found)
     }
 
-    /// The documents of a file up to the first that says not what it is.
-    fn checked(&self, file: Vec<Result<files::Manifest>>) -> Vec<Result<files::Manifest>> {
+    /// The documents of a file up to the first that is not valid.
+    async fn checked(
+        &self,
+        file: Vec<Result<files::Manifest>>,
+        openapi: &mut Option<Value>,
+    ) -> Vec<Result<files::Manifest>> {
         let mut out = Vec::new();
         for manifest in file {
-            let manifest = manifest.and_then(|manifest| {
-                if self.validation != Validation::Ignore {
-                    files::validate(&manifest)?;
+            let manifest = match manifest {
+                Ok(manifest) if self.validation != Validation::Ignore => {
+                    let valid = self.validate(&manifest, openapi).await;
+                    valid.map(|()| manifest)
                 }
-                Ok(manifest)
-            });
+                other => other,
+            };
             let wrong = manifest.is_err();
             out.push(manifest);
             if wrong {
@@ -97,6 +107,52 @@ impl Builder {
             }
         }
         out
+    }
+
+    /// That a document is valid, as far as its server does not tell when the object is sent there.
+    async fn validate(
+        &self,
+        manifest: &files::Manifest,
+        openapi: &mut Option<Value>,
+    ) -> Result<()> {
+        files::validate(manifest)?;
+        if self.local || self.is_checked_by_server(&manifest.object).await? {
+            return Ok(());
+        }
+        if self.validation == Validation::Warn {
+            let text = "cannot perform warn validation if server-side field validation is unsupported, skipping validation";
+            crate::client::klog('W', "schema.go:145", text);
+            return Ok(());
+        }
+        let source = &manifest.source;
+        let document = match openapi {
+            Some(document) => document,
+            None => {
+                let client = self.ctx.client()?;
+                let path = format!("/openapi/v2?timeout={}", client.patience());
+                let document = client.json(&Call::get(path)).await.map_err(|why| {
+                    files::invalid(source, format!("failed to download openapi: {why}"))
+                })?;
+                openapi.insert(document)
+            }
+        };
+        let faults = aggregate(judged::faults(document, &manifest.object));
+        faults.map_or(Ok(()), |what| Err(files::invalid(source, what)))
+    }
+
+    /// Whether the server looks at the fields of such an object. A list is sent to none, and kinds that cannot be patched are taken for ones that are not looked
+    /// at.
+    async fn is_checked_by_server(&self, object: &Value) -> Result<bool> {
+        if judged::is_plain_list(object) {
+            return Ok(false);
+        }
+        let (version, kind) = (object.text("apiVersion"), object.text("kind"));
+        match self.ctx.discovery()?.of_object(version, kind, 0).await {
+            Ok(resource) => Ok(resource.can("patch")),
+            Err(Error::Message(_)) => Ok(false),
+            // told where the object is given its place
+            Err(_) => Ok(true),
+        }
     }
 
     async fn one_manifest(
@@ -161,14 +217,11 @@ impl Builder {
 
     /// That nobody told of an object's kind: whoever validates asks for the schema first.
     fn unrecognized(&self, source: &str, why: &Error) -> Error {
-        let source = quote(source);
         if self.validation == Validation::Ignore {
-            return message!("unable to recognize {source}: {why}");
+            return message!("unable to recognize {}: {why}", quote(source));
         }
         let why = why.to_string().replacen("/api?", "/openapi/v2?", 1);
-        message!(
-            "error validating {source}: error validating data: failed to download openapi: {why}; if you choose to ignore these errors, turn validation off with --validate=false"
-        )
+        files::invalid(source, format!("failed to download openapi: {why}"))
     }
 
     /// Finds the resource of a manifest's object, and puts it into its namespace.
