@@ -459,15 +459,11 @@ pub(super) fn resources_of(list: &Value) -> Vec<Resource> {
             continue;
         }
         let kind = r.text("kind");
-        let singular = r
-            .text_ptr("singularName")
-            .filter(|s| !s.is_empty())
-            .map_or_else(|| kind.to_lowercase(), String::from);
         out.push(Resource {
             group: group.into(),
             version: version.into(),
             plural: name.into(),
-            singular,
+            singular: r.text("singularName").into(),
             kind: kind.into(),
             namespaced: r.flag("namespaced"),
             verbs: texts(r.at("verbs")),

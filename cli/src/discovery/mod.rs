@@ -11,6 +11,7 @@ pub struct Resource {
     pub group: String,
     pub version: String,
     pub plural: String,
+    /// As the server tells it; some tell none.
     pub singular: String,
     pub kind: String,
     pub namespaced: bool,
@@ -51,6 +52,13 @@ impl Resource {
     pub fn long_name(&self) -> String {
         format!("{}/{}, Resource={}", self.group, self.version, self.plural)
     }
+    /// What one is called: the kind, where the server does not tell.
+    pub fn singular(&self) -> &str {
+        match self.singular.as_str() {
+            "" => &self.kind,
+            told => told,
+        }
+    }
     pub fn can(&self, verb: &str) -> bool {
         self.verbs.iter().any(|v| v == verb)
     }
@@ -86,7 +94,7 @@ impl Resource {
             || self.short_names.iter().any(|s| s == word)
     }
     fn is_named(&self, word: &str) -> bool {
-        self.plural.eq_ignore_ascii_case(word) || self.singular.eq_ignore_ascii_case(word)
+        self.plural.eq_ignore_ascii_case(word) || self.singular().eq_ignore_ascii_case(word)
     }
 }
 
@@ -293,6 +301,14 @@ pub mod tests {
         (other.group, other.plural, other.singular) = ("g".into(), "posts".into(), "post".into());
         two.resources.push(other);
         assert_eq!(two.also_called("po"), ["posts.g"]);
+        let metrics = json!({"groupVersion": "m/v1", "resources": [{"name": "pods", "singularName": "", "kind": "PodMetrics", "verbs": ["get"]}]});
+        two.resources.extend(resources_of(&metrics));
+        let measured = two.lookup("podmetrics").unwrap();
+        // none is told, and so none is shown
+        assert_eq!(
+            (measured.group.as_str(), measured.singular.as_str()),
+            ("m", "")
+        );
         assert!(two.also_called("hpa").is_empty() && two.also_called("posts").is_empty());
         assert_eq!(s.category("all").len(), 2);
         assert_eq!(s.resources[0].subresources, ["log"]);
