@@ -89,6 +89,7 @@ async fn compare(ctx: &With<Flags>) -> Result<()> {
     };
     let mut builder = Builder::new(ctx)?;
     builder.validation = crate::resource::Validation::Ignore;
+    builder.continue_on_error = false;
     let infos = builder.find().await?.all()?;
     let folder =
         |name: &str| std::env::temp_dir().join(format!("{name}-{}", rand::random::<u32>()));

@@ -127,7 +127,9 @@ async fn set(ctx: With<SetLastAppliedFlags>) -> Result<()> {
     // all are looked at before the first is written
     let mut changes = Vec::new();
     // its words name nothing
-    for info in Builder::new(&ctx)?.args(&[]).find().await?.all()? {
+    let mut builder = Builder::new(&ctx)?.args(&[]);
+    builder.continue_on_error = false;
+    for info in builder.find().await?.all()? {
         let live = live(&ctx, &info).await?;
         // As the file has it: unlike apply, this adds no empty annotations.
         let wanted = print::json::compact(&info.object) + "\n";
