@@ -177,6 +177,8 @@ fn show(ctx: &With<Flags>, list: &[&Resource]) -> Result<()> {
                 _ => true,
             });
         }
+        // Go writes a list that nothing was put into as null
+        let items = Some(items).filter(|items| !items.is_empty());
         let whole = json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "", "resources": items});
         let format = print::format(ctx, "json,kyaml,yaml")?.unwrap_or(print::Format::Json);
         return Printer::of(format, "", true)
