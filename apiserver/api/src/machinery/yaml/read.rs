@@ -312,7 +312,7 @@ impl<'a> Reader<'a> {
             }
             let line = next.1.start.line();
             let is_merge = matches!(&next.0, Event::Scalar(t, ScalarStyle::Plain, ..) if scalar::resolve(t) == scalar::Meaning::Merge);
-            let key = key_text(&next.0)
+            let key = key_text(&next.0, self.new_booleans)
                 .ok_or_else(|| problem!("yaml: line {line}: a mapping's key must be a text"))?;
             let length = path.len();
             if !path.is_empty() {
@@ -378,15 +378,18 @@ fn binary(text: &str) -> Result<String, Problem> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Keys are texts; a number or a boolean becomes its text.
-fn key_text(event: &Event) -> Option<String> {
+/// Keys are texts; a number or a boolean becomes its text. `y` is one only where booleans are not new.
+fn key_text(event: &Event, new_booleans: bool) -> Option<String> {
     let Event::Scalar(text, style, ..) = event else {
         return None;
     };
-    Some(if *style == ScalarStyle::Plain {
-        scalar::key(text)
-    } else {
-        text.to_string()
+    let is_text = *style != ScalarStyle::Plain
+        || new_booleans
+            && matches!(scalar::resolve(text), scalar::Meaning::Bool(_))
+            && !is_new_boolean(text);
+    Some(match is_text {
+        true => text.to_string(),
+        false => scalar::key(text),
     })
 }
 
@@ -453,6 +456,10 @@ mod tests {
         assert_eq!(
             read_new("a: yes\nb: true\n").unwrap()[0].value,
             json!({"a": "yes", "b": true})
+        );
+        assert_eq!(
+            read_new("y: 1\nno: 2\non: 3\nTrue: 4\n").unwrap()[0].value,
+            json!({"y": 1, "no": 2, "on": 3, "true": 4})
         );
     }
 
