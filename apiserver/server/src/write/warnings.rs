@@ -18,8 +18,6 @@ pub struct Warnings(Mutex<Told>);
 struct Told {
     /// All that was said, whether it can be told in a header or not.
     texts: Vec<String>,
-    /// How many characters are told.
-    written: usize,
     cutting: bool,
 }
 
@@ -30,40 +28,37 @@ impl Warnings {
 
     /// The values of the headers.
     pub fn headers(&self) -> Vec<HeaderValue> {
-        let told = self.0.lock();
-        let texts = told.texts.iter().map(|text| told.cut(text));
-        texts
-            .filter(|text| is_clean(text))
-            .filter_map(header)
-            .collect()
+        self.0.lock().told().filter_map(header).collect()
     }
 }
 
 impl Told {
     fn add(&mut self, text: String) {
-        let full = self.cutting && self.written >= TOTAL;
+        let full = self.cutting && self.length() >= TOTAL;
         if text.is_empty() || full || self.texts.contains(&text) {
             return;
         }
         self.texts.push(text);
-        if !self.cutting && self.length() > TOTAL {
-            self.cutting = true;
-        }
-        self.written = self.length();
+        self.cutting |= self.length() > TOTAL;
+    }
+
+    /// What a header takes of each text.
+    fn told(&self) -> impl Iterator<Item = &str> {
+        let cut = |text| if self.cutting { start(text) } else { text };
+        let texts = self.texts.iter().map(move |text| cut(text.as_str()));
+        texts.filter(|text| is_clean(text))
     }
 
     /// Characters of all that is told.
     fn length(&self) -> usize {
-        let texts = self.texts.iter().filter(|text| is_clean(text));
-        texts.map(|text| self.cut(text).chars().count()).sum()
+        self.told().map(|text| text.chars().count()).sum()
     }
+}
 
-    fn cut<'a>(&self, text: &'a str) -> &'a str {
-        match text.char_indices().nth(ITEM) {
-            Some((end, _)) if self.cutting => &text[..end],
-            _ => text,
-        }
-    }
+/// The first [`ITEM`] characters.
+fn start(text: &str) -> &str {
+    let end = text.char_indices().nth(ITEM).map(|(end, _)| end);
+    &text[..end.unwrap_or(text.len())]
 }
 
 /// What has control characters is told to nobody.

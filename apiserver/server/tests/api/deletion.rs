@@ -160,26 +160,37 @@ async fn no_grace_left() {
     server.get(&format!("{pods}/p")).await.is(404);
 }
 
-/// Who watches sees the mark of an object that may have some time left, also of one that has none, and then its end.
-#[tokio::test]
-async fn an_object_that_goes_at_once_is_marked_before() {
+const PODS: &str = "/api/v1/namespaces/default/pods";
+
+/// A server with the account that pods run as.
+async fn with_account() -> Server {
     let server = Server::start().await;
     let accounts = "/api/v1/namespaces/default/serviceaccounts";
     server
         .make(accounts, &json!({"metadata": {"name": "default"}}))
         .await;
-    let pods = "/api/v1/namespaces/default/pods";
+    server
+}
+
+/// A pod that a node has, and that is to have so many seconds to end.
+fn pod(name: &str, grace: i64) -> Value {
+    json!({"metadata": {"name": name}, "spec": {"nodeName": "n", "terminationGracePeriodSeconds": grace, "containers": [{"name": "c", "image": "i"}]}})
+}
+
+/// Who watches sees the mark of an object that may have some time left, also of one that has none, and then its end.
+#[tokio::test]
+async fn an_object_that_goes_at_once_is_marked_before() {
+    let server = with_account().await;
     let maps = "/api/v1/namespaces/default/configmaps";
-    let pod = |name: &str, grace: i64| json!({"metadata": {"name": name}, "spec": {"nodeName": "n", "terminationGracePeriodSeconds": grace, "containers": [{"name": "c", "image": "i"}]}});
-    server.make(pods, &pod("short", 0)).await;
-    server.make(pods, &pod("long", 30)).await;
+    server.make(PODS, &pod("short", 0)).await;
+    server.make(PODS, &pod("long", 30)).await;
     let map = json!({"metadata": {"name": "map"}});
     let first = server.make(maps, &map).await.json();
     let since = first["metadata"]["resourceVersion"].as_str().unwrap();
     for path in [
-        format!("{pods}/short"),
-        format!("{pods}/long"),
-        format!("{pods}/long?gracePeriodSeconds=0"),
+        format!("{PODS}/short"),
+        format!("{PODS}/long"),
+        format!("{PODS}/long?gracePeriodSeconds=0"),
         format!("{maps}/map"),
     ] {
         server.delete(&path).await.is(200);
@@ -202,7 +213,7 @@ async fn an_object_that_goes_at_once_is_marked_before() {
         text.lines().map(told).collect()
     };
     assert_eq!(
-        seen(pods).await,
+        seen(PODS).await,
         [
             "MODIFIED short 0 2",
             "DELETED short 0 2",
@@ -217,16 +228,11 @@ async fn an_object_that_goes_at_once_is_marked_before() {
 /// Who marked a pod's end has deleted it, though others write its status and remove it meanwhile, as its node does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn who_ended_an_object_has_deleted_it() {
-    let server = Server::start().await;
-    let accounts = "/api/v1/namespaces/default/serviceaccounts";
-    server
-        .make(accounts, &json!({"metadata": {"name": "default"}}))
-        .await;
-    let pods = "/api/v1/namespaces/default/pods";
-    let one = format!("{pods}/p");
-    let pod = json!({"metadata": {"name": "p"}, "spec": {"nodeName": "n", "terminationGracePeriodSeconds": 0, "containers": [{"name": "c", "image": "i"}]}});
+    let server = with_account().await;
+    let one = format!("{PODS}/p");
+    let pod = pod("p", 0);
     for _ in 0..60 {
-        server.make(pods, &pod).await;
+        server.make(PODS, &pod).await;
         let ends = server.delete(&one);
         let writes = async |who: usize| {
             for turn in 0.. {
